@@ -1,0 +1,177 @@
+"""The asyncio driver: `async with open_runtime(jobs, "sqlite:///jobs.db") as runtime: ...`."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+from durable_jobs_runtime import BaseRuntime, Tracker, open_backend
+
+from durable_jobs_core import Jobs, Key
+from durable_jobs_core.backend import Backend
+from durable_jobs_core.durations import Duration
+from durable_jobs_core.engine import (
+    HookCancelled,
+    HookOutcome,
+    HookRaised,
+    HookReturned,
+    HookTimedOut,
+    Invoke,
+    Limits,
+    Reply,
+)
+from durable_jobs_core.events import Request
+
+__all__ = ["Runtime", "open_runtime"]
+
+T = TypeVar("T")
+CLOSE_SECONDS = 5.0
+
+
+@asynccontextmanager
+async def open_runtime(
+    jobs: Jobs,
+    backend: str | Backend,
+    *,
+    worker: bool = True,
+    limits: Limits | None = None,
+    trackers: Sequence[Tracker] = (),
+    grace: Duration = "10 seconds",
+    request_timeout: Duration = "30 seconds",
+) -> AsyncIterator[Runtime]:
+    """Run jobs and serve clients while the block is open.
+
+    `backend`: a URL or an open backend, which the runtime closes; `worker`: whether this process runs
+    jobs, or is a client only; `trackers`: where telemetry goes; `grace`: how long handlers may go on
+    at the end of the block before they are cancelled (S-67); `request_timeout`: of each request.
+    Raises `StorageError` if the backend cannot be opened.
+    """
+    if isinstance(backend, str):
+        backend = await asyncio.to_thread(open_backend, backend)
+    runtime = Runtime(
+        jobs,
+        backend,
+        _Loop(),
+        worker=worker,
+        limits=limits,
+        trackers=trackers,
+        grace=grace,
+        request_timeout=request_timeout,
+    )
+    try:
+        await runtime.start()
+        yield runtime
+    finally:
+        await runtime.stop()
+        runtime.check()
+
+
+class _Loop:
+    """The event loop, lent to the machine."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._hooks: dict[int, asyncio.Task[None]] = {}
+        self._parent = asyncio.current_task()
+
+    def soon(self, function: Callable[[], None]) -> None:
+        self._loop.call_soon(function)
+
+    def from_thread(self, function: Callable[..., None], *args: Any) -> None:
+        try:
+            self._loop.call_soon_threadsafe(function, *args)
+        except RuntimeError:  # the loop is closed
+            pass
+
+    def after(self, seconds: float, function: Callable[[], None]) -> Callable[[], None]:
+        return self._loop.call_later(seconds, function).cancel
+
+    def start_hook(self, invoke: Invoke, finished: Callable[[HookOutcome], None]) -> None:
+        task = self._loop.create_task(self._run(invoke, finished))
+        self._hooks[invoke.id] = task
+
+    async def _run(self, invoke: Invoke, finished: Callable[[HookOutcome], None]) -> None:
+        seconds = None if invoke.timeout_ms is None else invoke.timeout_ms / 1000
+        outcome: HookOutcome
+        limit = asyncio.timeout(seconds)
+        try:
+            async with limit:
+                outcome = HookReturned(await invoke.function.call(*invoke.args))
+        except BaseException as error:
+            if isinstance(error, TimeoutError) and limit.expired():
+                outcome = HookTimedOut()
+            elif isinstance(error, asyncio.CancelledError) and invoke.id not in self._hooks:
+                outcome = HookCancelled()
+            else:
+                outcome = HookRaised(error)
+        self._hooks.pop(invoke.id, None)
+        finished(outcome)
+
+    def cancel_hook(self, invocation: int) -> None:
+        task = self._hooks.pop(invocation, None)
+        if task is not None:
+            task.cancel()
+
+    def broken(self) -> None:
+        if self._parent is not None:
+            self._parent.cancel()
+
+
+class Runtime(BaseRuntime):
+    """A runtime on asyncio. Made by `open_runtime`."""
+
+    _loop: _Loop
+
+    async def start(self) -> None:
+        self._machine.start()
+        await self.health()
+
+    async def call(self, key: Key, request: Request, *, wait_ms: int | None = None, size: int = 0) -> Any:
+        """Send a request. Cancelling it drops the wait, never the commit."""
+        future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+
+        def deliver(reply: Reply) -> None:
+            if not future.done():
+                future.set_result(reply)
+
+        call = self._machine.call(
+            key, request, deliver, timeout_ms=self._timeout_ms, wait_ms=wait_ms, size=size
+        )
+        try:
+            reply = await future
+        except asyncio.CancelledError:
+            self._machine.abandon(call)
+            raise
+        if reply.error is not None:
+            raise reply.error from reply.cause
+        return reply.result
+
+    async def in_thread(self, function: Callable[..., T], *args: Any) -> T:
+        return await asyncio.to_thread(function, *args)
+
+    async def run_until_idle(self) -> None:
+        """Return when nothing is queued, running, in flight or due: for tests."""
+        event = asyncio.Event()
+        self._machine.when_idle(event.set)
+        await event.wait()
+
+    async def serve(self) -> None:
+        """Return at SIGTERM or SIGINT; leaving the block then shuts down in two phases (S-67)."""
+        loop, event = asyncio.get_running_loop(), asyncio.Event()
+        signals = (signal.SIGTERM, signal.SIGINT)
+        for number in signals:
+            loop.add_signal_handler(number, event.set)
+        try:
+            await event.wait()
+        finally:
+            for number in signals:
+                loop.remove_signal_handler(number)
+
+    async def stop(self) -> None:
+        event = asyncio.Event()
+        self._machine.stop(self._grace_ms, event.set)
+        await event.wait()
+        await asyncio.to_thread(self._machine.close, CLOSE_SECONDS)

@@ -1,0 +1,26 @@
+"""What the trio and asyncio drivers share: all that is I/O or threads and needs no event loop.
+
+backends    finding and opening a backend by URL
+machine     an engine with its lanes, threads and trackers; a driver lends it its event loop
+threads     plain `def` hooks in worker threads
+trackers    telemetry out: HTTP, logging, memory
+runtime     what `open_runtime` gives, but for the awaiting
+"""
+
+from durable_jobs_runtime.backends import open_backend
+from durable_jobs_runtime.machine import Loop, Machine
+from durable_jobs_runtime.runtime import BaseRuntime, RuntimeHealth, node_id
+from durable_jobs_runtime.trackers import HttpTracker, LoggingTracker, MemoryTracker, Tracker
+
+__all__ = [
+    "BaseRuntime",
+    "HttpTracker",
+    "LoggingTracker",
+    "Loop",
+    "Machine",
+    "MemoryTracker",
+    "RuntimeHealth",
+    "Tracker",
+    "node_id",
+    "open_backend",
+]

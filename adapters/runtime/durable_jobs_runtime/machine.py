@@ -1,0 +1,366 @@
+"""An engine at work: its lanes in threads, its hooks, timers and trackers. It decides nothing.
+
+A driver lends it an event loop (`Loop`) and calls it from that loop only. Inputs are fed as they come;
+needs are performed once per turn of the loop, so that what comes together is written together.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from durable_jobs_core.backend import Answer, Backend
+from durable_jobs_core.engine import (
+    Abandoned,
+    Answered,
+    Called,
+    Cancel,
+    Closed,
+    Emit,
+    Engine,
+    Exchange,
+    Finished,
+    HookDetached,
+    HookOutcome,
+    HookRaised,
+    HookReturned,
+    Input,
+    Invoke,
+    Limits,
+    Nudged,
+    Reply,
+    Returned,
+    Stopping,
+    Ticked,
+)
+from durable_jobs_core.events import Request
+from durable_jobs_core.jobs import Jobs
+from durable_jobs_core.words import Key
+from durable_jobs_runtime.threads import ThreadPool
+from durable_jobs_runtime.trackers import Trackers
+
+_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+HINT_SECONDS = 1.0
+
+
+def clock() -> float:
+    """Seconds that pass also while the machine sleeps, where the system has such a clock."""
+    return time.clock_gettime(_CLOCK)
+
+
+class Loop(Protocol):
+    """What a driver lends."""
+
+    def soon(self, function: Callable[[], None]) -> None:
+        """Call `function` in a coming turn of the loop. Called from the loop."""
+        ...
+
+    def from_thread(self, function: Callable[..., None], *args: Any) -> None:
+        """The same, from any thread; harmless once the loop has closed."""
+        ...
+
+    def after(self, seconds: float, function: Callable[[], None]) -> Callable[[], None]:
+        """Call `function` in so many seconds, unless the function returned is called first."""
+        ...
+
+    def start_hook(self, invoke: Invoke, finished: Callable[[HookOutcome], None]) -> None:
+        """Call an async hook, with its timeout, and `finished` when it has ended."""
+        ...
+
+    def cancel_hook(self, invocation: int) -> None:
+        """Cancel an async hook."""
+        ...
+
+    def broken(self) -> None:
+        """The machine cannot go on, for a bug of the library: cancel those who use it."""
+        ...
+
+
+Deliver = Callable[[Reply], None]
+
+
+class Machine:
+    """One engine and what it needs of the world."""
+
+    def __init__(
+        self,
+        jobs: Jobs,
+        backend: Backend,
+        loop: Loop,
+        *,
+        node: int,
+        worker: bool,
+        limits: Limits,
+        trackers: Trackers,
+    ) -> None:
+        self._backend = backend
+        self._loop = loop
+        self._trackers = trackers
+        self._pool = ThreadPool()
+        self._engine = Engine(
+            jobs.by_key,
+            node=node,
+            lanes=backend.lanes,
+            lane=backend.lane,
+            limits=limits,
+            worker=worker,
+        )
+        self._lanes = [_LaneThread(backend, lane, self._from_lane) for lane in range(backend.lanes)]
+        self._hints = threading.Thread(target=self._hint, daemon=True) if worker else None
+        self._calls = 0
+        self._deliver: dict[int, Deliver] = {}
+        self._threads: dict[int, Callable[[], None]] = {}
+        self._pumping = False
+        self._wake_at: float | None = None
+        self._unset_timer: Callable[[], None] | None = None
+        self._when_idle: list[Callable[[], None]] = []
+        self._when_closed: Callable[[], None] | None = None
+        self.closed = False
+        self.error: BaseException | None = None
+        """A bug of the library that ended the machine."""
+
+    def start(self) -> None:
+        """Begin: greet the backend, look for due work."""
+        for lane in self._lanes:
+            lane.start()
+        if self._hints is not None:
+            self._hints.start()
+        self._pump_soon()
+
+    # -- the driver's side; all from the loop
+
+    def call(
+        self,
+        key: Key,
+        request: Request,
+        deliver: Deliver,
+        *,
+        timeout_ms: int,
+        wait_ms: int | None,
+        size: int,
+    ) -> int:
+        """Send a request; `deliver` is called once, unless the call is abandoned first."""
+        self._calls += 1
+        self._deliver[self._calls] = deliver
+        called = Called(self._calls, key, request, _now() + timeout_ms, wait_ms, size)
+        self._feed(called)
+        return self._calls
+
+    def abandon(self, call: int) -> None:
+        """The caller is gone."""
+        if self._deliver.pop(call, None) is not None:
+            self._feed(Abandoned(call))
+
+    def when_idle(self, function: Callable[[], None]) -> None:
+        """Call `function` as soon as nothing is queued, running, in flight or due."""
+        self._when_idle.append(function)
+        self._feed(Nudged())
+
+    def stop(self, grace_ms: int, done: Callable[[], None]) -> None:
+        """Shut down; `done` when the engine has closed (S-67)."""
+        self._when_closed = done
+        if self.closed:
+            done()
+        self._feed(Stopping(grace_ms))
+
+    def close(self, timeout: float) -> None:
+        """Release threads, trackers and the backend. Blocks; call it from a thread."""
+        for lane in self._lanes:
+            lane.stop()
+        self._trackers.close(timeout)
+        self._backend.close()
+
+    # -- feeding and pumping
+
+    def _feed(self, input: Input) -> None:
+        if self.closed:
+            return
+        try:
+            self._engine.feed(_now(), input)
+        except BaseException as error:
+            self._break(error)
+        else:
+            self._pump_soon()
+
+    def _pump_soon(self) -> None:
+        if not self._pumping:
+            self._pumping = True
+            self._loop.soon(self._pump)
+
+    def _pump(self) -> None:
+        try:
+            while needs := self._engine.needs():
+                for need in needs:
+                    self._perform(need)
+        except BaseException as error:
+            self._break(error)
+        finally:
+            self._pumping = False
+        if self.closed:
+            return
+        self._set_timer()
+        if self._when_idle and self._engine.idle:
+            waiting, self._when_idle = self._when_idle, []
+            for function in waiting:
+                function()
+
+    def _break(self, error: BaseException) -> None:
+        self.closed, self.error = True, error
+        self._loop.broken()
+        if self._when_closed is not None:
+            self._when_closed()
+
+    def _perform(self, need: object) -> None:
+        match need:
+            case Exchange():
+                self._lanes[need.lane].submit(need)
+            case Reply():
+                deliver = self._deliver.pop(need.call, None)
+                if deliver is not None:
+                    deliver(need)
+            case Invoke():
+                self._invoke(need)
+            case Emit():
+                self._trackers.emit(need.events)
+            case Cancel():
+                detach = self._threads.get(need.invocation)
+                if detach is not None:
+                    detach()
+                else:
+                    self._loop.cancel_hook(need.invocation)
+            case Closed():
+                self.closed = True
+                if self._when_closed is not None:
+                    self._when_closed()
+            case _:
+                raise AssertionError(f"unknown need {need!r}")
+
+    def _set_timer(self) -> None:
+        wakeup = self._engine.next_wakeup
+        if wakeup is None:
+            return
+        at = wakeup / 1000
+        if self._wake_at is not None and self._wake_at <= at:
+            return  # an earlier tick is on its way, and harmless
+        if self._unset_timer is not None:
+            self._unset_timer()
+        self._wake_at = at
+        self._unset_timer = self._loop.after(max(0.0, at - clock()), self._tick)
+
+    def _tick(self) -> None:
+        self._wake_at = self._unset_timer = None
+        self._feed(Ticked())
+
+    # -- hooks
+
+    def _invoke(self, invoke: Invoke) -> None:
+        def finished(outcome: HookOutcome) -> None:
+            self._feed(Finished(invoke.id, outcome))
+
+        if invoke.function.is_async:
+            self._loop.start_hook(invoke, finished)
+        elif invoke.inline_def:
+            self._reduce(invoke, finished)
+        else:
+            self._invoke_in_thread(invoke, finished)
+
+    def _reduce(self, invoke: Invoke, finished: Callable[[HookOutcome], None]) -> None:
+        """A plain reducer runs here; its timeout is judged when it returns (S-15)."""
+        began = clock()
+        outcome: HookOutcome
+        try:
+            outcome = HookReturned(invoke.function.call(*invoke.args))
+        except Exception as error:
+            outcome = HookRaised(error)
+        limit = invoke.timeout_ms
+        if limit is not None and (clock() - began) * 1000 > limit:
+            text = f"{invoke.hook} took longer than {limit} ms"
+            outcome = HookRaised(TimeoutError(text))
+        finished(outcome)
+
+    def _invoke_in_thread(self, invoke: Invoke, finished: Callable[[HookOutcome], None]) -> None:
+        """A plain hook runs in a thread; one whose time is up is left behind (S-15)."""
+        unset: list[Callable[[], None]] = []
+
+        def end() -> bool:
+            for function in unset:
+                function()
+            return self._threads.pop(invoke.id, None) is not None
+
+        def detach() -> None:
+            if end():
+                finished(HookDetached())
+
+        def returned(value: Any, error: BaseException | None) -> None:
+            if end():
+                finished(HookReturned(value) if error is None else HookRaised(error))
+            else:
+                self._feed(Returned(invoke.id))
+
+        self._threads[invoke.id] = detach
+        if invoke.timeout_ms is not None:
+            unset.append(self._loop.after(invoke.timeout_ms / 1000, detach))
+        self._pool.run(
+            invoke.function.call,
+            invoke.args,
+            lambda value, error: self._loop.from_thread(returned, value, error),
+        )
+
+    # -- threads
+
+    def _from_lane(self, id: int, answer: Answer | BaseException) -> None:
+        self._loop.from_thread(self._feed, Answered(id, answer))
+
+    def _hint(self) -> None:
+        """Hear of due work that other processes made; losing a hint costs a poll."""
+        while not self.closed:
+            began = time.monotonic()
+            try:
+                self._backend.wait(HINT_SECONDS)
+            except Exception:
+                time.sleep(HINT_SECONDS)
+                continue
+            if time.monotonic() - began < HINT_SECONDS and not self.closed:
+                self._loop.from_thread(self._feed, Nudged())
+
+
+class _LaneThread:
+    """One thread that performs the exchanges of one lane, in order."""
+
+    def __init__(
+        self,
+        backend: Backend,
+        lane: int,
+        answered: Callable[[int, Answer | BaseException], None],
+    ) -> None:
+        self._backend = backend
+        self._lane = lane
+        self._answered = answered
+        self._work: queue.SimpleQueue[Exchange | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def submit(self, exchange: Exchange) -> None:
+        self._work.put(exchange)
+
+    def stop(self) -> None:
+        self._work.put(None)
+        self._thread.join()
+
+    def _serve(self) -> None:
+        while (exchange := self._work.get()) is not None:
+            answer: Answer | BaseException
+            try:
+                answer = self._backend.exchange(self._lane, exchange.batch)
+            except BaseException as error:
+                answer = error
+            self._answered(exchange.id, answer)
+
+
+def _now() -> int:
+    return int(clock() * 1000)

@@ -1,0 +1,117 @@
+"""What `open_runtime` gives, but for the awaiting: the client, listing, health."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from attrs import frozen
+
+from durable_jobs_core.backend import Backend, Damaged, Health, Query
+from durable_jobs_core.client import Client, Instance, InstancePage
+from durable_jobs_core.durations import Duration, to_ms
+from durable_jobs_core.engine import Limits
+from durable_jobs_core.jobs import Jobs
+from durable_jobs_core.telemetry import JobUnregistered
+from durable_jobs_core.words import Key, Kind, maybe_datetime
+from durable_jobs_runtime.machine import Loop, Machine
+from durable_jobs_runtime.trackers import LoggingTracker, Tracker, Trackers
+
+T = TypeVar("T")
+PAGE_MAX = 1_000
+
+
+def node_id() -> int:
+    """A new identity for an engine: 64 random bits, never a host name or a process id."""
+    return secrets.randbits(64)
+
+
+@frozen(kw_only=True)
+class RuntimeHealth:
+    """What a runtime knows of itself and its backend.
+
+    `backend`: its own account; `dropped_telemetry`: values that a tracker failed to take.
+    """
+
+    backend: Health
+    dropped_telemetry: int
+
+
+class BaseRuntime:
+    """The part of a runtime that needs no event loop. Made by the drivers' `open_runtime`."""
+
+    def __init__(
+        self,
+        jobs: Jobs,
+        backend: Backend,
+        loop: Loop,
+        *,
+        worker: bool,
+        limits: Limits | None,
+        trackers: Sequence[Tracker],
+        grace: Duration,
+        request_timeout: Duration,
+    ) -> None:
+        self.jobs = jobs
+        self._backend = backend
+        self._trackers = Trackers((LoggingTracker(), *trackers))
+        self._grace_ms = to_ms(grace, "grace")
+        self._timeout_ms = to_ms(request_timeout, "request_timeout")
+        self._said: set[tuple[Kind, str]] = set()
+        self._machine = Machine(
+            jobs,
+            backend,
+            loop,
+            node=node_id(),
+            worker=worker,
+            limits=limits or Limits(),
+            trackers=self._trackers,
+        )
+        self.client = Client(jobs, self)
+        """Typed requests to the instances of the registered jobs."""
+
+    async def in_thread(self, function: Callable[..., T], *args: Any) -> T:
+        """Call a blocking function in a thread; what each driver does its own way."""
+        raise NotImplementedError
+
+    async def call(self, *args: Any, **kwargs: Any) -> Any:
+        """Send a request to the engine; what each driver does its own way."""
+        raise NotImplementedError
+
+    def check(self) -> None:
+        """Raise what broke the runtime: a bug of the library. What was committed is safe."""
+        if self._machine.error is not None:
+            raise RuntimeError("the durable-jobs runtime broke") from self._machine.error
+
+    async def page(
+        self, kind: Kind | None, job: str | None, status: str | None, after: str | None, limit: int
+    ) -> InstancePage:
+        """One page of instances, in the backend's order (S-66)."""
+        query = Query(kind=kind, job=job, status=status)
+        limit = max(1, min(limit, PAGE_MAX))
+        page = await self.in_thread(self._backend.scan, query, after, limit)
+        return InstancePage(tuple(map(_instance, page.rows)), page.after)
+
+    async def health(self) -> RuntimeHealth:
+        """What an acknowledgement means here, warnings, and what was dropped.
+
+        Also says, once a job, which jobs have instances in the store and are not registered (S-8).
+        """
+        health = await self.in_thread(self._backend.health)
+        self._say_unregistered(health)
+        return RuntimeHealth(backend=health, dropped_telemetry=self._trackers.dropped)
+
+    def _say_unregistered(self, health: Health) -> None:
+        for kind, name in health.jobs:
+            if (kind, name) in self.jobs.by_key or (kind, name) in self._said:
+                continue
+            self._said.add((kind, name))
+            event = JobUnregistered(key=Key(kind, name, ""), at=health.clock, life=0, seq=None)
+            self._trackers.emit((event,))
+
+
+def _instance(row: Any) -> Instance:
+    if isinstance(row, Damaged):
+        return Instance(key=row.key, status="quarantined", alarm=None)
+    return Instance(key=row.key, status=row.status, alarm=maybe_datetime(row.wake))

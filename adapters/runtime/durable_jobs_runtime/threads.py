@@ -1,0 +1,63 @@
+"""Plain `def` hooks in worker threads that nobody has to wait for.
+
+A thread cannot be stopped, so a hook whose time is up is left behind. The threads are daemons: one that
+hangs does not keep the process alive, which the standard executor would.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable
+from typing import Any
+
+_IDLE_SECONDS = 10.0
+
+
+class ThreadPool:
+    """Runs functions in daemon threads, reusing those that are idle. It never refuses: the engine's
+    `concurrency` bounds how many run."""
+
+    def __init__(self) -> None:
+        self._work: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._idle = 0
+
+    def run(
+        self,
+        function: Callable[..., Any],
+        args: tuple[Any, ...],
+        done: Callable[[Any, BaseException | None], None],
+    ) -> None:
+        """Call `function(*args)` in a thread, and there `done(value, error)`."""
+
+        def work() -> None:
+            try:
+                value = function(*args)
+            except BaseException as error:
+                done(None, error)
+            else:
+                done(value, None)
+
+        with self._lock:
+            starts = self._idle == 0
+            if not starts:
+                self._idle -= 1
+        if starts:
+            threading.Thread(target=self._serve, args=(work,), daemon=True).start()
+        else:
+            self._work.put(work)
+
+    def _serve(self, work: Callable[[], None]) -> None:
+        while True:
+            work()
+            with self._lock:
+                self._idle += 1
+            try:
+                work = self._work.get(timeout=_IDLE_SECONDS)
+            except queue.Empty:
+                with self._lock:
+                    if self._idle > 0:
+                        self._idle -= 1
+                        return
+                work = self._work.get()  # `run` has counted on this thread: its work is coming

@@ -1,0 +1,235 @@
+"""Telemetry out (S-65): never in the way of a job, and counted where it is dropped.
+
+A tracker is called from the event loop with values that are committed already; it must not block. The
+HTTP tracker sends in batches from a thread of its own, with backoff and a bounded buffer.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+from durable_jobs_core.telemetry import (
+    AlarmRepaired,
+    HistoryRegressed,
+    JobCrashed,
+    JobFailed,
+    JobNewer,
+    JobQuarantined,
+    JobStale,
+    JobUnregistered,
+    RetryExhausted,
+    TelemetryEvent,
+)
+
+
+class Tracker(Protocol):
+    """Where telemetry goes."""
+
+    def emit(self, events: Sequence[TelemetryEvent]) -> None:
+        """Take values; must not block. What it raises is logged and counts as dropped."""
+        ...
+
+    def close(self, timeout: float) -> None:
+        """Send what is held, for at most `timeout` seconds. Blocks; called from a thread."""
+        ...
+
+
+class MemoryTracker:
+    """Keeps everything, for tests."""
+
+    def __init__(self) -> None:
+        self.events: list[TelemetryEvent] = []
+
+    def emit(self, events: Sequence[TelemetryEvent]) -> None:
+        """Append."""
+        self.events.extend(events)
+
+    def close(self, timeout: float) -> None:
+        """Nothing is held."""
+
+    def types(self) -> list[str]:
+        """The wire names, in order."""
+        return [event.type for event in self.events]
+
+
+LOGGER = logging.getLogger("durable_jobs")
+_LEVELS: dict[type[TelemetryEvent], int] = {
+    JobFailed: logging.WARNING,
+    RetryExhausted: logging.ERROR,
+    JobCrashed: logging.WARNING,
+    JobStale: logging.WARNING,
+    AlarmRepaired: logging.WARNING,
+    JobQuarantined: logging.ERROR,
+    JobNewer: logging.WARNING,
+    JobUnregistered: logging.WARNING,
+    HistoryRegressed: logging.ERROR,
+}
+
+
+class LoggingTracker:
+    """Writes to the standard logger `durable_jobs`; the values are in `record.durable_jobs`.
+
+    Failures are warnings, what needs a person is an error, everything else is DEBUG.
+    """
+
+    def emit(self, events: Sequence[TelemetryEvent]) -> None:
+        """One record a value, if its level is wanted."""
+        for event in events:
+            level = _LEVELS.get(type(event), logging.DEBUG)
+            if LOGGER.isEnabledFor(level):
+                fields = event.fields(with_state=False)
+                wire = event.wire()
+                LOGGER.log(level, "%s %s %s", event.type, event.key, fields, extra={"durable_jobs": wire})
+
+    def close(self, timeout: float) -> None:
+        """Nothing is held."""
+
+
+class HttpTracker:
+    """POSTs values to a collector in the original's format: `{"events": [...]}`.
+
+    `endpoint`: the URL; `env`, `service_key`: added to each event; `headers`: added to each request;
+    `include_state`: send the user's state and input too, which may hold secrets, default no.
+    `batch_size`, `interval`: at most so many events a request, at least so often (seconds).
+    `buffer_size`: what is held while the collector is away; the oldest are dropped beyond it, and
+    counted in `dropped`, as are batches given up after `attempts` tries of `timeout` seconds each.
+    """
+
+    def __init__(
+        self,
+        *,
+        endpoint: str,
+        env: str,
+        service_key: str,
+        headers: Mapping[str, str] | None = None,
+        include_state: bool = False,
+        batch_size: int = 100,
+        interval: float = 1.0,
+        buffer_size: int = 10_000,
+        attempts: int = 8,
+        timeout: float = 10.0,
+        backoff: float = 0.5,
+    ) -> None:
+        if not endpoint.startswith(("http://", "https://")):
+            raise ValueError(f"endpoint: expected an http(s) URL, got {endpoint!r}")
+        self.endpoint = endpoint
+        self.dropped = 0
+        self.sent = 0
+        self._extra = {"env": env, "serviceKey": service_key}
+        self._headers = {"Content-Type": "application/json", **(headers or {})}
+        self._include_state = include_state
+        self._batch_size = batch_size
+        self._interval = interval
+        self._buffer: deque[TelemetryEvent] = deque()
+        self._buffer_size = buffer_size
+        self._attempts = attempts
+        self._timeout = timeout
+        self._backoff = backoff
+        self._wake = threading.Condition()
+        self._closing_at: float | None = None
+        self._thread: threading.Thread | None = None
+
+    def emit(self, events: Sequence[TelemetryEvent]) -> None:
+        """Hold the values for the next batch."""
+        with self._wake:
+            self._buffer.extend(events)
+            while len(self._buffer) > self._buffer_size:
+                self._buffer.popleft()
+                self.dropped += 1
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._serve, daemon=True)
+                self._thread.start()
+            if len(self._buffer) >= self._batch_size:
+                self._wake.notify()
+
+    def close(self, timeout: float) -> None:
+        """Send what is held, for at most `timeout` seconds; the rest is dropped and counted."""
+        with self._wake:
+            self._closing_at = time.monotonic() + timeout
+            self._wake.notify()
+            thread, self._thread = self._thread, None
+        if thread is not None:
+            thread.join(timeout + 0.1)
+        with self._wake:
+            self.dropped += len(self._buffer)
+            self._buffer.clear()
+            self._closing_at = None
+
+    def _serve(self) -> None:
+        while True:
+            with self._wake:
+                if self._closing_at is None and len(self._buffer) < self._batch_size:
+                    self._wake.wait(self._interval)
+                count = min(len(self._buffer), self._batch_size)
+                batch = [self._buffer.popleft() for _ in range(count)]
+                closing = self._closing_at is not None
+            if batch:
+                self._send(batch)
+            elif closing:
+                return
+
+    def _send(self, batch: list[TelemetryEvent]) -> None:
+        events = [{**event.wire(with_state=self._include_state), **self._extra} for event in batch]
+        body = json.dumps({"events": events}, ensure_ascii=False).encode()
+        for attempt in range(self._attempts):
+            left = self._time_left()
+            if left <= 0:
+                break
+            if self._post(body, min(self._timeout, left)):
+                self.sent += len(batch)
+                return
+            with self._wake:
+                self._wake.wait(min(self._backoff * 2**attempt, 30.0, max(0.0, self._time_left())))
+        with self._wake:
+            self.dropped += len(batch)
+
+    def _time_left(self) -> float:
+        closing_at = self._closing_at
+        return float("inf") if closing_at is None else closing_at - time.monotonic()
+
+    def _post(self, body: bytes, timeout: float) -> bool:
+        """Whether the collector took a batch."""
+        request = urllib.request.Request(self.endpoint, body, self._headers, method="POST")
+        try:
+            with urllib.request.urlopen(request, timeout=timeout) as response:
+                return 200 <= response.status < 300
+        except urllib.error.HTTPError as error:
+            error.close()
+            return False
+        except Exception:
+            return False
+
+
+class Trackers:
+    """Several trackers as one that never raises."""
+
+    def __init__(self, trackers: Sequence[Tracker]) -> None:
+        self._trackers = tuple(trackers)
+        self.dropped = 0
+
+    def emit(self, events: Sequence[TelemetryEvent]) -> None:
+        """Give the values to each."""
+        for tracker in self._trackers:
+            self._guard(tracker, lambda tracker=tracker: tracker.emit(events), len(events))
+
+    def close(self, timeout: float) -> None:
+        """Close each, in turn."""
+        deadline = time.monotonic() + timeout
+        for tracker in self._trackers:
+            left = max(0.0, deadline - time.monotonic())
+            self._guard(tracker, lambda tracker=tracker, left=left: tracker.close(left), 0)
+
+    def _guard(self, tracker: Tracker, call: Callable[[], Any], count: int) -> None:
+        try:
+            call()
+        except Exception:
+            self.dropped += count
+            LOGGER.exception("the tracker %r failed", tracker)

@@ -1,0 +1,186 @@
+"""The trio driver: `async with open_runtime(jobs, "sqlite:///jobs.db") as runtime: ...`."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+import trio
+from durable_jobs_runtime import BaseRuntime, Tracker, open_backend
+
+from durable_jobs_core import Jobs, Key
+from durable_jobs_core.backend import Backend
+from durable_jobs_core.durations import Duration
+from durable_jobs_core.engine import (
+    HookCancelled,
+    HookOutcome,
+    HookRaised,
+    HookReturned,
+    HookTimedOut,
+    Invoke,
+    Limits,
+    Reply,
+)
+from durable_jobs_core.events import Request
+
+__all__ = ["Runtime", "open_runtime"]
+
+T = TypeVar("T")
+CLOSE_SECONDS = 5.0
+
+
+@asynccontextmanager
+async def open_runtime(
+    jobs: Jobs,
+    backend: str | Backend,
+    *,
+    worker: bool = True,
+    limits: Limits | None = None,
+    trackers: Sequence[Tracker] = (),
+    grace: Duration = "10 seconds",
+    request_timeout: Duration = "30 seconds",
+) -> AsyncIterator[Runtime]:
+    """Run jobs and serve clients while the block is open.
+
+    `backend`: a URL or an open backend, which the runtime closes; `worker`: whether this process runs
+    jobs, or is a client only; `trackers`: where telemetry goes; `grace`: how long handlers may go on
+    at the end of the block before they are cancelled (S-67); `request_timeout`: of each request.
+    Raises `StorageError` if the backend cannot be opened.
+    """
+    if isinstance(backend, str):
+        backend = await trio.to_thread.run_sync(open_backend, backend)
+    async with trio.open_nursery(strict_exception_groups=True) as nursery:
+        loop = _Loop(nursery)
+        runtime = Runtime(
+            jobs,
+            backend,
+            loop,
+            worker=worker,
+            limits=limits,
+            trackers=trackers,
+            grace=grace,
+            request_timeout=request_timeout,
+        )
+        try:
+            await runtime.start()
+            yield runtime
+        finally:
+            with trio.CancelScope(shield=True):
+                await runtime.stop()
+            nursery.cancel_scope.cancel()
+    runtime.check()
+
+
+class _Loop:
+    """The event loop, lent to the machine."""
+
+    def __init__(self, nursery: trio.Nursery) -> None:
+        self._nursery = nursery
+        self._token = trio.lowlevel.current_trio_token()
+        self._hooks: dict[int, trio.CancelScope] = {}
+
+    def soon(self, function: Callable[[], None]) -> None:
+        self._token.run_sync_soon(function)
+
+    def from_thread(self, function: Callable[..., None], *args: Any) -> None:
+        try:
+            self._token.run_sync_soon(function, *args)
+        except trio.RunFinishedError:
+            pass
+
+    def after(self, seconds: float, function: Callable[[], None]) -> Callable[[], None]:
+        scope = trio.CancelScope(shield=True)
+        self._nursery.start_soon(self._wait, seconds, function, scope)
+        return scope.cancel
+
+    async def _wait(self, seconds: float, function: Callable[[], None], scope: trio.CancelScope) -> None:
+        with scope:
+            await trio.sleep(seconds)
+        if not scope.cancel_called:
+            function()
+
+    def start_hook(self, invoke: Invoke, finished: Callable[[HookOutcome], None]) -> None:
+        # Shielded: leaving the block cancels the nursery only when every hook has ended, by grace.
+        scope = trio.CancelScope(shield=True)
+        self._hooks[invoke.id] = scope
+        self._nursery.start_soon(self._run, invoke, finished, scope)
+
+    async def _run(
+        self, invoke: Invoke, finished: Callable[[HookOutcome], None], scope: trio.CancelScope
+    ) -> None:
+        seconds = float("inf") if invoke.timeout_ms is None else invoke.timeout_ms / 1000
+        outcome: HookOutcome = HookCancelled()
+        with scope, trio.move_on_after(seconds) as limit:
+            try:
+                outcome = HookReturned(await invoke.function.call(*invoke.args))
+            except trio.Cancelled:
+                raise
+            except BaseException as error:
+                outcome = HookRaised(error)
+        if limit.cancelled_caught:
+            outcome = HookTimedOut()
+        del self._hooks[invoke.id]
+        finished(outcome)
+
+    def cancel_hook(self, invocation: int) -> None:
+        scope = self._hooks.get(invocation)
+        if scope is not None:
+            scope.cancel()
+
+    def broken(self) -> None:
+        self._nursery.cancel_scope.cancel()
+
+
+class Runtime(BaseRuntime):
+    """A runtime on trio. Made by `open_runtime`."""
+
+    async def start(self) -> None:
+        self._machine.start()
+        await self.health()
+
+    async def call(self, key: Key, request: Request, *, wait_ms: int | None = None, size: int = 0) -> Any:
+        """Send a request. Cancelling it drops the wait, never the commit."""
+        await trio.lowlevel.checkpoint_if_cancelled()
+        task = trio.lowlevel.current_task()
+        replies: list[Reply] = []
+
+        def deliver(reply: Reply) -> None:
+            replies.append(reply)
+            trio.lowlevel.reschedule(task)
+
+        call = self._machine.call(
+            key, request, deliver, timeout_ms=self._timeout_ms, wait_ms=wait_ms, size=size
+        )
+
+        def abort(_: Any) -> trio.lowlevel.Abort:
+            self._machine.abandon(call)
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        await trio.lowlevel.wait_task_rescheduled(abort)
+        (reply,) = replies
+        if reply.error is not None:
+            raise reply.error from reply.cause
+        return reply.result
+
+    async def in_thread(self, function: Callable[..., T], *args: Any) -> T:
+        return await trio.to_thread.run_sync(function, *args, abandon_on_cancel=True)
+
+    async def run_until_idle(self) -> None:
+        """Return when nothing is queued, running, in flight or due: for tests."""
+        event = trio.Event()
+        self._machine.when_idle(event.set)
+        await event.wait()
+
+    async def serve(self) -> None:
+        """Return at SIGTERM or SIGINT; leaving the block then shuts down in two phases (S-67)."""
+        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+            async for _ in signals:
+                return
+
+    async def stop(self) -> None:
+        event = trio.Event()
+        self._machine.stop(self._grace_ms, event.set)
+        await event.wait()
+        await trio.to_thread.run_sync(self._machine.close, CLOSE_SECONDS)

@@ -1,0 +1,179 @@
+"""The memory backend: the readable specification of the port (`durable_jobs_core.backend`).
+
+Nothing survives the process. One lock makes an exchange one atom; the rules are cited as `R-1` to `R-10`.
+"""
+
+from __future__ import annotations
+
+import heapq
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+from durable_jobs_core.backend import (
+    Answer,
+    Batch,
+    Claim,
+    Committed,
+    Conflicted,
+    Cursor,
+    Damaged,
+    Defer,
+    Health,
+    Outcome,
+    Page,
+    Query,
+    Refused,
+    Row,
+    Write,
+)
+from durable_jobs_core.errors import StorageError
+from durable_jobs_core.words import Key, Kind
+
+__all__ = ["MemoryBackend"]
+
+_Job = tuple[Kind, str]
+
+
+def _make_clock() -> Callable[[], int]:
+    """The wall clock as it was at the start, and steady from there on."""
+    offset = time.time() - time.monotonic()
+    return lambda: int((time.monotonic() + offset) * 1000)
+
+
+class MemoryBackend:
+    """Rows in a dictionary. `clock` gives milliseconds since the epoch and never goes back."""
+
+    lanes = 1
+
+    def __init__(self, clock: Callable[[], int] | None = None) -> None:
+        self._clock = clock or _make_clock()
+        self._lock = threading.Lock()
+        self._nudge = threading.Event()
+        self._pid = os.getpid()
+        self._closed = False
+        self._rows: dict[Key, Row] = {}
+        self._entries: dict[Key, int] = {}
+        self._due: dict[_Job, list[tuple[int, Key]]] = {}
+
+    @classmethod
+    def open(cls, url: str) -> MemoryBackend:
+        """`memory://` is a store of its own; `memory://name` is shared by name within the process."""
+        name = url.partition("://")[2].strip("/")
+        return _SHARED.setdefault(name, cls()) if name else cls()
+
+    def lane(self, key: Key) -> int:
+        """There is one lane."""
+        return 0
+
+    def exchange(self, lane: int, batch: Batch) -> Answer:
+        """Writes, then loads, then the claim, then the clock, under one lock (R-4)."""
+        self._check_usable()
+        with self._lock:
+            outcomes = tuple(self._write(write, batch.not_after) for write in batch.writes)
+            rows = tuple(self._load(key) for key in batch.loads)
+            claimed = () if batch.claim is None else tuple(self._claim(batch.claim))
+            next_wake = None if batch.claim is None else self._next_wake(batch.claim)
+            return Answer(
+                outcomes=outcomes,
+                rows=rows,
+                claimed=claimed,
+                next_wake=next_wake,
+                clock=self._clock(),
+            )
+
+    def _write(self, write: Write | Defer, not_after: int) -> Outcome:
+        stored = self._rows.get(write.key)
+        if self._clock() > not_after:
+            return Refused("it came after its deadline", transient=True)  # R-5
+        if (None if stored is None else stored.revision) != write.expected:
+            return Conflicted(stored)  # R-2
+        if isinstance(write, Defer):
+            self._index(write.key, write.wake)  # R-6: the entry only
+        elif write.row is None:
+            del self._rows[write.key]
+            self._index(write.key, None)
+        else:
+            self._rows[write.key] = write.row
+            self._index(write.key, write.row.wake)
+        return Committed()
+
+    def _index(self, key: Key, wake: int | None) -> None:
+        """Set the index entry. What the heap holds of an earlier one is stale, and passed over."""
+        if wake is None:
+            self._entries.pop(key, None)
+            return
+        self._entries[key] = wake
+        heapq.heappush(self._due.setdefault((key.kind, key.job), []), (wake, key))
+        self._nudge.set()
+
+    def _load(self, key: Key) -> Row | None:
+        row = self._rows.get(key)
+        if row is not None and row.wake is not None and key not in self._entries:
+            self._index(key, row.wake)  # R-6: a load puts back an entry that is missing
+        return row
+
+    def _claim(self, claim: Claim) -> Iterator[Row]:
+        size = 0
+        for job, limit in claim.limits.items():
+            for _ in range(limit):
+                first = self._earliest(job)
+                if first is None or first[0] > claim.now:
+                    break
+                row = self._rows[first[1]]
+                if size and size + len(row.blob) > claim.max_bytes:
+                    return
+                size += len(row.blob)
+                self._index(row.key, claim.until)  # R-7: read and moved in one atom
+                yield row
+
+    def _earliest(self, job: _Job) -> tuple[int, Key] | None:
+        heap = self._due.get(job, [])
+        while heap and self._entries.get(heap[0][1]) != heap[0][0]:
+            heapq.heappop(heap)
+        return heap[0] if heap else None
+
+    def _next_wake(self, claim: Claim) -> int | None:
+        firsts = (self._earliest(job) for job in claim.limits)
+        return min((first[0] for first in firsts if first is not None), default=None)
+
+    def scan(self, query: Query, after: Cursor | None, limit: int) -> Page:
+        """Rows in the order of their keys; the cursor is the number of rows passed over."""
+        self._check_usable()
+        with self._lock:
+            keys = sorted(key for key, row in self._rows.items() if _matches(query, row))
+            start = 0 if after is None else int(after)
+            rows = tuple(self._rows[key] for key in keys[start : start + limit])
+            end = start + len(rows)
+            return Page(rows, str(end) if end < len(keys) else None)
+
+    def wait(self, timeout: float) -> None:
+        """Sleep until something was indexed."""
+        if not self._closed and self._nudge.wait(timeout):
+            self._nudge.clear()
+
+    def health(self) -> Health:
+        """Nothing is durable here."""
+        with self._lock:
+            jobs = tuple(sorted({(key.kind, key.job) for key in self._rows}))
+        return Health(durability="none: lost with the process", clock=self._clock(), jobs=jobs)
+
+    def close(self) -> None:
+        """End every `wait`; a shared store is kept for those who share it."""
+        self._closed = True
+        self._nudge.set()
+
+    def _check_usable(self) -> None:
+        if os.getpid() != self._pid:
+            raise StorageError("this memory:// store belongs to the process it was opened in")
+
+
+def _matches(query: Query, row: Row | Damaged) -> bool:
+    assert isinstance(row, Row), "memory does not decay"
+    wanted = (query.kind, query.job, query.status)
+    found = (row.key.kind, row.key.job, row.status)
+    return all(want in (None, have) for want, have in zip(wanted, found, strict=True))
+
+
+_SHARED: dict[str, MemoryBackend] = {}

@@ -1,0 +1,103 @@
+"""durable-jobs: durable state, one alarm and three kinds of jobs per entity, as a Sans-IO core.
+
+No module here does I/O, reads a clock or draws random numbers: time, ids and outcomes are inputs,
+orders are outputs. From the bottom up, each level importing only lower ones:
+
+    words, errors          keys, revisions, instants; every error
+    failures, durations, cron, schedule, retry, schema
+                           values about time, failure and shape
+    record, operations, results, telemetry, definitions
+                           what is stored, asked for, answered, told, and registered
+    events, effects        the inputs and outputs of a step
+    context                what a hook is given
+    kinds                  continuous, debounce, task: one file each, each a table
+    step                   the one function that changes state
+    backend, codec         the storage port, and records as bytes
+    engine                 the per-process coordinator: batches, leases, conflicts, limits, shutdown
+    jobs, client           the registry, and typed requests
+"""
+
+from durable_jobs_core.client import (
+    Client,
+    ContinuousClient,
+    DebounceClient,
+    Instance,
+    InstancePage,
+    TaskClient,
+)
+from durable_jobs_core.context import (
+    ContinuousContext,
+    DebounceContext,
+    DebounceEventContext,
+    TaskContext,
+    TerminateSignal,
+)
+from durable_jobs_core.definitions import Continuous, Debounce, Task
+from durable_jobs_core.errors import (
+    ClosedError,
+    DefinitionError,
+    DriverError,
+    DuplicateEventError,
+    DurableJobsError,
+    ExecutionError,
+    InstanceNotFoundError,
+    InvalidStateError,
+    Issue,
+    JobNotFoundError,
+    NewerVersionError,
+    OutcomeUnknownError,
+    OverloadedError,
+    SchedulerError,
+    StorageError,
+    ValidationError,
+)
+from durable_jobs_core.jobs import Jobs, create_durable_jobs
+from durable_jobs_core.retry import Backoff, NonRetryable, Retry
+from durable_jobs_core.schedule import cron, every, skip
+from durable_jobs_core.schema import Codec, StrictCodec
+from durable_jobs_core.words import Failure, Key
+
+__all__ = [
+    "Backoff",
+    "Client",
+    "ClosedError",
+    "Codec",
+    "Continuous",
+    "ContinuousClient",
+    "ContinuousContext",
+    "Debounce",
+    "DebounceClient",
+    "DebounceContext",
+    "DebounceEventContext",
+    "DefinitionError",
+    "DriverError",
+    "DuplicateEventError",
+    "DurableJobsError",
+    "ExecutionError",
+    "Failure",
+    "Instance",
+    "InstanceNotFoundError",
+    "InstancePage",
+    "InvalidStateError",
+    "Issue",
+    "JobNotFoundError",
+    "Jobs",
+    "Key",
+    "NewerVersionError",
+    "NonRetryable",
+    "OutcomeUnknownError",
+    "OverloadedError",
+    "Retry",
+    "SchedulerError",
+    "StorageError",
+    "StrictCodec",
+    "Task",
+    "TaskClient",
+    "TaskContext",
+    "TerminateSignal",
+    "ValidationError",
+    "create_durable_jobs",
+    "cron",
+    "every",
+    "skip",
+]

@@ -1,0 +1,167 @@
+"""A record as bytes (DESIGN D-9): a fixed frame, then one canonical JSON text.
+
+    magic "DJ" · schema u16 · length u32 · CRC-32 u32 (of the text) · text
+
+The revision is in the row, not in the text; `writers[0]` must agree with it, so that a row torn
+between the two is noticed. `SCHEMA` grows when the text changes; older ones pass through `_UPCASTERS`
+and are rewritten by the next commit.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+import zlib
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
+
+from attrs import evolve, frozen
+from cattrs import Converter
+from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
+
+from durable_jobs_core.backend import Damaged, Row
+from durable_jobs_core.definitions import AnyDefinition
+from durable_jobs_core.kinds import KINDS
+from durable_jobs_core.record import (
+    AnyBody,
+    ContinuousBody,
+    DeadEvent,
+    DebounceBody,
+    QueuedEvent,
+    Record,
+    Stored,
+    TaskBody,
+)
+from durable_jobs_core.schema import to_json
+from durable_jobs_core.words import Json, Key, Kind, Revision, Token
+
+SCHEMA = 1
+_MAGIC = b"DJ"
+_FRAME = struct.Struct(">2sHII")
+_BODIES: Mapping[Kind, type[AnyBody]] = {
+    "continuous": ContinuousBody,
+    "debounce": DebounceBody,
+    "task": TaskBody,
+}
+_UPCASTERS: Mapping[int, Callable[[dict[str, Json]], dict[str, Json]]] = {}
+
+
+@frozen
+class Newer:
+    """A record of a newer `schema` or state version: only newer releases may touch it (S-6)."""
+
+    row: Row
+    what: str
+    found: int
+    known: int
+
+
+Loaded: TypeAlias = Record | Newer | Damaged
+
+
+def _as_is(value: Any, _: Any = None) -> Any:
+    return value
+
+
+def _make_converter() -> Converter:
+    converter = Converter(omit_if_default=True, forbid_extra_keys=True, detailed_validation=False)
+    converter.register_unstructure_hook(Stored, lambda stored: [stored.version, stored.value])
+    converter.register_structure_hook(Stored, lambda data, _: Stored(*data))
+    converter.register_unstructure_hook(Token, list)
+    converter.register_structure_hook(Token, lambda data, _: Token(*data))
+    json_field = override(unstruct_hook=_as_is, struct_hook=_as_is)
+    for event in (QueuedEvent, DeadEvent):
+        write = make_dict_unstructure_fn(event, converter, True, event=json_field)
+        converter.register_unstructure_hook(event, write)
+        read = make_dict_structure_fn(event, converter, event=json_field)
+        converter.register_structure_hook(event, read)
+    return converter
+
+
+_CONVERTER = _make_converter()
+_WRITE = {kind: _CONVERTER.get_unstructure_hook(body) for kind, body in _BODIES.items()}
+_READ = {kind: _CONVERTER.get_structure_hook(body) for kind, body in _BODIES.items()}
+
+
+def encode(key: Key, record: Record, wake: int | None) -> Row:
+    """The row of a record; `wake` is its alarm."""
+    rules = KINDS[key.kind]
+    text = to_json(
+        {
+            "writers": [list(entry) for entry in record.writers],
+            "created_at": record.created_at,
+            "at": record.at,
+            "seq": record.seq,
+            "body": _WRITE[key.kind](record.body),
+        }
+    )
+    blob = _FRAME.pack(_MAGIC, SCHEMA, len(text), zlib.crc32(text)) + text
+    return Row(key, record.revision.to_bytes(), wake, rules.status_of(record.body), blob)
+
+
+def decode(row: Row) -> Loaded:
+    """The record of a row; `Damaged` if its frame, checksum or text is wrong, `Newer` by its schema."""
+    try:
+        magic, schema, length, checksum = _FRAME.unpack_from(row.blob)
+        text = row.blob[_FRAME.size :]
+        if magic != _MAGIC or len(text) != length or zlib.crc32(text) != checksum:
+            return _damaged(row, "frame or checksum is wrong")
+        if schema > SCHEMA:
+            return Newer(row, "schema", schema, SCHEMA)
+        data = json.loads(text)
+        for version in range(schema, SCHEMA):
+            data = _UPCASTERS[version](data)
+        return _record(row, data)
+    except (struct.error, ValueError, TypeError, KeyError, AttributeError) as error:
+        return _damaged(row, f"{type(error).__name__}: {error}")
+
+
+def _record(row: Row, data: dict[str, Any]) -> Loaded:
+    revision = Revision.from_bytes(row.revision)
+    writers = tuple((engine, number) for engine, number in data["writers"])
+    if not writers or writers[0] != (revision.engine, revision.number):
+        return _damaged(row, "the revision is not that of the last writer")
+    return Record(
+        revision=revision,
+        writers=writers,
+        created_at=data["created_at"],
+        at=data["at"],
+        seq=data["seq"],
+        body=_READ[row.key.kind](data["body"], _BODIES[row.key.kind]),
+    )
+
+
+def _damaged(row: Row, why: str) -> Damaged:
+    return Damaged(row.key, row.revision, row.blob, why)
+
+
+def load(definition: AnyDefinition, row: Row) -> Loaded:
+    """`decode`, then the state made current by the definition's upcasters; `Newer` by its version."""
+    record = decode(row)
+    if not isinstance(record, Record):
+        return record
+    body = record.body
+    changes: dict[str, Any] = {}
+    for name in ("state", "window", "batch"):
+        holder = getattr(body, name, None)
+        if holder is None:
+            continue
+        stored = holder if isinstance(holder, Stored) else holder.state
+        if stored.version > definition.state_version:
+            return Newer(row, "state version", stored.version, definition.state_version)
+        if stored.version < definition.state_version:
+            current = upcast(definition, stored)
+            changes[name] = current if holder is stored else evolve(holder, state=current)
+    return evolve(record, body=evolve(body, **changes)) if changes else record
+
+
+def upcast(definition: AnyDefinition, stored: Stored) -> Stored:
+    """The state under the current version, or as it is if a step is missing or fails (S-6)."""
+    version, value = stored.version, stored.value
+    try:
+        while version < definition.state_version:
+            value = definition.upcasters[version](value)
+            version += 1
+    except Exception:
+        return stored
+    return Stored(version, value)

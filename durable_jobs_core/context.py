@@ -1,0 +1,291 @@
+"""What a hook is given, and how what it did becomes data (S-16, S-37, S-43, S-52).
+
+A context shows the facts of one `HookCall` and records what the hook asks for. Nothing it does takes
+effect before the hook has returned; if the hook raises, all of it is discarded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, Generic, NoReturn, TypeVar
+
+from durable_jobs_core.definitions import AnyDefinition, Debounce
+from durable_jobs_core.durations import Duration, to_ms
+from durable_jobs_core.errors import Issue, ValidationError
+from durable_jobs_core.operations import HookCall, Operations, ScheduleChange, Termination
+from durable_jobs_core.record import FlushReason, Stored
+from durable_jobs_core.words import (
+    INSTANT_MAX,
+    from_datetime,
+    maybe_datetime,
+    to_datetime,
+)
+
+S = TypeVar("S")
+E = TypeVar("E")
+
+
+class TerminateSignal(BaseException):
+    """Raised by `ctx.terminate`; not an `Exception`, so that user code does not swallow it (S-17)."""
+
+
+class _Context(Generic[S]):
+    """What every hook may ask."""
+
+    def __init__(self, call: HookCall, state: Any) -> None:
+        self._call = call
+        self._state = state
+        self._state_set = False
+        self._schedule: ScheduleChange | None = None
+        self._termination: Termination | None = None
+        self._cancelled = False
+
+    @property
+    def instance_id(self) -> str:
+        """The printed key of the instance, `kind:job:id`."""
+        return str(self._call.key)
+
+    @property
+    def job_name(self) -> str:
+        """The name the job is registered under."""
+        return self._call.key.job
+
+
+class _LeasedContext(_Context[S]):
+    """What every hook but a reducer may ask."""
+
+    @property
+    def attempt(self) -> int:
+        """Counts the attempts of this hook within its run, from 1."""
+        return self._call.attempt
+
+    @property
+    def is_retry(self) -> bool:
+        """Whether an earlier attempt of this hook has failed in this run."""
+        return self._call.attempt > 1
+
+    @property
+    def crashes(self) -> int:
+        """How often this run was lost with its worker since it began or was revived (S-14)."""
+        return self._call.crashes
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether this call has lost its right to commit; a plain `def` should look and return."""
+        return self._cancelled
+
+    @property
+    def idempotency_key(self) -> str | None:
+        """The same for every attempt of a run, crashes included; give it to the systems you call.
+
+        `None` in an inline hook. ASCII, at most 60 characters (S-18).
+        """
+        return self._call.idempotency_key
+
+
+class _StateContext(_LeasedContext[S]):
+    """What the hooks of continuous jobs and tasks may ask, and change."""
+
+    def set_state(self, state: S) -> None:
+        """Make `state` the instance's state when this hook returns."""
+        self._state, self._state_set = state, True
+
+    def terminate(self, reason: str | None = None) -> NoReturn:
+        """End the instance: stop this hook here and delete everything when it has stopped (S-17)."""
+        self._termination = Termination(reason)
+        raise TerminateSignal
+
+
+class ContinuousContext(_StateContext[S]):
+    """What `execute` of a continuous job is given (S-37)."""
+
+    @property
+    def state(self) -> S:
+        """The state, with what this hook has set."""
+        return self._state
+
+    def update_state(self, change: Callable[[S], S]) -> None:
+        """`set_state(change(state))`."""
+        self.set_state(change(self._state))
+
+    @property
+    def run_count(self) -> int:
+        """Counts the runs of this instance, from 1; the same for every attempt of a run."""
+        return self._call.run_count
+
+    @property
+    def scheduled_for(self) -> datetime | None:
+        """The tick this run serves; `None` if it was triggered."""
+        return maybe_datetime(self._call.scheduled_for)
+
+
+class DebounceContext(_LeasedContext[S]):
+    """What `execute` of a debounce is given: one closed window (S-43)."""
+
+    @property
+    def state(self) -> S:
+        """What `on_event` made of the events."""
+        return self._state
+
+    @property
+    def event_count(self) -> int:
+        """How many events are in the batch."""
+        return self._call.event_count
+
+    @property
+    def flush_reason(self) -> FlushReason:
+        """What closed the window first; kept over retries."""
+        assert self._call.flush_reason is not None, "a batch has a reason"
+        return self._call.flush_reason
+
+    @property
+    def debounce_started_at(self) -> datetime:
+        """When the first event came."""
+        assert self._call.started_at is not None, "a batch has a beginning"
+        return to_datetime(self._call.started_at)
+
+
+class DebounceEventContext(_Context[S], Generic[E, S]):
+    """What `on_event` of a debounce, the reducer, is given (S-43)."""
+
+    def __init__(self, call: HookCall, state: Any, event: Any) -> None:
+        super().__init__(call, state)
+        self._event = event
+
+    @property
+    def event(self) -> E:
+        """The event to fold in."""
+        return self._event
+
+    @property
+    def state(self) -> S | None:
+        """The window's state; `None` at its first event."""
+        return self._state
+
+    @property
+    def event_count(self) -> int:
+        """How many events the window has, this one included."""
+        return self._call.event_count
+
+
+class TaskContext(_StateContext[S]):
+    """What every hook of a task is given; the members mean the same in each (S-52)."""
+
+    @property
+    def state(self) -> S | None:
+        """The state, with what this hook has set; `None` before the first."""
+        return self._state
+
+    def update_state(self, change: Callable[[S | None], S]) -> None:
+        """`set_state(change(state))`."""
+        self.set_state(change(self._state))
+
+    def schedule(self, when: Duration | datetime) -> None:
+        """Run `execute` at an aware `datetime`, or a duration after the end of this hook.
+
+        The last call wins; a past instant is due at once. Raises `ValidationError` for a bare
+        number, a naive datetime, or an instant out of range.
+        """
+        if isinstance(when, datetime):
+            self._schedule = ScheduleChange(at=_instant(when))
+        else:
+            self._schedule = ScheduleChange(after_ms=to_ms(when, "schedule(when)"))
+
+    def cancel_schedule(self) -> None:
+        """Drop the pending schedule. A retry is not a schedule (S-53)."""
+        self._schedule = ScheduleChange()
+
+    @property
+    def scheduled_time(self) -> datetime | None:
+        """The pending schedule, with what this hook has set.
+
+        For a duration it is counted from the beginning of the hook here, and from its end in truth.
+        """
+        if self._schedule is None:
+            return maybe_datetime(self._call.scheduled_at)
+        return maybe_datetime(self._schedule.due(self._call.at))
+
+    @property
+    def is_first_event(self) -> bool:
+        """Whether the instance has had one event so far, the present one included."""
+        return self._call.event_count == 1
+
+    @property
+    def event_count(self) -> int:
+        """How many events were applied; in `on_event`, the present one included."""
+        return self._call.event_count
+
+    @property
+    def execute_count(self) -> int:
+        """How many runs of `execute` have begun, a present one included."""
+        return self._call.execute_count
+
+    @property
+    def created_at(self) -> datetime:
+        """When the instance came into being."""
+        return to_datetime(self._call.created_at)
+
+
+AnyContext = (
+    ContinuousContext[Any] | DebounceContext[Any] | DebounceEventContext[Any, Any] | TaskContext[Any]
+)
+
+
+def _instant(moment: datetime) -> int:
+    naive = moment.utcoffset() is None
+    if naive or moment.microsecond % 1000 or not 0 <= from_datetime(moment) <= INSTANT_MAX:
+        expected = "an aware datetime in whole milliseconds, 1970 to 9999"
+        raise ValidationError("schedule(when)", (Issue("$", expected, repr(moment)),))
+    return from_datetime(moment)
+
+
+def open_context(definition: AnyDefinition, call: HookCall) -> tuple[AnyContext, tuple[Any, ...]]:
+    """The context for a call, and the arguments to call the hook with.
+
+    Raises `ValidationError` if the stored state or event does not fit its schema.
+    """
+    stored = call.state
+    state = None
+    if stored is not None:
+        state = definition.state.decode(stored.value, f"state of {call.key}")
+    if isinstance(definition, Debounce):
+        if call.hook == "on_event":
+            event = definition.event.decode(call.event, f"event for {call.key}")
+            reducing = DebounceEventContext[Any, Any](call, state, event)
+            return reducing, (reducing,)
+        batch = DebounceContext[Any](call, state)
+        return batch, (batch,)
+    if call.key.kind == "continuous":
+        tick = ContinuousContext[Any](call, state)
+        return tick, (tick,)
+    task = TaskContext[Any](call, state)
+    if call.hook == "on_event":
+        return task, (definition.event.decode(call.event, f"event for {call.key}"), task)
+    return task, (call.failure, task) if call.hook == "on_error" else (task,)
+
+
+def close_context(definition: AnyDefinition, ctx: AnyContext, returned: Any) -> Operations:
+    """What a hook that returned `returned`, or terminated, asked for.
+
+    Raises `ValidationError` if the new state does not fit its schema (S-22).
+    """
+    if ctx._termination is not None:
+        return Operations(terminate=ctx._termination)
+    state = None
+    if isinstance(ctx, DebounceEventContext):
+        ctx._state, ctx._state_set = returned, True
+    if ctx._state_set:
+        value = definition.state.encode(ctx._state, f"new state of {ctx.instance_id}")
+        state = Stored(definition.state_version, value)
+    return Operations(state=state, schedule=ctx._schedule)
+
+
+def cancel_context(ctx: AnyContext) -> None:
+    """Tell a hook that it can no longer commit."""
+    ctx._cancelled = True
+
+
+def is_terminated(ctx: AnyContext) -> bool:
+    """Whether the hook asked to end the instance, even if it swallowed the signal (S-17)."""
+    return ctx._termination is not None

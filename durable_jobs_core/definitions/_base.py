@@ -1,0 +1,174 @@
+"""What the definitions of the three kinds share: fields, options, and the checks of both."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from functools import partial
+from types import MappingProxyType
+from typing import Any, ClassVar, Generic, Literal, TypeAlias, TypedDict, TypeVar
+
+from attrs import field, frozen
+
+from durable_jobs_core.durations import Duration, to_ms
+from durable_jobs_core.errors import DefinitionError, ValidationError
+from durable_jobs_core.retry import Retry
+from durable_jobs_core.schema import STRICT, Codec, Schema
+from durable_jobs_core.words import Hook, Json, Kind
+
+S = TypeVar("S")
+E = TypeVar("E")
+Upcaster: TypeAlias = Callable[[Any], Json]
+OnExhausted = Literal["park", "continue", "terminate"]
+
+DEFAULT_RETRY = Retry()
+HOOK_TIMEOUT_MS = 30_000
+IDS_MAX = 128
+IDS_FOR_MS = 86_400_000
+NOT_GIVEN: Any = object()
+
+
+@frozen
+class HookFunction:
+    """A user's hook and how to call it: in the event loop, or in a thread if it is a plain `def`."""
+
+    call: Callable[..., Any]
+    is_async: bool
+
+
+class JobOptions(TypedDict, total=False):
+    """The options that all kinds share.
+
+    `retry`: the policy of leased hooks, `None` for a single attempt (S-23).
+    `on_exhausted`: what happens when a run gives up (S-24).
+    `timeout`: of one attempt of `execute`, default none; `hook_timeout`: of every other hook, 30 s.
+    `max_crashes`: after this many crashes a run gives up (S-14).
+    `concurrency`: how many leased attempts of this job one engine runs at a time (S-69).
+    `state_version`, `upcasters`: the version of the state's schema, and for an older version n the
+    function that makes JSON of version n + 1 from it (S-6).
+    `codec`: how values become JSON, default strict cattrs.
+    """
+
+    retry: Retry | None
+    on_exhausted: OnExhausted
+    timeout: Duration | None
+    hook_timeout: Duration | None
+    max_crashes: int
+    concurrency: int | None
+    state_version: int
+    upcasters: Mapping[int, Upcaster]
+    codec: Codec
+
+
+class EventOptions(JobOptions, total=False):
+    """Further options of the kinds that take events.
+
+    `remember_ids`: how many event ids an instance remembers, default 128; `remember_ids_for`: for how
+    long, default 24 h (S-60).
+    """
+
+    remember_ids: int
+    remember_ids_for: Duration
+
+
+@frozen(kw_only=True, eq=False)
+class Definition(Generic[S]):
+    """What the three kinds share. Fields are as in `JobOptions`; spans are milliseconds."""
+
+    kind: ClassVar[Kind]
+
+    state: Schema
+    hooks: Mapping[Hook, HookFunction]
+    retry: Retry | None = DEFAULT_RETRY
+    on_exhausted: OnExhausted = "park"
+    timeout_ms: int | None = None
+    hook_timeout_ms: int | None = HOOK_TIMEOUT_MS
+    max_crashes: int = 5
+    concurrency: int | None = None
+    state_version: int = 1
+    upcasters: Mapping[int, Upcaster] = field(factory=dict)
+
+    def timeout_of(self, hook: Hook) -> int | None:
+        """How long one call of a hook may take, in milliseconds."""
+        return self.timeout_ms if hook == "execute" else self.hook_timeout_ms
+
+
+def check(ok: object, name: str, expected: str, got: object) -> None:
+    if not ok:
+        shown = "nothing" if got is NOT_GIVEN else repr(got)
+        raise DefinitionError(f"{name}: expected {expected}, got {shown}")
+
+
+def span(value: object, name: str) -> int:
+    try:
+        return to_ms(value, name)
+    except ValidationError as error:
+        raise DefinitionError(f"{name}: {error.issues[0]}") from None
+
+
+def maybe_span(options: Mapping[str, Any], name: str, default: int | None) -> int | None:
+    value = options.get(name, NOT_GIVEN)
+    if value is NOT_GIVEN:
+        return default
+    return None if value is None else span(value, name)
+
+
+def count(options: Mapping[str, Any], name: str, default: Any) -> Any:
+    """A whole number of at least 1, or `None` where that is the default."""
+    value = options.get(name, default)
+    if value is None and default is None:
+        return None
+    check(type(value) is int and value >= 1, name, "a whole number, 1 or more", value)
+    return value
+
+
+def choice(options: Mapping[str, Any], name: str, default: str, choices: tuple[str, ...]) -> str:
+    value = options.get(name, default)
+    check(value in choices, name, "one of " + ", ".join(map(repr, choices)), value)
+    return value
+
+
+def ids(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "ids_max": count(options, "remember_ids", IDS_MAX),
+        "ids_for_ms": maybe_span(options, "remember_ids_for", IDS_FOR_MS),
+    }
+
+
+def common(
+    state: Any, hooks: Mapping[Hook, Callable[..., Any] | None], options: Any, allowed: type
+) -> dict[str, Any]:
+    """The fields that all kinds share, checked."""
+    for name in options.keys() - allowed.__annotations__.keys():
+        check(False, name, "an option of this kind of job", options)
+    retry = options.get("retry", DEFAULT_RETRY)
+    check(retry is None or isinstance(retry, Retry), "retry", "a Retry or None", retry)
+    upcasters = dict(options.get("upcasters", {}))
+    version = count(options, "state_version", 1)
+    check(
+        all(1 <= old < version for old in upcasters),
+        "upcasters",
+        f"versions below {version}",
+        upcasters,
+    )
+    return {
+        "state": Schema(state, options.get("codec", STRICT)),
+        "hooks": MappingProxyType({name: _hook(name, call) for name, call in hooks.items() if call}),
+        "retry": retry,
+        "on_exhausted": choice(options, "on_exhausted", "park", ("park", "continue", "terminate")),
+        "timeout_ms": maybe_span(options, "timeout", None),
+        "hook_timeout_ms": maybe_span(options, "hook_timeout", HOOK_TIMEOUT_MS),
+        "max_crashes": count(options, "max_crashes", 5),
+        "concurrency": count(options, "concurrency", None),
+        "state_version": version,
+        "upcasters": MappingProxyType(upcasters),
+    }
+
+
+def _hook(name: Hook, call: Callable[..., Any]) -> HookFunction:
+    check(callable(call), name, "a function", call)
+    target: Any = call.func if isinstance(call, partial) else call
+    is_async = inspect.iscoroutinefunction(target) or inspect.iscoroutinefunction(
+        getattr(target, "__call__", None)
+    )
+    return HookFunction(call, is_async)

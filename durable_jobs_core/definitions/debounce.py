@@ -1,0 +1,159 @@
+"""The definition of a debounce job (SPEC §6)."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from types import UnionType
+from typing import TYPE_CHECKING, Any, Generic, Literal, Unpack, overload
+
+from attrs import frozen
+
+from durable_jobs_core.definitions._base import (
+    IDS_FOR_MS,
+    IDS_MAX,
+    NOT_GIVEN,
+    Definition,
+    E,
+    EventOptions,
+    S,
+    check,
+    choice,
+    common,
+    count,
+    ids,
+    span,
+)
+from durable_jobs_core.durations import Duration
+from durable_jobs_core.schema import STRICT, Schema
+from durable_jobs_core.words import Hook
+
+if TYPE_CHECKING:
+    from durable_jobs_core.context import DebounceContext, DebounceEventContext
+
+PARK_OR_END = '"park" or "terminate" (a batch cannot be skipped)'
+
+
+class DebounceOptions(EventOptions, total=False):
+    """The options of a debounce.
+
+    `mode`: `"fixed"`, the window ends `flush_after` its first event (default), or `"quiet"`, after
+    its last; `max_wait`: the longest a quiet window may stay open, must be given, may be `None`.
+    `max_events`: makes the window due at once; `max_pending`: `add` raises `OverloadedError` beyond.
+    """
+
+    mode: Literal["fixed", "quiet"]
+    max_wait: Duration | None
+    max_events: int | None
+    max_pending: int | None
+
+
+@frozen(kw_only=True, eq=False)
+class Debounce(Definition[S], Generic[E, S]):
+    """Events are collected, then handled as one batch (SPEC §6). Make one with `make` or `job`.
+
+    `ids_max`, `ids_for_ms`: how many event ids are remembered, and how long.
+    """
+
+    kind = "debounce"
+
+    event: Schema
+    flush_after_ms: int
+    quiet: bool = False
+    max_wait_ms: int | None = None
+    max_events: int | None = None
+    max_pending: int | None = None
+    ids_max: int = IDS_MAX
+    ids_for_ms: int = IDS_FOR_MS
+
+    @overload
+    @classmethod
+    def make(
+        cls,
+        *,
+        event: type[E] | UnionType,
+        flush_after: Duration,
+        execute: Callable[[DebounceContext[E]], Awaitable[None] | None],
+        **options: Unpack[DebounceOptions],
+    ) -> Debounce[E, E]: ...
+
+    @overload
+    @classmethod
+    def make(
+        cls,
+        *,
+        event: type[E] | UnionType,
+        flush_after: Duration,
+        execute: Callable[[DebounceContext[S]], Awaitable[None] | None],
+        state: type[S] | UnionType,
+        on_event: Callable[[DebounceEventContext[E, S]], Awaitable[S] | S],
+        **options: Unpack[DebounceOptions],
+    ) -> Debounce[E, S]: ...
+
+    @classmethod
+    def make(
+        cls,
+        *,
+        event: Any,
+        flush_after: Duration,
+        execute: Callable[[Any], Awaitable[None] | None],
+        state: Any = None,
+        on_event: Callable[[Any], Any] | None = None,
+        **options: Unpack[DebounceOptions],
+    ) -> Any:
+        """A job that hands each window of events to `execute` as one batch.
+
+        `on_event` folds an event into the window's state; without it, the latest event is the state.
+        Raises `DefinitionError`.
+        """
+        check((state is None) == (on_event is None), "state", "given together with on_event", state)
+        quiet = choice(options, "mode", "fixed", ("fixed", "quiet")) == "quiet"
+        flush_after_ms = span(flush_after, "flush_after")
+        max_wait = options.get("max_wait", NOT_GIVEN)
+        given = max_wait is not NOT_GIVEN
+        check(given == quiet, "max_wait", 'given (or None) with mode="quiet" and only then', max_wait)
+        max_wait_ms = span(max_wait, "max_wait") if given and max_wait is not None else None
+        check(
+            max_wait_ms is None or max_wait_ms >= flush_after_ms,
+            "max_wait",
+            f"at least flush_after, {flush_after_ms} ms",
+            max_wait,
+        )
+        check(options.get("on_exhausted") != "continue", "on_exhausted", PARK_OR_END, "continue")
+        hooks: dict[Hook, Any] = {"execute": execute, "on_event": on_event}
+        return cls(
+            event=Schema(event, options.get("codec", STRICT)),
+            flush_after_ms=flush_after_ms,
+            quiet=quiet,
+            max_wait_ms=max_wait_ms,
+            max_events=count(options, "max_events", None),
+            max_pending=count(options, "max_pending", None),
+            **ids(options),
+            **common(event if state is None else state, hooks, options, DebounceOptions),
+        )
+
+    @overload
+    @classmethod
+    def job(
+        cls,
+        *,
+        event: type[E] | UnionType,
+        flush_after: Duration,
+        **options: Unpack[DebounceOptions],
+    ) -> Callable[[Callable[[DebounceContext[E]], Awaitable[None] | None]], Debounce[E, E]]: ...
+
+    @overload
+    @classmethod
+    def job(
+        cls,
+        *,
+        event: type[E] | UnionType,
+        flush_after: Duration,
+        state: type[S] | UnionType,
+        on_event: Callable[[DebounceEventContext[E, S]], Awaitable[S] | S],
+        **options: Unpack[DebounceOptions],
+    ) -> Callable[[Callable[[DebounceContext[S]], Awaitable[None] | None]], Debounce[E, S]]: ...
+
+    @classmethod
+    def job(cls, **arguments: Any) -> Any:
+        """`make` as a decorator of `execute`."""
+        return lambda execute: cls.make(execute=execute, **arguments)

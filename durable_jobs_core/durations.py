@@ -1,0 +1,107 @@
+"""Durations: `timedelta` or text in, whole milliseconds out (S-7, S-62).
+
+Text is one or more `<number> <unit>` in descending order, each unit once (`"30 minutes"`, `"1h30m"`,
+`"1.5 seconds"`), or ISO 8601 without months and years (`"PT30M"`, `"P1DT12H"`). A bare number is
+refused: it is not said of what.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import TypeAlias
+
+from durable_jobs_core.errors import Issue, ValidationError
+from durable_jobs_core.words import INSTANT_MAX
+
+Duration: TypeAlias = timedelta | str
+
+_UNITS = {
+    "w": 7 * 86_400_000,
+    "d": 86_400_000,
+    "h": 3_600_000,
+    "m": 60_000,
+    "s": 1_000,
+    "ms": 1,
+}
+_NAMES = {
+    alias: unit
+    for unit, aliases in {
+        "w": "w week weeks",
+        "d": "d day days",
+        "h": "h hr hrs hour hours",
+        "m": "m min mins minute minutes",
+        "s": "s sec secs second seconds",
+        "ms": "ms milli millis millisecond milliseconds",
+    }.items()
+    for alias in aliases.split()
+}
+_TERM = re.compile(r"\s*([0-9]+)(?:\.([0-9]+))?\s*([a-z]+)\s*")
+_ISO = re.compile(
+    r"P(?:([0-9]+)W)?(?:([0-9]+)D)?"
+    r"(?:T(?=[0-9])(?:([0-9]+)H)?(?:([0-9]+)M)?(?:([0-9]+)(?:\.([0-9]+))?S)?)?"
+)
+_EXPECTED = 'a duration such as "30 minutes", "1h30m", "PT30M" or a timedelta'
+
+
+def to_ms(value: object, subject: str) -> int:
+    """The span of `value` in whole milliseconds, zero or more.
+
+    `subject` names the value in the error. Raises `ValidationError` for a bare number, a negative
+    span, a fraction of a millisecond, a span beyond the calendar, or text of another form.
+    """
+    if isinstance(value, timedelta):
+        ms, rest = divmod(value, timedelta(milliseconds=1))
+        if rest:
+            raise _error(subject, "whole milliseconds", repr(value))
+    elif isinstance(value, str):
+        parsed = _parse_iso(value) if value.startswith("P") else _parse_terms(value.lower())
+        if parsed is None:
+            raise _error(subject, _EXPECTED, repr(value))
+        ms = parsed
+    else:
+        raise _error(subject, _EXPECTED, f"{type(value).__name__} {value!r}")
+    if not 0 <= ms <= INSTANT_MAX:
+        raise _error(subject, "a duration from zero to 9,999 years", repr(value))
+    return ms
+
+
+def _error(subject: str, expected: str, got: str) -> ValidationError:
+    return ValidationError(subject, (Issue("$", expected, got),))
+
+
+def _scaled(whole: str, fraction: str | None, scale: int) -> int | None:
+    """`whole.fraction` units in milliseconds, or `None` if that is not a whole number of them."""
+    if len(whole) > 18 or len(fraction or "") > 18:
+        return None
+    if not fraction:
+        return int(whole) * scale
+    part, rest = divmod(int(fraction) * scale, 10 ** len(fraction))
+    return None if rest else int(whole) * scale + part
+
+
+def _parse_terms(text: str) -> int | None:
+    total, position, smallest = 0, 0, _UNITS["w"] + 1
+    while position < len(text):
+        match = _TERM.match(text, position)
+        scale = _UNITS.get(_NAMES.get(match[3], "")) if match else None
+        if match is None or scale is None or scale >= smallest:
+            return None
+        part = _scaled(match[1], match[2], scale)
+        if part is None:
+            return None
+        total, position, smallest = total + part, match.end(), scale
+    return total if position else None
+
+
+def _parse_iso(text: str) -> int | None:
+    match = _ISO.fullmatch(text)
+    if match is None or not any(match.groups()):
+        return None
+    total = 0
+    for digits, unit in zip(match.groups()[:5], "wdhms", strict=True):
+        part = _scaled(digits or "0", match[6] if unit == "s" else None, _UNITS[unit])
+        if part is None:
+            return None
+        total += part
+    return total

@@ -1,0 +1,120 @@
+"""What is to be done: orders out of `step`, in two parts that are never mixed (S-2).
+
+`Transition.commit` is at most one atomic write of the instance; `Transition.then` may happen only
+after that write is known to be committed. A transition without a commit changes nothing, and its
+`then` rests on the record it was computed from.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+from attrs import frozen
+
+from durable_jobs_core.errors import DurableJobsError
+from durable_jobs_core.operations import HookCall
+from durable_jobs_core.record import Record
+from durable_jobs_core.telemetry import TelemetryEvent
+from durable_jobs_core.words import Token
+
+# -- commit: one write
+
+
+@frozen
+class Persist:
+    """Write the record whole, under the revision it was loaded with."""
+
+    record: Record
+
+
+@frozen
+class Delete:
+    """Remove the record, under the revision it was loaded with."""
+
+
+@frozen
+class SetAlarm:
+    """Wake the instance at this instant."""
+
+    at: int
+
+
+@frozen
+class ClearAlarm:
+    """The instance does not want to be woken."""
+
+
+# -- then: after the commit
+
+
+@frozen
+class CallHandler:
+    """Call a hook. With a `token` it is leased by this commit; without, it is inline.
+
+    An inline call comes without a commit: step the same request again with its outcome added.
+    """
+
+    call: HookCall
+    token: Token | None = None
+
+
+@frozen
+class CancelHandler:
+    """The handler with this token, if this engine has it, can no longer commit: cancel it."""
+
+    token: Token
+
+
+@frozen(kw_only=True)
+class Watch:
+    """How to tell that a run has ended that somebody waits for (S-38).
+
+    `life`: of the instance; `ended`: attempts that had ended at the commit; `run`: the last run that
+    must succeed (a flush), or `None` for the next attempt to end.
+    """
+
+    life: int
+    ended: int
+    run: int | None = None
+
+
+@frozen
+class Reply:
+    """Answer the request with a result, or with an error.
+
+    `watch`: a caller that waits is answered when this is over, with `result` completed by the outcome.
+    """
+
+    result: Any
+    watch: Watch | None = None
+
+
+@frozen
+class ReplyError:
+    """Answer the request with an error that has a cause (`ExecutionError`)."""
+
+    error: DurableJobsError
+    cause: BaseException | None = None
+
+
+@frozen
+class EmitTelemetry:
+    """Give these values to the trackers, in this order."""
+
+    events: tuple[TelemetryEvent, ...]
+
+
+Commit: TypeAlias = Persist | Delete | SetAlarm | ClearAlarm
+Then: TypeAlias = CallHandler | CancelHandler | Reply | ReplyError | EmitTelemetry
+
+
+@frozen
+class Transition:
+    """One step: the record after it, what to write, and what to do once that is committed.
+
+    `record` is the one that was stepped, the same object, if `commit` is empty.
+    """
+
+    record: Record | None
+    commit: tuple[Commit, ...]
+    then: tuple[Then, ...]

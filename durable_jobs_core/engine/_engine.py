@@ -1,0 +1,210 @@
+"""The engine itself: one input in, the needs it makes out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from durable_jobs_core.definitions import AnyDefinition
+from durable_jobs_core.engine import callers, exchanges, hooks, protocol
+from durable_jobs_core.engine.cache import Cache
+from durable_jobs_core.engine.entropy import Entropy
+from durable_jobs_core.engine.lane import Lane
+from durable_jobs_core.engine.protocol import Input, Limits, Need
+from durable_jobs_core.engine.slots import Job, Slots
+from durable_jobs_core.engine.state import State
+from durable_jobs_core.engine.turn import turn
+from durable_jobs_core.errors import ClosedError, DriverError
+from durable_jobs_core.words import Key
+
+
+class Engine:
+    """The per-process coordinator; the contract is that of the package.
+
+    `jobs`: the definitions by (kind, name); `node`: 64 random bits, new for each process; `lanes`,
+    `lane`: of the backend; `limits`; `worker`: whether it runs jobs, or only serves callers.
+    """
+
+    def __init__(
+        self,
+        jobs: Mapping[Job, AnyDefinition],
+        *,
+        node: int,
+        lanes: int = 1,
+        lane: Callable[[Key], int] = lambda key: 0,
+        limits: Limits | None = None,
+        worker: bool = True,
+    ) -> None:
+        limits = limits or Limits()
+        own = {job: d.concurrency for job, d in jobs.items() if d.concurrency is not None}
+        self._state = State(
+            jobs=dict(jobs),
+            limits=limits,
+            node=node,
+            worker=worker,
+            lane_of=lane,
+            lanes=[Lane(id) for id in range(lanes)],
+            slots=Slots(limits.concurrency, {**own, **limits.per_job}),
+            cache=Cache(limits.cache_bytes),
+            entropy=Entropy(node),
+        )
+
+    def feed(self, t: int, input: Input) -> None:
+        """Take one input; `t` is the driver's monotonic clock in milliseconds.
+
+        Then perform all `needs()`. Raises `DriverError` for an unknown id, a second answer, or a
+        clock that goes back; nothing has changed then.
+        """
+        state = self._state
+        self._check(t, input)
+        state.clock.t = t
+        state.stamp += 1
+        if state.closed:
+            _refuse_closed(state, input)
+            return
+        _FEEDS[type(input)](state, input)
+        _look_at_time(state)
+        if state.clock.known:
+            turn(state)
+
+    def needs(self) -> tuple[Need, ...]:
+        """What the driver must do now; each need is given once."""
+        state = self._state
+        if not state.closed:
+            for lane in state.lanes:
+                exchanges.send(state, lane)
+            _close_when_done(state)
+        if state.emitted:
+            state.needs.append(protocol.Emit(tuple(state.emitted)))
+            state.emitted = []
+        needs, state.needs = tuple(state.needs), []
+        return needs
+
+    @property
+    def next_wakeup(self) -> int | None:
+        """When, on the driver's clock, to feed `Ticked` if nothing else comes; `None`: never."""
+        state = self._state
+        if state.closed:
+            return None
+        times: list[int | None] = [state.calls.earliest]
+        if state.stop_at is not None:
+            late = state.t >= state.stop_at
+            times.append(state.stop_at + state.limits.settle if late else state.stop_at)
+        times += [keeper.resume_at for keeper in state.held.values()]
+        for lane in state.lanes:
+            if lane.flight is not None:
+                continue
+            if lane.has_work or not lane.greeted:
+                times.append(lane.retry_at)
+            if state.clock.known:
+                times.append(exchanges.claim_at(state, lane))
+                times += [state.clock.t_of(at + 1) for at in lane.settle_times()]
+        if state.clock.known:
+            times.append(hooks.next_renewal(state))
+        return min((at for at in times if at is not None), default=None)
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is queued, running, in flight or due."""
+        state = self._state
+        if state.needs or state.emitted or state.keepers or state.calls.by_id:
+            return False
+        if state.handlers.running or any(lane.flight or lane.has_work for lane in state.lanes):
+            return False
+        if not state.worker:
+            return all(lane.greeted for lane in state.lanes)
+        return all(
+            lane.asked and (lane.next_wake is None or lane.next_wake > state.clock.now)
+            for lane in state.lanes
+        )
+
+    @property
+    def now(self) -> int | None:
+        """The instant it is at least, once the backend has told its clock."""
+        return self._state.clock.now if self._state.clock.known else None
+
+    def _check(self, t: int, input: Input) -> None:
+        state = self._state
+        if t < state.clock.t:
+            raise DriverError(f"t went back from {state.clock.t} to {t}")
+        if isinstance(input, protocol.Called) and input.call in state.calls.by_id:
+            raise DriverError(f"call {input.call} was made before")
+        if isinstance(input, protocol.Answered) and not any(
+            lane.flight is not None and lane.flight.id == input.exchange for lane in state.lanes
+        ):
+            raise DriverError(f"exchange {input.exchange} is not in flight")
+        if isinstance(input, protocol.Finished) and input.invocation not in state.handlers.running:
+            raise DriverError(f"invocation {input.invocation} is not running")
+        if isinstance(input, protocol.Returned) and input.invocation not in state.handlers.detached:
+            raise DriverError(f"invocation {input.invocation} is not detached")
+
+
+def _nothing(state: State, input: object) -> None:
+    """Time passes; what is due is seen to after every input."""
+
+
+def _nudged(state: State, input: protocol.Nudged) -> None:
+    for lane in state.lanes:
+        lane.poll_at = state.t
+    state.calls.hurry(state.t)
+
+
+def _stopping(state: State, stopping: protocol.Stopping) -> None:
+    """No more claims, starts or requests; handlers have their grace (S-67)."""
+    if state.stop_at is not None:
+        return
+    state.stop_at = state.t + stopping.grace_ms
+    for call in tuple(state.calls.by_id.values()):
+        keeper = state.keepers[call.key]
+        if call.watch is None and call.entry in keeper.requests and keeper.inline is not call.entry:
+            callers.refuse(state, call, ClosedError("the runtime is closing"))
+
+
+_FEEDS: dict[type, Callable[[State, Any], None]] = {
+    protocol.Called: callers.called,
+    protocol.Abandoned: callers.abandoned,
+    protocol.Answered: exchanges.answered,
+    protocol.Finished: hooks.finished,
+    protocol.Returned: hooks.returned,
+    protocol.Ticked: _nothing,
+    protocol.Nudged: _nudged,
+    protocol.Stopping: _stopping,
+}
+
+
+def _look_at_time(state: State) -> None:
+    """See to all that is due by time."""
+    callers.look_at_time(state)
+    hooks.renew(state)
+    for key, keeper in tuple(state.held.items()):
+        if keeper.resume_at is None or keeper.resume_at <= state.t:
+            keeper.resume_at = None
+            del state.held[key]
+            state.ready[key] = keeper
+    if state.stop_at is not None and state.t >= state.stop_at:
+        for invocation in tuple(state.handlers.running.values()):
+            hooks.cancel(state, invocation, "stopping")
+
+
+def _close_when_done(state: State) -> None:
+    """Stopped, when every hook has ended and every exchange is answered; what is left is told so."""
+    if state.stop_at is None or state.handlers.running:
+        return
+    if any(lane.flight is not None for lane in state.lanes):
+        return
+    busy = any(not keeper.idle for keeper in state.keepers.values())
+    if busy and state.t < state.stop_at + state.limits.settle:
+        return
+    for call in tuple(state.calls.by_id.values()):
+        if call.watch is not None:
+            callers.give_up_watching(state, call)
+        else:
+            callers.refuse(state, call, ClosedError("the runtime has closed"))
+    state.closed = True
+    state.needs.append(protocol.Closed())
+
+
+def _refuse_closed(state: State, input: Input) -> None:
+    if isinstance(input, protocol.Called):
+        error = ClosedError("the runtime is closed")
+        state.needs.append(protocol.Reply(input.call, error=error))

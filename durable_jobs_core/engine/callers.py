@@ -1,0 +1,135 @@
+"""Answering callers: requests in, replies out, deadlines, and waiting for runs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from attrs import evolve
+
+from durable_jobs_core.effects import Reply, ReplyError
+from durable_jobs_core.engine import hooks, protocol
+from durable_jobs_core.engine.calls import Call
+from durable_jobs_core.engine.keeper import Entry, Keeper
+from durable_jobs_core.engine.slots import job_of
+from durable_jobs_core.engine.state import State
+from durable_jobs_core.errors import (
+    ClosedError,
+    DurableJobsError,
+    JobNotFoundError,
+    OutcomeUnknownError,
+    OverloadedError,
+    StorageError,
+)
+from durable_jobs_core.events import TerminateRequested
+from durable_jobs_core.record import Record
+from durable_jobs_core.step import observe
+
+
+def called(state: State, called: protocol.Called) -> None:
+    """Take a request, or refuse it at once."""
+    error = _refusal(state, called)
+    if error is not None:
+        state.needs.append(protocol.Reply(called.call, error=error))
+        return
+    keeper = state.keeper(called.key)
+    overtakes = keeper.inline is not None and isinstance(called.request, TerminateRequested)
+    entry = Entry(called.request, state.stamp, overtakes, called.call, called.wait_ms)
+    state.calls.add(Call(called.call, called.key, entry, called.deadline, called.size))
+    state.push(keeper, entry)
+
+
+def _refusal(state: State, called: protocol.Called) -> DurableJobsError | None:
+    calls, limits = state.calls, state.limits
+    if state.stop_at is not None:
+        return ClosedError("the runtime is closing")
+    if job_of(called.key) not in state.jobs:
+        names = tuple(name for kind, name in state.jobs if kind == called.key.kind)
+        return JobNotFoundError(called.key.kind, called.key.job, names)
+    if len(calls.by_id) >= limits.queued_requests:
+        queue = "the engine's queue (requests)"
+        return OverloadedError(queue, limits.queued_requests, len(calls.by_id))
+    if calls.bytes + called.size > limits.queued_bytes:
+        return OverloadedError("the engine's queue (bytes)", limits.queued_bytes, calls.bytes)
+    return None
+
+
+def abandoned(state: State, abandoned: protocol.Abandoned) -> None:
+    """The caller is gone: its wait ends, its request goes on."""
+    call = state.calls.remove(abandoned.call)
+    if call is not None:
+        call.entry.call = None
+
+
+def reply(state: State, id: int | None, result: Any) -> None:
+    """Answer a caller, if it is still there."""
+    call = None if id is None else state.calls.remove(id)
+    if call is not None:
+        call.entry.call = None
+        state.needs.append(protocol.Reply(call.id, result))
+
+
+def reply_error(state: State, id: int | None, effect: ReplyError) -> None:
+    """Let a caller's request fail, if the caller is still there."""
+    call = None if id is None else state.calls.remove(id)
+    if call is not None:
+        call.entry.call = None
+        state.needs.append(protocol.Reply(call.id, error=effect.error, cause=effect.cause))
+
+
+def reply_or_watch(state: State, keeper: Keeper, entry: Entry, effect: Reply) -> None:
+    """Answer a caller, or let it wait for the run it asked for (S-38)."""
+    call = None if entry.call is None else state.calls.by_id.get(entry.call)
+    if call is None or effect.watch is None or entry.wait_ms is None:
+        reply(state, entry.call, effect.result)
+        return
+    state.calls.watch(call, effect.watch, effect.result, state.t + entry.wait_ms, state.t)
+
+
+def tell_watchers(state: State, keeper: Keeper) -> None:
+    """What is known of a key has changed: answer those whose run is over."""
+    watching = state.calls.watching.get(keeper.key)
+    if not watching:
+        return
+    record = keeper.base if isinstance(keeper.base, Record) else None
+    for call in tuple(watching):
+        assert call.watch is not None, "it watches"
+        result = observe(call.watch, record, call.result)
+        if result is not None:
+            reply(state, call.id, result)
+
+
+def look_at_time(state: State) -> None:
+    """Answer the callers whose time is up, and look again for those that wait for a run."""
+    expired, polls = state.calls.due(state.t)
+    for call in expired:
+        _expire(state, call)
+    for call in polls:
+        keeper = state.keepers[call.key]
+        if keeper.idle and call.key not in state.handlers.leased:
+            keeper.wants_load = True
+            state.ready[call.key] = keeper
+
+
+def _expire(state: State, call: Call) -> None:
+    """A caller's time is up: tell it what is true (S-3)."""
+    if call.watch is not None:
+        give_up_watching(state, call)
+        return
+    refuse(state, call, StorageError(f"the request to {call.key} was not done in time"))
+
+
+def give_up_watching(state: State, call: Call) -> None:
+    """The wait for a run is over before the run is; that changes nothing (S-38)."""
+    reply(state, call.id, evolve(call.result, outcome="pending"))
+    state.ready[call.key] = state.keepers[call.key]
+
+
+def refuse(state: State, call: Call, error: DurableJobsError) -> None:
+    """Give up on a request: `error` if nothing of it happened, else that no one can tell."""
+    keeper = state.keepers[call.key]
+    if keeper.inline is call.entry:
+        hooks.cancel(state, state.handlers.inline[call.key], "lost")
+    if not keeper.forget(call.entry):
+        error = OutcomeUnknownError(f"whether the request reached {call.key} is not known")
+    reply_error(state, call.id, ReplyError(error))
+    state.ready[call.key] = keeper

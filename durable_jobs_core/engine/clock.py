@@ -1,0 +1,35 @@
+"""The engine's time: a lower bound of the backend's clock that never goes back (DESIGN D-8)."""
+
+from __future__ import annotations
+
+from attrs import define
+
+
+@define(eq=False)
+class Clock:
+    """`t`: the driver's monotonic clock, ms; `at`: the backend's clock when the answer of `at_t` came."""
+
+    t: int = 0
+    at: int | None = None
+    at_t: int = 0
+    last: int = 0
+
+    @property
+    def known(self) -> bool:
+        """Whether a backend has told its clock yet."""
+        return self.at is not None
+
+    @property
+    def now(self) -> int:
+        """The instant it is at least."""
+        assert self.at is not None, "the first exchange tells the clock"
+        self.last = max(self.last, self.at + self.t - self.at_t)
+        return self.last
+
+    def told(self, clock: int) -> None:
+        """An answer came that says it is `clock`."""
+        self.at, self.at_t = clock, self.t
+
+    def t_of(self, instant: int) -> int:
+        """When, on the driver's clock, it will be `instant`."""
+        return self.t + max(0, instant - self.now)

@@ -1,0 +1,250 @@
+"""Exchanges: what each lane is asked, and what its answers mean."""
+
+from __future__ import annotations
+
+from durable_jobs_core.backend import (
+    Answer,
+    Claim,
+    Committed,
+    Conflicted,
+    Damaged,
+    Refused,
+    Row,
+    Write,
+)
+from durable_jobs_core.codec import Loaded, load
+from durable_jobs_core.engine import callers, hooks
+from durable_jobs_core.engine.keeper import Entry, Keeper, Released
+from durable_jobs_core.engine.lane import BACKOFF_MAX_MS, Flight, Lane
+from durable_jobs_core.engine.protocol import Answered, Exchange
+from durable_jobs_core.engine.slots import job_of
+from durable_jobs_core.engine.state import State
+from durable_jobs_core.engine.turn import perform, rebased
+from durable_jobs_core.errors import StorageError
+from durable_jobs_core.events import AlarmFired, AlarmMisfiled, LeaseRenewed
+from durable_jobs_core.record import Record
+from durable_jobs_core.step import alarm_of
+from durable_jobs_core.telemetry import HistoryRegressed
+from durable_jobs_core.words import Key
+
+CONFLICTS_AT_ONCE = 2
+"""After so many conflicts a key waits a moment before it is stepped again (D-3)."""
+
+
+# -- asking
+
+
+def send(state: State, lane: Lane) -> None:
+    """Give the lane its next exchange, if it has none in flight and there is something to ask."""
+    if lane.flight is not None or lane.retry_at > state.t:
+        return
+    if not state.clock.known:
+        if not lane.greeted:
+            flight = lane.build(state.new_id(), state.stamp, 0, 2**63 - 1, None)
+            state.needs.append(Exchange(flight.id, lane.id, flight.batch))
+        return
+    now = state.clock.now
+    claim = _claim(state, lane, now)
+    if claim is None and not lane.can_build(now):
+        return
+    not_after = now + state.limits.exchange
+    flight = lane.build(state.new_id(), state.stamp, now, not_after, claim)
+    state.needs.append(Exchange(flight.id, lane.id, flight.batch))
+
+
+def claim_at(state: State, lane: Lane) -> int | None:
+    """When, on the driver's clock, the lane is to be asked for due work; `None`: not now."""
+    if not state.worker or state.stop_at is not None or lane.flight is not None:
+        return None
+    if not any(state.slots.free(job) > 0 for job in state.jobs):
+        return None
+    at = lane.poll_at if lane.relief == state.slots.relief else state.t
+    if lane.next_wake is not None:
+        at = min(at, state.clock.t_of(lane.next_wake))
+    return max(at, lane.retry_at)
+
+
+def _claim(state: State, lane: Lane, now: int) -> Claim | None:
+    at = claim_at(state, lane)
+    if at is None or at > state.t or lane.has_settling(now):
+        return None
+    jobs = list(state.jobs)
+    lane.turn = (lane.turn + 1) % max(1, len(jobs))
+    limits = state.slots.offer(jobs[lane.turn :] + jobs[: lane.turn], lane.hot)
+    lane.relief = state.slots.relief
+    for job, count in limits.items():
+        state.slots.take(job, count)
+    return Claim(limits, now, now + state.limits.hold) if limits else None
+
+
+# -- hearing
+
+
+def answered(state: State, answered: Answered) -> None:
+    """An exchange has ended."""
+    lane = next(lane for lane in state.lanes if lane.flight and lane.flight.id == answered.exchange)
+    flight, lane.flight = lane.flight, None
+    assert flight is not None, "checked"
+    claim = flight.batch.claim
+    if claim is not None:
+        for job, count in claim.limits.items():
+            state.slots.give(job, count)
+    answer = answered.answer
+    if not isinstance(answer, Answer) or not _fits(flight, answer):
+        _lost(state, lane, flight)
+        return
+    state.clock.told(answer.clock)
+    lane.failures = 0
+    _take_outcomes(state, lane, flight, answer)
+    for key, row in zip(flight.batch.loads, answer.rows, strict=True):
+        keeper = state.keepers.get(key)
+        if keeper is not None and keeper.wants_load:
+            _loaded(state, keeper, row, flight)
+    if claim is not None:
+        _take_claimed(state, lane, flight, claim, answer)
+
+
+def _fits(flight: Flight, answer: Answer) -> bool:
+    batch = flight.batch
+    return len(answer.outcomes) == len(batch.writes) and len(answer.rows) == len(batch.loads)
+
+
+def _lost(state: State, lane: Lane, flight: Flight) -> None:
+    """No answer: the writes are unknown, the loads are to be asked again."""
+    lane.failed(state.t, state.entropy())
+    for keeper in flight.keepers:
+        if keeper is not None:
+            keeper.outcome_unknown()
+            state.ready[keeper.key] = keeper
+    for key in flight.batch.loads:
+        if key in state.keepers:
+            state.ready[key] = state.keepers[key]
+    if not state.clock.known:
+        lane.greeted = False
+
+
+def _take_outcomes(state: State, lane: Lane, flight: Flight, answer: Answer) -> None:
+    refused = False
+    for write, keeper, outcome in zip(flight.batch.writes, flight.keepers, answer.outcomes, strict=True):
+        if keeper is None or not isinstance(write, Write):
+            continue
+        if isinstance(outcome, Committed):
+            _note_wake(state, lane, write)
+            _release(state, keeper, keeper.committed(flight.stamp))
+        elif isinstance(outcome, Conflicted):
+            found = _found(state, keeper, outcome.row)
+            _release(state, keeper, keeper.conflicted(found, flight.stamp))
+            _hold_after_conflict(state, keeper)
+        elif isinstance(outcome, Refused):
+            refused = True
+            _refuse(state, lane, keeper, outcome, alone=len(flight.batch.writes) == 1)
+        else:
+            keeper.outcome_unknown()
+            state.ready[keeper.key] = keeper
+            lane.failed(state.t, state.entropy())
+    lane.resize(len(flight.batch.writes), refused=refused)
+
+
+def _note_wake(state: State, lane: Lane, write: Write) -> None:
+    """This engine committed an alarm: it need not be told of it."""
+    wake = None if write.row is None else write.row.wake
+    if wake is None or not state.worker:
+        return
+    if state.slots.free(job_of(write.key)) > 0:
+        lane.next_wake = wake if lane.next_wake is None else min(wake, lane.next_wake)
+    else:
+        state.slots.starved.add(job_of(write.key))
+
+
+def _release(state: State, keeper: Keeper, released: list[Released]) -> None:
+    for item in released:
+        perform(state, keeper, item)
+    rebased(state, keeper)
+
+
+def _refuse(state: State, lane: Lane, keeper: Keeper, outcome: Refused, *, alone: bool) -> None:
+    """Nothing happened. If it can help, again later; else what was asked fails, alone (D-3)."""
+    steps = keeper.refused()
+    state.ready[keeper.key] = keeper
+    if outcome.transient:
+        lane.failed(state.t, state.entropy())
+        return
+    if not alone:
+        return
+    for stepped in steps:
+        entry = stepped.entry
+        call = None if entry.call is None else state.calls.by_id.get(entry.call)
+        if call is not None:
+            callers.refuse(state, call, StorageError(f"{keeper.key}: {outcome.reason}"))
+        elif isinstance(entry.event, AlarmFired | LeaseRenewed) or not entry.urgent:
+            keeper.forget(entry)
+        else:  # the end of an attempt is kept until it is committed, stale or settled
+            entry.conflicts += 1
+            hold(state, keeper, min(100 << min(entry.conflicts, 6), BACKOFF_MAX_MS))
+
+
+def _hold_after_conflict(state: State, keeper: Keeper) -> None:
+    first = next(iter((*keeper.urgent, *keeper.requests)), None)
+    if first is not None and first.conflicts > CONFLICTS_AT_ONCE:
+        hold(state, keeper, 1 << min(first.conflicts, 9))
+
+
+def hold(state: State, keeper: Keeper, longest: int) -> None:
+    """Step the key again in a while, up to `longest` milliseconds."""
+    keeper.resume_at = state.t + 1 + state.entropy() % longest
+    state.held[keeper.key] = keeper
+
+
+def _loaded(state: State, keeper: Keeper, row: Row | Damaged | None, flight: Flight) -> None:
+    found = _found(state, keeper, row)
+    final = flight.batch.settle
+    _release(state, keeper, keeper.loaded(found, flight.stamp, final=final))
+
+
+def _take_claimed(state: State, lane: Lane, flight: Flight, claim: Claim, answer: Answer) -> None:
+    """Due runs: each is an alarm that fires now."""
+    counts = dict.fromkeys(claim.limits, 0)
+    for row in answer.claimed:
+        job = job_of(row.key)
+        counts[job] = counts.get(job, 0) + 1
+        if job not in state.jobs:
+            continue
+        keeper = state.keeper(row.key)
+        if keeper.writing is None and keeper.settling is None:
+            _loaded(state, keeper, row, flight)
+        state.push(keeper, Entry(AlarmFired(), flight.stamp, urgent=True))
+    lane.asked = True
+    lane.next_wake = answer.next_wake
+    lane.hot = frozenset(job for job, limit in claim.limits.items() if counts[job] >= limit)
+    jitter = state.entropy() % max(1, state.limits.poll // 4)
+    lane.poll_at = state.t + state.limits.poll - jitter
+
+
+def _found(state: State, keeper: Keeper, row: Row | Damaged | None) -> Loaded | None:
+    """What was read, decoded. A wrong alarm is to be repaired, a step back in history reported."""
+    if row is None or isinstance(row, Damaged):
+        return row
+    found = load(keeper.definition, row)
+    if not isinstance(found, Record):
+        return found
+    keeper.size = len(row.blob)
+    if row.wake != alarm_of(keeper.key.kind, found):
+        state.push(keeper, hooks.urgent(state, AlarmMisfiled(row.wake)))
+    base = keeper.base
+    if isinstance(base, Record) and base.revision.life == found.revision.life:
+        if found.revision.number < base.revision.number:
+            _say_regressed(state, keeper.key, found, base)
+    return found
+
+
+def _say_regressed(state: State, key: Key, found: Record, expected: Record) -> None:
+    state.emitted.append(
+        HistoryRegressed(
+            key=key,
+            at=state.clock.now,
+            life=found.revision.life,
+            seq=None,
+            found=found.revision.number,
+            expected=expected.revision.number,
+        )
+    )

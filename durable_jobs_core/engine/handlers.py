@@ -1,0 +1,175 @@
+"""The hooks that run for this engine, leased and inline, and what their ends mean (S-10 to S-17)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from attrs import define, field
+
+from durable_jobs_core.context import (
+    AnyContext,
+    cancel_context,
+    close_context,
+    is_terminated,
+    open_context,
+)
+from durable_jobs_core.definitions import AnyDefinition, Debounce
+from durable_jobs_core.engine.keeper import Keeper
+from durable_jobs_core.engine.protocol import (
+    HookCancelled,
+    HookDetached,
+    HookOutcome,
+    HookRaised,
+    HookReturned,
+    HookTimedOut,
+    Invoke,
+)
+from durable_jobs_core.engine.slots import Job
+from durable_jobs_core.errors import ValidationError
+from durable_jobs_core.events import (
+    HandlerEvent,
+    HandlerFailed,
+    HandlerReleased,
+    HandlerSucceeded,
+)
+from durable_jobs_core.failures import describe
+from durable_jobs_core.operations import HookCall, InlineOutcome, Operations
+from durable_jobs_core.words import Key, Token
+
+CancelReason = Literal["lost", "stopping"]
+
+
+@define(eq=False)
+class Invocation:
+    """One hook that runs.
+
+    `token`: of its lease, `None` if it is inline; `until`: when that lease ends; `renew_at`: on the
+    driver's clock; `cancelled`: why a `Cancel` was given.
+    """
+
+    id: int
+    keeper: Keeper
+    call: HookCall
+    ctx: AnyContext
+    token: Token | None
+    until: int = 0
+    renew_at: int = 0
+    cancelled: CancelReason | None = None
+
+    def cancel(self, reason: CancelReason) -> None:
+        """Note why, and tell the hook."""
+        self.cancelled = self.cancelled or reason
+        cancel_context(self.ctx)
+
+
+@define(eq=False)
+class Handlers:
+    """All hooks that run. `leased`: by key, at most one each, the one to be renewed next first;
+    `renewing`: those whose renewal is under way; `inline`: by key; `detached`: threads that go on, with
+    the jobs whose slots they keep; `alarmed`: keys whose alarm came while their old handler had not ended."""
+
+    running: dict[int, Invocation] = field(factory=dict)
+    leased: dict[Key, Invocation] = field(factory=dict)
+    renewing: dict[Key, Invocation] = field(factory=dict)
+    inline: dict[Key, Invocation] = field(factory=dict)
+    detached: dict[int, Job | None] = field(factory=dict)
+    alarmed: set[Key] = field(factory=set)
+
+    def has(self, key: Key) -> bool:
+        """Whether a hook of this key runs."""
+        return key in self.leased or key in self.inline
+
+    def add(self, invocation: Invocation) -> None:
+        """A hook was called."""
+        self.running[invocation.id] = invocation
+        by_key = self.inline if invocation.token is None else self.leased
+        by_key[invocation.call.key] = invocation
+
+    def remove(self, id: int) -> Invocation:
+        """A hook has ended."""
+        invocation = self.running.pop(id)
+        key = invocation.call.key
+        if invocation.token is None:
+            if self.inline.get(key) is invocation:
+                del self.inline[key]
+        else:
+            del self.leased[key]
+            self.renewing.pop(key, None)
+        return invocation
+
+    def renewed(self, invocation: Invocation, until: int, renew_at: int) -> None:
+        """The lease was renewed."""
+        key = invocation.call.key
+        invocation.until, invocation.renew_at = until, renew_at
+        del self.leased[key]
+        self.leased[key] = invocation
+        self.renewing.pop(key, None)
+
+
+def prepare(id: int, keeper: Keeper, call: HookCall, token: Token | None) -> tuple[Invocation, Invoke]:
+    """The invocation of a call; raises `ValidationError` if what it is shown does not decode."""
+    definition = keeper.definition
+    ctx, args = open_context(definition, call)
+    function = definition.hooks[call.hook]
+    reduces = isinstance(definition, Debounce) and call.hook == "on_event"
+    invoke = Invoke(
+        id=id,
+        key=call.key,
+        hook=call.hook,
+        function=function,
+        args=args,
+        ctx=ctx,
+        leased=token is not None,
+        timeout_ms=definition.timeout_of(call.hook),
+        inline_def=reduces,
+    )
+    return Invocation(id, keeper, call, ctx, token), invoke
+
+
+def unreadable(definition: AnyDefinition, error: ValidationError, token: Token) -> HandlerFailed:
+    """A leased hook that was not called, because the stored state does not decode (S-22)."""
+    return HandlerFailed(token, describe(error), _retryable(definition, error))
+
+
+def leased_event(invocation: Invocation, outcome: HookOutcome) -> HandlerEvent | None:
+    """What the end of a leased hook means for its instance; `None`: nothing, the lease will expire."""
+    token, definition = invocation.token, invocation.keeper.definition
+    assert token is not None, "it is leased"
+    result = _result(invocation, outcome)
+    if isinstance(result, Operations):
+        return HandlerSucceeded(token, result)
+    if invocation.cancelled == "stopping":
+        return None if isinstance(outcome, HookDetached) else HandlerReleased(token)
+    if invocation.cancelled == "lost":
+        return None
+    return HandlerFailed(token, describe(result), _retryable(definition, result))
+
+
+def inline_outcome(invocation: Invocation, outcome: HookOutcome) -> InlineOutcome:
+    """What the end of an inline hook means for its request."""
+    result = _result(invocation, outcome)
+    if isinstance(result, Operations):
+        return InlineOutcome(call=invocation.call, operations=result)
+    return InlineOutcome(call=invocation.call, failure=describe(result), error=result)
+
+
+def _result(invocation: Invocation, outcome: HookOutcome) -> Operations | BaseException:
+    definition, ctx = invocation.keeper.definition, invocation.ctx
+    detached = isinstance(outcome, HookDetached)
+    if isinstance(outcome, HookReturned) or (is_terminated(ctx) and not detached):
+        returned = outcome.value if isinstance(outcome, HookReturned) else None
+        try:
+            return close_context(definition, ctx, returned)
+        except ValidationError as error:
+            return error
+    if isinstance(outcome, HookRaised):
+        return outcome.error
+    if isinstance(outcome, HookCancelled) or invocation.cancelled is not None:
+        return RuntimeError(f"{invocation.call.hook} was cancelled")
+    assert isinstance(outcome, HookTimedOut | HookDetached), "the other outcomes are dealt with"
+    limit = definition.timeout_of(invocation.call.hook)
+    return TimeoutError(f"{invocation.call.hook} took longer than {limit} ms")
+
+
+def _retryable(definition: AnyDefinition, error: BaseException) -> bool:
+    return definition.retry is None or definition.retry.matches(error)

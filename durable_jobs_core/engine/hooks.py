@@ -1,0 +1,146 @@
+"""Calling hooks, cancelling them, hearing of their ends, and renewing their leases."""
+
+from __future__ import annotations
+
+from durable_jobs_core.context import cancel_context
+from durable_jobs_core.engine.handlers import (
+    CancelReason,
+    Invocation,
+    inline_outcome,
+    leased_event,
+    prepare,
+    unreadable,
+)
+from durable_jobs_core.engine.keeper import Entry, Keeper
+from durable_jobs_core.engine.protocol import Cancel, Finished, HookDetached, Returned
+from durable_jobs_core.engine.slots import job_of
+from durable_jobs_core.engine.state import State
+from durable_jobs_core.errors import ValidationError
+from durable_jobs_core.events import AlarmFired, Event, LeaseRenewed
+from durable_jobs_core.failures import describe
+from durable_jobs_core.operations import HookCall, InlineOutcome
+from durable_jobs_core.record import Record, Run
+from durable_jobs_core.words import Key, Token
+
+
+def call(state: State, keeper: Keeper, call: HookCall, token: Token | None) -> None:
+    """Call a hook, unless its lease is gone already; what it is shown must decode."""
+    run = None if token is None else current_run(keeper, token)
+    if token is not None and run is None:
+        state.slots.give(job_of(keeper.key))
+        return
+    try:
+        invocation, invoke = prepare(state.new_id(), keeper, call, token)
+    except ValidationError as error:
+        if token is not None:
+            failed = unreadable(keeper.definition, error, token)
+            state.push(keeper, urgent(state, failed, brings_slot=True))
+            return
+        failure = describe(error)
+        outcome = InlineOutcome(call=call, failure=failure, error=error, unreadable=True)
+        keeper.inline_finished(outcome)
+        state.ready[keeper.key] = keeper
+        return
+    if run is not None and run.lease is not None:
+        invocation.until = run.lease.until
+        invocation.renew_at = state.t + state.limits.lease // 3
+    state.handlers.add(invocation)
+    state.needs.append(invoke)
+
+
+def current_run(keeper: Keeper, token: Token) -> Run | None:
+    """The run whose lease has that token, by what is known of the key."""
+    run = keeper.base.body.in_flight if isinstance(keeper.base, Record) else None
+    holds = run is not None and run.lease is not None and run.lease.token == token
+    return run if holds else None
+
+
+def urgent(state: State, event: Event, *, brings_slot: bool = False) -> Entry:
+    """An input of the engine's own."""
+    return Entry(event, state.stamp, urgent=True, brings_slot=brings_slot)
+
+
+def cancel(state: State, invocation: Invocation, reason: CancelReason) -> None:
+    """Cancel a hook, once."""
+    if invocation.cancelled is None:
+        invocation.cancel(reason)
+        state.needs.append(Cancel(invocation.id))
+
+
+def cancel_token(state: State, key: Key, token: Token) -> None:
+    """Cancel the handler of a lease that was ended, if it runs here."""
+    invocation = state.handlers.leased.get(key)
+    if invocation is not None and invocation.token == token:
+        cancel(state, invocation, "lost")
+
+
+def finished(state: State, finished: Finished) -> None:
+    """A hook has ended, or goes on in a thread that nobody waits for."""
+    invocation = state.handlers.remove(finished.invocation)
+    keeper, key = invocation.keeper, invocation.call.key
+    detached = isinstance(finished.outcome, HookDetached)
+    if detached:
+        cancel_context(invocation.ctx)
+        leased = invocation.token is not None
+        state.handlers.detached[invocation.id] = job_of(key) if leased else None
+    state.ready[key] = keeper
+    if invocation.token is None:
+        keeper.inline_finished(inline_outcome(invocation, finished.outcome))
+        return
+    event = leased_event(invocation, finished.outcome)
+    if event is not None:
+        state.push(keeper, urgent(state, event, brings_slot=not detached))
+    elif not detached:
+        state.slots.give(job_of(key))
+    if key in state.handlers.alarmed:
+        state.handlers.alarmed.remove(key)
+        state.push(keeper, urgent(state, AlarmFired()))
+
+
+def returned(state: State, returned: Returned) -> None:
+    """The thread of a detached hook has returned: its slot is free."""
+    job = state.handlers.detached.pop(returned.invocation)
+    if job is not None:
+        state.slots.give(job)
+
+
+def follow_lease(state: State, keeper: Keeper) -> None:
+    """What is known of a key has changed: its handler has a longer lease, or none any more."""
+    invocation = state.handlers.leased.get(keeper.key)
+    if invocation is None or invocation.token is None:
+        return
+    run = current_run(keeper, invocation.token)
+    if run is None or run.lease is None:
+        cancel(state, invocation, "lost")
+    elif run.lease.until > invocation.until:
+        renew_at = state.t + state.limits.lease // 3
+        state.handlers.renewed(invocation, run.lease.until, renew_at)
+
+
+def renew(state: State) -> None:
+    """Renew the leases a third of whose time is over; cancel those that could not be (S-13)."""
+    handlers, lease = state.handlers, state.limits.lease
+    for key, invocation in handlers.leased.items():
+        if invocation.renew_at > state.t:
+            break
+        if key not in handlers.renewing and invocation.token is not None:
+            handlers.renewing[key] = invocation
+            event = LeaseRenewed(invocation.token)
+            state.push(invocation.keeper, urgent(state, event))
+    for invocation in tuple(handlers.renewing.values()):
+        if state.clock.now >= invocation.until - lease // 10:
+            cancel(state, invocation, "lost")
+
+
+def next_renewal(state: State) -> int | None:
+    """When, on the driver's clock, a lease must be looked at."""
+    handlers, lease = state.handlers, state.limits.lease
+    times = [
+        state.clock.t_of(invocation.until - lease // 10)
+        for invocation in handlers.renewing.values()
+        if invocation.cancelled is None
+    ]
+    first = next((i for key, i in handlers.leased.items() if key not in handlers.renewing), None)
+    if first is not None:
+        times.append(first.renew_at)
+    return min(times, default=None)

@@ -1,0 +1,157 @@
+"""One lane of the backend: what it is to be asked next, and the one exchange it has in flight."""
+
+from __future__ import annotations
+
+from attrs import define, field, frozen
+
+from durable_jobs_core.backend import (
+    BATCH_MAX_BYTES,
+    BATCH_MAX_WRITES,
+    Batch,
+    Claim,
+    Defer,
+    Write,
+)
+from durable_jobs_core.engine.keeper import Keeper
+from durable_jobs_core.engine.slots import Job
+from durable_jobs_core.events import HandlerFailed, HandlerReleased, HandlerSucceeded, LeaseRenewed
+from durable_jobs_core.words import Key
+
+BACKOFF_FIRST_MS = 50
+BACKOFF_MAX_MS = 5_000
+_FIRST = (HandlerSucceeded, HandlerFailed, HandlerReleased, LeaseRenewed)
+
+
+@frozen
+class Flight:
+    """An exchange in flight. `keepers`: of its writes, in order, `None` for a `Defer`; `stamp`: the
+    engine's count when it left."""
+
+    id: int
+    batch: Batch
+    keepers: tuple[Keeper | None, ...]
+    stamp: int
+
+
+@define(eq=False)
+class Lane:
+    """What a lane is to be asked.
+
+    `next_wake`: the earliest due instant known, `None` for none; `asked`: whether a claim has told it
+    yet; `poll_at`, `retry_at`: on the driver's clock; `hot`: the jobs that filled their last claim;
+    `max_writes`: halved when a batch is refused, so that one bad write fails alone (D-3); `relief`: of the
+    slots, when the last claim was made; `turn`: which job is named first.
+    """
+
+    id: int
+    flight: Flight | None = None
+    writes: dict[Key, Keeper] = field(factory=dict)
+    loads: dict[Key, Keeper] = field(factory=dict)
+    defers: dict[Key, Defer] = field(factory=dict)
+    next_wake: int | None = None
+    asked: bool = False
+    greeted: bool = False
+    poll_at: int = 0
+    retry_at: int = 0
+    failures: int = 0
+    max_writes: int = BATCH_MAX_WRITES
+    hot: frozenset[Job] = frozenset()
+    relief: int = 0
+    turn: int = 0
+
+    @property
+    def has_work(self) -> bool:
+        """Whether there is something to ask, claims and settling apart."""
+        return bool(self.writes or self.defers) or any(
+            keeper.settle_after is None for keeper in self.loads.values()
+        )
+
+    def can_build(self, now: int) -> bool:
+        """Whether there is something to ask now."""
+        return self.has_work or not self.greeted or self.has_settling(now)
+
+    def has_settling(self, now: int) -> bool:
+        """Whether a lost write can no longer land, so that its key is to be read."""
+        return any(at < now for at in self.settle_times())
+
+    def settle_times(self) -> list[int]:
+        """The instants after which lost writes can no longer land."""
+        after = (keeper.settle_after for keeper in self.loads.values())
+        return [at for at in after if at is not None]
+
+    def resize(self, sent: int, *, refused: bool) -> None:
+        """Halve the batches after a refusal, double them after a success."""
+        if refused:
+            self.max_writes = max(1, sent // 2)
+        else:
+            self.max_writes = min(BATCH_MAX_WRITES, 2 * self.max_writes)
+
+    def failed(self, t: int, entropy: int) -> None:
+        """The backend did not answer: wait before asking again, longer each time."""
+        backoff = min(BACKOFF_FIRST_MS << min(self.failures, 10), BACKOFF_MAX_MS)
+        self.failures += 1
+        self.retry_at = t + backoff // 2 + entropy % (backoff // 2 + 1)
+
+    def build(self, id: int, stamp: int, now: int, not_after: int, claim: Claim | None) -> Flight:
+        """The next exchange: all that waits, as far as the limits of a batch go."""
+        self.greeted = True
+        settle = self._settling(now)
+        if settle:
+            keys = tuple(settle)
+            last = max(keeper.settle_after or 0 for keeper in settle.values())
+            batch = Batch(loads=keys, not_after=last, settle=True)
+            self.flight = Flight(id, batch, (), stamp)
+            return self.flight
+        writes: list[tuple[Write | Defer, Keeper | None]] = []
+        size = 0
+        for keeper in self._in_order():
+            if len(writes) >= self.max_writes or size >= BATCH_MAX_BYTES:
+                break
+            write = keeper.begin_write(not_after)
+            blob = 0 if write.row is None else len(write.row.blob)
+            if writes and size + blob > BATCH_MAX_BYTES:
+                keeper.cancel_write()
+                break
+            size += blob
+            writes.append((write, keeper))
+            del self.writes[keeper.key]
+            self.defers.pop(keeper.key, None)  # the write sets the index entry itself
+        taken = {write.key for write, _ in writes}
+        for key in [key for key in self.defers if key not in taken]:
+            if len(writes) >= BATCH_MAX_WRITES:
+                break
+            writes.append((self.defers.pop(key), None))
+        writes.sort(key=lambda pair: pair[0].key)
+        asked = [key for key, keeper in self.loads.items() if keeper.settle_after is None]
+        loads = tuple(key for key in asked if self.loads[key].wants_load)
+        for key in asked:
+            del self.loads[key]
+        batch = Batch(
+            writes=tuple(write for write, _ in writes),
+            loads=loads,
+            claim=claim,
+            not_after=not_after,
+        )
+        self.flight = Flight(id, batch, tuple(keeper for _, keeper in writes), stamp)
+        return self.flight
+
+    def _settling(self, now: int) -> dict[Key, Keeper]:
+        """The keys whose lost write can no longer land: they are read in an exchange of their own."""
+        ready = {
+            key: keeper
+            for key, keeper in self.loads.items()
+            if keeper.settle_after is not None and keeper.settle_after < now
+        }
+        for key in ready:
+            del self.loads[key]
+        return ready
+
+    def _in_order(self) -> list[Keeper]:
+        """The keepers with something to write: renewals and completions first (D-3)."""
+        if len(self.writes) <= self.max_writes:
+            return list(self.writes.values())
+        return sorted(self.writes.values(), key=lambda keeper: not _is_first(keeper))
+
+
+def _is_first(keeper: Keeper) -> bool:
+    return any(isinstance(stepped.entry.event, _FIRST) for stepped in keeper.steps)

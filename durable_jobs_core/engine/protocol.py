@@ -1,0 +1,206 @@
+"""What goes into an engine and what comes out: the values drivers handle (DESIGN §1b)."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+from attrs import field, frozen
+
+from durable_jobs_core.backend import Answer, Batch
+from durable_jobs_core.context import AnyContext
+from durable_jobs_core.definitions import HookFunction
+from durable_jobs_core.errors import DurableJobsError
+from durable_jobs_core.events import Request
+from durable_jobs_core.telemetry import TelemetryEvent
+from durable_jobs_core.words import Hook, Key
+
+# -- how a hook ended
+
+
+@frozen
+class HookReturned:
+    """The hook returned `value`."""
+
+    value: Any = None
+
+
+@frozen
+class HookRaised:
+    """The hook raised, a cancellation of its own making included."""
+
+    error: BaseException
+
+
+@frozen
+class HookTimedOut:
+    """The hook was cancelled because it took longer than its `timeout_ms`, and has ended."""
+
+
+@frozen
+class HookCancelled:
+    """The hook was cancelled because of a `Cancel`, and has ended."""
+
+
+@frozen
+class HookDetached:
+    """The hook runs in a thread, which cannot be stopped, and its time is up or it was cancelled.
+
+    The engine goes on without it; `Returned` follows when the thread returns.
+    """
+
+
+HookOutcome: TypeAlias = HookReturned | HookRaised | HookTimedOut | HookCancelled | HookDetached
+
+# -- inputs
+
+
+@frozen
+class Called:
+    """A caller wants `request` done to the instance `key`.
+
+    `call`: the driver's number for it, never used twice; `deadline`: on the driver's clock, when the
+    caller must have an answer; `wait_ms`: how long to wait for the run that a trigger or flush makes
+    due, `None` not at all (S-38); `size`: roughly its bytes, for the limit.
+    """
+
+    call: int
+    key: Key
+    request: Request
+    deadline: int
+    wait_ms: int | None = None
+    size: int = 0
+
+
+@frozen
+class Abandoned:
+    """The caller is gone. Its request, once begun, is carried out all the same."""
+
+    call: int
+
+
+@frozen
+class Answered:
+    """An exchange has ended: the backend's answer, or what it raised."""
+
+    exchange: int
+    answer: Answer | BaseException
+
+
+@frozen
+class Finished:
+    """A hook has ended, or was detached."""
+
+    invocation: int
+    outcome: HookOutcome
+
+
+@frozen
+class Returned:
+    """The thread of a detached hook has returned."""
+
+    invocation: int
+
+
+@frozen
+class Ticked:
+    """Time has passed."""
+
+
+@frozen
+class Nudged:
+    """Another process may have made work due: a hint."""
+
+
+@frozen
+class Stopping:
+    """Shut down: let handlers finish for `grace_ms`, then cancel them (S-67)."""
+
+    grace_ms: int
+
+
+Input: TypeAlias = Called | Abandoned | Answered | Finished | Returned | Ticked | Nudged | Stopping
+
+# -- needs
+
+
+@frozen
+class Exchange:
+    """Perform `backend.exchange(lane, batch)` and feed `Answered(id, ...)` with what came of it."""
+
+    id: int
+    lane: int
+    batch: Batch
+
+
+@frozen
+class Invoke:
+    """Call `function.call(*args)` and feed `Finished(id, ...)`.
+
+    `timeout_ms`: cancel it after so long; `ctx`: what the hook was given; `leased`: it may run long.
+    A plain function runs in a thread, unless `inline_def`: a reducer, which runs where it is (S-15).
+    """
+
+    id: int
+    key: Key
+    hook: Hook
+    function: HookFunction
+    args: tuple[Any, ...]
+    ctx: AnyContext = field(repr=False)
+    leased: bool
+    timeout_ms: int | None
+    inline_def: bool
+
+
+@frozen
+class Cancel:
+    """Cancel the hook. Its `Finished` follows when it has ended; of a thread, at once."""
+
+    invocation: int
+
+
+@frozen
+class Reply:
+    """Answer the caller with `result`, or raise `error`; `cause` is the original exception."""
+
+    call: int
+    result: Any = None
+    error: DurableJobsError | None = None
+    cause: BaseException | None = None
+
+
+@frozen
+class Emit:
+    """Give the values to the trackers, in this order."""
+
+    events: tuple[TelemetryEvent, ...]
+
+
+@frozen
+class Closed:
+    """The engine has stopped: feed nothing more."""
+
+
+Need: TypeAlias = Exchange | Invoke | Cancel | Reply | Emit | Closed
+
+
+@frozen(kw_only=True)
+class Limits:
+    """What bounds an engine. Spans are milliseconds.
+
+    `concurrency`: leased attempts at a time; `per_job`: the same for a (kind, job), over the definition.
+    `queued_requests`, `queued_bytes`: requests not answered yet; `cache_bytes`: records kept in memory.
+    `lease`: of an attempt; `hold`: how long a claim keeps others off; `poll`: the longest time between
+    two looks for due work; `exchange`: after which a write that has not taken effect no longer may;
+    `settle`: how long a shutdown waits for the backend after the handlers have ended.
+    """
+
+    concurrency: int = 100
+    per_job: dict[tuple[str, str], int] = field(factory=dict)
+    queued_requests: int = 10_000
+    queued_bytes: int = 64 * 1024 * 1024
+    cache_bytes: int = 8 * 1024 * 1024
+    lease: int = 30_000
+    hold: int = 5_000
+    poll: int = 1_000
+    exchange: int = 10_000
+    settle: int = 10_000

@@ -1,0 +1,73 @@
+"""How many leased attempts may run, in all and per job (S-69)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+
+from durable_jobs_core.words import Key, Kind
+
+Job = tuple[Kind, str]
+
+
+class Slots:
+    """Counts slots taken: by attempts, by claims on their way, and by detached threads."""
+
+    def __init__(self, total: int, limits: Mapping[Job, int]) -> None:
+        self._total = total
+        self._limits = limits
+        self._taken: Counter[Job] = Counter()
+        self._sum = 0
+        self.starved: set[Job] = set()
+        """Jobs that may have due runs and had no slot when work was last asked for."""
+        self.relief = 0
+        """Counts the slots that became free for a starved job."""
+
+    def free(self, job: Job) -> int:
+        """How many more attempts of the job may start."""
+        free = self._total - self._sum
+        limit = self._limits.get(job)
+        return free if limit is None else min(free, limit - self._taken[job])
+
+    def take(self, job: Job, count: int = 1) -> None:
+        """Take slots; the caller has looked that they are free."""
+        self._taken[job] += count
+        self._sum += count
+
+    def give(self, job: Job, count: int = 1) -> None:
+        """Give slots back."""
+        self._taken[job] -= count
+        self._sum -= count
+        if job in self.starved:
+            self.starved.remove(job)
+            self.relief += 1
+        assert self._taken[job] >= 0, "a slot is given back once"
+
+    def offer(self, jobs: Iterable[Job], hot: frozenset[Job]) -> dict[Job, int]:
+        """How many runs of each job to claim: never more in all than may start.
+
+        Jobs that filled their last claim (`hot`) share what is free; each of the others is given one
+        chance at a time, so that no backlog keeps another job's slots idle. The jobs come in the order
+        in which they take turns when there is not a slot for each.
+        """
+        free = self._total - self._sum
+        jobs = list(jobs)
+        able = [job for job in jobs if self.free(job) > 0][: max(0, free)]
+        self.starved.update(job for job in jobs if job not in able)
+        offered = dict.fromkeys(able, 1)
+        left = free - len(able)
+        eager = [job for job in able if job in hot] or able
+        while left > 0 and eager:
+            share = max(1, left // len(eager))
+            for job in tuple(eager):
+                more = min(share, left, self.free(job) - offered[job])
+                offered[job] += more
+                left -= more
+                if offered[job] >= self.free(job):
+                    eager.remove(job)
+        return offered
+
+
+def job_of(key: Key) -> Job:
+    """The job of an instance."""
+    return key.kind, key.job

@@ -1,0 +1,117 @@
+"""All that an engine knows, as plain values, and the few moves the other modules share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from attrs import define, field
+
+from durable_jobs_core.definitions import AnyDefinition
+from durable_jobs_core.engine.cache import Cache
+from durable_jobs_core.engine.calls import Calls
+from durable_jobs_core.engine.clock import Clock
+from durable_jobs_core.engine.entropy import Entropy
+from durable_jobs_core.engine.handlers import Handlers
+from durable_jobs_core.engine.keeper import Entry, Keeper
+from durable_jobs_core.engine.lane import Lane
+from durable_jobs_core.engine.protocol import Limits, Need
+from durable_jobs_core.engine.slots import Job, Slots, job_of
+from durable_jobs_core.events import AlarmFired
+from durable_jobs_core.record import Record
+from durable_jobs_core.step import Env
+from durable_jobs_core.telemetry import TelemetryEvent
+from durable_jobs_core.words import Key
+
+
+@define(eq=False)
+class State:
+    """`stamp`: counts the inputs; `highest`: the largest revision number used; `ready`: the keepers to
+    be stepped; `held`: those that wait after conflicts; `newer`: how long unreadable records were held;
+    `needs`, `emitted`: not drained yet; `stop_at`: when handlers are cancelled, once stopping."""
+
+    jobs: Mapping[Job, AnyDefinition]
+    limits: Limits
+    node: int
+    worker: bool
+    lane_of: Callable[[Key], int]
+    lanes: list[Lane]
+    slots: Slots
+    cache: Cache
+    entropy: Entropy
+    clock: Clock = field(factory=Clock)
+    calls: Calls = field(factory=Calls)
+    handlers: Handlers = field(factory=Handlers)
+    keepers: dict[Key, Keeper] = field(factory=dict)
+    ready: dict[Key, Keeper] = field(factory=dict)
+    held: dict[Key, Keeper] = field(factory=dict)
+    newer: dict[Key, int] = field(factory=dict)
+    needs: list[Need] = field(factory=list)
+    emitted: list[TelemetryEvent] = field(factory=list)
+    stamp: int = 0
+    ids: int = 0
+    highest: int = 0
+    stop_at: int | None = None
+    closed: bool = False
+
+    @property
+    def t(self) -> int:
+        """The driver's clock."""
+        return self.clock.t
+
+    def new_id(self) -> int:
+        """The number of a new exchange or invocation."""
+        self.ids += 1
+        return self.ids
+
+    def lane(self, key: Key) -> Lane:
+        """The lane of a key."""
+        return self.lanes[self.lane_of(key)]
+
+    def keeper(self, key: Key) -> Keeper:
+        """The keeper of a key, made if there is none, from the cache if that knows it."""
+        keeper = self.keepers.get(key)
+        if keeper is None:
+            keeper = Keeper(key, self.jobs[job_of(key)], self.slots, self.node)
+            self.keepers[key] = keeper
+            cached = self.cache.take(key)
+            if cached is not None:
+                keeper.base, keeper.stamp, keeper.size = cached
+                keeper.work, keeper.known = cached[0], True
+        return keeper
+
+    def push(self, keeper: Keeper, entry: Entry) -> None:
+        """Give a keeper an input."""
+        keeper.push(entry)
+        self.ready[keeper.key] = keeper
+
+    def retire(self, keeper: Keeper) -> None:
+        """Let go of a keeper that has nothing to do, if nobody waits for its key."""
+        key = keeper.key
+        if not keeper.idle or self.handlers.has(key) or key in self.calls.watching:
+            return
+        del self.keepers[key]
+        if isinstance(keeper.base, Record):
+            self.cache.put(key, keeper.base, keeper.stamp, keeper.size)
+
+    def env(self, keeper: Keeper, entry: Entry) -> Env:
+        """What a step of this keeper may know."""
+        base = keeper.base.revision.number if isinstance(keeper.base, Record) else 0
+        return Env(
+            key=keeper.key,
+            now=self.clock.now,
+            entropy=self.entropy(),
+            number=keeper.number if keeper.dirty else max(base, self.highest) + 1,
+            engine=self.node,
+            may_start=self._may_start(keeper, entry),
+            lease_ms=self.limits.lease,
+        )
+
+    def _may_start(self, keeper: Keeper, entry: Entry) -> bool:
+        if not self.worker or self.stop_at is not None or keeper.key in self.handlers.leased:
+            return False
+        if entry.brings_slot:
+            return True
+        job = job_of(keeper.key)
+        if not isinstance(entry.event, AlarmFired) and job in self.lane(keeper.key).hot:
+            return False  # others of this job are due already: they come first
+        return self.slots.free(job) > 0

@@ -1,0 +1,84 @@
+"""The turn: step every key that is ready, and do what may be done."""
+
+from __future__ import annotations
+
+from durable_jobs_core.codec import Newer
+from durable_jobs_core.effects import CallHandler, EmitTelemetry, Reply, ReplyError
+from durable_jobs_core.engine import callers, hooks
+from durable_jobs_core.engine.keeper import Entry, Keeper, Released
+from durable_jobs_core.engine.state import State
+from durable_jobs_core.events import AlarmFired
+
+NEWER_HOLD_FIRST_MS = 1_000
+NEWER_HOLD_MAX_MS = 60_000
+NEWER_REMEMBERED = 1_000
+
+
+def turn(state: State) -> None:
+    """Step all that can be stepped."""
+    while state.ready:
+        key = next(iter(state.ready))
+        keeper = state.ready.pop(key)
+        if state.keepers.get(key) is not keeper:
+            continue
+        for released in keeper.advance(state.env):
+            perform(state, keeper, released)
+        state.highest = max(state.highest, keeper.number)
+        file(state, keeper)
+
+
+def file(state: State, keeper: Keeper) -> None:
+    """Put a keeper where it waits: for a write, for a load, or for nothing."""
+    lane, key = state.lane(keeper.key), keeper.key
+    if keeper.dirty and not keeper.blocked:
+        lane.writes[key] = keeper
+    else:
+        lane.writes.pop(key, None)
+    if keeper.wants_load:
+        lane.loads[key] = keeper
+    if key not in state.ready:
+        state.retire(keeper)
+
+
+def perform(state: State, keeper: Keeper, released: Released) -> None:
+    """Do what may be done now for one input."""
+    entry = released.entry
+    for effect in released.then:
+        if isinstance(effect, EmitTelemetry):
+            state.emitted.extend(effect.events)
+        elif isinstance(effect, Reply):
+            callers.reply_or_watch(state, keeper, entry, effect)
+        elif isinstance(effect, ReplyError):
+            callers.reply_error(state, entry.call, effect)
+        elif isinstance(effect, CallHandler):
+            hooks.call(state, keeper, effect.call, effect.token)
+        else:
+            hooks.cancel_token(state, keeper.key, effect.token)
+    if isinstance(entry.event, AlarmFired) and not released.committed:
+        _defer(state, keeper, entry)
+
+
+def _defer(state: State, keeper: Keeper, entry: Entry) -> None:
+    """A claim that came to nothing: put its index entry back (D-4)."""
+    key, hold = keeper.key, None
+    if key in state.handlers.leased:
+        state.handlers.alarmed.add(key)
+        return
+    if entry.conflicts:
+        return
+    if isinstance(keeper.base, Newer):
+        span = min(2 * state.newer.pop(key, NEWER_HOLD_FIRST_MS // 2), NEWER_HOLD_MAX_MS)
+        state.newer[key] = span
+        if len(state.newer) > NEWER_REMEMBERED:
+            state.newer.pop(next(iter(state.newer)))
+        hold = state.clock.now + span
+    defer = keeper.defer(hold)
+    if defer is not None:
+        state.lane(key).defers[key] = defer
+
+
+def rebased(state: State, keeper: Keeper) -> None:
+    """What is known of a key has changed."""
+    state.ready[keeper.key] = keeper
+    hooks.follow_lease(state, keeper)
+    callers.tell_watchers(state, keeper)

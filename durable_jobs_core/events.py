@@ -1,0 +1,182 @@
+"""What may happen to an instance: facts and requests, the inputs of `step` (SPEC §1).
+
+Each is one frozen value, sent to one instance. A request is answered by one `Reply`, or by a
+`DurableJobsError` that `step` raises, and then nothing has changed; which requests are legal in which
+phase is in the table of the kind. Requests carry values that were checked at the edge.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+from attrs import frozen
+
+from durable_jobs_core.operations import InlineOutcome, Operations
+from durable_jobs_core.record import Stored
+from durable_jobs_core.words import Failure, Json, Token
+
+# -- requests of all kinds
+
+
+@frozen
+class StatusRequested:
+    """A client asked for the status. Changes nothing."""
+
+
+@frozen
+class StateRequested:
+    """A client asked for the user's state. Changes nothing."""
+
+
+@frozen
+class TerminateRequested:
+    """A client asked to end the instance, with a `reason` for the telemetry (S-36)."""
+
+    reason: str | None = None
+
+
+@frozen
+class TriggerRequested:
+    """A client asked a continuous instance or a task to run now (S-34, S-53)."""
+
+
+# -- requests of one kind
+
+
+@frozen
+class StartRequested:
+    """A client asked for a continuous instance with `input` as its first state (S-30)."""
+
+    input: Stored
+
+
+@frozen
+class PauseRequested:
+    """A client asked a continuous instance to start no tick and no retry (S-35)."""
+
+
+@frozen
+class ResumeRequested:
+    """A client asked a paused instance to go on (S-35)."""
+
+
+@frozen
+class RescheduleRequested:
+    """A client asked for the due time to be computed anew, by the schedule in force (S-8)."""
+
+
+@frozen(kw_only=True)
+class AddRequested:
+    """A client added an event to a debounce (S-40).
+
+    `event`: its JSON; `event_id`: for idempotency (S-60); `outcomes`: of the inline hooks called for
+    this request so far, filled in by the engine.
+    """
+
+    event: Json
+    event_id: str | None = None
+    outcomes: tuple[InlineOutcome, ...] = ()
+
+
+@frozen
+class FlushRequested:
+    """A client asked for all that a debounce holds to be flushed now (S-44)."""
+
+
+@frozen
+class ClearRequested:
+    """A client asked for all that a debounce holds to be dropped (S-44)."""
+
+
+@frozen(kw_only=True)
+class SendRequested:
+    """A client sent an event to a task (S-50). Fields as in `AddRequested`."""
+
+    event: Json
+    event_id: str | None = None
+    outcomes: tuple[InlineOutcome, ...] = ()
+
+
+@frozen
+class DeadLettersRequested:
+    """A client asked for the dead letters of a task. Changes nothing."""
+
+
+@frozen
+class RedriveRequested:
+    """A client asked for the dead letters to go back to the inbox (S-51)."""
+
+
+@frozen
+class DiscardRequested:
+    """A client asked for the dead letters to be dropped (S-51)."""
+
+
+# -- facts
+
+
+@frozen
+class AlarmFired:
+    """The alarm went off, or the instance was claimed. Early, late and repeated ones are ordinary."""
+
+
+@frozen
+class AlarmMisfiled:
+    """A load found the alarm `found` stored, and the record wants another (S-4)."""
+
+    found: int | None
+
+
+@frozen
+class HandlerSucceeded:
+    """A leased hook returned; `operations` is what it asked for. `token`: of the lease it had."""
+
+    token: Token
+    operations: Operations
+
+
+@frozen
+class HandlerFailed:
+    """A leased hook raised, timed out, or left a state that does not fit.
+
+    `retryable`: whether the policy in force matches the error (S-21).
+    """
+
+    token: Token
+    failure: Failure
+    retryable: bool = True
+
+
+@frozen
+class HandlerReleased:
+    """A leased hook was handed back at shutdown: the same attempt is to run again (S-14)."""
+
+    token: Token
+
+
+@frozen
+class LeaseRenewed:
+    """The engine still runs the hook and wants the lease to end later (S-13)."""
+
+    token: Token
+
+
+Request: TypeAlias = (
+    StatusRequested
+    | StateRequested
+    | TerminateRequested
+    | TriggerRequested
+    | StartRequested
+    | PauseRequested
+    | ResumeRequested
+    | RescheduleRequested
+    | AddRequested
+    | FlushRequested
+    | ClearRequested
+    | SendRequested
+    | DeadLettersRequested
+    | RedriveRequested
+    | DiscardRequested
+)
+HandlerEvent: TypeAlias = HandlerSucceeded | HandlerFailed | HandlerReleased | LeaseRenewed
+Event: TypeAlias = Request | AlarmFired | AlarmMisfiled | HandlerEvent

@@ -1,0 +1,255 @@
+"""What one step works on, and the life of an attempt, which is the same in every kind.
+
+A `Draft` lives for one call of `step`: handlers of the kinds replace its `body` and add to `then`.
+Nothing outside sees it, so purity is kept.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Generic, TypeVar, cast
+
+from attrs import evolve, frozen
+
+from durable_jobs_core.effects import CallHandler, CancelHandler, Reply, Then, Watch
+from durable_jobs_core.events import HandlerFailed
+from durable_jobs_core.operations import HookCall
+from durable_jobs_core.record import Body, Lease, Outcome, Record, Result, Run, Stored
+from durable_jobs_core.retry import GiveUp, GiveUpReason, Retry, decide
+from durable_jobs_core.telemetry import (
+    JobCrashed,
+    JobExecuted,
+    JobFailed,
+    JobTerminated,
+    RetryExhausted,
+    TelemetryEvent,
+)
+from durable_jobs_core.words import Failure, Hook, Key, Token
+
+B = TypeVar("B", bound=Body)
+
+
+@frozen(kw_only=True)
+class Env:
+    """What a step may know of the world (S-1).
+
+    `key`: of the instance; `now`: the instant; `entropy`: 64 random bits for a new life and for jitter; `number`, `engine`: of
+    the revision this commit will have; `may_start`: this engine may start a run now; `lease_ms`: how
+    long a lease it gives.
+    """
+
+    key: Key
+    now: int
+    entropy: int
+    number: int
+    engine: int
+    may_start: bool
+    lease_ms: int
+
+    @property
+    def token(self) -> Token:
+        """The fence of a lease taken by this commit."""
+        return Token(self.number, self.engine)
+
+
+class Draft(Generic[B]):
+    """The working copy of one step. `body` is `None` while there is no instance."""
+
+    def __init__(self, definition: Any, record: Record | None, env: Env) -> None:
+        self.definition = definition
+        self.key = env.key
+        self.env = env
+        self.now = env.now
+        self._body: B | None = None if record is None else cast(Any, record.body)
+        self.life = env.entropy if record is None else record.revision.life
+        self.created_at = env.now if record is None else record.created_at
+        self.seq = 0 if record is None else record.seq
+        self.touched = False
+        """Write the record even if its body is the same."""
+        self.telemetry: list[TelemetryEvent] = []
+        self.then: list[Then] = []
+
+    @property
+    def body(self) -> B:
+        """The body of an instance that exists."""
+        assert self._body is not None, "the table sends no such event to an absent instance"
+        return self._body
+
+    @body.setter
+    def body(self, body: B) -> None:
+        self._body = body
+
+    @property
+    def maybe_body(self) -> B | None:
+        """The body, or `None` while there is no instance."""
+        return self._body
+
+    def change(self, **changes: Any) -> None:
+        """Replace fields of the body."""
+        self._body = evolve(self.body, **changes)
+
+    def keep(self, run: Run) -> None:
+        """Replace the run with that number."""
+        self._body = self.body.keep(run)
+
+    # -- ending and beginning lives
+
+    def end_life(self) -> None:
+        """Delete the instance."""
+        self._body = None
+
+    def begin_life(self, body: B) -> None:
+        """Replace the instance by a new one with the same key, in the same commit (S-24)."""
+        self.life, self.created_at, self.seq = self.env.entropy, self.now, 0
+        self._body = body
+
+    # -- then
+
+    def emit(self, type_: type[TelemetryEvent], *, committed: bool = True, **fields: Any) -> None:
+        """Add a telemetry value. One that rests on no commit has no `seq`."""
+        seq = None
+        if committed:
+            self.seq += 1
+            seq = self.seq
+        self.telemetry.append(type_(key=self.key, at=self.now, life=self.life, seq=seq, **fields))
+
+    def reply(self, result: Any, watch: Watch | None = None) -> None:
+        """Answer the request."""
+        self.then.append(Reply(result, watch))
+
+    def watch(self, run: int | None = None) -> Watch:
+        """How to tell that the next attempt has ended, or the run with that number."""
+        return Watch(life=self.life, ended=self.body.ended, run=run)
+
+    def call_of(self, hook: Hook, run: Run | None, **shown: Any) -> HookCall:
+        """The call of a hook, leased by `run`, or inline."""
+        if run is not None:
+            shown.update(run=run.number, attempt=run.attempt, crashes=run.crashes)
+        return HookCall(
+            key=self.key,
+            hook=hook,
+            leased=run is not None,
+            at=self.now,
+            life=self.life,
+            created_at=self.created_at,
+            **shown,
+        )
+
+    # -- the life of an attempt
+
+    def lease(self, run: Run) -> Run:
+        """`run` with a lease taken by this commit."""
+        return evolve(
+            run,
+            lease=Lease(self.env.token, self.now, self.now + self.env.lease_ms),
+            due=None,
+            first_at=self.now if run.first_at is None else run.first_at,
+        )
+
+    def call(self, call: HookCall) -> None:
+        """Call a leased hook after the commit."""
+        self.then.append(CallHandler(call, self.env.token))
+
+    def cancel(self, run: Run | None) -> bool:
+        """Cancel the handler of a run that loses its lease; whether there may be one."""
+        if run is None or run.lease is None:
+            return False
+        self.then.append(CancelHandler(run.lease.token))
+        return True
+
+    def ended(
+        self,
+        run: int,
+        result: Result,
+        error: Failure | None = None,
+        retry_at: int | None = None,
+    ) -> None:
+        """Note how an attempt of the run with that number ended, for those who wait for it."""
+        error = None if error is None else plain(error)
+        outcome = Outcome(run=run, result=result, at=self.now, error=error, retry_at=retry_at)
+        self.change(ended=self.body.ended + 1, outcome=outcome)
+
+    def failed(
+        self,
+        run: Run,
+        event: HandlerFailed,
+        state: Stored | None,
+        *,
+        policy: Retry | None,
+        run_count: int = 0,
+    ) -> Run | GiveUp:
+        """The run after an attempt failed: waiting for the next, or given up (S-21).
+
+        `state`, `run_count`: what telemetry says of the instance.
+        """
+        due = decide(
+            policy,
+            attempt=run.attempt,
+            first_at=self.now if run.first_at is None else run.first_at,
+            retryable=event.retryable,
+            now=self.now,
+            entropy=self.env.entropy,
+        )
+        self.emit(
+            JobFailed,
+            hook=run.hook,
+            run=run.number,
+            attempt=run.attempt,
+            will_retry=not isinstance(due, GiveUp),
+            failure=event.failure,
+            state=state,
+            run_count=run_count,
+        )
+        self.change(last_error=plain(event.failure))
+        if isinstance(due, GiveUp):
+            return due
+        return evolve(run, attempt=run.attempt + 1, due=due, lease=None)
+
+    def executed(self, run: Run, state: Stored | None, *, run_count: int = 0) -> None:
+        """Say that a leased hook succeeded."""
+        assert run.lease is not None, "fenced"
+        self.emit(
+            JobExecuted,
+            hook=run.hook,
+            run=run.number,
+            run_count=run_count,
+            attempt=run.attempt,
+            duration_ms=self.now - run.lease.since,
+            state=state,
+        )
+
+    def crashed(self, run: Run) -> Run | GiveUp:
+        """The run after its lease ended without completion: the same attempt, due now (S-14)."""
+        crashes = run.crashes + 1
+        self.emit(JobCrashed, hook=run.hook, attempt=run.attempt, crashes=crashes)
+        if crashes >= self.definition.max_crashes:
+            return GiveUp("crashed")
+        return evolve(run, crashes=crashes, due=self.now, lease=None)
+
+    def exhausted(self, run: Run, reason: GiveUpReason, *, parks: bool) -> None:
+        """Say that a run gave up: always if it parks, else if there was a policy to exhaust."""
+        if parks or self.definition.retry is not None or reason == "crashed":
+            self.emit(RetryExhausted, attempts=run.attempt, reason=reason)
+
+    def terminated(self, reason: str | None, run_count: int = 0) -> None:
+        """Say that the instance, or its data, ended."""
+        self.emit(JobTerminated, reason=reason, run_count=run_count)
+
+
+def is_due(run: Run, now: int) -> bool:
+    """Whether a waiting run may start."""
+    return run.due is not None and run.due <= now
+
+
+def revived(run: Run, now: int) -> Run:
+    """The same run, due now, with attempts and crashes from the beginning (S-18)."""
+    return evolve(run, attempt=1, crashes=0, due=now, lease=None, first_at=None)
+
+
+def parked(run: Run) -> Run:
+    """The run, given up but kept (S-25)."""
+    return evolve(run, due=None, lease=None, forced=False)
+
+
+def plain(failure: Failure) -> Failure:
+    """A failure as it is stored: without its stack, which telemetry has."""
+    return failure if failure.stack is None else evolve(failure, stack=None)

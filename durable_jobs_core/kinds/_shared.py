@@ -1,0 +1,77 @@
+"""Handlers that are the same in every kind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+from attrs import evolve
+
+from durable_jobs_core.errors import InstanceNotFoundError
+from durable_jobs_core.events import (
+    AlarmFired,
+    AlarmMisfiled,
+    HandlerReleased,
+    LeaseRenewed,
+    TerminateRequested,
+)
+from durable_jobs_core.kinds._draft import Draft
+from durable_jobs_core.kinds._table import Handler
+from durable_jobs_core.record import Run
+from durable_jobs_core.results import TerminateResult
+from durable_jobs_core.retry import GiveUp, GiveUpReason
+from durable_jobs_core.telemetry import AlarmRepaired
+from durable_jobs_core.words import Failure
+
+GiveUpHandler: TypeAlias = Callable[[Draft[Any], Run, Failure, GiveUpReason], None]
+
+
+def wake(d: Draft[Any], event: AlarmFired) -> None:
+    """Nothing of its own: `advance` starts what is due, and nothing if the alarm was early."""
+
+
+def expire(give_up: GiveUpHandler) -> Handler:
+    """The alarm of an attempt in flight: its lease may have ended without completion (S-14)."""
+
+    def handler(d: Draft[Any], event: AlarmFired) -> None:
+        run = d.body.in_flight
+        if run is None or run.lease is None or run.lease.until > d.now or not d.env.may_start:
+            return
+        after = d.crashed(run)
+        if isinstance(after, GiveUp):
+            times = f"{run.crashes + 1} of at most {d.definition.max_crashes} times"
+            failure = Failure("Crashed", f"{run.hook} lost its worker {times}")
+            d.change(last_error=failure)
+            give_up(d, run, failure, after.reason)
+        else:
+            d.keep(after)
+
+    return handler
+
+
+def release(d: Draft[Any], run: Run, event: HandlerReleased) -> None:
+    """The attempt was handed back: the same one, due now, nothing counted (S-14)."""
+    d.keep(evolve(run, due=d.now, lease=None))
+
+
+def renew(d: Draft[Any], run: Run, event: LeaseRenewed) -> None:
+    """The attempt goes on: its lease ends later (S-13)."""
+    assert run.lease is not None, "fenced"
+    d.keep(evolve(run, lease=evolve(run.lease, until=d.now + d.env.lease_ms)))
+
+
+def repair(d: Draft[Any], event: AlarmMisfiled) -> None:
+    """The stored alarm is not the one the record wants: write it anew, and say so (S-4)."""
+    if d.maybe_body is not None:
+        d.touched = True
+        d.emit(AlarmRepaired, found=event.found)
+
+
+def not_found(d: Draft[Any], event: object) -> None:
+    """The request needs an instance."""
+    raise InstanceNotFoundError(d.key)
+
+
+def terminate_nothing(d: Draft[Any], event: TerminateRequested) -> None:
+    """There is nothing to terminate: a normal answer (S-36)."""
+    d.reply(TerminateResult(instance_id=str(d.key), terminated=False, reason="not_found"))

@@ -1,0 +1,56 @@
+"""The form of the transition tables: which event in which phase is handled by what, leading where."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from enum import Enum
+from typing import Any, TypeAlias
+
+from attrs import frozen
+
+from durable_jobs_core.events import LeaseRenewed
+from durable_jobs_core.kinds._draft import Draft
+from durable_jobs_core.record import Run
+from durable_jobs_core.telemetry import JobStale
+
+Handler: TypeAlias = Callable[[Draft[Any], Any], None]
+
+
+@frozen
+class Cell:
+    """`handler` answers the event; `to`: the phases the instance may be in when the step is over."""
+
+    handler: Handler
+    to: frozenset[Enum]
+
+
+Table: TypeAlias = Mapping[type, Mapping[Enum, Cell]]
+
+
+def to(handler: Handler, *phases: Enum) -> Cell:
+    """A cell that may lead to any of `phases`."""
+    return Cell(handler, frozenset(phases))
+
+
+def stay(handler: Handler, *phases: Enum) -> dict[Enum, Cell]:
+    """Cells for several phases, each of which is kept."""
+    return {phase: to(handler, phase) for phase in phases}
+
+
+def fenced(handler: Callable[[Draft[Any], Run, Any], None]) -> Handler:
+    """A handler of what a leased hook did: only the holder of the current token is heard (S-11)."""
+
+    def checked(d: Draft[Any], event: Any) -> None:
+        run = d.body.in_flight
+        if run is None or run.lease is None or run.lease.token != event.token:
+            late(d, event)
+        else:
+            handler(d, run, event)
+
+    return checked
+
+
+def late(d: Draft[Any], event: Any) -> None:
+    """What comes with a token that is not current changes nothing; a completion is reported."""
+    if not isinstance(event, LeaseRenewed):
+        d.emit(JobStale, committed=False)

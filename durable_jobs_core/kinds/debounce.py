@@ -1,0 +1,464 @@
+"""Debounce: events are collected in a window and handled as one batch (SPEC §6).
+
+Rules that keep this file readable:
+
+1. Every transition is a cell of `TABLE`, or part of `advance`: close a window that is due, start the
+   batch that is due, delete what is no longer needed.
+2. There is one batch at a time. A window that falls due behind it stays open and goes on collecting;
+   `cause` remembers what made it due first.
+3. The alarm is `deadline(body)` and is never set by hand.
+
+An instance is COLLECTING (a window, no batch), or holds a batch: PENDING (due at an instant), RUNNING
+(a lease is out) or PARKED (given up, kept), with or without a window behind it; or it is IDLE, kept
+for its event ids or for an outcome somebody waits for.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Any
+
+from attrs import evolve
+
+from durable_jobs_core.definitions import Debounce
+from durable_jobs_core.effects import CallHandler
+from durable_jobs_core.errors import OverloadedError
+from durable_jobs_core.events import (
+    AddRequested,
+    AlarmFired,
+    AlarmMisfiled,
+    ClearRequested,
+    FlushRequested,
+    HandlerFailed,
+    HandlerReleased,
+    HandlerSucceeded,
+    LeaseRenewed,
+    StateRequested,
+    StatusRequested,
+    TerminateRequested,
+)
+from durable_jobs_core.kinds._draft import (
+    Draft,
+    is_due,
+    parked,
+    revived,
+)
+from durable_jobs_core.kinds._ids import register, remembered
+from durable_jobs_core.kinds._inline import answered, refuse
+from durable_jobs_core.kinds._shared import (
+    expire,
+    release,
+    renew,
+    repair,
+    terminate_nothing,
+    wake,
+)
+from durable_jobs_core.kinds._table import Table, fenced, late, stay, to
+from durable_jobs_core.record import Batch, DebounceBody, FlushReason, Run, Stored, Window
+from durable_jobs_core.results import (
+    AddResult,
+    ClearResult,
+    DebounceState,
+    DebounceStatus,
+    FlushResult,
+    StateResult,
+    TerminateResult,
+)
+from durable_jobs_core.retry import GiveUp, GiveUpReason
+from durable_jobs_core.telemetry import DebounceFlushed, DebounceStarted
+from durable_jobs_core.words import Failure, maybe_datetime, to_datetime
+
+OUTCOME_KEPT_MS = 60_000
+"""How long a flushed instance that would be gone is kept for those who wait for it (S-38)."""
+
+
+class Phase(Enum):
+    """Where an instance is; derived, never stored."""
+
+    ABSENT = "absent"
+    IDLE = "idle"
+    COLLECTING = "collecting"
+    PENDING = "pending"
+    RUNNING = "running"
+    PARKED = "parked"
+
+
+def phase_of(body: DebounceBody | None) -> Phase:
+    """The phase of a body."""
+    if body is None:
+        return Phase.ABSENT
+    if body.run is None:
+        return Phase.IDLE if body.window is None else Phase.COLLECTING
+    if body.run.lease is not None:
+        return Phase.RUNNING
+    return Phase.PARKED if body.run.parked else Phase.PENDING
+
+
+def deadline(body: DebounceBody) -> int | None:
+    """The alarm: when the instance next wants to be woken, or `None` (S-4)."""
+    run = body.run
+    if run is not None and run.lease is not None:
+        return run.lease.until
+    if run is not None and not run.parked:
+        return run.due
+    if body.window is not None:
+        return body.window.due_at
+    return None if run is not None else _kept_until(body)
+
+
+def _kept_until(body: DebounceBody) -> int:
+    """When an idle instance has nothing left to be kept for (S-45)."""
+    forgotten = max((until for _, until in body.ids), default=0)
+    if not body.marked or body.outcome is None:
+        return forgotten
+    return max(forgotten, body.outcome.at + OUTCOME_KEPT_MS)
+
+
+_STATUS: dict[Phase, DebounceState] = {
+    Phase.ABSENT: "not_found",
+    Phase.IDLE: "idle",
+    Phase.COLLECTING: "debouncing",
+    Phase.PENDING: "flushing",
+    Phase.RUNNING: "flushing",
+    Phase.PARKED: "parked",
+}
+
+
+def status_of(body: DebounceBody | None) -> DebounceState:
+    """The status, the first that applies (S-45)."""
+    return _STATUS[phase_of(body)]
+
+
+_Draft = Draft[DebounceBody]
+
+
+def _definition(d: _Draft) -> Debounce[Any, Any]:
+    return d.definition
+
+
+# -- starting what is due
+
+
+def advance(d: _Draft) -> None:
+    """Close the window if it is due, start the batch if this engine may, drop what is not needed."""
+    window, run = d.body.window, d.body.run
+    reason = None if window is None else _reason(window, d.now)
+    if window is not None and reason is not None:
+        if run is None:
+            run = _close(d, window, reason)
+        elif run.parked:
+            run = revived(run, d.now)
+            d.change(run=run, window=evolve(window, cause=reason))
+    if run is not None and is_due(run, d.now) and d.env.may_start:
+        _start(d, run)
+    elif run is None and d.body.window is None and _kept_until(d.body) <= d.now:
+        d.end_life()
+
+
+def _reason(window: Window, now: int) -> FlushReason | None:
+    """What made the window due first, if anything has."""
+    return window.cause or ("flushAfter" if window.due_at <= now else None)
+
+
+def _close(d: _Draft, window: Window, reason: FlushReason) -> Run:
+    batch = Batch(state=window.state, count=window.count, started_at=window.started_at, reason=reason)
+    run = Run(number=d.body.runs + 1, hook="execute", due=d.now)
+    d.change(window=None, batch=batch, run=run, runs=run.number)
+    return run
+
+
+def _start(d: _Draft, run: Run) -> None:
+    batch = _batch(d)
+    run = d.lease(run)
+    d.change(run=run)
+    shown = {
+        "state": batch.state,
+        "event_count": batch.count,
+        "flush_reason": batch.reason,
+        "started_at": batch.started_at,
+    }
+    d.call(d.call_of("execute", run, **shown))
+
+
+def _batch(d: _Draft) -> Batch:
+    assert d.body.batch is not None, "a run of a debounce is that of its batch"
+    return d.body.batch
+
+
+def _give_up(d: _Draft, run: Run, failure: Failure, reason: GiveUpReason) -> None:
+    """A batch gave up: it parks, or is deleted; an open window lives on (S-24, S-25)."""
+    parks = _definition(d).on_exhausted == "park"
+    d.exhausted(run, reason, parks=parks)
+    if not parks:
+        d.terminated(reason)
+        d.change(run=None, batch=None)
+        d.ended(run.number, "terminated", failure)
+        return
+    d.change(run=parked(run))
+    d.ended(run.number, "parked", failure)
+    window = d.body.window
+    if window is not None and _reason(window, d.now) is not None:
+        due_at = d.now + _definition(d).flush_after_ms
+        d.change(window=evolve(window, due_at=due_at, cause=None, deferred=True))
+
+
+# -- requests
+
+
+def _add(d: _Draft, event: AddRequested) -> None:
+    definition, body = _definition(d), d.maybe_body or DebounceBody()
+    window = body.window
+    ids = register(
+        d.key,
+        body.ids,
+        event.event_id,
+        now=d.now,
+        limit=definition.ids_max,
+        for_ms=definition.ids_for_ms,
+    )
+    limit = definition.max_pending
+    if window is not None and limit is not None and window.count >= limit:
+        raise OverloadedError(f"the window of {d.key}", limit, window.count)
+    state = _reduce(d, event, window)
+    if state is None:
+        return
+    created = window is None and body.batch is None
+    window = _opened(d, state) if window is None else _extended(d, window, state)
+    d.body = evolve(body, window=window, ids=ids)
+    closes = body.batch is None and _reason(window, d.now) is not None
+    d.reply(
+        AddResult(
+            instance_id=str(d.key),
+            created=created,
+            event_count=window.count,
+            will_flush_at=to_datetime(d.now if closes else window.due_at),
+        )
+    )
+
+
+def _reduce(d: _Draft, event: AddRequested, window: Window | None) -> Stored | None:
+    """The window's new state, or `None` while the reducer is to be called, or has failed."""
+    if "on_event" not in _definition(d).hooks:
+        return Stored(_definition(d).state_version, event.event)
+    call = d.call_of(
+        "on_event",
+        None,
+        state=None if window is None else window.state,
+        event=event.event,
+        event_count=1 if window is None else window.count + 1,
+    )
+    outcome = answered(event.outcomes, call)
+    if outcome is None:
+        d.then.append(CallHandler(call))
+        return None
+    if outcome.operations is None:
+        refuse(d, outcome)
+        return None
+    return outcome.operations.state
+
+
+def _opened(d: _Draft, state: Stored) -> Window:
+    definition = _definition(d)
+    due_at = d.now + definition.flush_after_ms
+    if definition.max_wait_ms is not None:
+        due_at = min(due_at, d.now + definition.max_wait_ms)
+    window = Window(state=state, count=1, started_at=d.now, due_at=due_at)
+    d.emit(DebounceStarted, flush_at=due_at)
+    return _filled(d, window)
+
+
+def _extended(d: _Draft, window: Window, state: Stored) -> Window:
+    definition, due_at = _definition(d), window.due_at
+    reason = _reason(window, d.now)
+    if definition.quiet and reason is None and not window.deferred:
+        due_at = d.now + definition.flush_after_ms
+        if definition.max_wait_ms is not None:
+            due_at = min(due_at, window.started_at + definition.max_wait_ms)
+    window = evolve(window, state=state, count=window.count + 1, due_at=due_at, cause=reason)
+    return window if reason is not None else _filled(d, window)
+
+
+def _filled(d: _Draft, window: Window) -> Window:
+    """The window, due at once if it has reached `max_events`."""
+    full = _definition(d).max_events
+    if full is None or window.count < full or window.deferred:
+        return window
+    return evolve(window, cause="maxEvents", due_at=d.now)
+
+
+def _flush(d: _Draft, event: FlushRequested) -> None:
+    window, batch, run = d.body.window, d.body.batch, d.body.run
+    count = (0 if window is None else window.count) + (0 if batch is None else batch.count)
+    if run is not None and run.lease is None:
+        run = revived(run, d.now)
+    last = d.body.runs
+    if window is not None:
+        reason = _reason(window, d.now) or "manual"
+        window = evolve(window, cause=reason, due_at=min(window.due_at, d.now), deferred=False)
+        last += 1
+    d.change(run=run, window=window, marked=True)
+    result = FlushResult(instance_id=str(d.key), flushed=False, event_count=count, outcome="accepted")
+    d.reply(result, d.watch(last))
+
+
+def _flush_nothing(d: _Draft, event: FlushRequested) -> None:
+    d.reply(FlushResult(instance_id=str(d.key), flushed=False, event_count=0, reason="empty"))
+
+
+def _clear(d: _Draft, event: ClearRequested) -> None:
+    window, batch, run = d.body.window, d.body.batch, d.body.run
+    in_flight = run is not None and run.lease is not None
+    discarded = 0 if window is None else window.count
+    if batch is not None and not in_flight:
+        discarded += batch.count
+        batch, run = None, None
+    if discarded:
+        d.terminated("cleared")
+        d.change(window=None, batch=batch, run=run)
+        d.ended(d.body.runs, "cleared")
+    d.reply(
+        ClearResult(
+            instance_id=str(d.key),
+            cleared=discarded > 0,
+            discarded_events=discarded,
+            in_flight=in_flight,
+        )
+    )
+
+
+def _clear_nothing(d: _Draft, event: ClearRequested) -> None:
+    d.reply(ClearResult(instance_id=str(d.key), cleared=False))
+
+
+def _terminate(d: _Draft, event: TerminateRequested) -> None:
+    window, batch = d.body.window, d.body.batch
+    was_running = d.cancel(d.body.run)
+    d.terminated(event.reason)
+    d.end_life()
+    d.reply(
+        TerminateResult(
+            instance_id=str(d.key),
+            terminated=True,
+            reason=event.reason,
+            was_running=was_running,
+            discarded_events=(window.count if window else 0) + (batch.count if batch else 0),
+        )
+    )
+
+
+def _status(d: _Draft, event: StatusRequested) -> None:
+    body = d.maybe_body or DebounceBody()
+    window, batch, run = body.window, body.batch, body.run
+    d.reply(
+        DebounceStatus(
+            instance_id=str(d.key),
+            status=status_of(d.maybe_body),
+            event_count=0 if window is None else window.count,
+            started_at=None if window is None else to_datetime(window.started_at),
+            will_flush_at=maybe_datetime(None if window is None else window.due_at),
+            batch_event_count=0 if batch is None else batch.count,
+            attempt=None if run is None else run.attempt,
+            last_error=body.last_error,
+        )
+    )
+
+
+def _state(d: _Draft, event: StateRequested) -> None:
+    body = d.maybe_body or DebounceBody()
+    held = body.window or body.batch
+    d.reply(StateResult(instance_id=str(d.key), state=None if held is None else held.state))
+
+
+# -- facts
+
+
+def _forget(d: _Draft, event: AlarmFired) -> None:
+    """Forget what has expired; `advance` deletes the instance when nothing is left."""
+    ids = remembered(d.body.ids, d.now)
+    if ids != d.body.ids:
+        d.change(ids=ids)
+
+
+def _succeed(d: _Draft, run: Run, event: HandlerSucceeded) -> None:
+    batch = _batch(d)
+    assert run.lease is not None, "fenced"
+    d.executed(run, batch.state)
+    d.emit(
+        DebounceFlushed,
+        event_count=batch.count,
+        reason=batch.reason,
+        duration_ms=run.lease.since - batch.started_at,
+    )
+    d.change(run=None, batch=None)
+    d.ended(run.number, "succeeded")
+
+
+def _fail(d: _Draft, run: Run, event: HandlerFailed) -> None:
+    after = d.failed(run, event, _batch(d).state, policy=_definition(d).retry)
+    if isinstance(after, GiveUp):
+        _give_up(d, run, event.failure, after.reason)
+    else:
+        d.change(run=after)
+        d.ended(run.number, "retrying", event.failure, after.due)
+
+
+_ABSENT, _IDLE, _COLLECTING, _PENDING, _RUNNING, _PARKED = Phase
+_EXISTING = (_IDLE, _COLLECTING, _PENDING, _RUNNING, _PARKED)
+_NOT_RUNNING = (_ABSENT, _IDLE, _COLLECTING, _PENDING, _PARKED)
+_AFTER_RUN = (_ABSENT, _IDLE, _COLLECTING, _PENDING, _RUNNING)
+
+TABLE: Table = {
+    AddRequested: {
+        _ABSENT: to(_add, _ABSENT, _COLLECTING, _PENDING, _RUNNING),
+        _IDLE: to(_add, _IDLE, _COLLECTING, _PENDING, _RUNNING),
+        _COLLECTING: to(_add, _COLLECTING, _PENDING, _RUNNING),
+        _PENDING: to(_add, _PENDING, _RUNNING),
+        _RUNNING: to(_add, _RUNNING),
+        _PARKED: to(_add, _PARKED, _PENDING, _RUNNING),
+    },
+    FlushRequested: {
+        **stay(_flush_nothing, _ABSENT, _IDLE),
+        _COLLECTING: to(_flush, _PENDING, _RUNNING),
+        _PENDING: to(_flush, _PENDING, _RUNNING),
+        _RUNNING: to(_flush, _RUNNING),
+        _PARKED: to(_flush, _PENDING, _RUNNING),
+    },
+    ClearRequested: {
+        **stay(_clear_nothing, _ABSENT, _IDLE),
+        _COLLECTING: to(_clear, _IDLE, _ABSENT),
+        _PENDING: to(_clear, _IDLE, _ABSENT),
+        _RUNNING: to(_clear, _RUNNING),
+        _PARKED: to(_clear, _IDLE, _ABSENT),
+    },
+    TerminateRequested: {
+        **stay(terminate_nothing, _ABSENT),
+        **{phase: to(_terminate, _ABSENT) for phase in _EXISTING},
+    },
+    StatusRequested: stay(_status, *Phase),
+    StateRequested: stay(_state, *Phase),
+    AlarmMisfiled: stay(repair, *Phase),
+    AlarmFired: {
+        **stay(wake, _ABSENT),
+        _IDLE: to(_forget, _IDLE, _ABSENT),
+        _COLLECTING: to(wake, _COLLECTING, _PENDING, _RUNNING),
+        _PENDING: to(wake, _PENDING, _RUNNING),
+        _RUNNING: to(expire(_give_up), *_AFTER_RUN, _PARKED),
+        _PARKED: to(wake, _PARKED, _PENDING, _RUNNING),
+    },
+    HandlerSucceeded: {
+        **stay(late, *_NOT_RUNNING),
+        _RUNNING: to(fenced(_succeed), *_AFTER_RUN),
+    },
+    HandlerFailed: {
+        **stay(late, *_NOT_RUNNING),
+        _RUNNING: to(fenced(_fail), *_AFTER_RUN, _PARKED),
+    },
+    HandlerReleased: {
+        **stay(late, *_NOT_RUNNING),
+        _RUNNING: to(fenced(release), _PENDING, _RUNNING),
+    },
+    LeaseRenewed: {
+        **stay(late, *_NOT_RUNNING),
+        _RUNNING: to(fenced(renew), _RUNNING),
+    },
+}

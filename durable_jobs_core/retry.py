@@ -1,0 +1,167 @@
+"""When a failed attempt is tried again, and when it is given up (S-20 to S-23). Values only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal, TypeAlias
+
+from attrs import field, frozen
+
+from durable_jobs_core.durations import Duration, to_ms
+from durable_jobs_core.errors import DefinitionError
+from durable_jobs_core.failures import leaves
+from durable_jobs_core.words import INSTANT_MAX
+
+GiveUpReason = Literal["max_attempts", "max_duration", "non_retryable", "crashed"]
+
+
+class NonRetryable(Exception):
+    """Raise it (or a subclass) in a hook to give the run up at once (S-21)."""
+
+
+@frozen
+class Backoff:
+    """How long to wait after attempt n: `constant`, `linear` or `exponential`, capped.
+
+    `first_ms`: the wait after attempt 1; `step_ms`: added for each further one; `factor`: what it is
+    multiplied by for each further one; `cap_ms`: the longest wait, jitter included, or `None`.
+    """
+
+    first_ms: int
+    step_ms: int = 0
+    factor: float = 1
+    cap_ms: int | None = None
+
+    @staticmethod
+    def constant(delay: Duration) -> Backoff:
+        """Always the same wait."""
+        return Backoff(to_ms(delay, "Backoff.constant(delay)"))
+
+    @staticmethod
+    def linear(initial: Duration, increment: Duration, *, max: Duration | None = None) -> Backoff:
+        """`initial + increment · (n − 1)`, at most `max`."""
+        return Backoff(
+            to_ms(initial, "Backoff.linear(initial)"),
+            step_ms=to_ms(increment, "Backoff.linear(increment)"),
+            cap_ms=_cap(max),
+        )
+
+    @staticmethod
+    def exponential(initial: Duration, *, factor: float = 2, max: Duration | None = None) -> Backoff:
+        """`initial · factor^(n − 1)`, at most `max`; `factor` is 1 or more."""
+        if not 1 <= factor < float("inf"):
+            raise DefinitionError(f"Backoff.exponential(factor): expected >= 1, got {factor!r}")
+        first = to_ms(initial, "Backoff.exponential(initial)")
+        return Backoff(first, factor=factor, cap_ms=_cap(max))
+
+    def __call__(self, attempt: int) -> float:
+        """The wait after `attempt` in milliseconds, before jitter and cap."""
+        try:
+            return (self.first_ms + self.step_ms * (attempt - 1)) * self.factor ** (attempt - 1)
+        except OverflowError:
+            return INSTANT_MAX
+
+
+def _cap(longest: Duration | None) -> int | None:
+    return None if longest is None else to_ms(longest, "Backoff(max)")
+
+
+DelayFunction: TypeAlias = Callable[[int], Duration]
+RetryOn: TypeAlias = type[Exception] | tuple[type[Exception], ...] | Callable[[Exception], bool]
+DEFAULT_BACKOFF = Backoff.exponential("2 seconds", max="5 minutes")
+
+
+def _to_backoff(delay: Duration | Backoff | DelayFunction) -> Backoff | DelayFunction:
+    return delay if callable(delay) else Backoff.constant(delay)
+
+
+def _to_span(value: Duration | None) -> int | None:
+    return None if value is None else to_ms(value, "Retry(max_duration)")
+
+
+@frozen(kw_only=True)
+class Retry:
+    """The retry policy of a job.
+
+    `max_attempts`: how many attempts in all, the first included, at least 1.
+    `delay`: a duration, a `Backoff`, or a pure function of the attempt number that gives a duration.
+    `jitter`: the share by which the wait is moved up or down at random, 0 to 1, applied before the cap.
+    `max_duration`: no attempt is planned later than this after the first one of the run.
+    `retry_on`: exception types, or a predicate; what it does not match gives up at once.
+    """
+
+    max_attempts: int = 7
+    delay: Backoff | DelayFunction = field(default=DEFAULT_BACKOFF, converter=_to_backoff)
+    jitter: float = 0.1
+    max_duration: int | None = field(default=None, converter=_to_span)
+    retry_on: RetryOn = Exception
+
+    def __attrs_post_init__(self) -> None:
+        if isinstance(self.max_attempts, bool) or not isinstance(self.max_attempts, int):
+            raise DefinitionError(f"Retry(max_attempts): expected int, got {self.max_attempts!r}")
+        if self.max_attempts < 1:
+            raise DefinitionError(f"Retry(max_attempts): expected >= 1, got {self.max_attempts}")
+        if not 0 <= self.jitter <= 1:
+            raise DefinitionError(f"Retry(jitter): expected 0 to 1, got {self.jitter!r}")
+
+    def matches(self, error: BaseException) -> bool:
+        """Whether an error may be tried again; of a group, all must. A predicate that raises says no.
+
+        A `CancelledError` or `SystemExit` that a hook raises by itself is a failure like others (S-14).
+        """
+        return all(map(self._matches_one, leaves(error)))
+
+    def _matches_one(self, error: BaseException) -> bool:
+        if isinstance(error, NonRetryable):
+            return False
+        if not isinstance(error, Exception):
+            return self.retry_on is Exception
+        if isinstance(self.retry_on, type | tuple):
+            return isinstance(error, self.retry_on)
+        try:
+            return bool(self.retry_on(error))
+        except Exception:
+            return False
+
+    def wait_ms(self, attempt: int, entropy: int) -> int:
+        """The wait after `attempt`, jittered by 64 bits of `entropy`, capped, never negative.
+
+        Raises what a `delay` function raises, or `ValidationError` if it does not give a duration.
+        """
+        if isinstance(self.delay, Backoff):
+            base, cap = self.delay(attempt), self.delay.cap_ms
+        else:
+            base, cap = to_ms(self.delay(attempt), "Retry(delay)"), None
+        share = entropy / 2**63 - 1  # in [-1, 1)
+        wait = base * (1 + self.jitter * share)
+        return int(min(wait, INSTANT_MAX if cap is None else cap))
+
+
+@frozen
+class GiveUp:
+    """The run is not tried again by itself; `reason` says which rule ended it."""
+
+    reason: GiveUpReason
+
+
+def decide(
+    policy: Retry | None, *, attempt: int, first_at: int, retryable: bool, now: int, entropy: int
+) -> int | GiveUp:
+    """The instant of the next attempt after one that failed `now`, or `GiveUp` (S-21).
+
+    `attempt`: the one that failed; `first_at`: when the first attempt of the run began, or the first
+    since it was revived. Without a policy there is one attempt. A delay function that fails gives up.
+    """
+    if not retryable:
+        return GiveUp("non_retryable")
+    if policy is None or attempt >= policy.max_attempts:
+        return GiveUp("max_attempts")
+    try:
+        due = now + policy.wait_ms(attempt, entropy)
+    except Exception:
+        return GiveUp("non_retryable")
+    if due > INSTANT_MAX:
+        return GiveUp("max_duration")
+    if policy.max_duration is not None and due - first_at > policy.max_duration:
+        return GiveUp("max_duration")
+    return due

@@ -1,0 +1,140 @@
+"""The JSON form of each scalar, exactly; what does not have it is a `Misfit`."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import math
+from collections.abc import Callable
+from datetime import datetime
+from decimal import Decimal, InvalidOperation
+from typing import Any
+from uuid import UUID
+
+_INT_MAX = 2**63 - 1
+_DEPTH_MAX = 100
+
+
+class Misfit(ValueError):
+    def __init__(self, expected: str, value: object) -> None:
+        super().__init__(expected)
+        self.expected, self.got = expected, _describe(value)
+
+
+class Alien:
+    """A Python value of another type than declared, on its way to being refused."""
+
+    def __init__(self, value: object) -> None:
+        self.value = value
+
+
+def _describe(value: object) -> str:
+    value = value.value if isinstance(value, Alien) else value
+    if value is None:
+        return "null"
+    try:
+        text = repr(value)
+    except Exception:
+        return type(value).__name__
+    return f"{type(value).__name__} {text if len(text) <= 60 else text[:57] + '...'}"
+
+
+def _text(value: Any) -> str:
+    if type(value) is not str:
+        raise Misfit("str", value)
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise Misfit("text without lone surrogates", value) from None
+    return value
+
+
+def _int(value: Any) -> int:
+    if type(value) is not int:
+        raise Misfit("int", value)
+    if not -_INT_MAX <= value <= _INT_MAX:
+        raise Misfit("an int of 64 bits", value)
+    return value
+
+
+def _float(value: Any) -> float:
+    if type(value) is int and abs(value) <= 2**53:
+        return float(value)
+    if type(value) is not float or not math.isfinite(value):
+        raise Misfit("a finite float", value)
+    return value
+
+
+def _bool(value: Any) -> bool:
+    if type(value) is not bool:
+        raise Misfit("bool", value)
+    return value
+
+
+def read_none(value: Any) -> None:
+    if value is not None:
+        raise Misfit("null", value)
+
+
+def _bytes(value: Any) -> bytes:
+    try:
+        return base64.b64decode(_text(value), validate=True)
+    except (binascii.Error, ValueError):
+        raise Misfit("bytes as base64 text", value) from None
+
+
+def _datetime(value: Any) -> datetime:
+    try:
+        moment = datetime.fromisoformat(_text(value))
+        if moment.utcoffset() is not None:
+            return moment
+    except ValueError:
+        pass
+    raise Misfit("a datetime with its offset, as ISO 8601 text", value)
+
+
+def _decimal(value: Any) -> Decimal:
+    try:
+        number = Decimal(_text(value))
+        if number.is_finite():
+            return number
+    except (InvalidOperation, ValueError):
+        pass
+    raise Misfit("a finite decimal as text", value)
+
+
+def _uuid(value: Any) -> UUID:
+    try:
+        return UUID(_text(value))
+    except ValueError:
+        raise Misfit("a UUID as text", value) from None
+
+
+JSON_SCALARS: dict[Any, Callable[[Any], Any]] = {
+    str: _text,
+    int: _int,
+    float: _float,
+    bool: _bool,
+}
+TEXT_SCALARS: dict[Any, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
+    bytes: (_bytes, lambda value: base64.b64encode(value).decode()),
+    datetime: (_datetime, lambda value: value.isoformat()),
+    Decimal: (_decimal, str),
+    UUID: (_uuid, str),
+}
+
+
+def read_json(value: Any, depth: int = 0) -> Any:
+    """Any JSON value, checked all the way down."""
+    if depth > _DEPTH_MAX:
+        raise Misfit(f"at most {_DEPTH_MAX} levels of nesting", "more")
+    if type(value) is dict:
+        return {_text(name): read_json(item, depth + 1) for name, item in value.items()}
+    if type(value) is list:
+        return [read_json(item, depth + 1) for item in value]
+    if value is None:
+        return None
+    check = JSON_SCALARS.get(type(value))
+    if check is None:
+        raise Misfit("a JSON value", value)
+    return check(value)

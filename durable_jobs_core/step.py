@@ -1,0 +1,112 @@
+"""The one function that changes state: `step` (S-1 to S-5).
+
+It is pure: no clock, no randomness, no I/O, no globals; equal arguments give equal results. What it
+returns is data: one atomic write at most, and what may happen once that write is committed.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from attrs import evolve
+
+from durable_jobs_core.definitions import AnyDefinition
+from durable_jobs_core.effects import (
+    ClearAlarm,
+    Delete,
+    EmitTelemetry,
+    Persist,
+    SetAlarm,
+    Then,
+    Transition,
+    Watch,
+)
+from durable_jobs_core.errors import InvalidStateError
+from durable_jobs_core.events import AlarmFired, Event
+from durable_jobs_core.kinds import KINDS
+from durable_jobs_core.kinds._draft import Draft, Env
+from durable_jobs_core.record import WRITERS_MAX, AnyBody, Record
+from durable_jobs_core.results import FlushResult, TriggerResult
+from durable_jobs_core.words import INSTANT_MAX, Kind, Revision, maybe_datetime
+
+__all__ = ["Env", "alarm_of", "observe", "step"]
+
+
+def step(definition: AnyDefinition, record: Record | None, event: Event, env: Env) -> Transition:
+    """What `event` does to the instance `env.key` that is stored as `record` (`None`: not at all).
+
+    The caller writes `commit` under the revision of `record`, and performs `then` when that write is
+    known to be committed; on a conflict it drops the transition and steps the same event again (S-3).
+    Raises a `DurableJobsError` for a request that is refused; then nothing changes (S-5).
+    """
+    rules = KINDS[definition.kind]
+    if record is not None and record.at > env.now:
+        env = evolve(env, now=record.at)  # time along one history never goes back (S-7)
+    before = None if record is None else record.body
+    draft: Draft[Any] = Draft(definition, record, env)
+    phase = rules.phase_of(before)
+    cell = rules.table.get(type(event), {}).get(phase)
+    if cell is None:
+        raise InvalidStateError(env.key, f"a {definition.kind}", type(event).__name__)
+    cell.handler(draft, event)
+    if draft.maybe_body is not None and (draft.maybe_body is not before or isinstance(event, AlarmFired)):
+        rules.advance(draft)
+    assert rules.phase_of(draft.maybe_body) in cell.to, "the table names every outcome"
+    after = draft.maybe_body
+    then: tuple[Then, ...] = tuple(draft.then)
+    if draft.telemetry:
+        then = (EmitTelemetry(tuple(draft.telemetry)), *then)
+    if after is before and not draft.touched:
+        return Transition(record, (), then)
+    if after is None:
+        return Transition(None, (Delete(), ClearAlarm()), then)
+    written = _written(record, draft, after, env)
+    alarm = alarm_of(definition.kind, written)
+    return Transition(written, (Persist(written), ClearAlarm() if alarm is None else SetAlarm(alarm)), then)
+
+
+def alarm_of(kind: Kind, record: Record) -> int | None:
+    """The alarm a record wants, derived from it and from nothing else (S-4)."""
+    alarm = KINDS[kind].deadline(record.body)
+    return None if alarm is None else max(0, min(alarm, INSTANT_MAX))
+
+
+def _written(record: Record | None, draft: Draft[Any], body: AnyBody, env: Env) -> Record:
+    """The record this commit writes: the new body under a revision of its own."""
+    writers = () if record is None else record.writers
+    if not writers or writers[0] != (env.engine, env.number):
+        others = (entry for entry in writers if entry[0] != env.engine)
+        writers = ((env.engine, env.number), *others)[:WRITERS_MAX]
+    return Record(
+        revision=Revision(draft.life, env.number, env.engine),
+        writers=writers,
+        created_at=draft.created_at,
+        at=env.now,
+        seq=draft.seq,
+        body=body,
+    )
+
+
+def observe(watch: Watch, record: Record | None, result: Any) -> Any | None:
+    """`result` completed by what came of the run a caller waits for, or `None`: not over yet (S-38).
+
+    `record` is the instance as it is now. A life that has ended answers `terminated`.
+    """
+    if record is None or record.revision.life != watch.life:
+        return evolve(result, outcome="terminated")
+    body = record.body
+    outcome = body.outcome
+    if outcome is None or body.ended <= watch.ended:
+        return None
+    succeeded = outcome.result == "succeeded"
+    if succeeded and watch.run is not None and outcome.run < watch.run:
+        return None
+    changes: dict[str, Any] = {
+        "outcome": outcome.result,
+        "error": outcome.error,
+        "retry_at": maybe_datetime(outcome.retry_at),
+    }
+    if isinstance(result, FlushResult):
+        changes["flushed"] = succeeded
+    assert isinstance(result, FlushResult | TriggerResult), "only these wait"
+    return evolve(result, **changes)
