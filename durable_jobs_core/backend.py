@@ -33,15 +33,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol, TypeAlias
 
-from attrs import field, frozen
+from attrs import field
 
+from durable_jobs_core._values import value
 from durable_jobs_core.words import Key, Kind
 
 BATCH_MAX_WRITES = 512
 BATCH_MAX_BYTES = 4 * 1024 * 1024
 
 
-@frozen
+@value
 class Row:
     """One stored instance. `wake`: its alarm; `status`: for listing; `blob`: opaque."""
 
@@ -52,7 +53,7 @@ class Row:
     blob: bytes
 
 
-@frozen
+@value
 class Write:
     """Put `row`, or delete with `None`, if the stored revision is `expected` (`None`: no row)."""
 
@@ -61,7 +62,7 @@ class Write:
     row: Row | None
 
 
-@frozen
+@value
 class Defer:
     """Move the index entry to `wake`, or out of the index, if the stored revision is `expected`."""
 
@@ -70,7 +71,7 @@ class Defer:
     wake: int | None
 
 
-@frozen
+@value
 class Claim:
     """Take due rows: per (kind, job) in `limits` at most so many, and `max_bytes` of blobs in all.
 
@@ -83,7 +84,7 @@ class Claim:
     max_bytes: int = BATCH_MAX_BYTES
 
 
-@frozen(kw_only=True)
+@value(kw_only=True)
 class Batch:
     """One exchange: at most 512 writes and 4 MiB, sorted by key, a key at most once among them.
 
@@ -97,19 +98,19 @@ class Batch:
     settle: bool = False
 
 
-@frozen
+@value
 class Committed:
     """The write is durable."""
 
 
-@frozen
+@value
 class Conflicted:
     """The stored revision was another; `row` is what is stored, or `None`."""
 
     row: Row | Damaged | None
 
 
-@frozen
+@value
 class Refused:
     """It is proven that nothing happened or will; `transient`: trying again may help."""
 
@@ -117,14 +118,14 @@ class Refused:
     transient: bool
 
 
-@frozen
+@value
 class Unknown:
     """No one can tell yet; the write may still land before `not_after`."""
 
     reason: str
 
 
-@frozen
+@value
 class Damaged:
     """A row that cannot be read: `raw` is what is there, `why` what is wrong with it."""
 
@@ -137,7 +138,7 @@ class Damaged:
 Outcome: TypeAlias = Committed | Conflicted | Refused | Unknown
 
 
-@frozen(kw_only=True)
+@value(kw_only=True)
 class Answer:
     """`outcomes`: one a write, in order; `rows`: one a load; `claimed`; `next_wake`; `clock`."""
 
@@ -148,7 +149,7 @@ class Answer:
     clock: int
 
 
-@frozen(kw_only=True)
+@value(kw_only=True)
 class Query:
     """Which rows to list; `None` is any."""
 
@@ -160,7 +161,7 @@ class Query:
 Cursor: TypeAlias = str
 
 
-@frozen
+@value
 class Page:
     """Rows in an order of the backend's choice; `after`: where the next page begins, `None` at the end."""
 
@@ -168,7 +169,7 @@ class Page:
     after: Cursor | None
 
 
-@frozen(kw_only=True)
+@value(kw_only=True)
 class Health:
     """What a backend knows of itself.
 

@@ -39,12 +39,12 @@ from durable_jobs_core.results import (
     TerminateResult,
     TriggerResult,
 )
-from durable_jobs_core.schema import to_json
 from durable_jobs_core.words import ID_MAX_BYTES, Json, Key, Kind
 
 S = TypeVar("S")
 E = TypeVar("E")
 D = TypeVar("D", bound=AnyDefinition)
+R = TypeVar("R")
 
 
 @frozen(kw_only=True)
@@ -126,16 +126,25 @@ class _JobClient(Generic[D]):
         return Key(self._kind, self.name, check_id(id, "id"))
 
     async def _ask(
-        self, id: str, request: events.Request, wait: Duration | None = None, size: int = 0
-    ) -> Any:
-        return await self._caller.call(self._key(id), request, wait_ms=_wait_ms(wait), size=size)
+        self,
+        expected: type[R],
+        id: str,
+        request: events.Request,
+        *,
+        wait: Duration | None = None,
+        size: int = 0,
+    ) -> R:
+        key = self._key(id)
+        result = await self._caller.call(key, request, wait_ms=_wait_ms(wait), size=size)
+        assert isinstance(result, expected), "the engine answers each request with its result"
+        return result
 
     async def terminate(self, id: str, *, reason: str | None = None) -> TerminateResult:
         """End an instance and delete all of it; the id is free again (S-36).
 
         It does not wait for an attempt in flight, which is cancelled (`was_running`).
         """
-        return await self._ask(id, events.TerminateRequested(_check_reason(reason)))
+        return await self._ask(TerminateResult, id, events.TerminateRequested(_check_reason(reason)))
 
     async def list(
         self, *, status: str | None = None, after: str | None = None, limit: int = 100
@@ -143,8 +152,9 @@ class _JobClient(Generic[D]):
         """One page of this job's instances, by status if given (S-66)."""
         return await self._caller.page(self._kind, self.name, status, after, limit)
 
-    def _decoded(self, result: Any) -> Any:
+    def _decoded(self, result: R) -> R:
         """A result with the stored state decoded; raises `ValidationError` if it does not fit (S-6)."""
+        assert isinstance(result, StateResult | TaskStateResult), "only these have a state"
         stored = result.state
         if not isinstance(stored, Stored):
             return result
@@ -153,8 +163,7 @@ class _JobClient(Generic[D]):
 
     def _encoded_event(self, event: object) -> tuple[Json, int]:
         definition = cast("Debounce[Any, Any] | Task[Any, Any]", self._definition)
-        data = definition.event.encode(event, f"event for {self._kind}:{self.name}")
-        return data, len(to_json(data))
+        return definition.event.encode(event, f"event for {self._kind}:{self.name}")
 
 
 class ContinuousClient(_JobClient[Continuous[S]]):
@@ -167,24 +176,24 @@ class ContinuousClient(_JobClient[Continuous[S]]):
 
         The answer follows the durable creation, not the first run. Raises `ValidationError`.
         """
-        data = self._definition.state.encode(input, f"input of {self._kind}:{self.name}")
+        data, size = self._definition.state.encode(input, f"input of {self._kind}:{self.name}")
         stored = Stored(self._definition.state_version, data)
-        return await self._ask(id, events.StartRequested(stored), size=len(to_json(data)))
+        return await self._ask(StartResult, id, events.StartRequested(stored), size=size)
 
     async def trigger(self, id: str, *, wait: Duration | None = None) -> TriggerResult:
         """Run now: join the attempt in flight, retry the waiting or parked run, or begin one (S-34).
 
         `wait`: be answered when the next attempt has ended, or after so long (S-38).
         """
-        return await self._ask(id, events.TriggerRequested(), wait)
+        return await self._ask(TriggerResult, id, events.TriggerRequested(), wait=wait)
 
     async def pause(self, id: str) -> PauseResult:
         """Start no tick and no retry until `resume` (S-35). Raises `InvalidStateError` if parked."""
-        return await self._ask(id, events.PauseRequested())
+        return await self._ask(PauseResult, id, events.PauseRequested())
 
     async def resume(self, id: str) -> ResumeResult:
         """Go on after a `pause` (S-35). Raises `InvalidStateError` if parked."""
-        return await self._ask(id, events.ResumeRequested())
+        return await self._ask(ResumeResult, id, events.ResumeRequested())
 
     @overload
     async def reschedule(self, id: str) -> RescheduleResult: ...
@@ -199,12 +208,12 @@ class ContinuousClient(_JobClient[Continuous[S]]):
         `InstanceNotFoundError` for one that does not exist.
         """
         if id is not None:
-            return await self._ask(id, events.RescheduleRequested())
+            return await self._ask(RescheduleResult, id, events.RescheduleRequested())
         count, after = 0, None
         while True:
             page = await self.list(after=after)
             for instance in page.instances:
-                result = await self._ask(instance.key.id, events.RescheduleRequested())
+                result = await self._ask(RescheduleResult, instance.key.id, events.RescheduleRequested())
                 count += result.rescheduled
             after = page.after
             if after is None:
@@ -212,11 +221,11 @@ class ContinuousClient(_JobClient[Continuous[S]]):
 
     async def status(self, id: str) -> ContinuousStatus:
         """Where an instance stands."""
-        return await self._ask(id, events.StatusRequested())
+        return await self._ask(ContinuousStatus, id, events.StatusRequested())
 
     async def get_state(self, id: str) -> StateResult[S]:
         """The stored state. Raises `ValidationError` if it does not fit the schema."""
-        return self._decoded(await self._ask(id, events.StateRequested()))
+        return self._decoded(await self._ask(StateResult, id, events.StateRequested()))
 
 
 class DebounceClient(_JobClient["Debounce[E, S]"], Generic[E, S]):
@@ -233,23 +242,23 @@ class DebounceClient(_JobClient["Debounce[E, S]"], Generic[E, S]):
         data, size = self._encoded_event(event)
         if event_id is not None:
             check_id(event_id, "event_id")
-        return await self._ask(id, events.AddRequested(event=data, event_id=event_id), size=size)
+        return await self._ask(AddResult, id, events.AddRequested(event=data, event_id=event_id), size=size)
 
     async def flush(self, id: str, *, wait: Duration | None = "30 seconds") -> FlushResult:
         """Make all that is held due now, and wait for it (S-44, S-38)."""
-        return await self._ask(id, events.FlushRequested(), wait)
+        return await self._ask(FlushResult, id, events.FlushRequested(), wait=wait)
 
     async def clear(self, id: str) -> ClearResult:
         """Drop the window, and a batch that no attempt is executing now (S-44)."""
-        return await self._ask(id, events.ClearRequested())
+        return await self._ask(ClearResult, id, events.ClearRequested())
 
     async def status(self, id: str) -> DebounceStatus:
         """Where an instance stands."""
-        return await self._ask(id, events.StatusRequested())
+        return await self._ask(DebounceStatus, id, events.StatusRequested())
 
     async def get_state(self, id: str) -> StateResult[S]:
         """The window's state, else the batch's. Raises `ValidationError` if it does not fit."""
-        return self._decoded(await self._ask(id, events.StateRequested()))
+        return self._decoded(await self._ask(StateResult, id, events.StateRequested()))
 
 
 class TaskClient(_JobClient["Task[E, S]"], Generic[E, S]):
@@ -266,35 +275,35 @@ class TaskClient(_JobClient["Task[E, S]"], Generic[E, S]):
         data, size = self._encoded_event(event)
         if event_id is not None:
             check_id(event_id, "event_id")
-        return await self._ask(id, events.SendRequested(event=data, event_id=event_id), size=size)
+        return await self._ask(SendResult, id, events.SendRequested(event=data, event_id=event_id), size=size)
 
     async def trigger(self, id: str, *, wait: Duration | None = None) -> TriggerResult:
         """Run `execute` now; a pending schedule stays in place (S-53). `wait` as for continuous jobs."""
-        return await self._ask(id, events.TriggerRequested(), wait)
+        return await self._ask(TriggerResult, id, events.TriggerRequested(), wait=wait)
 
     async def dead_letters(self, id: str) -> DeadLettersResult:
         """The events that were given up. Raises `InstanceNotFoundError`."""
-        return await self._ask(id, events.DeadLettersRequested())
+        return await self._ask(DeadLettersResult, id, events.DeadLettersRequested())
 
     async def redrive(self, id: str) -> RedriveResult:
         """Put all dead letters back at the end of the inbox, or none (`OverloadedError`)."""
-        return await self._ask(id, events.RedriveRequested())
+        return await self._ask(RedriveResult, id, events.RedriveRequested())
 
     async def discard(self, id: str) -> DiscardResult:
         """Drop all dead letters. Raises `InstanceNotFoundError`."""
-        return await self._ask(id, events.DiscardRequested())
+        return await self._ask(DiscardResult, id, events.DiscardRequested())
 
     async def status(self, id: str) -> TaskStatus:
         """Where an instance stands."""
-        return await self._ask(id, events.StatusRequested())
+        return await self._ask(TaskStatus, id, events.StatusRequested())
 
     async def get_state(self, id: str) -> TaskStateResult[S]:
         """The stored state and schedule. Raises `ValidationError` if it does not fit the schema."""
-        return self._decoded(await self._ask(id, events.StateRequested()))
+        return self._decoded(await self._ask(TaskStateResult, id, events.StateRequested()))
 
 
 class Client:
-    """Clients by job. Pass the definition for types that are checked, or the name it is registered under."""
+    """Clients by job. Pass the definition for checked types, or the name it is registered under."""
 
     def __init__(self, jobs: Jobs, caller: Caller) -> None:
         self._jobs = jobs

@@ -15,10 +15,11 @@ import zlib
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
-from attrs import evolve, frozen
+from attrs import evolve
 from cattrs import Converter
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
 
+from durable_jobs_core._values import value
 from durable_jobs_core.backend import Damaged, Row
 from durable_jobs_core.definitions import AnyDefinition
 from durable_jobs_core.kinds import KINDS
@@ -46,7 +47,7 @@ _BODIES: Mapping[Kind, type[AnyBody]] = {
 _UPCASTERS: Mapping[int, Callable[[dict[str, Json]], dict[str, Json]]] = {}
 
 
-@frozen
+@value
 class Newer:
     """A record of a newer `schema` or state version: only newer releases may touch it (S-6)."""
 

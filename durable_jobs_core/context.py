@@ -10,7 +10,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Generic, NoReturn, TypeVar
 
-from durable_jobs_core.definitions import AnyDefinition, Debounce
+from durable_jobs_core.definitions import AnyDefinition, Continuous, Debounce
 from durable_jobs_core.durations import Duration, to_ms
 from durable_jobs_core.errors import Issue, ValidationError
 from durable_jobs_core.operations import HookCall, Operations, ScheduleChange, Termination
@@ -103,7 +103,8 @@ class ContinuousContext(_StateContext[S]):
     @property
     def state(self) -> S:
         """The state, with what this hook has set."""
-        return self._state
+        state: S = self._state
+        return state
 
     def update_state(self, change: Callable[[S], S]) -> None:
         """`set_state(change(state))`."""
@@ -126,7 +127,8 @@ class DebounceContext(_LeasedContext[S]):
     @property
     def state(self) -> S:
         """What `on_event` made of the events."""
-        return self._state
+        state: S = self._state
+        return state
 
     @property
     def event_count(self) -> int:
@@ -156,12 +158,14 @@ class DebounceEventContext(_Context[S], Generic[E, S]):
     @property
     def event(self) -> E:
         """The event to fold in."""
-        return self._event
+        event: E = self._event
+        return event
 
     @property
     def state(self) -> S | None:
         """The window's state; `None` at its first event."""
-        return self._state
+        state: S | None = self._state
+        return state
 
     @property
     def event_count(self) -> int:
@@ -175,7 +179,8 @@ class TaskContext(_StateContext[S]):
     @property
     def state(self) -> S | None:
         """The state, with what this hook has set; `None` before the first."""
-        return self._state
+        state: S | None = self._state
+        return state
 
     def update_state(self, change: Callable[[S | None], S]) -> None:
         """`set_state(change(state))`."""
@@ -227,9 +232,7 @@ class TaskContext(_StateContext[S]):
         return to_datetime(self._call.created_at)
 
 
-AnyContext = (
-    ContinuousContext[Any] | DebounceContext[Any] | DebounceEventContext[Any, Any] | TaskContext[Any]
-)
+AnyContext = ContinuousContext[Any] | DebounceContext[Any] | DebounceEventContext[Any, Any] | TaskContext[Any]
 
 
 def _instant(moment: datetime) -> int:
@@ -256,7 +259,7 @@ def open_context(definition: AnyDefinition, call: HookCall) -> tuple[AnyContext,
             return reducing, (reducing,)
         batch = DebounceContext[Any](call, state)
         return batch, (batch,)
-    if call.key.kind == "continuous":
+    if isinstance(definition, Continuous):
         tick = ContinuousContext[Any](call, state)
         return tick, (tick,)
     task = TaskContext[Any](call, state)
@@ -276,7 +279,7 @@ def close_context(definition: AnyDefinition, ctx: AnyContext, returned: Any) -> 
     if isinstance(ctx, DebounceEventContext):
         ctx._state, ctx._state_set = returned, True
     if ctx._state_set:
-        value = definition.state.encode(ctx._state, f"new state of {ctx.instance_id}")
+        value, _ = definition.state.encode(ctx._state, f"new state of {ctx.instance_id}")
         state = Stored(definition.state_version, value)
     return Operations(state=state, schedule=ctx._schedule)
 

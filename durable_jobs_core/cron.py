@@ -23,7 +23,7 @@ from durable_jobs_core.words import INSTANT_MAX, from_datetime, to_datetime
 _SECOND = timedelta(seconds=1)
 _FIELDS = 6
 _HOUR, _DAY, _WEEKDAY = 2, 3, 5
-_PROBE = datetime(2024, 1, 1)
+_PROBE = datetime(2024, 1, 1)  # noqa: DTZ001 (wall-clock time has no zone here)
 
 
 @frozen

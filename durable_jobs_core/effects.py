@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from typing import Any, TypeAlias
 
-from attrs import frozen
-
+from durable_jobs_core._values import value
 from durable_jobs_core.errors import DurableJobsError
 from durable_jobs_core.operations import HookCall
 from durable_jobs_core.record import Record
@@ -20,26 +19,26 @@ from durable_jobs_core.words import Token
 # -- commit: one write
 
 
-@frozen
+@value
 class Persist:
     """Write the record whole, under the revision it was loaded with."""
 
     record: Record
 
 
-@frozen
+@value
 class Delete:
     """Remove the record, under the revision it was loaded with."""
 
 
-@frozen
+@value
 class SetAlarm:
     """Wake the instance at this instant."""
 
     at: int
 
 
-@frozen
+@value
 class ClearAlarm:
     """The instance does not want to be woken."""
 
@@ -47,7 +46,7 @@ class ClearAlarm:
 # -- then: after the commit
 
 
-@frozen
+@value
 class CallHandler:
     """Call a hook. With a `token` it is leased by this commit; without, it is inline.
 
@@ -58,14 +57,14 @@ class CallHandler:
     token: Token | None = None
 
 
-@frozen
+@value
 class CancelHandler:
     """The handler with this token, if this engine has it, can no longer commit: cancel it."""
 
     token: Token
 
 
-@frozen(kw_only=True)
+@value(kw_only=True)
 class Watch:
     """How to tell that a run has ended that somebody waits for (S-38).
 
@@ -78,7 +77,7 @@ class Watch:
     run: int | None = None
 
 
-@frozen
+@value
 class Reply:
     """Answer the request with a result, or with an error.
 
@@ -89,7 +88,7 @@ class Reply:
     watch: Watch | None = None
 
 
-@frozen
+@value
 class ReplyError:
     """Answer the request with an error that has a cause (`ExecutionError`)."""
 
@@ -97,7 +96,7 @@ class ReplyError:
     cause: BaseException | None = None
 
 
-@frozen
+@value
 class EmitTelemetry:
     """Give these values to the trackers, in this order."""
 
@@ -108,7 +107,7 @@ Commit: TypeAlias = Persist | Delete | SetAlarm | ClearAlarm
 Then: TypeAlias = CallHandler | CancelHandler | Reply | ReplyError | EmitTelemetry
 
 
-@frozen
+@value
 class Transition:
     """One step: the record after it, what to write, and what to do once that is committed.
 

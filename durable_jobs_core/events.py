@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
-from attrs import frozen
-
+from durable_jobs_core._values import value
 from durable_jobs_core.operations import InlineOutcome, Operations
 from durable_jobs_core.record import Stored
 from durable_jobs_core.words import Failure, Json, Token
@@ -18,24 +17,24 @@ from durable_jobs_core.words import Failure, Json, Token
 # -- requests of all kinds
 
 
-@frozen
+@value
 class StatusRequested:
     """A client asked for the status. Changes nothing."""
 
 
-@frozen
+@value
 class StateRequested:
     """A client asked for the user's state. Changes nothing."""
 
 
-@frozen
+@value
 class TerminateRequested:
     """A client asked to end the instance, with a `reason` for the telemetry (S-36)."""
 
     reason: str | None = None
 
 
-@frozen
+@value
 class TriggerRequested:
     """A client asked a continuous instance or a task to run now (S-34, S-53)."""
 
@@ -43,29 +42,29 @@ class TriggerRequested:
 # -- requests of one kind
 
 
-@frozen
+@value
 class StartRequested:
     """A client asked for a continuous instance with `input` as its first state (S-30)."""
 
     input: Stored
 
 
-@frozen
+@value
 class PauseRequested:
     """A client asked a continuous instance to start no tick and no retry (S-35)."""
 
 
-@frozen
+@value
 class ResumeRequested:
     """A client asked a paused instance to go on (S-35)."""
 
 
-@frozen
+@value
 class RescheduleRequested:
     """A client asked for the due time to be computed anew, by the schedule in force (S-8)."""
 
 
-@frozen(kw_only=True)
+@value(kw_only=True)
 class AddRequested:
     """A client added an event to a debounce (S-40).
 
@@ -78,17 +77,17 @@ class AddRequested:
     outcomes: tuple[InlineOutcome, ...] = ()
 
 
-@frozen
+@value
 class FlushRequested:
     """A client asked for all that a debounce holds to be flushed now (S-44)."""
 
 
-@frozen
+@value
 class ClearRequested:
     """A client asked for all that a debounce holds to be dropped (S-44)."""
 
 
-@frozen(kw_only=True)
+@value(kw_only=True)
 class SendRequested:
     """A client sent an event to a task (S-50). Fields as in `AddRequested`."""
 
@@ -97,17 +96,17 @@ class SendRequested:
     outcomes: tuple[InlineOutcome, ...] = ()
 
 
-@frozen
+@value
 class DeadLettersRequested:
     """A client asked for the dead letters of a task. Changes nothing."""
 
 
-@frozen
+@value
 class RedriveRequested:
     """A client asked for the dead letters to go back to the inbox (S-51)."""
 
 
-@frozen
+@value
 class DiscardRequested:
     """A client asked for the dead letters to be dropped (S-51)."""
 
@@ -115,19 +114,19 @@ class DiscardRequested:
 # -- facts
 
 
-@frozen
+@value
 class AlarmFired:
     """The alarm went off, or the instance was claimed. Early, late and repeated ones are ordinary."""
 
 
-@frozen
+@value
 class AlarmMisfiled:
     """A load found the alarm `found` stored, and the record wants another (S-4)."""
 
     found: int | None
 
 
-@frozen
+@value
 class HandlerSucceeded:
     """A leased hook returned; `operations` is what it asked for. `token`: of the lease it had."""
 
@@ -135,7 +134,7 @@ class HandlerSucceeded:
     operations: Operations
 
 
-@frozen
+@value
 class HandlerFailed:
     """A leased hook raised, timed out, or left a state that does not fit.
 
@@ -147,14 +146,14 @@ class HandlerFailed:
     retryable: bool = True
 
 
-@frozen
+@value
 class HandlerReleased:
     """A leased hook was handed back at shutdown: the same attempt is to run again (S-14)."""
 
     token: Token
 
 
-@frozen
+@value
 class LeaseRenewed:
     """The engine still runs the hook and wants the lease to end later (S-13)."""
 

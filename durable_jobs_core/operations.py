@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 
-from attrs import field, frozen
+from attrs import field
 
+from durable_jobs_core._values import value
 from durable_jobs_core.record import FlushReason, Stored
 from durable_jobs_core.words import Failure, Hook, Json, Key
 
 
-@frozen(kw_only=True)
+@value(kw_only=True)
 class HookCall:
     """One call of a hook, and all it is shown.
 
@@ -47,7 +48,7 @@ class HookCall:
         return f"{name}-{self.life:016x}-{self.run}"
 
 
-@frozen
+@value
 class ScheduleChange:
     """A new schedule, `at` an instant or `after_ms` from the end of the hook; with neither, none."""
 
@@ -59,14 +60,14 @@ class ScheduleChange:
         return self.at if self.after_ms is None else now + self.after_ms
 
 
-@frozen
+@value
 class Termination:
     """The instance is to end."""
 
     reason: str | None = None
 
 
-@frozen(kw_only=True)
+@value(kw_only=True)
 class Operations:
     """What a hook that returned asked for; `None` leaves a thing as it is."""
 
@@ -75,7 +76,7 @@ class Operations:
     terminate: Termination | None = None
 
 
-@frozen(kw_only=True)
+@value(kw_only=True)
 class InlineOutcome:
     """How an inline hook ended: `operations` or `failure`, for what it was shown.
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import Literal, Self, TypeAlias
 
-from attrs import evolve, frozen
+from attrs import evolve
 
+from durable_jobs_core._values import value
 from durable_jobs_core.words import Failure, Hook, Json, Revision, Token
 
 FlushReason = Literal["flushAfter", "maxEvents", "manual"]
@@ -19,7 +20,7 @@ WRITERS_MAX = 8
 """How many engines a record remembers the last write of (DESIGN D-6)."""
 
 
-@frozen
+@value
 class Stored:
     """A user's state as JSON, with the version of the schema it was written under."""
 
@@ -27,7 +28,7 @@ class Stored:
     value: Json
 
 
-@frozen
+@value
 class Lease:
     """The right of one engine to perform an attempt.
 
@@ -39,7 +40,7 @@ class Lease:
     until: int
 
 
-@frozen(kw_only=True)
+@value(kw_only=True)
 class Run:
     """One piece of work until it succeeds or is dropped.
 
@@ -68,7 +69,7 @@ class Run:
         return self.due is None and self.lease is None
 
 
-@frozen(kw_only=True)
+@value(kw_only=True)
 class Outcome:
     """How the last attempt ended, for those who wait for it (S-38).
 
@@ -82,7 +83,7 @@ class Outcome:
     retry_at: int | None = None
 
 
-@frozen(kw_only=True)
+@value(kw_only=True)
 class Body:
     """What the kinds have in common.
 
@@ -106,7 +107,7 @@ class Body:
         return evolve(self, run=run)
 
 
-@frozen(kw_only=True)
+@value(kw_only=True)
 class ContinuousBody(Body):
     """Recurring work. `next_at`: the next due instant of the schedule, kept while a run serves it."""
 
@@ -116,7 +117,7 @@ class ContinuousBody(Body):
     last_run_at: int | None = None
 
 
-@frozen(kw_only=True)
+@value(kw_only=True)
 class Window:
     """What a debounce is collecting now.
 
@@ -132,7 +133,7 @@ class Window:
     deferred: bool = False
 
 
-@frozen(kw_only=True)
+@value(kw_only=True)
 class Batch:
     """A closed window being flushed; its `run` is the body's."""
 
@@ -142,7 +143,7 @@ class Batch:
     reason: FlushReason
 
 
-@frozen(kw_only=True)
+@value(kw_only=True)
 class DebounceBody(Body):
     """Collected events.
 
@@ -156,7 +157,7 @@ class DebounceBody(Body):
     marked: bool = False
 
 
-@frozen(kw_only=True)
+@value(kw_only=True)
 class QueuedEvent:
     """An event in the inbox of a task: its JSON, and its id if it was given one."""
 
@@ -164,7 +165,7 @@ class QueuedEvent:
     id: str | None = None
 
 
-@frozen(kw_only=True)
+@value(kw_only=True)
 class DeadEvent:
     """An event that was given up, with the error that ended it."""
 
@@ -174,7 +175,7 @@ class DeadEvent:
     id: str | None = None
 
 
-@frozen(kw_only=True)
+@value(kw_only=True)
 class TaskBody(Body):
     """An event-driven state machine.
 
@@ -205,7 +206,7 @@ class TaskBody(Body):
 AnyBody: TypeAlias = ContinuousBody | DebounceBody | TaskBody
 
 
-@frozen(kw_only=True)
+@value(kw_only=True)
 class Record:
     """One instance, as it is stored.
 

@@ -25,8 +25,7 @@ from __future__ import annotations
 import hashlib
 from typing import Any, ClassVar, Literal
 
-from attrs import frozen
-
+from durable_jobs_core._values import value
 from durable_jobs_core.record import FlushReason, Stored
 from durable_jobs_core.retry import GiveUpReason
 from durable_jobs_core.words import Failure, Hook, Json, Key, to_datetime
@@ -37,7 +36,7 @@ def iso(instant: int) -> str:
     return to_datetime(instant).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-@frozen(kw_only=True)
+@value(kw_only=True)
 class TelemetryEvent:
     """The head of every value.
 
@@ -86,7 +85,7 @@ class TelemetryEvent:
         return f"{head[:8]}-{head[8:]}-7{tail[:3]}-{variant}{tail[4:7]}-{tail[7:19]}"
 
 
-@frozen(kw_only=True)
+@value(kw_only=True)
 class JobStarted(TelemetryEvent):
     """A continuous instance was created with `input`."""
 
@@ -97,7 +96,7 @@ class JobStarted(TelemetryEvent):
         return {"input": self.input} if with_state else {}
 
 
-@frozen(kw_only=True)
+@value(kw_only=True)
 class JobExecuted(TelemetryEvent):
     """A hook succeeded. `state`: what it found; `duration_ms`: by the engine's clock."""
 
@@ -120,7 +119,7 @@ class JobExecuted(TelemetryEvent):
         }
 
 
-@frozen(kw_only=True)
+@value(kw_only=True)
 class JobFailed(TelemetryEvent):
     """A hook failed, for the reason in `failure`. `state`: what it found."""
 
@@ -148,7 +147,7 @@ class JobFailed(TelemetryEvent):
         }
 
 
-@frozen(kw_only=True)
+@value(kw_only=True)
 class RetryExhausted(TelemetryEvent):
     """A run gave up after `attempts` attempts."""
 
@@ -160,7 +159,7 @@ class RetryExhausted(TelemetryEvent):
         return {"attempts": self.attempts, "reason": self.reason}
 
 
-@frozen(kw_only=True)
+@value(kw_only=True)
 class JobTerminated(TelemetryEvent):
     """An instance was deleted, or its data dropped (S-46)."""
 
@@ -173,7 +172,7 @@ class JobTerminated(TelemetryEvent):
         return {**reason, "runCount": self.run_count}
 
 
-@frozen(kw_only=True)
+@value(kw_only=True)
 class DebounceStarted(TelemetryEvent):
     """A window was opened; it falls due at `flush_at`."""
 
@@ -187,7 +186,7 @@ class DebounceStarted(TelemetryEvent):
 _FLUSH_REASONS: dict[FlushReason, str] = {"flushAfter": "timeout"}
 
 
-@frozen(kw_only=True)
+@value(kw_only=True)
 class DebounceFlushed(TelemetryEvent):
     """A batch succeeded. `duration_ms`: from its first event to the attempt that succeeded."""
 
@@ -204,7 +203,7 @@ class DebounceFlushed(TelemetryEvent):
 ScheduleTrigger = Literal["event", "execute", "idle", "error"]
 
 
-@frozen(kw_only=True)
+@value(kw_only=True)
 class TaskScheduled(TelemetryEvent):
     """A task set its schedule; `trigger` says in which hook."""
 
@@ -216,7 +215,7 @@ class TaskScheduled(TelemetryEvent):
         return {"scheduledAt": iso(self.scheduled_at), "trigger": self.trigger}
 
 
-@frozen(kw_only=True)
+@value(kw_only=True)
 class JobCrashed(TelemetryEvent):
     """A lease ended without completion; the same attempt runs again, or the run gives up (S-14)."""
 
@@ -229,7 +228,7 @@ class JobCrashed(TelemetryEvent):
         return {"attempt": self.attempt, "crashes": self.crashes, "hook": self.hook}
 
 
-@frozen(kw_only=True)
+@value(kw_only=True)
 class JobStale(TelemetryEvent):
     """A completion came with a token that is not current; it changed nothing (S-11)."""
 
@@ -239,7 +238,7 @@ class JobStale(TelemetryEvent):
         return {}
 
 
-@frozen(kw_only=True)
+@value(kw_only=True)
 class AlarmRepaired(TelemetryEvent):
     """A stored alarm, `found`, was not the one its record wants, and was put right (S-4)."""
 
@@ -250,7 +249,7 @@ class AlarmRepaired(TelemetryEvent):
         return {"found": None if self.found is None else iso(self.found)}
 
 
-@frozen(kw_only=True)
+@value(kw_only=True)
 class JobQuarantined(TelemetryEvent):
     """A stored record cannot be read; it is left as it is, out of the due index (S-6)."""
 
@@ -261,7 +260,7 @@ class JobQuarantined(TelemetryEvent):
         return {"why": self.why}
 
 
-@frozen(kw_only=True)
+@value(kw_only=True)
 class JobNewer(TelemetryEvent):
     """A due record was written by a newer release; it is held back for one (S-6)."""
 
@@ -274,7 +273,7 @@ class JobNewer(TelemetryEvent):
         return {"what": self.what, "found": self.found, "known": self.known}
 
 
-@frozen(kw_only=True)
+@value(kw_only=True)
 class JobUnregistered(TelemetryEvent):
     """The store holds instances of a job that is not registered here; said once a job (S-8)."""
 
@@ -284,7 +283,7 @@ class JobUnregistered(TelemetryEvent):
         return {}
 
 
-@frozen(kw_only=True)
+@value(kw_only=True)
 class HistoryRegressed(TelemetryEvent):
     """A store gave back a record older than one it had acknowledged (DESIGN D-6)."""
 

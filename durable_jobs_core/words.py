@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple, TypeAlias
 
 from attrs import frozen
 
-Json: TypeAlias = "None | bool | int | float | str | list[Json] | dict[str, Json]"
+Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 """What a stored value is made of. Values of this type are never changed in place."""
 
 Kind = Literal["continuous", "debounce", "task"]

@@ -123,7 +123,7 @@ def count(options: Mapping[str, Any], name: str, default: Any) -> Any:
 
 
 def choice(options: Mapping[str, Any], name: str, default: str, choices: tuple[str, ...]) -> str:
-    value = options.get(name, default)
+    value: str = options.get(name, default)
     check(value in choices, name, "one of " + ", ".join(map(repr, choices)), value)
     return value
 
@@ -168,7 +168,6 @@ def common(
 def _hook(name: Hook, call: Callable[..., Any]) -> HookFunction:
     check(callable(call), name, "a function", call)
     target: Any = call.func if isinstance(call, partial) else call
-    is_async = inspect.iscoroutinefunction(target) or inspect.iscoroutinefunction(
-        getattr(target, "__call__", None)
-    )
+    made = type(target).__call__ if not inspect.isroutine(target) else target
+    is_async = inspect.iscoroutinefunction(target) or inspect.iscoroutinefunction(made)
     return HookFunction(call, is_async)

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Unpack
 
 from attrs import frozen
 
+from durable_jobs_core.cron import Cron
 from durable_jobs_core.definitions._base import Definition, JobOptions, S, check, common
-from durable_jobs_core.schedule import Cron, Every, Misfire, Schedule, Skip
+from durable_jobs_core.schedule import Every, Misfire, Schedule, Skip
 
 if TYPE_CHECKING:
     from durable_jobs_core.context import ContinuousContext

@@ -43,7 +43,7 @@ class Engine:
             node=node,
             worker=worker,
             lane_of=lane,
-            lanes=[Lane(id) for id in range(lanes)],
+            lanes=[Lane(number) for number in range(lanes)],
             slots=Slots(limits.concurrency, {**own, **limits.per_job}),
             cache=Cache(limits.cache_bytes),
             entropy=Entropy(node),

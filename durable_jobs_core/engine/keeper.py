@@ -16,8 +16,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeAlias
 
-from attrs import define, evolve, field, frozen
+from attrs import define, evolve, field
 
+from durable_jobs_core._values import value
 from durable_jobs_core.backend import Defer, Row, Write
 from durable_jobs_core.codec import Loaded, encode
 from durable_jobs_core.definitions import AnyDefinition
@@ -58,7 +59,7 @@ class Entry:
     brings_slot: bool = False
 
 
-@frozen
+@value
 class Stepped:
     """An input that was stepped, and what is to follow once the write is committed.
 
@@ -71,7 +72,7 @@ class Stepped:
     leases: bool = False
 
 
-@frozen
+@value
 class Released:
     """What may be done now for an input: `then`, resting on a commit or on a fresh record."""
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from attrs import define, field, frozen
+from attrs import define, field
 
+from durable_jobs_core._values import value
 from durable_jobs_core.backend import (
     BATCH_MAX_BYTES,
     BATCH_MAX_WRITES,
@@ -22,7 +23,7 @@ BACKOFF_MAX_MS = 5_000
 _FIRST = (HandlerSucceeded, HandlerFailed, HandlerReleased, LeaseRenewed)
 
 
-@frozen
+@value
 class Flight:
     """An exchange in flight. `keepers`: of its writes, in order, `None` for a `Defer`; `stamp`: the
     engine's count when it left."""

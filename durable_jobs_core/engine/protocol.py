@@ -2,46 +2,48 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, TypeAlias
 
-from attrs import field, frozen
+from attrs import field
 
+from durable_jobs_core._values import value
 from durable_jobs_core.backend import Answer, Batch
 from durable_jobs_core.context import AnyContext
 from durable_jobs_core.definitions import HookFunction
 from durable_jobs_core.errors import DurableJobsError
 from durable_jobs_core.events import Request
 from durable_jobs_core.telemetry import TelemetryEvent
-from durable_jobs_core.words import Hook, Key
+from durable_jobs_core.words import Hook, Key, Kind
 
 # -- how a hook ended
 
 
-@frozen
+@value
 class HookReturned:
     """The hook returned `value`."""
 
     value: Any = None
 
 
-@frozen
+@value
 class HookRaised:
     """The hook raised, a cancellation of its own making included."""
 
     error: BaseException
 
 
-@frozen
+@value
 class HookTimedOut:
     """The hook was cancelled because it took longer than its `timeout_ms`, and has ended."""
 
 
-@frozen
+@value
 class HookCancelled:
     """The hook was cancelled because of a `Cancel`, and has ended."""
 
 
-@frozen
+@value
 class HookDetached:
     """The hook runs in a thread, which cannot be stopped, and its time is up or it was cancelled.
 
@@ -54,7 +56,7 @@ HookOutcome: TypeAlias = HookReturned | HookRaised | HookTimedOut | HookCancelle
 # -- inputs
 
 
-@frozen
+@value
 class Called:
     """A caller wants `request` done to the instance `key`.
 
@@ -71,14 +73,14 @@ class Called:
     size: int = 0
 
 
-@frozen
+@value
 class Abandoned:
     """The caller is gone. Its request, once begun, is carried out all the same."""
 
     call: int
 
 
-@frozen
+@value
 class Answered:
     """An exchange has ended: the backend's answer, or what it raised."""
 
@@ -86,7 +88,7 @@ class Answered:
     answer: Answer | BaseException
 
 
-@frozen
+@value
 class Finished:
     """A hook has ended, or was detached."""
 
@@ -94,24 +96,24 @@ class Finished:
     outcome: HookOutcome
 
 
-@frozen
+@value
 class Returned:
     """The thread of a detached hook has returned."""
 
     invocation: int
 
 
-@frozen
+@value
 class Ticked:
     """Time has passed."""
 
 
-@frozen
+@value
 class Nudged:
     """Another process may have made work due: a hint."""
 
 
-@frozen
+@value
 class Stopping:
     """Shut down: let handlers finish for `grace_ms`, then cancel them (S-67)."""
 
@@ -123,7 +125,7 @@ Input: TypeAlias = Called | Abandoned | Answered | Finished | Returned | Ticked 
 # -- needs
 
 
-@frozen
+@value
 class Exchange:
     """Perform `backend.exchange(lane, batch)` and feed `Answered(id, ...)` with what came of it."""
 
@@ -132,7 +134,7 @@ class Exchange:
     batch: Batch
 
 
-@frozen
+@value
 class Invoke:
     """Call `function.call(*args)` and feed `Finished(id, ...)`.
 
@@ -151,14 +153,14 @@ class Invoke:
     inline_def: bool
 
 
-@frozen
+@value
 class Cancel:
     """Cancel the hook. Its `Finished` follows when it has ended; of a thread, at once."""
 
     invocation: int
 
 
-@frozen
+@value
 class Reply:
     """Answer the caller with `result`, or raise `error`; `cause` is the original exception."""
 
@@ -168,14 +170,14 @@ class Reply:
     cause: BaseException | None = None
 
 
-@frozen
+@value
 class Emit:
     """Give the values to the trackers, in this order."""
 
     events: tuple[TelemetryEvent, ...]
 
 
-@frozen
+@value
 class Closed:
     """The engine has stopped: feed nothing more."""
 
@@ -183,7 +185,7 @@ class Closed:
 Need: TypeAlias = Exchange | Invoke | Cancel | Reply | Emit | Closed
 
 
-@frozen(kw_only=True)
+@value(kw_only=True)
 class Limits:
     """What bounds an engine. Spans are milliseconds.
 
@@ -195,7 +197,7 @@ class Limits:
     """
 
     concurrency: int = 100
-    per_job: dict[tuple[str, str], int] = field(factory=dict)
+    per_job: Mapping[tuple[Kind, str], int] = field(factory=dict[tuple[Kind, str], int])
     queued_requests: int = 10_000
     queued_bytes: int = 64 * 1024 * 1024
     cache_bytes: int = 8 * 1024 * 1024

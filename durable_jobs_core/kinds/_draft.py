@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import Any, Generic, TypeVar, cast
 
-from attrs import evolve, frozen
+from attrs import evolve
 
+from durable_jobs_core._values import value
 from durable_jobs_core.effects import CallHandler, CancelHandler, Reply, Then, Watch
 from durable_jobs_core.events import HandlerFailed
 from durable_jobs_core.operations import HookCall
@@ -28,13 +29,13 @@ from durable_jobs_core.words import Failure, Hook, Key, Token
 B = TypeVar("B", bound=Body)
 
 
-@frozen(kw_only=True)
+@value(kw_only=True)
 class Env:
     """What a step may know of the world (S-1).
 
-    `key`: of the instance; `now`: the instant; `entropy`: 64 random bits for a new life and for jitter; `number`, `engine`: of
-    the revision this commit will have; `may_start`: this engine may start a run now; `lease_ms`: how
-    long a lease it gives.
+    `key`: of the instance; `now`: the instant; `entropy`: 64 random bits for a new life and for jitter;
+    `number`, `engine`: of the revision this commit will have; `may_start`: this engine may start a run
+    now; `lease_ms`: how long a lease it gives.
     """
 
     key: Key

@@ -113,7 +113,8 @@ _Draft = Draft[ContinuousBody]
 
 
 def _definition(d: _Draft) -> Continuous[object]:
-    return d.definition
+    definition: Continuous[object] = d.definition
+    return definition
 
 
 # -- starting what is due
@@ -293,9 +294,7 @@ def _terminate(d: _Draft, event: TerminateRequested) -> None:
     d.terminated(event.reason, d.body.runs)
     d.end_life()
     d.reply(
-        TerminateResult(
-            instance_id=str(d.key), terminated=True, reason=event.reason, was_running=was_running
-        )
+        TerminateResult(instance_id=str(d.key), terminated=True, reason=event.reason, was_running=was_running)
     )
 
 

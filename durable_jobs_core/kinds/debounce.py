@@ -133,7 +133,8 @@ _Draft = Draft[DebounceBody]
 
 
 def _definition(d: _Draft) -> Debounce[Any, Any]:
-    return d.definition
+    definition: Debounce[Any, Any] = d.definition
+    return definition
 
 
 # -- starting what is due

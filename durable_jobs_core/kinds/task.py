@@ -121,7 +121,8 @@ _Draft = Draft[TaskBody]
 
 
 def _definition(d: _Draft) -> Task[Any, Any]:
-    return d.definition
+    definition: Task[Any, Any] = d.definition
+    return definition
 
 
 def _has(d: _Draft, hook: Hook) -> bool:
@@ -221,7 +222,7 @@ def _end(d: _Draft, reason: str | None) -> None:
     if not body.inbox and not body.dead:
         d.end_life()
         return
-    carried = {event.id for event in (*body.inbox, *body.dead)}
+    carried = {event.id for event in body.inbox} | {event.id for event in body.dead}
     ids = tuple(entry for entry in body.ids if entry[0] in carried)
     d.begin_life(TaskBody(inbox=body.inbox, dead=body.dead, ids=ids))
 

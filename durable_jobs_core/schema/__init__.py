@@ -67,8 +67,8 @@ class Schema:
     type: Any
     codec: Codec = STRICT
 
-    def encode(self, value: Any, subject: str) -> Json:
-        """The JSON to store for `value`; `subject` names it in the error.
+    def encode(self, value: Any, subject: str) -> tuple[Json, int]:
+        """The JSON to store for `value`, and the bytes of its text; `subject` names it in the error.
 
         Raises `ValidationError` if it does not fit, or its JSON text is over 1 MiB.
         """
@@ -80,7 +80,7 @@ class Schema:
         if size > PAYLOAD_MAX_BYTES:
             issue = Issue("$", f"at most {PAYLOAD_MAX_BYTES} bytes of JSON", f"{size} bytes")
             raise ValidationError(subject, (issue,))
-        return data
+        return data, size
 
     def decode(self, data: Json, subject: str) -> Any:
         """The value of stored JSON; raises `ValidationError` if it does not fit."""

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import is_dataclass
 from enum import Enum
 from types import NoneType, UnionType
-from typing import Any, Literal, TypeAlias, Union, get_args, get_origin, is_typeddict
+from typing import Any, Literal, TypeAlias, Union, cast, get_args, get_origin, is_typeddict
 
 import attrs
 from cattrs import (
@@ -95,7 +95,8 @@ class _Collection:
 
 
 def _read_set(type_: Any, converter: Converter) -> _Hook:
-    items = list_structure_factory(list[get_args(type_)[0]], converter)
+    item: Any = get_args(type_)[0]
+    items = list_structure_factory(cast(Any, list)[item], converter)
     python_type = frozenset if _origin(type_) is frozenset else set
 
     def structure(value: Any, _: Any) -> Any:
@@ -150,9 +151,12 @@ def _filled(type_: Any) -> Any:
     """A bare `list` is a `list[Any]`, and so on."""
     if get_args(type_):
         return type_
+    argument: Any = Any
     if type_ in (dict, Mapping):
-        return type_[str, Any]
-    return type_[Any, ...] if type_ is tuple else type_[Any]
+        argument = (str, Any)
+    elif type_ is tuple:
+        argument = (Any, ...)
+    return cast(Any, type_).__class_getitem__(argument)
 
 
 def _members(expected: str, values: Sequence[tuple[Any, Any]]) -> _Hook:
@@ -196,6 +200,10 @@ def _json_types(type_: Any) -> set[type]:
     return {list} if is_array else {dict}
 
 
+def _as_target(hook: _Hook, target: Any) -> _Hook:
+    return lambda value, _: hook(value, target)
+
+
 def _union_hook(type_: Any, converter: Converter) -> _Hook:
     """Tells members apart by JSON type, and several classes as cattrs does, by field."""
     by_json: dict[type, list[Any]] = {}
@@ -215,7 +223,7 @@ def _union_hook(type_: Any, converter: Converter) -> _Hook:
         else:
             names = " and ".join(map(_name, members))
             raise DefinitionError(f"{type_}: {names} cannot be told apart in JSON")
-        hooks[json_type] = lambda value, _, hook=hook, target=target: hook(value, target)
+        hooks[json_type] = _as_target(hook, target)
 
     expected = " or ".join("null" if m is NoneType else _name(m) for m in get_args(type_))
 

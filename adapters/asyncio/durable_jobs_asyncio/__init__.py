@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar
 
 from durable_jobs_runtime import BaseRuntime, Tracker, open_backend
@@ -41,7 +41,7 @@ async def open_runtime(
     trackers: Sequence[Tracker] = (),
     grace: Duration = "10 seconds",
     request_timeout: Duration = "30 seconds",
-) -> AsyncIterator[Runtime]:
+) -> AsyncGenerator[Runtime]:
     """Run jobs and serve clients while the block is open.
 
     `backend`: a URL or an open backend, which the runtime closes; `worker`: whether this process runs
@@ -81,10 +81,8 @@ class _Loop:
         self._loop.call_soon(function)
 
     def from_thread(self, function: Callable[..., None], *args: Any) -> None:
-        try:
+        with suppress(RuntimeError):  # the loop is closed
             self._loop.call_soon_threadsafe(function, *args)
-        except RuntimeError:  # the loop is closed
-            pass
 
     def after(self, seconds: float, function: Callable[[], None]) -> Callable[[], None]:
         return self._loop.call_later(seconds, function).cancel

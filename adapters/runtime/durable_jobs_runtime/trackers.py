@@ -14,7 +14,8 @@ import urllib.error
 import urllib.request
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from functools import partial
+from typing import Protocol
 
 from durable_jobs_core.telemetry import (
     AlarmRepaired,
@@ -200,7 +201,8 @@ class HttpTracker:
         request = urllib.request.Request(self.endpoint, body, self._headers, method="POST")
         try:
             with urllib.request.urlopen(request, timeout=timeout) as response:
-                return 200 <= response.status < 300
+                status: int = response.status
+                return 200 <= status < 300
         except urllib.error.HTTPError as error:
             error.close()
             return False
@@ -218,18 +220,21 @@ class Trackers:
     def emit(self, events: Sequence[TelemetryEvent]) -> None:
         """Give the values to each."""
         for tracker in self._trackers:
-            self._guard(tracker, lambda tracker=tracker: tracker.emit(events), len(events))
+            if not _guarded(tracker, partial(tracker.emit, events)):
+                self.dropped += len(events)
 
     def close(self, timeout: float) -> None:
         """Close each, in turn."""
         deadline = time.monotonic() + timeout
         for tracker in self._trackers:
-            left = max(0.0, deadline - time.monotonic())
-            self._guard(tracker, lambda tracker=tracker, left=left: tracker.close(left), 0)
+            _guarded(tracker, partial(tracker.close, max(0.0, deadline - time.monotonic())))
 
-    def _guard(self, tracker: Tracker, call: Callable[[], Any], count: int) -> None:
-        try:
-            call()
-        except Exception:
-            self.dropped += count
-            LOGGER.exception("the tracker %r failed", tracker)
+
+def _guarded(tracker: Tracker, call: Callable[[], None]) -> bool:
+    """Whether a call of a tracker went well; what it raises is logged."""
+    try:
+        call()
+    except Exception:
+        LOGGER.exception("the tracker %r failed", tracker)
+        return False
+    return True

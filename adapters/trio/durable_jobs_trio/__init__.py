@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar
 
 import trio
@@ -41,7 +41,7 @@ async def open_runtime(
     trackers: Sequence[Tracker] = (),
     grace: Duration = "10 seconds",
     request_timeout: Duration = "30 seconds",
-) -> AsyncIterator[Runtime]:
+) -> AsyncGenerator[Runtime]:
     """Run jobs and serve clients while the block is open.
 
     `backend`: a URL or an open backend, which the runtime closes; `worker`: whether this process runs
@@ -85,10 +85,8 @@ class _Loop:
         self._token.run_sync_soon(function)
 
     def from_thread(self, function: Callable[..., None], *args: Any) -> None:
-        try:
+        with suppress(trio.RunFinishedError):
             self._token.run_sync_soon(function, *args)
-        except trio.RunFinishedError:
-            pass
 
     def after(self, seconds: float, function: Callable[[], None]) -> Callable[[], None]:
         scope = trio.CancelScope(shield=True)

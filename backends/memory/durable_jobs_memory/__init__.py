@@ -156,8 +156,8 @@ class MemoryBackend:
     def health(self) -> Health:
         """Nothing is durable here."""
         with self._lock:
-            jobs = tuple(sorted({(key.kind, key.job) for key in self._rows}))
-        return Health(durability="none: lost with the process", clock=self._clock(), jobs=jobs)
+            jobs: set[_Job] = {(key.kind, key.job) for key in self._rows}
+        return Health(durability="none: lost with the process", clock=self._clock(), jobs=tuple(sorted(jobs)))
 
     def close(self) -> None:
         """End every `wait`; a shared store is kept for those who share it."""
