@@ -1,0 +1,47 @@
+# Everything a developer runs. A fresh machine needs Python >= 3.11, pip and make; the rest goes into .venv.
+PYTHON ?= python3
+RUNS ?= ../shared/reference/runs
+BIN := .venv/bin
+READY := .venv/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check soak bench reference docs clean
+
+help: ## list the commands
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+$(READY): requirements-dev.txt pyproject.toml $(wildcard backends/*/pyproject.toml adapters/*/pyproject.toml)
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@
+
+demo: $(READY) ## all three kinds on a SQLite file, with a worker that is killed and started again
+	$(BIN)/python examples/demo.py
+
+test: $(READY) ## the whole suite; the core's own tests with values that are frozen at run time too
+	$(BIN)/python -X dev -m pytest -q tests/core
+	$(BIN)/python -m pytest -q tests --ignore tests/core
+
+check: $(READY) ## style, types, import contracts, generated docs, README code
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -q tests/tidy tests/docs
+
+soak: $(READY) ## hundreds of SIGKILLs, several workers on one file: about twenty minutes
+	$(BIN)/python -m tests.soak
+
+bench: $(READY) ## accepted and drained jobs a second, beside a bare loop and a featureless prototype
+	$(BIN)/python -m benchmarks
+
+reference: $(READY) ## replay recorded runs of the original; RUNS=DIR names others
+	$(BIN)/python -m tests.reference --runs $(RUNS)
+
+docs: $(READY) ## write what is generated: state diagrams, the table of tests by sentence
+	$(BIN)/python scripts/diagrams.py
+	$(BIN)/python scripts/spec_coverage.py
+
+clean: ## remove .venv and caches
+	rm -rf .venv build dist .coverage .hypothesis .mypy_cache .ruff_cache .pytest_cache
