@@ -51,10 +51,11 @@ async def open_runtime(
     """
     if isinstance(backend, str):
         backend = await asyncio.to_thread(open_backend, backend)
+    loop = _Loop()
     runtime = Runtime(
         jobs,
         backend,
-        _Loop(),
+        loop,
         worker=worker,
         limits=limits,
         trackers=trackers,
@@ -65,6 +66,7 @@ async def open_runtime(
         await runtime.start()
         yield runtime
     finally:
+        loop.mended()
         await runtime.stop()
         runtime.check()
 
@@ -75,7 +77,8 @@ class _Loop:
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._hooks: dict[int, asyncio.Task[None]] = {}
-        self._parent = asyncio.current_task()
+        self._users = asyncio.current_task()
+        self.is_broken = False
 
     def soon(self, function: Callable[[], None]) -> None:
         self._loop.call_soon(function)
@@ -92,9 +95,8 @@ class _Loop:
         self._hooks[invoke.id] = task
 
     async def _run(self, invoke: Invoke, finished: Callable[[HookOutcome], None]) -> None:
-        seconds = None if invoke.timeout_ms is None else invoke.timeout_ms / 1000
         outcome: HookOutcome
-        limit = asyncio.timeout(seconds)
+        limit = asyncio.timeout(None if invoke.timeout_ms is None else invoke.timeout_ms / 1000)
         try:
             async with limit:
                 outcome = HookReturned(await invoke.function.call(*invoke.args))
@@ -114,14 +116,18 @@ class _Loop:
             task.cancel()
 
     def broken(self) -> None:
-        if self._parent is not None:
-            self._parent.cancel()
+        self.is_broken = True
+        if self._users is not None:
+            self._users.cancel()
+
+    def mended(self) -> None:
+        """Take back the cancellation of `broken`: the error is raised instead."""
+        if self.is_broken and self._users is not None:
+            self._users.uncancel()
 
 
 class Runtime(BaseRuntime):
     """A runtime on asyncio. Made by `open_runtime`."""
-
-    _loop: _Loop
 
     async def start(self) -> None:
         self._machine.start()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
+from contextvars import copy_context
 from typing import Any, TypeVar
 
 import trio
@@ -51,35 +52,57 @@ async def open_runtime(
     """
     if isinstance(backend, str):
         backend = await trio.to_thread.run_sync(open_backend, backend)
-    async with trio.open_nursery(strict_exception_groups=True) as nursery:
-        loop = _Loop(nursery)
-        runtime = Runtime(
-            jobs,
-            backend,
-            loop,
-            worker=worker,
-            limits=limits,
-            trackers=trackers,
-            grace=grace,
-            request_timeout=request_timeout,
-        )
-        try:
+    loop = _Loop()
+    runtime = Runtime(
+        jobs,
+        backend,
+        loop,
+        worker=worker,
+        limits=limits,
+        trackers=trackers,
+        grace=grace,
+        request_timeout=request_timeout,
+    )
+    await loop.start()
+    try:
+        with loop.users:
             await runtime.start()
             yield runtime
-        finally:
-            with trio.CancelScope(shield=True):
-                await runtime.stop()
-            nursery.cancel_scope.cancel()
+    finally:
+        with trio.CancelScope(shield=True):
+            await runtime.stop()
+        loop.stop()
     runtime.check()
 
 
 class _Loop:
-    """The event loop, lent to the machine."""
+    """The event loop, lent to the machine.
 
-    def __init__(self, nursery: trio.Nursery) -> None:
-        self._nursery = nursery
+    Hooks and timers live in a system task, so that the user's block is not inside a nursery of ours: what
+    it raises comes out as it is, and cancelling it leaves the hooks their grace.
+    """
+
+    def __init__(self) -> None:
         self._token = trio.lowlevel.current_trio_token()
+        self._scope = trio.CancelScope()
+        self._nursery: trio.Nursery
         self._hooks: dict[int, trio.CancelScope] = {}
+        self.users = trio.CancelScope()
+        """Around the user's block, to be cancelled if the runtime breaks."""
+
+    async def start(self) -> None:
+        ready = trio.Event()
+        trio.lowlevel.spawn_system_task(self._host, ready, context=copy_context())
+        await ready.wait()
+
+    async def _host(self, ready: trio.Event) -> None:
+        with self._scope:
+            async with trio.open_nursery() as self._nursery:
+                ready.set()
+                await trio.sleep_forever()
+
+    def stop(self) -> None:
+        self._scope.cancel()
 
     def soon(self, function: Callable[[], None]) -> None:
         self._token.run_sync_soon(function)
@@ -89,19 +112,17 @@ class _Loop:
             self._token.run_sync_soon(function, *args)
 
     def after(self, seconds: float, function: Callable[[], None]) -> Callable[[], None]:
-        scope = trio.CancelScope(shield=True)
+        scope = trio.CancelScope()
         self._nursery.start_soon(self._wait, seconds, function, scope)
         return scope.cancel
 
     async def _wait(self, seconds: float, function: Callable[[], None], scope: trio.CancelScope) -> None:
         with scope:
             await trio.sleep(seconds)
-        if not scope.cancel_called:
             function()
 
     def start_hook(self, invoke: Invoke, finished: Callable[[HookOutcome], None]) -> None:
-        # Shielded: leaving the block cancels the nursery only when every hook has ended, by grace.
-        scope = trio.CancelScope(shield=True)
+        scope = trio.CancelScope()
         self._hooks[invoke.id] = scope
         self._nursery.start_soon(self._run, invoke, finished, scope)
 
@@ -128,7 +149,7 @@ class _Loop:
             scope.cancel()
 
     def broken(self) -> None:
-        self._nursery.cancel_scope.cancel()
+        self.users.cancel()
 
 
 class Runtime(BaseRuntime):

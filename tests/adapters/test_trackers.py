@@ -1,0 +1,204 @@
+"""Trackers: a real collector over HTTP, sometimes failing, sometimes hanging (S-65)."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+from attrs import define, field
+from durable_jobs_runtime import HttpTracker, LoggingTracker
+
+from durable_jobs_core.record import Stored
+from durable_jobs_core.telemetry import JobExecuted, JobFailed, JobStarted, JobTerminated, TelemetryEvent
+from durable_jobs_core.words import Failure, Key
+
+KEY = Key("continuous", "refresh", "user-1")
+
+
+def terminated(seq: int) -> TelemetryEvent:
+    return JobTerminated(key=KEY, at=1_700_000_000_000, life=7, seq=seq, reason="bye", run_count=1)
+
+
+@define
+class Collector:
+    """A collector: `answers` are the statuses of the next requests, 0 to hang up; then 200."""
+
+    url: str = ""
+    answers: list[int] = field(factory=list)
+    bodies: list[dict[str, Any]] = field(factory=list)
+    headers: list[dict[str, str]] = field(factory=list)
+    came: threading.Semaphore = field(factory=lambda: threading.Semaphore(0))
+
+    def sequence(self) -> list[int]:
+        """The `seq` of all events taken, in the order they came."""
+        return [event["seq"] for body in self.bodies for event in body["events"]]
+
+    def wait(self, count: int) -> None:
+        for _ in range(count):
+            assert self.came.acquire(timeout=10)
+
+
+@pytest.fixture
+def collector() -> Iterator[Collector]:
+    found = Collector()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            status = found.answers.pop(0) if found.answers else 200
+            if status == 200:
+                found.bodies.append(json.loads(body))
+                found.headers.append(dict(self.headers))
+            if status:
+                self.send_response(status)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+            found.came.release()
+
+        def log_message(self, *args: object) -> None: ...
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    found.url = f"http://127.0.0.1:{server.server_port}/ingest"
+    yield found
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def tracker_to(collector: Collector, **options: Any) -> HttpTracker:
+    defaults: dict[str, Any] = {"interval": 0.01, "backoff": 0.01, "timeout": 5.0}
+    return HttpTracker(endpoint=collector.url, env="test", service_key="key", **{**defaults, **options})
+
+
+def test_S_65_a_batch_is_posted_in_the_originals_format(collector: Collector) -> None:
+    tracker = tracker_to(collector, headers={"X-Tenant": "t"})
+
+    tracker.emit([terminated(1), terminated(2)])
+    tracker.close(10)
+
+    (body,) = collector.bodies
+    event = body["events"][0]
+    assert list(event)[:8] == [
+        "eventId",
+        "timestamp",
+        "source",
+        "instanceId",
+        "jobType",
+        "jobName",
+        "id",
+        "type",
+    ]
+    assert event["timestamp"] == "2023-11-14T22:13:20.000Z"
+    assert event["type"] == "job.terminated"
+    assert (event["env"], event["serviceKey"]) == ("test", "key")
+    assert collector.headers[0]["Content-Type"] == "application/json"
+    assert collector.headers[0]["X-Tenant"] == "t"
+    assert (tracker.sent, tracker.dropped) == (2, 0)
+
+
+def test_S_65_state_and_input_are_sent_only_if_asked_for(collector: Collector) -> None:
+    started = JobStarted(key=KEY, at=0, life=1, seq=1, input={"secret": 1})
+    executed = JobExecuted(
+        key=KEY,
+        at=0,
+        life=1,
+        seq=2,
+        hook="execute",
+        run=1,
+        run_count=1,
+        attempt=1,
+        duration_ms=0,
+        state=Stored(1, {"secret": 1}),
+    )
+    for include_state in (False, True):
+        tracker = tracker_to(collector, include_state=include_state)
+        tracker.emit([started, executed])
+        tracker.close(10)
+
+    without, included = collector.bodies
+    assert "secret" not in json.dumps(without)
+    assert included["events"][0]["input"] == {"secret": 1}
+    assert included["events"][1]["preExecutionState"] == {"secret": 1}
+
+
+def test_failed_and_hung_up_requests_are_sent_again_in_order(collector: Collector) -> None:
+    collector.answers = [500, 0, 503]
+    tracker = tracker_to(collector, batch_size=1)
+
+    tracker.emit([terminated(1), terminated(2)])
+    collector.wait(5)
+    tracker.close(10)
+
+    assert collector.sequence() == [1, 2]
+    assert tracker.dropped == 0
+
+
+def test_a_collector_that_stays_away_costs_only_counted_drops(collector: Collector) -> None:
+    collector.answers = [500] * 3
+    tracker = tracker_to(collector, attempts=3)
+
+    tracker.emit([terminated(1)])
+    collector.wait(3)
+    tracker.close(10)
+
+    assert collector.bodies == []
+    assert (tracker.sent, tracker.dropped) == (0, 1)
+
+
+def test_the_buffer_is_bounded_and_drops_the_oldest() -> None:
+    tracker = HttpTracker(
+        endpoint="http://127.0.0.1:9/", env="test", service_key="key", buffer_size=3, attempts=1
+    )
+
+    tracker._thread = threading.current_thread()  # nobody sends
+    tracker.emit([terminated(seq) for seq in range(5)])
+
+    assert [event.seq for event in tracker._buffer] == [2, 3, 4]
+    assert tracker.dropped == 2
+
+
+def test_closing_takes_no_longer_than_it_may(collector: Collector) -> None:
+    collector.answers = [500] * 1000
+    tracker = tracker_to(collector, attempts=1000, backoff=30.0)
+
+    tracker.emit([terminated(1)])
+    collector.wait(1)
+    tracker.close(0.05)
+
+    assert tracker.dropped == 1
+
+
+def test_a_bad_endpoint_is_refused_at_once() -> None:
+    with pytest.raises(ValueError, match=r"endpoint: expected an http\(s\) URL, got 'ftp://x'"):
+        HttpTracker(endpoint="ftp://x", env="test", service_key="key")
+
+
+def test_failures_are_logged_as_warnings_with_their_values(caplog: pytest.LogCaptureFixture) -> None:
+    failed = JobFailed(
+        key=KEY,
+        at=0,
+        life=1,
+        seq=1,
+        hook="execute",
+        run=1,
+        run_count=1,
+        attempt=2,
+        will_retry=True,
+        failure=Failure("ValueError", "boom"),
+        state=None,
+    )
+
+    with caplog.at_level(logging.INFO, "durable_jobs"):
+        LoggingTracker().emit([failed, terminated(2)])
+
+    (record,) = caplog.records
+    assert record.levelno == logging.WARNING
+    assert "job.failed continuous:refresh:user-1" in record.getMessage()
+    assert record.__dict__["durable_jobs"]["error"]["message"] == "boom"

@@ -1,0 +1,17 @@
+"""Fixtures and settings of the whole suite."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import settings
+from support.drivers import DRIVERS, Driver
+
+settings.register_profile("suite", derandomize=True, deadline=None, database=None)
+settings.load_profile("suite")
+
+
+@pytest.fixture(params=DRIVERS, ids=lambda driver: driver.name)
+def driver(request: pytest.FixtureRequest) -> Driver:
+    """Each driver in turn."""
+    chosen: Driver = request.param
+    return chosen
