@@ -1,1 +1,1 @@
-"""Measures, as ratios beside something simple, in one run: absolute figures on a shared machine mean little."""
+"""Measures, as ratios beside something simple, in one run: absolute figures mean little here."""

@@ -49,7 +49,7 @@ def show(medians: dict[str, float]) -> bool:
     """Print the table; whether the ratios to the prototype hold."""
     names = list(dict.fromkeys(name.partition("|")[0] for name in medians))
     print(
-        f"\n{'jobs a second':<28}{'accepted':>10}{'drained':>10}   share of prototype (accepted, drained), of bare loop"
+        f"\n{'jobs a second':<28}{'accepted':>10}{'drained':>10}   of prototype, of bare loop: accepted drained"
     )
     holds = True
     for name in names:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from attrs import define, evolve
+
 from durable_jobs_core import Continuous, ContinuousContext, create_durable_jobs, every
 
 

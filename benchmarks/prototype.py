@@ -13,19 +13,24 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from attrs import evolve
+
+from benchmarks.jobs import Counter
+from benchmarks.jobs import count as job
+from benchmarks.product import CALLERS, _shares
 from durable_jobs_core.backend import Row
 from durable_jobs_core.codec import decode, encode
 from durable_jobs_core.record import ContinuousBody, Outcome, Record, Stored
 from durable_jobs_core.words import Key, Revision
 
-from benchmarks.jobs import Counter, count as job
-from benchmarks.product import CALLERS, _shares
-
 CLAIM = 100
 HOUR_MS = 3_600_000
 _TABLE = """
 CREATE TABLE instances (
-    number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, revision BLOB NOT NULL, wake INTEGER, blob BLOB NOT NULL
+    number INTEGER PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE,
+    revision BLOB NOT NULL,
+    wake INTEGER,
+    blob BLOB NOT NULL
 ) STRICT;
 CREATE INDEX due ON instances (wake) WHERE wake IS NOT NULL;
 """

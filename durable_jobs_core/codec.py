@@ -13,7 +13,8 @@ import json
 import struct
 import zlib
 from collections.abc import Callable, Mapping
-from typing import Any, TypeAlias
+from types import NoneType, UnionType
+from typing import Any, Literal, TypeAlias, Union, get_args, get_origin
 
 from attrs import evolve
 from cattrs import Converter
@@ -28,6 +29,7 @@ from durable_jobs_core.record import (
     ContinuousBody,
     DeadEvent,
     DebounceBody,
+    Lease,
     QueuedEvent,
     Record,
     Stored,
@@ -65,11 +67,19 @@ def _as_is(value: Any, _: Any = None) -> Any:
 
 
 def _make_converter() -> Converter:
+    """Plain values are taken as they are: the checksum says that we wrote them."""
     converter = Converter(omit_if_default=True, forbid_extra_keys=True, detailed_validation=False)
+    plain = (int, str, bool, Literal)
+    converter.register_structure_hook_factory(
+        lambda type_: type_ in plain or get_origin(type_) in plain, lambda _: _as_is
+    )
+    for scalar in (int, str, bool):
+        converter.register_structure_hook(scalar, _as_is)
+    converter.register_structure_hook_factory(_is_optional, lambda type_: _optional(type_, converter))
     converter.register_unstructure_hook(Stored, lambda stored: [stored.version, stored.value])
     converter.register_structure_hook(Stored, lambda data, _: Stored(*data))
-    converter.register_unstructure_hook(Token, list)
-    converter.register_structure_hook(Token, lambda data, _: Token(*data))
+    converter.register_unstructure_hook(Lease, lambda lease: [*lease.token, lease.since, lease.until])
+    converter.register_structure_hook(Lease, lambda data, _: Lease(Token(*data[:2]), *data[2:]))
     json_field = override(unstruct_hook=_as_is, struct_hook=_as_is)
     for event in (QueuedEvent, DeadEvent):
         write = make_dict_unstructure_fn(event, converter, True, event=json_field)
@@ -77,6 +87,19 @@ def _make_converter() -> Converter:
         read = make_dict_structure_fn(event, converter, event=json_field)
         converter.register_structure_hook(event, read)
     return converter
+
+
+def _is_optional(type_: Any) -> bool:
+    return get_origin(type_) in (Union, UnionType) and NoneType in get_args(type_)
+
+
+def _optional(type_: Any, converter: Converter) -> Callable[[Any, Any], Any]:
+    """What is stored under an optional name is not null: defaults are left out."""
+    (inner,) = (member for member in get_args(type_) if member is not NoneType)
+    hook = converter.get_structure_hook(inner)
+    if hook is _as_is:
+        return _as_is
+    return lambda data, _: None if data is None else hook(data, inner)
 
 
 _CONVERTER = _make_converter()

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import durable_jobs_asyncio
 from attrs import frozen
+
 from durable_jobs_core import (
     Backoff,
     Debounce,
