@@ -48,9 +48,7 @@ def report(rounds: list[dict[str, float]]) -> dict[str, float]:
 def show(medians: dict[str, float]) -> bool:
     """Print the table; whether the ratios to the prototype hold."""
     names = list(dict.fromkeys(name.partition("|")[0] for name in medians))
-    print(
-        f"\n{'jobs a second':<28}{'accepted':>10}{'drained':>10}   of prototype, of bare loop: accepted drained"
-    )
+    print(f"\n{'jobs a second':<28}{'accepted':>10}{'drained':>10}   of prototype   of bare loop")
     holds = True
     for name in names:
         accepted, drained = medians[f"{name}|accepted"], medians[f"{name}|drained"]

@@ -23,11 +23,10 @@ class Runtime:
 
     def __init__(self, jobs, backend):
         self.inputs, self.lane, self.calls = queue.SimpleQueue(), queue.SimpleQueue(), {}
-        self.engine = e.Engine(jobs.by_key, node=secrets.randbits(64))
-        self.backend = backend
-        self.threads = [threading.Thread(target=f, daemon=True) for f in (self.work, self.exchange)]
-        for thread in self.threads:
-            thread.start()
+        self.engine, self.backend = e.Engine(jobs.by_key, node=secrets.randbits(64)), backend
+        threading.Thread(target=self.exchange, daemon=True).start()
+        self.worker = threading.Thread(target=self.work, daemon=True)
+        self.worker.start()
 
     def call(self, key, request):
         future = Future()
@@ -37,7 +36,7 @@ class Runtime:
 
     def close(self):
         self.inputs.put(e.Stopping(grace_ms=5_000))
-        self.threads[0].join()
+        self.worker.join()
 
     def exchange(self):
         while True:

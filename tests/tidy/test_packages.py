@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PROJECTS = sorted(ROOT.glob("*/*/pyproject.toml")) + [ROOT / "pyproject.toml"]
+PROJECTS = [*sorted(ROOT.glob("*/*/pyproject.toml")), ROOT / "pyproject.toml"]
 IMPORTS = [
     "durable_jobs_core",
     "durable_jobs_core.engine",
