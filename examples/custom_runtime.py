@@ -4,6 +4,7 @@ Hooks are plain functions, each in a thread; callers are plain threads that wait
 Run it: `python examples/custom_runtime.py`.
 """
 
+import itertools
 import queue
 import secrets
 import threading
@@ -24,14 +25,18 @@ class Runtime:
     def __init__(self, jobs, backend):
         self.inputs, self.lane, self.calls = queue.SimpleQueue(), queue.SimpleQueue(), {}
         self.engine, self.backend = e.Engine(jobs.by_key, node=secrets.randbits(64)), backend
-        threading.Thread(target=self.exchange, daemon=True).start()
-        self.worker = threading.Thread(target=self.work, daemon=True)
-        self.worker.start()
+        self.worker = self.thread(self.work)
+        self.thread(self.exchange)
+
+    def thread(self, function, *args):
+        thread = threading.Thread(target=function, args=args, daemon=True)
+        thread.start()
+        return thread
 
     def call(self, key, request):
-        future = Future()
-        self.calls[id(future)] = future
-        self.inputs.put(e.Called(id(future), key, request, now() + 30_000))
+        number, future = next(numbers), Future()
+        self.calls[number] = future
+        self.inputs.put(e.Called(number, key, request, now() + 30_000))
         return future.result()
 
     def close(self):
@@ -61,20 +66,22 @@ class Runtime:
                     case e.Exchange():
                         self.lane.put(need)
                     case e.Invoke():
-                        threading.Thread(target=self.hook, args=(need,), daemon=True).start()
-                    case e.Reply(error=None):
-                        self.calls.pop(need.call).set_result(need.result)
-                    case e.Reply():
-                        self.calls.pop(need.call).set_exception(need.error)
+                        self.thread(self.hook, need)
+                    case e.Reply(call, result, error):
+                        future = self.calls.pop(call)
+                        future.set_exception(error) if error else future.set_result(result)
                     case e.Closed():
                         return
             wakeup = self.engine.next_wakeup
+            wait = None if wakeup is None else max(0, wakeup - now()) / 1000
             try:
-                timeout = None if wakeup is None else max(0, wakeup - now()) / 1000
-                given = self.inputs.get(timeout=timeout)
+                given = self.inputs.get(timeout=wait)
             except queue.Empty:
                 given = e.Ticked()
             self.engine.feed(now(), given)
+
+
+numbers = itertools.count(1)
 
 
 def now():

@@ -41,7 +41,7 @@ def test_the_commands_of_the_readme_are_in_the_makefile() -> None:
 def test_a_custom_runtime_takes_less_than_sixty_lines_and_runs(tmp_path: Path) -> None:
     example = ROOT / "examples/custom_runtime.py"
     text = example.read_text()
-    driver = text[text.index("class Runtime") : text.index("@define")]
+    driver = text[text.index("class Runtime") : text.index("numbers = ")]
 
     output = run(str(example), cwd=tmp_path)
 
