@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterator
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 from durable_jobs_core.backend import Cursor, Damaged, Page, Query, Row
 from durable_jobs_core.errors import StorageError
-from durable_jobs_core.words import Key
+from durable_jobs_core.words import Key, Kind
 from durable_jobs_sqlite._errors import is_damage
 from durable_jobs_sqlite._rows import Job, load_n, make_row
 
@@ -90,7 +90,11 @@ def _position(after: Cursor | None) -> Key | None:
     if after is None:
         return None
     try:
-        kind, job, id = json.loads(after)
+        parts = json.loads(after)
     except ValueError:
-        raise StorageError(f"{after!r} is not a cursor of this backend") from None
-    return Key(kind, job, id)
+        parts = None
+    match parts:
+        case [str(kind), str(job), str(id)]:
+            return Key(cast(Kind, kind), job, id)
+        case _:
+            raise StorageError(f"{after!r} is not a cursor of this backend")
