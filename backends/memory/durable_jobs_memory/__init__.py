@@ -6,10 +6,12 @@ Nothing survives the process. One lock makes an exchange one atom; the rules are
 from __future__ import annotations
 
 import heapq
+import json
 import os
 import threading
 import time
 from collections.abc import Callable, Iterator
+from typing import cast
 
 from durable_jobs_core.backend import (
     Answer,
@@ -34,6 +36,7 @@ from durable_jobs_core.words import Key, Kind
 __all__ = ["MemoryBackend"]
 
 _Job = tuple[Kind, str]
+_STALE_MAX = 1_000
 
 
 def _make_clock() -> Callable[[], int]:
@@ -43,25 +46,23 @@ def _make_clock() -> Callable[[], int]:
 
 
 class MemoryBackend:
-    """Rows in a dictionary. `clock` gives milliseconds since the epoch and never goes back."""
+    """A handle on rows in a dictionary. `clock` gives milliseconds since the epoch and never goes back."""
 
     lanes = 1
 
-    def __init__(self, clock: Callable[[], int] | None = None) -> None:
-        self._clock = clock or _make_clock()
-        self._lock = threading.Lock()
-        self._nudge = threading.Event()
+    def __init__(self, clock: Callable[[], int] | None = None, *, store: _Store | None = None) -> None:
+        self._store = store or _Store(clock or _make_clock())
         self._pid = os.getpid()
         self._closed = False
-        self._rows: dict[Key, Row] = {}
-        self._entries: dict[Key, int] = {}
-        self._due: dict[_Job, list[tuple[int, Key]]] = {}
+        self._heard = 0
 
     @classmethod
     def open(cls, url: str) -> MemoryBackend:
         """`memory://` is a store of its own; `memory://name` is shared by name within the process."""
         name = url.partition("://")[2].strip("/")
-        return _SHARED.setdefault(name, cls()) if name else cls()
+        if not name:
+            return cls()
+        return cls(store=_SHARED.setdefault(name, _Store(_make_clock())))
 
     def lane(self, key: Key) -> int:
         """There is one lane."""
@@ -70,32 +71,92 @@ class MemoryBackend:
     def exchange(self, lane: int, batch: Batch) -> Answer:
         """Writes, then loads, then the claim, then the clock, under one lock (R-4)."""
         self._check_usable()
-        with self._lock:
-            outcomes = tuple(self._write(write, batch.not_after) for write in batch.writes)
-            rows = tuple(self._load(key) for key in batch.loads)
-            claimed = () if batch.claim is None else tuple(self._claim(batch.claim))
-            next_wake = None if batch.claim is None else self._next_wake(batch.claim)
-            return Answer(
-                outcomes=outcomes,
-                rows=rows,
-                claimed=claimed,
-                next_wake=next_wake,
-                clock=self._clock(),
-            )
+        with self._store.lock:
+            return self._store.exchange(batch)
+
+    def scan(self, query: Query, after: Cursor | None, limit: int) -> Page:
+        """Rows in the order of their keys; the cursor is the last key listed."""
+        self._check_usable()
+        last = None if after is None else _key_of(after)
+        with self._store.lock:
+            rows = [row for row in self._store.rows.values() if _matches(query, row)]
+        rows = sorted((row for row in rows if last is None or row.key > last), key=lambda row: row.key)
+        page = tuple(rows[:limit])
+        return Page(page, json.dumps(page[-1].key) if len(rows) > len(page) else None)
+
+    def wait(self, timeout: float) -> None:
+        """Sleep until something was indexed that this handle has not heard of."""
+        self._check_process()
+        with self._store.indexed:
+            self._store.indexed.wait_for(lambda: self._closed or self._store.count > self._heard, timeout)
+            self._heard = self._store.count
+
+    def health(self) -> Health:
+        """Nothing is durable here."""
+        self._check_usable()
+        with self._store.lock:
+            jobs = tuple(sorted({(key.kind, key.job) for key in self._store.rows}))
+        return Health(durability="none: lost with the process", clock=self._store.clock(), jobs=jobs)
+
+    def close(self) -> None:
+        """End every `wait` of this handle; a shared store is kept for those who share it."""
+        self._closed = True
+        if os.getpid() == self._pid:
+            with self._store.indexed:
+                self._store.indexed.notify_all()
+
+    def _check_usable(self) -> None:
+        self._check_process()
+        if self._closed:
+            raise StorageError("this memory:// store is closed")
+
+    def _check_process(self) -> None:
+        if os.getpid() != self._pid:
+            raise StorageError("this memory:// store belongs to the process it was opened in")
+
+
+class _Store:
+    """The rows, and the index: `entries` says when each is to be claimed, `due` has them in order.
+
+    `count`: how often something was indexed, which `indexed` tells those who wait.
+    """
+
+    def __init__(self, clock: Callable[[], int]) -> None:
+        self.clock = clock
+        self.lock = threading.Lock()
+        self.indexed = threading.Condition(self.lock)
+        self.count = 0
+        self.rows: dict[Key, Row] = {}
+        self._entries: dict[Key, int] = {}
+        self._due: dict[_Job, list[tuple[int, Key]]] = {}
+
+    def exchange(self, batch: Batch) -> Answer:
+        """One batch; the caller holds the lock."""
+        outcomes = tuple(self._write(write, batch.not_after) for write in batch.writes)
+        rows = tuple(self._load(key) for key in batch.loads)
+        claimed = () if batch.claim is None else tuple(self._claim(batch.claim))
+        next_wake = None if batch.claim is None else self._next_wake(batch.claim)
+        return Answer(
+            outcomes=outcomes,
+            rows=rows,
+            claimed=claimed,
+            next_wake=next_wake,
+            clock=self.clock(),
+        )
 
     def _write(self, write: Write | Defer, not_after: int) -> Outcome:
-        stored = self._rows.get(write.key)
-        if self._clock() > not_after:
+        stored = self.rows.get(write.key)
+        if self.clock() > not_after:
             return Refused("it came after its deadline", transient=True)  # R-5
         if (None if stored is None else stored.revision) != write.expected:
             return Conflicted(stored)  # R-2
         if isinstance(write, Defer):
             self._index(write.key, write.wake)  # R-6: the entry only
         elif write.row is None:
-            del self._rows[write.key]
+            del self.rows[write.key]
             self._index(write.key, None)
         else:
-            self._rows[write.key] = write.row
+            self.rows[write.key] = write.row
             self._index(write.key, write.row.wake)
         return Committed()
 
@@ -105,11 +166,15 @@ class MemoryBackend:
             self._entries.pop(key, None)
             return
         self._entries[key] = wake
-        heapq.heappush(self._due.setdefault((key.kind, key.job), []), (wake, key))
-        self._nudge.set()
+        heap = self._due.setdefault((key.kind, key.job), [])
+        heapq.heappush(heap, (wake, key))
+        if len(heap) > 2 * len(self._entries) + _STALE_MAX:
+            heap[:] = sorted(item for item in set(heap) if self._entries.get(item[1]) == item[0])
+        self.count += 1
+        self.indexed.notify_all()
 
     def _load(self, key: Key) -> Row | None:
-        row = self._rows.get(key)
+        row = self.rows.get(key)
         if row is not None and row.wake is not None and key not in self._entries:
             self._index(key, row.wake)  # R-6: a load puts back an entry that is missing
         return row
@@ -121,7 +186,7 @@ class MemoryBackend:
                 first = self._earliest(job)
                 if first is None or first[0] > claim.now:
                     break
-                row = self._rows[first[1]]
+                row = self.rows[first[1]]
                 if size and size + len(row.blob) > claim.max_bytes:
                     return
                 size += len(row.blob)
@@ -138,35 +203,17 @@ class MemoryBackend:
         firsts = (self._earliest(job) for job in claim.limits)
         return min((first[0] for first in firsts if first is not None), default=None)
 
-    def scan(self, query: Query, after: Cursor | None, limit: int) -> Page:
-        """Rows in the order of their keys; the cursor is the number of rows passed over."""
-        self._check_usable()
-        with self._lock:
-            keys = sorted(key for key, row in self._rows.items() if _matches(query, row))
-            start = 0 if after is None else int(after)
-            rows = tuple(self._rows[key] for key in keys[start : start + limit])
-            end = start + len(rows)
-            return Page(rows, str(end) if end < len(keys) else None)
 
-    def wait(self, timeout: float) -> None:
-        """Sleep until something was indexed."""
-        if not self._closed and self._nudge.wait(timeout):
-            self._nudge.clear()
-
-    def health(self) -> Health:
-        """Nothing is durable here."""
-        with self._lock:
-            jobs: set[_Job] = {(key.kind, key.job) for key in self._rows}
-        return Health(durability="none: lost with the process", clock=self._clock(), jobs=tuple(sorted(jobs)))
-
-    def close(self) -> None:
-        """End every `wait`; a shared store is kept for those who share it."""
-        self._closed = True
-        self._nudge.set()
-
-    def _check_usable(self) -> None:
-        if os.getpid() != self._pid:
-            raise StorageError("this memory:// store belongs to the process it was opened in")
+def _key_of(after: Cursor) -> Key:
+    try:
+        parts = json.loads(after)
+    except ValueError:
+        parts = None
+    match parts:
+        case [str(kind), str(job), str(id)]:
+            return Key(cast(Kind, kind), job, id)
+        case _:
+            raise StorageError(f"{after!r} is not a cursor of this backend")
 
 
 def _matches(query: Query, row: Row | Damaged) -> bool:
@@ -176,4 +223,4 @@ def _matches(query: Query, row: Row | Damaged) -> bool:
     return all(want in (None, have) for want, have in zip(wanted, found, strict=True))
 
 
-_SHARED: dict[str, MemoryBackend] = {}
+_SHARED: dict[str, _Store] = {}

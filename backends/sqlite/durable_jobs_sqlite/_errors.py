@@ -1,0 +1,93 @@
+"""What can be wrong with the file, in words, and what SQLite's errors say of it.
+
+StorageError
+└── StoreError         the file cannot be used, or could not be just now
+    ├── NewerStoreError    a newer release has written it
+    └── StoreLostError     it was replaced or unlinked while it was open
+"""
+
+from __future__ import annotations
+
+import sqlite3
+
+from durable_jobs_core.errors import StorageError
+
+VALUE_ERRORS = (OverflowError, UnicodeError, sqlite3.InterfaceError, sqlite3.ProgrammingError)
+"""What `sqlite3` raises for a value that it cannot pass to SQLite."""
+
+_BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL)
+_TRANSIENT = (*_BUSY, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_NOMEM)
+_WHOLE = (*_TRANSIENT, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_INTERRUPT)
+_CAUSES = {
+    sqlite3.SQLITE_BUSY: "another process holds its lock",
+    sqlite3.SQLITE_LOCKED: "another process holds its lock",
+    sqlite3.SQLITE_PROTOCOL: "another process holds its lock",
+    sqlite3.SQLITE_CANTOPEN: "it cannot be opened",
+    sqlite3.SQLITE_CORRUPT: "it is damaged",
+    sqlite3.SQLITE_FULL: "the disk is full",
+    sqlite3.SQLITE_NOTADB: "it is not an SQLite database",
+    sqlite3.SQLITE_READONLY: "it, or its directory, is read-only",
+}
+
+
+class StoreError(StorageError):
+    """The file of a store cannot be used. `path`: which file; `cause`: what is wrong, in words.
+
+    Raised by `open`, nothing was changed; raised by `exchange`, the outcome of its writes is unknown.
+    """
+
+    changed = None
+
+    def __init__(self, path: str, cause: str) -> None:
+        self.path, self.cause = path, cause
+        super().__init__(f"{path}: {cause}")
+
+    @classmethod
+    def of(cls, path: str, error: Exception, doing: str = "") -> StoreError:
+        """The typed form of what `sqlite3` raised."""
+        return cls(path, f"{doing}: {cause_of(error)}" if doing else cause_of(error))
+
+
+class NewerStoreError(StoreError):
+    """A newer release has written the file, which alone may use it: `found` and `known` versions."""
+
+    def __init__(self, path: str, found: int, known: int) -> None:
+        self.found, self.known = found, known
+        super().__init__(path, f"it has the schema version {found}; this release knows {known}")
+
+
+class StoreLostError(StoreError):
+    """The file was replaced or unlinked while it was open: what is written now would be lost."""
+
+
+def cause_of(error: Exception) -> str:
+    """What SQLite's error means, with its own words behind."""
+    name = getattr(error, "sqlite_errorname", type(error).__name__)
+    cause = _CAUSES.get(_code(error))
+    return f"{cause} ({name})" if cause else f"{error} ({name})"
+
+
+def is_busy(error: Exception) -> bool:
+    """Whether another process was in the way."""
+    return _code(error) in _BUSY
+
+
+def is_transient(error: Exception) -> bool:
+    """Whether trying again later may help."""
+    return _code(error) in _TRANSIENT
+
+
+def is_damage(error: Exception) -> bool:
+    """Whether what is stored cannot be read: a malformed page, or text that is no text."""
+    if isinstance(error, sqlite3.Error) and not hasattr(error, "sqlite_errorcode"):
+        return "decode" in str(error)
+    return _code(error) == sqlite3.SQLITE_CORRUPT
+
+
+def concerns_all(error: Exception) -> bool:
+    """Whether the error is about the file as a whole, rather than about one statement."""
+    return _code(error) in _WHOLE
+
+
+def _code(error: Exception) -> int:
+    return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF

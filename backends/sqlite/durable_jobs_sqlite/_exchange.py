@@ -1,0 +1,301 @@
+"""Exchanges: a batch is at most one transaction, and one that writes nothing takes no write lock.
+
+    nothing to write ─▶ read ─▶ something is due, or an entry is lost ─▶ as if there were something to write
+    something to write ─▶ BEGIN IMMEDIATE ─▶ writes, loads, claim ─▶ COMMIT ─▶ the answer
+                              │                    │                    └─ failed: unknown, raised (R-3)
+                              │                    └─ a row is in the way: undone, and again with more care
+                              └─ failed before COMMIT: nothing happened, the writes are refused; read only
+
+The connection is closed after whatever is raised, and opened again for the next exchange; so no `fsync`
+is ever tried a second time.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TypeVar
+
+from durable_jobs_core.backend import Answer, Batch, Claim, Outcome, Refused
+from durable_jobs_sqlite import _attempt, _rows, _schema
+from durable_jobs_sqlite._attempt import AgainError, Care, UndoneError
+from durable_jobs_sqlite._clock import MARK_AHEAD_MS, Plan, Reading, read_clocks, ticks
+from durable_jobs_sqlite._errors import StoreError, StoreLostError, cause_of, is_busy
+from durable_jobs_sqlite._file import StoreFile, read_plan, write_plan
+from durable_jobs_sqlite._rows import COMMITTED, Job, Stored
+from durable_jobs_sqlite._turns import BUSY_MAX_SECONDS, Turns, wait_a_little
+
+T = TypeVar("T")
+
+WAL_MAX_BYTES = 16 * 1024 * 1024
+"""A write-ahead log larger than this is emptied, which needs a moment without readers."""
+
+WARNINGS_MAX = 8
+
+_FOLLOW_SECONDS = 60.0
+_EMPTY_SECONDS = 1.0
+_EMPTYING_MAX_SECONDS = 0.1
+_LATE = "it came after its deadline"
+
+
+class Exchanger:
+    """Performs the exchanges of a store, one at a time.
+
+    `hint`: the jobs that the last claim named, and the `next_wake` it was told; `warnings`: what an
+    operator should know. `_stuck`: damaged rows this process has claimed. Their entries cannot be relied
+    on to move, for SQLite writes a row whole; so they are passed over here instead.
+    """
+
+    def __init__(self, file: StoreFile, connection: sqlite3.Connection) -> None:
+        self._file = file
+        self._connection: sqlite3.Connection | None = connection
+        self._turns = Turns()
+        self._stuck: set[int] = set()
+        self._plan = read_plan(connection)
+        self._followed = float("-inf")
+        self._emptied = float("-inf")
+        self.hint: tuple[Sequence[Job], int | None] | None = None
+        self.warnings: dict[str, None] = {}
+
+    def exchange(self, batch: Batch) -> Answer:
+        """Perform a batch. What it raises is `StoreError`, and leaves the outcome of writes unknown."""
+        try:
+            return self._perform(batch)
+        except sqlite3.Error as error:
+            self.close()
+            raise StoreError.of(self._file.path, error) from error
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Close the connection; the next exchange opens another."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            self._file.disconnect(connection)
+
+    def _perform(self, batch: Batch) -> Answer:
+        try:
+            connection = self._connected()
+        except StoreLostError as error:
+            if batch.loads or not batch.writes:
+                raise
+            return self._all_refused(batch, error)
+        if not (batch.writes or batch.settle):
+            answer = self._read(connection, batch)
+            if answer is not None:
+                return answer
+        try:
+            return self._write(connection, batch)
+        except UndoneError as undone:
+            if batch.settle:
+                raise StoreError(self._file.path, undone.reason) from undone
+            if undone.reopen:
+                self.close()
+            refused = Refused(f"{self._file.path}: {undone.reason}", undone.transient)
+        answer = self._read(self._connected(), batch, refused)
+        assert answer is not None, "it was told to make do with reading"
+        return answer
+
+    def _connected(self) -> sqlite3.Connection:
+        if self._connection is None:
+            self._connection = self._file.reconnect()
+        else:
+            self._file.check()
+            self._file.check_log()
+        return self._connection
+
+    def _all_refused(self, batch: Batch, error: StoreLostError) -> Answer:
+        """The file is gone: nothing was tried."""
+        outcomes = (Refused(str(error), transient=False),) * len(batch.writes)
+        return Answer(outcomes=outcomes, clock=self._plan.clock(ticks()))
+
+    # -- reading
+
+    def _read(
+        self, connection: sqlite3.Connection, batch: Batch, refused: Refused | None = None
+    ) -> Answer | None:
+        """Perform a batch without writing; `None` if it has to write after all, unless that was refused."""
+        look = partial(self._look, connection, batch, refused)
+        return self._file.patiently(look, BUSY_MAX_SECONDS)
+
+    def _look(self, connection: sqlite3.Connection, batch: Batch, refused: Refused | None) -> Answer | None:
+        stored = [_rows.load(connection, key) for key in batch.loads]
+        next_wake = None
+        if batch.claim is not None:
+            next_wake = self._next_wake(connection, batch.claim)
+            if refused is None and next_wake is not None and next_wake <= batch.claim.now:
+                return None
+            self.hint = tuple(batch.claim.limits), next_wake
+        plan = self._read_plan(connection)
+        reading = read_clocks()
+        if refused is None and (self._is_astray(plan, reading) or any(map(_is_misfiled, stored))):
+            return None
+        return Answer(
+            outcomes=() if refused is None else (refused,) * len(batch.writes),
+            rows=tuple(item and item.row for item in stored),
+            next_wake=next_wake,
+            clock=plan.clock(reading.ticks),
+        )
+
+    def _next_wake(self, connection: sqlite3.Connection, claim: Claim) -> int | None:
+        """The earliest entry of the jobs named (R-8); those that cannot be read are reported."""
+        found: list[int] = []
+        for job in claim.limits:
+            try:
+                entry = _rows.first_entry(connection, job, self._stuck)
+            except sqlite3.Error as error:
+                self._warn(f"due work cannot be found: {cause_of(error)}")
+            else:
+                found += () if entry is None else (entry,)
+        return min(found, default=None)
+
+    # -- writing
+
+    def _write(self, connection: sqlite3.Connection, batch: Batch) -> Answer:
+        care = Care(self._stuck)
+        try:
+            answer = self._transact(connection, partial(self._fill, connection, batch, care))
+        finally:
+            for text in care.warnings:
+                self._warn(text)
+        self._stuck |= care.found
+        if batch.claim is not None:
+            self.hint = tuple(batch.claim.limits), answer.next_wake
+        if self._file.wal_bytes > WAL_MAX_BYTES:
+            self._empty_log(connection)
+        return answer
+
+    def _transact(self, connection: sqlite3.Connection, fill: Callable[[], T]) -> T:
+        """One transaction, tried again as `fill` asks. Before COMMIT it raises `UndoneError`."""
+        while True:
+            self._begin(connection)
+            taken = time.monotonic()
+            try:
+                result = self._filled(connection, fill)
+                connection.execute("COMMIT")
+                return result
+            except AgainError:
+                pass
+            finally:
+                self._turns.release(taken)
+
+    def _begin(self, connection: sqlite3.Connection) -> None:
+        """Take the write lock, in turn with others."""
+        self._turns.give_way()
+        until = time.monotonic() + BUSY_MAX_SECONDS
+        while True:
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+            except sqlite3.Error as error:
+                if not is_busy(error) or time.monotonic() > until:
+                    raise UndoneError.of(error) from error
+            else:
+                return
+            self._turns.meet()
+
+    def _filled(self, connection: sqlite3.Connection, fill: Callable[[], T]) -> T:
+        """What `fill` returns; whatever it raises, the transaction is undone."""
+        try:
+            return fill()
+        except BaseException as raised:
+            try:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+            except sqlite3.Error as error:
+                raise UndoneError.of(error) from error  # and closing the connection rolls back
+            if isinstance(raised, sqlite3.Error):
+                raise UndoneError.of(raised) from raised
+            raise
+
+    def _fill(self, connection: sqlite3.Connection, batch: Batch, care: Care) -> Answer:
+        """What a transaction does, COMMIT apart (R-4)."""
+        plan = self._read_plan(connection)
+        outcomes: tuple[Outcome, ...] = ()
+        if batch.writes and plan.clock(ticks()) > batch.not_after:
+            outcomes = (Refused(_LATE, transient=True),) * len(batch.writes)  # R-5
+        elif batch.writes:
+            outcomes = _attempt.put(connection, batch.writes, care)
+        stored = [_rows.load(connection, key) for key in batch.loads]
+        for item in stored:
+            if item is not None and item.misfiled:
+                _rows.put_back(connection, item.n)
+        claimed, next_wake = (), None
+        if batch.claim is not None:
+            claimed, next_wake = _attempt.claim(connection, batch.claim, care)
+        clock = self._tick(connection, plan, settle=batch.settle)
+        if clock > batch.not_after and any(outcome is COMMITTED for outcome in outcomes):
+            raise UndoneError(_LATE, transient=True)  # R-5
+        return Answer(
+            outcomes=outcomes,
+            rows=tuple(item and item.row for item in stored),
+            claimed=claimed,
+            next_wake=next_wake,
+            clock=clock,
+        )
+
+    # -- the clock
+
+    def _read_plan(self, connection: sqlite3.Connection) -> Plan:
+        self._plan = plan = read_plan(connection)
+        _schema.check_version(plan.schema, self._file.path)
+        if self._file.boot not in ("", plan.boot):
+            raise StoreError(self._file.path, "another machine has opened it; only one can have it open")
+        return plan
+
+    def _is_astray(self, plan: Plan, reading: Reading) -> bool:
+        """Whether the wall clock was stepped, and it is time to say so in the file."""
+        if plan.following(reading) is plan:
+            return False
+        return time.monotonic() - self._followed >= _FOLLOW_SECONDS
+
+    def _tick(self, connection: sqlite3.Connection, plan: Plan, *, settle: bool) -> int:
+        """The clock at the end of a transaction, and what the file has to know of it.
+
+        A `settle` has to commit something: a lost COMMIT may have left its frames at the end of the log,
+        where a recovery would find them; only another commit overwrites them (ADR 1).
+        """
+        reading = read_clocks()
+        clock = plan.clock(reading.ticks)
+        new = plan
+        if self._is_astray(plan, reading):
+            self._followed = time.monotonic()
+            new = plan.following(reading)
+        if clock > plan.mark:
+            new = new._replace(mark=clock + MARK_AHEAD_MS)
+        elif settle:
+            new = new._replace(mark=plan.mark + 1)
+        if new is not plan:
+            write_plan(connection, new)
+        return clock
+
+    # -- upkeep
+
+    def _empty_log(self, connection: sqlite3.Connection) -> None:
+        """Empty the write-ahead log, if others let it. What was committed stays committed."""
+        now = time.monotonic()
+        if now - self._emptied < _EMPTY_SECONDS:
+            return
+        self._emptied = now
+        try:
+            while self._is_log_busy(connection) and time.monotonic() - now < _EMPTYING_MAX_SECONDS:
+                wait_a_little()
+        except sqlite3.Error as error:
+            self._warn(f"the write-ahead log cannot be emptied: {cause_of(error)}")
+            self.close()
+
+    def _is_log_busy(self, connection: sqlite3.Connection) -> bool:
+        busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        return bool(busy)
+
+    def _warn(self, text: str) -> None:
+        self.warnings.pop(text, None)
+        self.warnings[text] = None
+        while len(self.warnings) > WARNINGS_MAX:
+            del self.warnings[next(iter(self.warnings))]
+
+
+def _is_misfiled(item: Stored | None) -> bool:
+    return item is not None and item.misfiled

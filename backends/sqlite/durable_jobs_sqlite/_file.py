@@ -1,0 +1,223 @@
+"""The file of a store: connections to it, and whether it is still the one that was opened."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sqlite3
+import time
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeAlias, TypeVar
+
+from durable_jobs_sqlite import _schema
+from durable_jobs_sqlite._clock import Plan, boot_id, first_plan, read_clocks
+from durable_jobs_sqlite._errors import StoreError, StoreLostError, is_busy
+from durable_jobs_sqlite._turns import BUSY_MAX_SECONDS, wait_a_little
+from durable_jobs_sqlite._url import Location
+
+T = TypeVar("T")
+Identity: TypeAlias = tuple[int, int]
+
+OPEN_MAX_SECONDS = 5.0
+"""How long opening waits for others that hold the file."""
+
+_PLAN = "SELECT schema, boot, base, since, target, mark FROM clock"
+_SET_PLAN = "REPLACE INTO clock (one, schema, boot, base, since, target, mark) VALUES (1, ?, ?, ?, ?, ?, ?)"
+
+
+class StoreFile:
+    """A file that this process has open.
+
+    `path`, `synchronous`: as the URL says; `boot`: the boot in which it was opened; `wal_bytes`: the size
+    of the write-ahead log when it was last looked at.
+    """
+
+    def __init__(self, location: Location) -> None:
+        self.path, self.synchronous = location.path, location.synchronous
+        self.boot = boot_id()
+        self.wal_bytes = 0
+        self.pid = os.getpid()
+        self.identity: Identity | None = None
+        self._wal: Identity | None = None
+        self._connections: set[sqlite3.Connection] = set()
+
+    def open(self) -> sqlite3.Connection:
+        """Make the file a store of this release, and connect. Raises `StoreError`."""
+        _schema.check_library(self.path)
+        self._check_fork()
+        try:
+            connection = self.patiently(self._prepare, OPEN_MAX_SECONDS)
+        except sqlite3.Error as error:
+            raise StoreError.of(self.path, error, self._where()) from error
+        self.identity = _identity(self.path)
+        self._wal = _identity(self._wal_path)
+        _files.add(self)
+        return connection
+
+    def close(self) -> None:
+        """Forget the file; its connections are their users' to close."""
+        _files.discard(self)
+
+    def connect(self) -> sqlite3.Connection:
+        """A connection that never waits by itself, and begins no transaction unasked."""
+        connection = sqlite3.connect(self.path, timeout=0, isolation_level=None, check_same_thread=False)
+        try:
+            connection.execute(f"PRAGMA synchronous = {self.synchronous}")
+            connection.execute("PRAGMA cell_size_check = ON")
+            connection.execute("PRAGMA trusted_schema = OFF")
+        except BaseException:
+            connection.close()
+            raise
+        self._connections.add(connection)
+        return connection
+
+    def disconnect(self, connection: sqlite3.Connection) -> None:
+        """Close a connection; what it had not committed is undone."""
+        self._connections.discard(connection)
+        connection.close()
+
+    def reconnect(self) -> sqlite3.Connection:
+        """A connection in place of one that was given up, to the same file."""
+        self.check()
+        connection = self.connect()
+        read_plan(connection)  # opens the log
+        self._wal = _identity(self._wal_path)
+        self.check()
+        return connection
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """A connection of its own for one use, which sees one state of the store."""
+        self.check()
+        connection = self.connect()
+        try:
+            connection.execute("BEGIN")
+            self.patiently(lambda: read_plan(connection), BUSY_MAX_SECONDS)
+            yield connection
+        except sqlite3.Error as error:
+            raise StoreError.of(self.path, error) from error
+        finally:
+            self.disconnect(connection)
+
+    def check(self) -> None:
+        """Raise unless this process may use the file, and it is the one that was opened."""
+        self.check_process()
+        if _identity(self.path) != self.identity:
+            raise StoreLostError(self.path, "it was replaced or unlinked while it was open")
+
+    def check_log(self) -> None:
+        """The same of its write-ahead log, which is a part of it while it is open."""
+        try:
+            found = os.stat(self._wal_path)
+        except OSError:
+            found = None
+        if found is None or (found.st_dev, found.st_ino) != self._wal:
+            raise StoreLostError(self.path, "its -wal file was replaced or unlinked while it was open")
+        self.wal_bytes = found.st_size
+
+    def check_process(self) -> None:
+        """Raise in a forked child: SQLite's locks are not inherited, though it believes they are."""
+        if self.is_inherited:
+            raise StoreError(self.path, "it belongs to the process this one was forked from")
+
+    @property
+    def is_inherited(self) -> bool:
+        """Whether this process was forked from the one that opened the file."""
+        return os.getpid() != self.pid
+
+    def patiently(self, function: Callable[[], T], seconds: float) -> T:
+        """Call until no other process is in the way; then its error is raised."""
+        until = time.monotonic() + seconds
+        while True:
+            try:
+                return function()
+            except sqlite3.OperationalError as error:
+                if not is_busy(error) or time.monotonic() > until:
+                    raise
+            wait_a_little()
+
+    def _prepare(self) -> sqlite3.Connection:
+        connection = self.connect()
+        try:
+            _schema.version_of(connection, self.path)  # before a foreign file is changed in any way
+            _schema.set_wal(connection, self.path)
+            connection.execute("BEGIN IMMEDIATE")
+            _schema.migrate(connection, self.path)
+            self._adopt_clock(connection)
+            connection.execute("COMMIT")
+        except BaseException:
+            self.disconnect(connection)
+            raise
+        return connection
+
+    def _adopt_clock(self, connection: sqlite3.Connection) -> None:
+        found, reading = find_plan(connection), read_clocks()
+        if found is None:
+            plan = first_plan(len(_schema.MIGRATIONS), self.boot, reading, 0)
+        else:
+            plan = found.adopted(self.boot, reading)
+        if plan != found:
+            write_plan(connection, plan)
+
+    def _check_fork(self) -> None:
+        """Refuse a file that the parent has open: SQLite would use the parent's locks (see ADR 1)."""
+        identity = _identity(self.path)
+        inherited = [file for file in _files if file.pid != self.pid and file.identity == identity]
+        if identity is not None and inherited:
+            raise StoreError(
+                self.path,
+                "it was open when this process was forked; open it after the fork, or spawn instead",
+            )
+
+    def _where(self) -> str:
+        folder = os.path.dirname(self.path)
+        return "" if os.path.isdir(folder) else f"there is no directory {folder}"
+
+    @property
+    def _wal_path(self) -> str:
+        return f"{self.path}-wal"
+
+    def leak(self) -> None:
+        """Keep the connections from ever being closed: in a forked child that would harm the parent."""
+        for connection in self._connections:
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
+
+
+def read_plan(connection: sqlite3.Connection) -> Plan:
+    """How the store's clock runs."""
+    plan = find_plan(connection)
+    if plan is None:
+        raise sqlite3.DatabaseError("the store has lost its clock")
+    return plan
+
+
+def find_plan(connection: sqlite3.Connection) -> Plan | None:
+    """The same; `None` in a store that has none yet."""
+    found = connection.execute(_PLAN).fetchone()
+    return None if found is None else Plan(*found)
+
+
+def write_plan(connection: sqlite3.Connection, plan: Plan) -> None:
+    """Set how the store's clock runs."""
+    connection.execute(_SET_PLAN, plan)
+
+
+def _identity(path: str) -> Identity | None:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+_files: weakref.WeakSet[StoreFile] = weakref.WeakSet()
+
+
+def _leak_inherited() -> None:
+    for file in _files:
+        file.leak()
+
+
+os.register_at_fork(after_in_child=_leak_inherited)

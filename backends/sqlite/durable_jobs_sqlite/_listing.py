@@ -1,0 +1,100 @@
+"""Listing: rows by key, page by page, and the jobs there are (S-66, R-9)."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from typing import TypeAlias, cast
+
+from durable_jobs_core.backend import Cursor, Damaged, Page, Query, Row
+from durable_jobs_core.errors import StorageError
+from durable_jobs_core.words import Key, Kind
+from durable_jobs_sqlite._errors import is_damage
+from durable_jobs_sqlite._rows import Job, load_n, make_row
+
+LOOKED_AT_MAX = 10_000
+"""A page looks at so many rows at most; one that finds few of a rare status is short."""
+
+_NEXT_JOB = "SELECT kind, job FROM rows WHERE (kind, job) > (?, ?) ORDER BY kind, job LIMIT 1"
+_ROWS = (
+    "SELECT id, status = ?4, revision, wake, status,"
+    " CASE WHEN ?4 IS NULL OR status = ?4 THEN blob END"
+    " FROM rows WHERE kind = ?1 AND job = ?2 AND id > ?3 ORDER BY id"
+)
+_NUMBERS = "SELECT id, n FROM rows INDEXED BY rows_key WHERE kind = ? AND job = ? AND id > ? ORDER BY id"
+
+Found: TypeAlias = tuple[str, Row | Damaged | None]
+
+
+def page(connection: sqlite3.Connection, query: Query, after: Cursor | None, limit: int) -> Page:
+    """One page, in the order of the keys; the cursor is the last key looked at."""
+    rows: list[Row | Damaged] = []
+    looked_at = 0
+    last = _position(after)
+    for job, start in _places(connection, query, last):
+        for id, row in _walk(connection, job, start, query.status):
+            if len(rows) >= limit or looked_at >= LOOKED_AT_MAX:
+                return Page(tuple(rows), json.dumps(last))
+            looked_at += 1
+            last = Key(*job, id)
+            if row is not None:
+                rows.append(row)
+    return Page(tuple(rows), None)
+
+
+def jobs(connection: sqlite3.Connection) -> Iterator[Job]:
+    """The jobs that have rows, in order, by jumping from one to the next in the index."""
+    job = ("", "")
+    while (found := connection.execute(_NEXT_JOB, job).fetchone()) is not None:
+        job = (found[0], found[1])
+        yield found[0], found[1]
+
+
+def _places(connection: sqlite3.Connection, query: Query, last: Key | None) -> Iterator[tuple[Job, str]]:
+    """The jobs asked for, from that of the last key on, and the id after which to begin in each."""
+    for job in jobs(connection):
+        kind, name = job
+        if query.kind not in (None, kind) or query.job not in (None, name):
+            continue
+        if last is None or job > last[:2]:
+            yield job, ""
+        elif job == last[:2]:
+            yield job, last.id
+
+
+def _walk(connection: sqlite3.Connection, job: Job, start: str, status: str | None) -> Iterator[Found]:
+    """The rows of a job after an id; `None` in place of one of another status."""
+    try:
+        for id, fits, revision, wake, found, blob in connection.execute(_ROWS, (*job, start, status)):
+            start = id
+            row = make_row(Key(*job, id), revision, wake, found, blob)
+            yield id, row if status is None or fits else None
+    except sqlite3.Error as error:
+        if not is_damage(error):
+            raise
+        yield from _walk_with_damage(connection, job, start, status)
+
+
+def _walk_with_damage(
+    connection: sqlite3.Connection, job: Job, start: str, status: str | None
+) -> Iterator[Found]:
+    """The same, row by row, so that one that cannot be read does not hide the others."""
+    for id, n in connection.execute(_NUMBERS, (*job, start)):
+        row = load_n(connection, Key(*job, id), n)
+        fits = status is None or (isinstance(row, Row) and row.status == status)
+        yield id, row if fits else None
+
+
+def _position(after: Cursor | None) -> Key | None:
+    if after is None:
+        return None
+    try:
+        parts = json.loads(after)
+    except ValueError:
+        parts = None
+    match parts:
+        case [str(kind), str(job), str(id)]:
+            return Key(cast(Kind, kind), job, id)
+        case _:
+            raise StorageError(f"{after!r} is not a cursor of this backend")
