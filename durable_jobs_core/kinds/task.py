@@ -137,9 +137,8 @@ def advance(d: _Draft) -> None:
     if d.body.in_flight is not None:
         return
     run, scheduled = d.body.run, d.body.scheduled_at
-    unneeded = run is not None and run.hook == "on_idle" and (run.parked or run.first_at is None)
-    if unneeded and scheduled is not None:
-        d.change(run=None)
+    if run is not None and run.hook == "on_idle" and scheduled is not None:
+        d.change(run=None)  # it is for an instance that has nothing scheduled (S-53)
     if d.body.inbox and d.body.intake is None:
         d.change(intake=_new_run(d, "on_event"))
     if scheduled is not None and scheduled <= d.now and d.env.may_start:
@@ -582,13 +581,11 @@ _NOT_RUNNING = (_ABSENT, _IDLE, _SCHEDULED, _QUEUED, _PENDING, _PARKED)
 
 TABLE: Table = {
     SendRequested: {
-        _ABSENT: to(_receive, _ABSENT, _IDLE, _SCHEDULED, _RUNNING),
-        _IDLE: to(_receive, _ABSENT, _IDLE, _SCHEDULED, _QUEUED, _RUNNING),
-        _SCHEDULED: to(_receive, _ABSENT, _IDLE, _SCHEDULED, _QUEUED, _RUNNING),
+        **{p: to(_receive, _ABSENT, _IDLE, _SCHEDULED, _RUNNING) for p in (_ABSENT, _IDLE, _SCHEDULED)},
         **stay(_queue, _RUNNING),
         _QUEUED: to(_queue, _QUEUED, _RUNNING),
-        _PENDING: to(_receive, _ABSENT, _PENDING, _QUEUED, _RUNNING),
-        _PARKED: to(_receive, _ABSENT, _SCHEDULED, _QUEUED, _PENDING, _RUNNING, _PARKED),
+        _PENDING: to(_receive, _ABSENT, _IDLE, _SCHEDULED, _PENDING, _RUNNING),
+        _PARKED: to(_receive, _ABSENT, _IDLE, _SCHEDULED, _PENDING, _RUNNING, _PARKED),
     },
     TriggerRequested: {
         **stay(_trigger_nothing, _ABSENT),
@@ -620,7 +617,8 @@ TABLE: Table = {
     },
     DiscardRequested: {
         **stay(not_found, _ABSENT),
-        **{phase: to(_discard, phase, _RUNNING) for phase in _EXISTING},
+        **stay(_discard, _IDLE),
+        **{phase: to(_discard, phase, _RUNNING) for phase in _EXISTING if phase is not _IDLE},
     },
     AlarmMisfiled: stay(repair, *Phase),
     AlarmFired: {
@@ -628,7 +626,7 @@ TABLE: Table = {
         _SCHEDULED: to(wake, _SCHEDULED, _RUNNING),
         _QUEUED: to(wake, _QUEUED, _RUNNING),
         _PENDING: to(wake, _PENDING, _RUNNING),
-        _RUNNING: to(expire(_give_up), _ABSENT, *_EXISTING),
+        _RUNNING: to(expire(_give_up), _ABSENT, _IDLE, _SCHEDULED, _RUNNING, _PARKED),
         _PARKED: to(wake, _PARKED, _RUNNING),
     },
     HandlerSucceeded: {
