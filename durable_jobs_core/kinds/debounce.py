@@ -443,7 +443,7 @@ TABLE: Table = {
         _IDLE: to(_forget, _IDLE, _ABSENT),
         _COLLECTING: to(wake, _COLLECTING, _PENDING, _RUNNING),
         _PENDING: to(wake, _PENDING, _RUNNING),
-        _RUNNING: to(expire(_give_up), *_AFTER_RUN, _PARKED),
+        _RUNNING: to(expire(_give_up), _ABSENT, _IDLE, _COLLECTING, _RUNNING, _PARKED),
         _PARKED: to(wake, _PARKED, _PENDING, _RUNNING),
     },
     HandlerSucceeded: {
