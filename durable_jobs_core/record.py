@@ -109,7 +109,7 @@ class Body:
 
 @value(kw_only=True)
 class ContinuousBody(Body):
-    """Recurring work. `next_at`: the next due instant of the schedule, kept while a run serves it."""
+    """Recurring work. `next_at`: the next due instant of the schedule, or the one a run serves."""
 
     state: Stored
     next_at: int | None
