@@ -66,7 +66,7 @@ from durable_jobs_core.results import (
 )
 from durable_jobs_core.retry import GiveUp, GiveUpReason
 from durable_jobs_core.telemetry import DebounceFlushed, DebounceStarted
-from durable_jobs_core.words import Failure, maybe_datetime, to_datetime
+from durable_jobs_core.words import INSTANT_MAX, Failure, maybe_datetime, to_datetime
 
 OUTCOME_KEPT_MS = 60_000
 """How long a flushed instance that would be gone is kept for those who wait for it (S-38)."""
@@ -199,8 +199,7 @@ def _give_up(d: _Draft, run: Run, failure: Failure, reason: GiveUpReason) -> Non
     d.ended(run.number, "parked", failure)
     window = d.body.window
     if window is not None and _reason(window, d.now) is not None:
-        due_at = d.now + _definition(d).flush_after_ms
-        d.change(window=evolve(window, due_at=due_at, cause=None, deferred=True))
+        d.change(window=evolve(window, due_at=_flush_after(d), cause=None, deferred=True))
 
 
 # -- requests
@@ -259,20 +258,22 @@ def _reduce(d: _Draft, event: AddRequested, window: Window | None) -> Stored | N
 
 
 def _opened(d: _Draft, state: Stored) -> Window:
-    definition = _definition(d)
-    due_at = d.now + definition.flush_after_ms
-    if definition.max_wait_ms is not None:
-        due_at = min(due_at, d.now + definition.max_wait_ms)
+    due_at = _flush_after(d)
     window = Window(state=state, count=1, started_at=d.now, due_at=due_at)
     d.emit(DebounceStarted, flush_at=due_at)
     return _filled(d, window)
+
+
+def _flush_after(d: _Draft) -> int:
+    """When a window falls due that is counted from now: at the calendar's end if that is earlier."""
+    return min(d.now + _definition(d).flush_after_ms, INSTANT_MAX)
 
 
 def _extended(d: _Draft, window: Window, state: Stored) -> Window:
     definition, due_at = _definition(d), window.due_at
     reason = _reason(window, d.now)
     if definition.quiet and reason is None and not window.deferred:
-        due_at = d.now + definition.flush_after_ms
+        due_at = _flush_after(d)
         if definition.max_wait_ms is not None:
             due_at = min(due_at, window.started_at + definition.max_wait_ms)
     window = evolve(window, state=state, count=window.count + 1, due_at=due_at, cause=reason)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from support.steps import Bench, asked, returns, task
 
+from durable_jobs_core.words import INSTANT_MAX, to_datetime
+
 
 def test_a_send_whose_hook_terminates_while_a_run_waits_leaves_the_dead_letters_in_an_idle_life() -> None:
     bench = Bench(task(retry=None))
@@ -46,3 +48,11 @@ def test_S_53_a_schedule_drops_an_on_idle_that_waits_for_its_retry() -> None:
     bench.trigger()
 
     assert bench.call.hook == "execute"
+
+
+def test_a_schedule_beyond_the_calendar_is_at_its_end() -> None:
+    bench = Bench(task(), inline={"on_event": returns(asked(after=INSTANT_MAX))})
+
+    reply = bench.send()
+
+    assert reply.scheduled_at == to_datetime(INSTANT_MAX)
