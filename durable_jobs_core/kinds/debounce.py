@@ -43,7 +43,7 @@ from durable_jobs_core.kinds._draft import (
     parked,
     revived,
 )
-from durable_jobs_core.kinds._ids import register, remembered
+from durable_jobs_core.kinds._ids import register
 from durable_jobs_core.kinds._inline import answered, refuse
 from durable_jobs_core.kinds._shared import (
     expire,
@@ -374,13 +374,6 @@ def _state(d: _Draft, event: StateRequested) -> None:
 # -- facts
 
 
-def _forget(d: _Draft, event: AlarmFired) -> None:
-    """Forget what has expired; `advance` deletes the instance when nothing is left."""
-    ids = remembered(d.body.ids, d.now)
-    if ids != d.body.ids:
-        d.change(ids=ids)
-
-
 def _succeed(d: _Draft, run: Run, event: HandlerSucceeded) -> None:
     batch = _batch(d)
     assert run.lease is not None, "fenced"
@@ -441,7 +434,7 @@ TABLE: Table = {
     AlarmMisfiled: stay(repair, *Phase),
     AlarmFired: {
         **stay(wake, _ABSENT),
-        _IDLE: to(_forget, _IDLE, _ABSENT),
+        _IDLE: to(wake, _IDLE, _ABSENT),
         _COLLECTING: to(wake, _COLLECTING, _PENDING, _RUNNING),
         _PENDING: to(wake, _PENDING, _RUNNING),
         _RUNNING: to(expire(_give_up), _ABSENT, _IDLE, _COLLECTING, _RUNNING, _PARKED),
