@@ -54,7 +54,7 @@ from durable_jobs_core.kinds._shared import (
     wake,
 )
 from durable_jobs_core.kinds._table import Table, fenced, late, stay, to
-from durable_jobs_core.record import Batch, DebounceBody, FlushReason, Run, Stored, Window
+from durable_jobs_core.record import Batch, DebounceBody, FlushReason, Result, Run, Stored, Window
 from durable_jobs_core.results import (
     AddResult,
     ClearResult,
@@ -193,13 +193,19 @@ def _give_up(d: _Draft, run: Run, failure: Failure, reason: GiveUpReason) -> Non
     if not parks:
         d.terminated(reason)
         d.change(run=None, batch=None)
-        d.ended(run.number, "terminated", failure)
+        _lose(d, run.number, "terminated", failure)
         return
     d.change(run=parked(run))
     d.ended(run.number, "parked", failure)
     window = d.body.window
     if window is not None and _reason(window, d.now) is not None:
         d.change(window=evolve(window, due_at=_flush_after(d), cause=None, deferred=True))
+
+
+def _lose(d: _Draft, run: int, result: Result, failure: Failure | None = None) -> None:
+    """Note that the events of a run were dropped, for the flushes that wait for them (S-38)."""
+    d.ended(run, result, failure)
+    d.change(lost=d.body.outcome)
 
 
 # -- requests
@@ -293,14 +299,14 @@ def _flush(d: _Draft, event: FlushRequested) -> None:
     count = (0 if window is None else window.count) + (0 if batch is None else batch.count)
     if run is not None and run.lease is None:
         run = revived(run, d.now)
-    last = d.body.runs
+    first = last = d.body.runs + 1 if run is None else run.number
     if window is not None:
+        last = d.body.runs + 1
         reason = _reason(window, d.now) or "manual"
         window = evolve(window, cause=reason, due_at=min(window.due_at, d.now), deferred=False)
-        last += 1
     d.change(run=run, window=window, marked=True)
     result = FlushResult(instance_id=str(d.key), flushed=False, event_count=count, outcome="accepted")
-    d.reply(result, d.watch(last))
+    d.reply(result, d.watch((first, last)))
 
 
 def _flush_nothing(d: _Draft, event: FlushRequested) -> None:
@@ -310,14 +316,17 @@ def _flush_nothing(d: _Draft, event: FlushRequested) -> None:
 def _clear(d: _Draft, event: ClearRequested) -> None:
     window, batch, run = d.body.window, d.body.batch, d.body.run
     in_flight = run is not None and run.lease is not None
-    discarded = 0 if window is None else window.count
-    if batch is not None and not in_flight:
-        discarded += batch.count
+    discarded, runs = 0, d.body.runs
+    if window is not None:
+        discarded, runs = window.count, runs + 1
+    lost = runs
+    if batch is not None and run is not None and run.lease is None:
+        discarded, lost = discarded + batch.count, run.number
         batch, run = None, None
     if discarded:
         d.terminated("cleared")
-        d.change(window=None, batch=batch, run=run)
-        d.ended(d.body.runs, "cleared")
+        d.change(window=None, batch=batch, run=run, runs=runs)
+        _lose(d, lost, "cleared")
     d.reply(
         ClearResult(
             instance_id=str(d.key),

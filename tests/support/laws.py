@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from attrs import evolve
 
 from durable_jobs_core.codec import decode, encode
@@ -58,12 +59,9 @@ def checked_step(definition: AnyDefinition, record: Record | None, event: Event,
 def _raises_again(
     definition: AnyDefinition, record: Record | None, event: Event, env: Env, error: DurableJobsError
 ) -> None:
-    try:
+    with pytest.raises(type(error)) as caught:
         step(definition, record, event, env)
-    except DurableJobsError as again:
-        assert (type(again), str(again)) == (type(error), str(error)), "S-1: equal errors"
-    else:
-        raise AssertionError("S-1: it raised the first time only")
+    assert str(caught.value) == str(error), "S-1: equal arguments raise equal errors"
 
 
 def _bytes(key: Key, record: Record | None) -> bytes | None:
@@ -139,7 +137,7 @@ def _check_record(env: Env, record: Record) -> None:
     assert sum(run is not None and run.lease is not None for run in runs) <= 1, "I-3: one current token"
     row = encode(env.key, record, alarm_of(env.key.kind, record))
     assert decode(row) == record, "the codec gives back what it was given"
-    assert all(run is None or run.attempt >= 1 and run.number <= body.runs for run in runs)
+    assert all(run is None or (run.attempt >= 1 and run.number <= body.runs) for run in runs)
 
 
 def with_outcome(event: Any, outcome: Any) -> Any:

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import Any
 
 from attrs import define, evolve, field
+from support.laws import checked_step, with_outcome
 
 from durable_jobs_core import events
 from durable_jobs_core.definitions import AnyDefinition, Continuous, Debounce, Task
@@ -36,7 +37,6 @@ from durable_jobs_core.schedule import Schedule, every
 from durable_jobs_core.step import Env, alarm_of, observe
 from durable_jobs_core.telemetry import TelemetryEvent
 from durable_jobs_core.words import Failure, Json, Key, Token
-from support.laws import checked_step, with_outcome
 
 T = 1_700_000_000_000
 """The instant at which every bench begins."""
@@ -53,9 +53,7 @@ MIDDLE = 2**63
 def continuous(schedule: Schedule | None = None, **options: Any) -> Continuous[int]:
     """A continuous job, every minute by default."""
     options.setdefault("retry", RETRY)
-    return Continuous.make(
-        state=int, schedule=schedule or every("1 minute"), execute=_never, **options
-    )
+    return Continuous.make(state=int, schedule=schedule or every("1 minute"), execute=_never, **options)
 
 
 def debounce(*, reducer: bool = False, flush_after: str = "30 seconds", **options: Any) -> Debounce[Any, Any]:
@@ -259,7 +257,6 @@ class Bench:
             return InlineOutcome(call=call, failure=describe(error), error=error, unreadable=True)
         except Exception as error:
             return InlineOutcome(call=call, failure=describe(error), error=error)
-
 
     def waiting(self) -> Callable[[], Any]:
         """A look at what the caller of the last request, which waits, is told as things stand."""

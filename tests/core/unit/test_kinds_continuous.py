@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from support.steps import MINUTE, SECOND, Bench, T, continuous
+from support.steps import MINUTE, Bench, T, continuous
 
 from durable_jobs_core.schedule import every
 
