@@ -569,6 +569,7 @@ def _bury(d: _Draft, run: Run, failure: Failure) -> None:
     body, event = d.body, d.body.inbox[0]
     if len(body.dead) >= _definition(d).inbox_limit:
         d.keep(parked(run))
+        d.ended(run.number, "parked", failure)
         return
     dead = DeadEvent(event=event.event, id=event.id, failure=plain(failure), at=d.now)
     d.change(dead=(*body.dead, dead))

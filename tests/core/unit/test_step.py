@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from support.steps import Bench, debounce
+from support.steps import Bench, debounce, task
 
 
 def test_S_38_a_flush_is_not_answered_by_the_clear_of_a_later_window() -> None:
@@ -74,3 +74,21 @@ def test_S_38_a_flush_after_a_clear_waits_for_the_batch_that_is_in_flight() -> N
     bench.succeed()
 
     assert waiting().flushed
+
+
+def test_S_38_a_trigger_behind_events_that_park_the_instance_is_told_so() -> None:
+    bench = Bench(task(retry=None, inbox_limit=1))
+    bench.send()
+    bench.trigger()
+    bench.send("dead")
+    bench.succeed()
+    bench.fail()  # the dead letters are full
+    bench.trigger()
+    bench.send("stuck")
+    bench.succeed()
+    bench.trigger()  # a new run, behind the event
+    waiting = bench.waiting()
+
+    bench.fail()
+
+    assert waiting().outcome == "parked"
