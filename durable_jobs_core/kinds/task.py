@@ -164,9 +164,12 @@ def _consume(d: _Draft) -> None:
 
 
 def _run_now(d: _Draft) -> None:
-    """Make the unfinished run due now with fresh attempts, or a new one."""
+    """Make the unfinished run due now with fresh attempts, or a new one.
+
+    An `on_idle` that waits is no work: `execute` goes first, and it follows (S-53). A parked one is tried.
+    """
     run = d.body.run
-    if run is not None and not (run.hook == "on_idle" and run.first_at is None):
+    if run is not None and (run.hook != "on_idle" or run.parked):
         d.keep(revived(run, d.now))
     else:
         run = _new_run(d, "execute")

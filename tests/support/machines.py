@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from support.model import Refused
+from support.model import Piece, Refused
 from support.steps import MINUTE, SECOND, Bench
 
 from durable_jobs_core.codec import encode
@@ -43,7 +43,7 @@ class Machine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.calls = 0
-        self.failures = 0
+        self.keys: dict[str, Piece] = {}
 
     @property
     def now(self) -> int:
@@ -78,7 +78,15 @@ class Machine(RuleBasedStateMachine):
         assert begun == (calls > self.calls), "what is due is started, once, and nothing else is"
         self.calls = calls
         if begun:
+            self.compare_key()
             self.compare_call()
+
+    def compare_key(self) -> None:
+        """S-18: every attempt of a run has its key, every other run another."""
+        key = self.bench.call.idempotency_key
+        assert key is not None
+        assert self.keys.setdefault(key, self.model.in_flight) is self.model.in_flight
+        assert list(self.keys.values()).count(self.model.in_flight) == 1
 
     def compare_call(self) -> None:
         """The leased call is the one the model expects."""

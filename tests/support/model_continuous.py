@@ -44,6 +44,11 @@ class ContinuousModel:
         return "none" if not self.exists or self.run is None else self.run.stands
 
     @property
+    def in_flight(self) -> Piece | None:
+        """The run an attempt is in flight for."""
+        return self.run if self.flies else None
+
+    @property
     def flies(self) -> bool:
         """Whether an attempt is in flight."""
         return self.stands == "flies"

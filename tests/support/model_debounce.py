@@ -54,6 +54,11 @@ class DebounceModel:
         self.deferred = False
 
     @property
+    def in_flight(self) -> Piece | None:
+        """The run an attempt is in flight for."""
+        return self.run if self.flies else None
+
+    @property
     def flies(self) -> bool:
         """Whether an attempt is in flight."""
         return self.run is not None and self.run.stands == "flies"

@@ -56,3 +56,15 @@ def test_a_schedule_beyond_the_calendar_is_at_its_end() -> None:
     reply = bench.send()
 
     assert reply.scheduled_at == to_datetime(INSTANT_MAX)
+
+
+def test_S_53_a_trigger_runs_execute_also_while_on_idle_waits_for_its_retry() -> None:
+    bench = Bench(task("on_idle"))
+    bench.send()
+    bench.trigger()
+    bench.succeed()
+    bench.fail()  # of `on_idle`
+
+    bench.trigger()
+
+    assert (bench.call.hook, bench.call.execute_count) == ("execute", 2)
