@@ -13,7 +13,7 @@ hooks are functions of the `HookCall` in `bench.inline`. After each step it has 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from attrs import define, evolve, field
 from support.laws import checked_step, with_outcome
@@ -21,7 +21,7 @@ from support.laws import checked_step, with_outcome
 from durable_jobs_core import events
 from durable_jobs_core.definitions import AnyDefinition, Continuous, Debounce, Task
 from durable_jobs_core.effects import CallHandler, EmitTelemetry, Reply, ReplyError, Transition
-from durable_jobs_core.errors import ValidationError
+from durable_jobs_core.errors import DurableJobsError, ValidationError
 from durable_jobs_core.failures import describe
 from durable_jobs_core.kinds import KINDS
 from durable_jobs_core.operations import (
@@ -122,6 +122,15 @@ def raises(error: Exception) -> Callable[[HookCall], Operations]:
     return fails
 
 
+class Seen(NamedTuple):
+    """One step: the type of its event, the phases before and after, the transition unless refused."""
+
+    event: type
+    before: str
+    after: str
+    transition: Transition | None
+
+
 @define
 class Bench:
     """One instance under the real `step`.
@@ -138,6 +147,7 @@ class Bench:
     number: int = 0
     record: Record | None = None
     transition: Transition = field(factory=lambda: Transition(None, (), ()))
+    seen: list[Seen] = field(factory=list)
     telemetry: list[TelemetryEvent] = field(factory=list)
     calls: list[CallHandler] = field(factory=list)
     shown: list[HookCall] = field(factory=list)
@@ -224,8 +234,14 @@ class Bench:
     def feed(self, event: events.Event) -> Transition:
         """One step, committed at once."""
         self.number += 1
-        self.transition = transition = checked_step(self.definition, self.record, event, self.env())
-        self.record = transition.record
+        before = self.phase
+        try:
+            transition = checked_step(self.definition, self.record, event, self.env())
+        except DurableJobsError:
+            self.seen.append(Seen(type(event), before, before, None))
+            raise
+        self.transition, self.record = transition, transition.record
+        self.seen.append(Seen(type(event), before, self.phase, transition))
         for effect in transition.then:
             if isinstance(effect, EmitTelemetry):
                 self.telemetry.extend(effect.events)
