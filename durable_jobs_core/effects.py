@@ -68,13 +68,13 @@ class CancelHandler:
 class Watch:
     """How to tell that a run has ended that somebody waits for (S-38).
 
-    `life`: of the instance; `ended`: attempts that had ended at the commit; `run`: the last run that
-    must succeed (a flush), or `None` for the next attempt to end.
+    `life`: of the instance; `ended`: attempts that had ended at the commit; `runs`: the first and the
+    last run that must succeed (a flush), or `None` for the next attempt to end.
     """
 
     life: int
     ended: int
-    run: int | None = None
+    runs: tuple[int, int] | None = None
 
 
 @value

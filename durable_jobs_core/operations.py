@@ -8,7 +8,7 @@ from attrs import field
 
 from durable_jobs_core._values import value
 from durable_jobs_core.record import FlushReason, Stored
-from durable_jobs_core.words import Failure, Hook, Json, Key
+from durable_jobs_core.words import INSTANT_MAX, Failure, Hook, Json, Key
 
 
 @value(kw_only=True)
@@ -56,8 +56,8 @@ class ScheduleChange:
     after_ms: int | None = None
 
     def due(self, now: int) -> int | None:
-        """The instant it names, for a hook that ended `now`."""
-        return self.at if self.after_ms is None else now + self.after_ms
+        """The instant it names, for a hook that ended `now`; the calendar's end if that is later."""
+        return self.at if self.after_ms is None else min(now + self.after_ms, INSTANT_MAX)
 
 
 @value

@@ -109,7 +109,7 @@ class Body:
 
 @value(kw_only=True)
 class ContinuousBody(Body):
-    """Recurring work. `next_at`: the next due instant of the schedule, kept while a run serves it."""
+    """Recurring work. `next_at`: the next due instant of the schedule, or the one a run serves."""
 
     state: Stored
     next_at: int | None
@@ -148,13 +148,15 @@ class DebounceBody(Body):
     """Collected events.
 
     `ids`: event ids with the instant each is forgotten, oldest first; `marked`: a flush asked for the
-    outcome to be kept for a while (S-38).
+    outcome to be kept for a while (S-38); `lost`: how the latest run ended whose events were dropped, a
+    cleared window being the run it would have become.
     """
 
     window: Window | None = None
     batch: Batch | None = None
     ids: tuple[tuple[str, int], ...] = ()
     marked: bool = False
+    lost: Outcome | None = None
 
 
 @value(kw_only=True)

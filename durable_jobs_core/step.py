@@ -25,8 +25,8 @@ from durable_jobs_core.errors import InvalidStateError
 from durable_jobs_core.events import AlarmFired, Event
 from durable_jobs_core.kinds import KINDS
 from durable_jobs_core.kinds._draft import Draft, Env
-from durable_jobs_core.record import WRITERS_MAX, AnyBody, Record
-from durable_jobs_core.results import FlushResult, TriggerResult
+from durable_jobs_core.record import WRITERS_MAX, AnyBody, DebounceBody, Outcome, Record
+from durable_jobs_core.results import FlushResult
 from durable_jobs_core.words import INSTANT_MAX, Kind, Revision, maybe_datetime
 
 __all__ = ["Env", "alarm_of", "observe", "step"]
@@ -95,11 +95,11 @@ def observe(watch: Watch, record: Record | None, result: Any) -> Any | None:
     if record is None or record.revision.life != watch.life:
         return evolve(result, outcome="terminated")
     body = record.body
-    outcome = body.outcome
-    if outcome is None or body.ended <= watch.ended:
-        return None
-    succeeded = outcome.result == "succeeded"
-    if succeeded and watch.run is not None and outcome.run < watch.run:
+    outcome = body.outcome if body.ended > watch.ended else None
+    if watch.runs is not None:
+        assert isinstance(body, DebounceBody), "only a flush waits for more than the next attempt"
+        outcome = _of_runs(body, *watch.runs, outcome)
+    if outcome is None:
         return None
     changes: dict[str, Any] = {
         "outcome": outcome.result,
@@ -107,6 +107,19 @@ def observe(watch: Watch, record: Record | None, result: Any) -> Any | None:
         "retry_at": maybe_datetime(outcome.retry_at),
     }
     if isinstance(result, FlushResult):
-        changes["flushed"] = succeeded
-    assert isinstance(result, FlushResult | TriggerResult), "only these wait"
+        changes["flushed"] = outcome.result == "succeeded"
     return evolve(result, **changes)
+
+
+def _of_runs(body: DebounceBody, first: int, last: int, latest: Outcome | None) -> Outcome | None:
+    """What came of the runs of a flush: the first that did not succeed, or the last once it has.
+
+    Whoever waits may look seldom: by then later runs may have begun, failed or been dropped.
+    """
+    if body.lost is not None and first <= body.lost.run <= last:
+        return body.lost
+    if body.runs >= last and (body.run is None or body.run.number > last):
+        return Outcome(run=last, result="succeeded", at=0)
+    if latest is None or latest.run > last or latest.result == "succeeded":
+        return None
+    return latest

@@ -117,9 +117,9 @@ class Draft(Generic[B]):
         """Answer the request."""
         self.then.append(Reply(result, watch))
 
-    def watch(self, run: int | None = None) -> Watch:
-        """How to tell that the next attempt has ended, or the run with that number."""
-        return Watch(life=self.life, ended=self.body.ended, run=run)
+    def watch(self, runs: tuple[int, int] | None = None) -> Watch:
+        """How to tell that the next attempt has ended, or the runs from one number to another."""
+        return Watch(life=self.life, ended=self.body.ended, runs=runs)
 
     def call_of(self, hook: Hook, run: Run | None, **shown: Any) -> HookCall:
         """The call of a hook, leased by `run`, or inline."""

@@ -10,21 +10,14 @@ from durable_jobs_core.words import Key
 Ids: TypeAlias = tuple[tuple[str, int], ...]
 
 
-def remembered(ids: Ids, now: int) -> Ids:
-    """The ids that are not forgotten yet."""
-    if not ids or ids[0][1] > now:
-        return ids
-    return tuple(entry for entry in ids if entry[1] > now)
-
-
 def register(key: Key, ids: Ids, event_id: str | None, *, now: int, limit: int, for_ms: int) -> Ids:
-    """The ids with one more, at most `limit` of them.
+    """The ids that are not forgotten yet with one more, at most `limit` of them.
 
     Raises `DuplicateEventError` if it is remembered.
     """
     if event_id is None:
         return ids
-    ids = remembered(ids, now)
+    ids = tuple(entry for entry in ids if entry[1] > now)
     if any(known == event_id for known, _ in ids):
         raise DuplicateEventError(key, event_id)
-    return (*ids[len(ids) + 1 - limit if len(ids) >= limit else 0 :], (event_id, now + for_ms))
+    return (*ids, (event_id, now + for_ms))[-limit:]

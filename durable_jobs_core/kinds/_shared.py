@@ -39,7 +39,9 @@ def expire(give_up: GiveUpHandler) -> Handler:
             return
         after = d.crashed(run)
         if isinstance(after, GiveUp):
-            times = f"{run.crashes + 1} of at most {d.definition.max_crashes} times"
+            run = evolve(run, crashes=run.crashes + 1)
+            d.keep(run)
+            times = f"{run.crashes} of at most {d.definition.max_crashes} times"
             failure = Failure("Crashed", f"{run.hook} lost its worker {times}")
             d.change(last_error=failure)
             give_up(d, run, failure, after.reason)

@@ -187,8 +187,8 @@ def _end_run(d: _Draft, run: Run) -> None:
     next_at = d.body.next_at
     if not has_grid(schedule):
         next_at = _next_due(d, d.now, d.now)
-    elif run.scheduled_for is not None:
-        next_at = _next_due(d, run.scheduled_for, run.scheduled_for)
+    elif run.scheduled_for is not None and next_at is not None and next_at <= run.scheduled_for:
+        next_at = _next_due(d, run.scheduled_for, run.scheduled_for)  # a resume has not moved it (S-35)
     d.change(run=None, next_at=next_at)
 
 
@@ -263,7 +263,7 @@ def _resume(d: _Draft, event: ResumeRequested) -> None:
     run, next_at = body.run, body.next_at
     if run is not None and run.due is not None:
         run = evolve(run, due=d.now)
-    if next_at is not None and next_at <= d.now and (run is None or run.scheduled_for is None):
+    if next_at is not None and next_at <= d.now:
         next_at = _next_due(d, next_at, d.now)
     d.change(paused=False, run=run, next_at=next_at)
 

@@ -43,7 +43,7 @@ from durable_jobs_core.kinds._draft import (
     parked,
     revived,
 )
-from durable_jobs_core.kinds._ids import register, remembered
+from durable_jobs_core.kinds._ids import register
 from durable_jobs_core.kinds._inline import answered, refuse
 from durable_jobs_core.kinds._shared import (
     expire,
@@ -54,7 +54,7 @@ from durable_jobs_core.kinds._shared import (
     wake,
 )
 from durable_jobs_core.kinds._table import Table, fenced, late, stay, to
-from durable_jobs_core.record import Batch, DebounceBody, FlushReason, Run, Stored, Window
+from durable_jobs_core.record import Batch, DebounceBody, FlushReason, Result, Run, Stored, Window
 from durable_jobs_core.results import (
     AddResult,
     ClearResult,
@@ -66,7 +66,7 @@ from durable_jobs_core.results import (
 )
 from durable_jobs_core.retry import GiveUp, GiveUpReason
 from durable_jobs_core.telemetry import DebounceFlushed, DebounceStarted
-from durable_jobs_core.words import Failure, maybe_datetime, to_datetime
+from durable_jobs_core.words import INSTANT_MAX, Failure, maybe_datetime, to_datetime
 
 OUTCOME_KEPT_MS = 60_000
 """How long a flushed instance that would be gone is kept for those who wait for it (S-38)."""
@@ -193,14 +193,19 @@ def _give_up(d: _Draft, run: Run, failure: Failure, reason: GiveUpReason) -> Non
     if not parks:
         d.terminated(reason)
         d.change(run=None, batch=None)
-        d.ended(run.number, "terminated", failure)
+        _lose(d, run.number, "terminated", failure)
         return
     d.change(run=parked(run))
     d.ended(run.number, "parked", failure)
     window = d.body.window
     if window is not None and _reason(window, d.now) is not None:
-        due_at = d.now + _definition(d).flush_after_ms
-        d.change(window=evolve(window, due_at=due_at, cause=None, deferred=True))
+        d.change(window=evolve(window, due_at=_flush_after(d), cause=None, deferred=True))
+
+
+def _lose(d: _Draft, run: int, result: Result, failure: Failure | None = None) -> None:
+    """Note that the events of a run were dropped, for the flushes that wait for them (S-38)."""
+    d.ended(run, result, failure)
+    d.change(lost=d.body.outcome)
 
 
 # -- requests
@@ -259,20 +264,22 @@ def _reduce(d: _Draft, event: AddRequested, window: Window | None) -> Stored | N
 
 
 def _opened(d: _Draft, state: Stored) -> Window:
-    definition = _definition(d)
-    due_at = d.now + definition.flush_after_ms
-    if definition.max_wait_ms is not None:
-        due_at = min(due_at, d.now + definition.max_wait_ms)
+    due_at = _flush_after(d)
     window = Window(state=state, count=1, started_at=d.now, due_at=due_at)
     d.emit(DebounceStarted, flush_at=due_at)
     return _filled(d, window)
+
+
+def _flush_after(d: _Draft) -> int:
+    """When a window falls due that is counted from now: at the calendar's end if that is earlier."""
+    return min(d.now + _definition(d).flush_after_ms, INSTANT_MAX)
 
 
 def _extended(d: _Draft, window: Window, state: Stored) -> Window:
     definition, due_at = _definition(d), window.due_at
     reason = _reason(window, d.now)
     if definition.quiet and reason is None and not window.deferred:
-        due_at = d.now + definition.flush_after_ms
+        due_at = _flush_after(d)
         if definition.max_wait_ms is not None:
             due_at = min(due_at, window.started_at + definition.max_wait_ms)
     window = evolve(window, state=state, count=window.count + 1, due_at=due_at, cause=reason)
@@ -292,14 +299,14 @@ def _flush(d: _Draft, event: FlushRequested) -> None:
     count = (0 if window is None else window.count) + (0 if batch is None else batch.count)
     if run is not None and run.lease is None:
         run = revived(run, d.now)
-    last = d.body.runs
+    first = last = d.body.runs + 1 if run is None else run.number
     if window is not None:
+        last = d.body.runs + 1
         reason = _reason(window, d.now) or "manual"
         window = evolve(window, cause=reason, due_at=min(window.due_at, d.now), deferred=False)
-        last += 1
     d.change(run=run, window=window, marked=True)
     result = FlushResult(instance_id=str(d.key), flushed=False, event_count=count, outcome="accepted")
-    d.reply(result, d.watch(last))
+    d.reply(result, d.watch((first, last)))
 
 
 def _flush_nothing(d: _Draft, event: FlushRequested) -> None:
@@ -309,14 +316,17 @@ def _flush_nothing(d: _Draft, event: FlushRequested) -> None:
 def _clear(d: _Draft, event: ClearRequested) -> None:
     window, batch, run = d.body.window, d.body.batch, d.body.run
     in_flight = run is not None and run.lease is not None
-    discarded = 0 if window is None else window.count
-    if batch is not None and not in_flight:
-        discarded += batch.count
+    discarded, runs = 0, d.body.runs
+    if window is not None:
+        discarded, runs = window.count, runs + 1
+    lost = runs
+    if batch is not None and run is not None and run.lease is None:
+        discarded, lost = discarded + batch.count, run.number
         batch, run = None, None
     if discarded:
         d.terminated("cleared")
-        d.change(window=None, batch=batch, run=run)
-        d.ended(d.body.runs, "cleared")
+        d.change(window=None, batch=batch, run=run, runs=runs)
+        _lose(d, lost, "cleared")
     d.reply(
         ClearResult(
             instance_id=str(d.key),
@@ -371,13 +381,6 @@ def _state(d: _Draft, event: StateRequested) -> None:
 
 
 # -- facts
-
-
-def _forget(d: _Draft, event: AlarmFired) -> None:
-    """Forget what has expired; `advance` deletes the instance when nothing is left."""
-    ids = remembered(d.body.ids, d.now)
-    if ids != d.body.ids:
-        d.change(ids=ids)
 
 
 def _succeed(d: _Draft, run: Run, event: HandlerSucceeded) -> None:
@@ -440,10 +443,10 @@ TABLE: Table = {
     AlarmMisfiled: stay(repair, *Phase),
     AlarmFired: {
         **stay(wake, _ABSENT),
-        _IDLE: to(_forget, _IDLE, _ABSENT),
+        _IDLE: to(wake, _IDLE, _ABSENT),
         _COLLECTING: to(wake, _COLLECTING, _PENDING, _RUNNING),
         _PENDING: to(wake, _PENDING, _RUNNING),
-        _RUNNING: to(expire(_give_up), *_AFTER_RUN, _PARKED),
+        _RUNNING: to(expire(_give_up), _ABSENT, _IDLE, _COLLECTING, _RUNNING, _PARKED),
         _PARKED: to(wake, _PARKED, _PENDING, _RUNNING),
     },
     HandlerSucceeded: {

@@ -137,9 +137,8 @@ def advance(d: _Draft) -> None:
     if d.body.in_flight is not None:
         return
     run, scheduled = d.body.run, d.body.scheduled_at
-    unneeded = run is not None and run.hook == "on_idle" and (run.parked or run.first_at is None)
-    if unneeded and scheduled is not None:
-        d.change(run=None)
+    if run is not None and run.hook == "on_idle" and scheduled is not None:
+        d.change(run=None)  # it is for an instance that has nothing scheduled (S-53)
     if d.body.inbox and d.body.intake is None:
         d.change(intake=_new_run(d, "on_event"))
     if scheduled is not None and scheduled <= d.now and d.env.may_start:
@@ -165,9 +164,12 @@ def _consume(d: _Draft) -> None:
 
 
 def _run_now(d: _Draft) -> None:
-    """Make the unfinished run due now with fresh attempts, or a new one."""
+    """Make the unfinished run due now with fresh attempts, or a new one.
+
+    An `on_idle` that waits is no work: `execute` goes first, and it follows (S-53). A parked one is tried.
+    """
     run = d.body.run
-    if run is not None and not (run.hook == "on_idle" and run.first_at is None):
+    if run is not None and (run.hook != "on_idle" or run.parked):
         d.keep(revived(run, d.now))
     else:
         run = _new_run(d, "execute")
@@ -570,6 +572,7 @@ def _bury(d: _Draft, run: Run, failure: Failure) -> None:
     body, event = d.body, d.body.inbox[0]
     if len(body.dead) >= _definition(d).inbox_limit:
         d.keep(parked(run))
+        d.ended(run.number, "parked", failure)
         return
     dead = DeadEvent(event=event.event, id=event.id, failure=plain(failure), at=d.now)
     d.change(dead=(*body.dead, dead))
@@ -582,13 +585,11 @@ _NOT_RUNNING = (_ABSENT, _IDLE, _SCHEDULED, _QUEUED, _PENDING, _PARKED)
 
 TABLE: Table = {
     SendRequested: {
-        _ABSENT: to(_receive, _ABSENT, _IDLE, _SCHEDULED, _RUNNING),
-        _IDLE: to(_receive, _ABSENT, _IDLE, _SCHEDULED, _QUEUED, _RUNNING),
-        _SCHEDULED: to(_receive, _ABSENT, _IDLE, _SCHEDULED, _QUEUED, _RUNNING),
+        **{p: to(_receive, _ABSENT, _IDLE, _SCHEDULED, _RUNNING) for p in (_ABSENT, _IDLE, _SCHEDULED)},
         **stay(_queue, _RUNNING),
         _QUEUED: to(_queue, _QUEUED, _RUNNING),
-        _PENDING: to(_receive, _ABSENT, _PENDING, _QUEUED, _RUNNING),
-        _PARKED: to(_receive, _ABSENT, _SCHEDULED, _QUEUED, _PENDING, _RUNNING, _PARKED),
+        _PENDING: to(_receive, _ABSENT, _IDLE, _SCHEDULED, _PENDING, _RUNNING),
+        _PARKED: to(_receive, _ABSENT, _IDLE, _SCHEDULED, _PENDING, _RUNNING, _PARKED),
     },
     TriggerRequested: {
         **stay(_trigger_nothing, _ABSENT),
@@ -620,7 +621,8 @@ TABLE: Table = {
     },
     DiscardRequested: {
         **stay(not_found, _ABSENT),
-        **{phase: to(_discard, phase, _RUNNING) for phase in _EXISTING},
+        **stay(_discard, _IDLE),
+        **{phase: to(_discard, phase, _RUNNING) for phase in _EXISTING if phase is not _IDLE},
     },
     AlarmMisfiled: stay(repair, *Phase),
     AlarmFired: {
@@ -628,7 +630,7 @@ TABLE: Table = {
         _SCHEDULED: to(wake, _SCHEDULED, _RUNNING),
         _QUEUED: to(wake, _QUEUED, _RUNNING),
         _PENDING: to(wake, _PENDING, _RUNNING),
-        _RUNNING: to(expire(_give_up), _ABSENT, *_EXISTING),
+        _RUNNING: to(expire(_give_up), _ABSENT, _IDLE, _SCHEDULED, _RUNNING, _PARKED),
         _PARKED: to(wake, _PARKED, _RUNNING),
     },
     HandlerSucceeded: {
