@@ -34,8 +34,7 @@ class Runtime:
         return thread
 
     def call(self, key, request):
-        number, future = next(numbers), Future()
-        self.calls[number] = future
+        self.calls[number := next(numbers)] = future = Future()
         self.inputs.put(e.Called(number, key, request, now() + 30_000))
         return future.result()
 

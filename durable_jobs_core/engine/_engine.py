@@ -37,14 +37,16 @@ class Engine:
     ) -> None:
         limits = limits or Limits()
         own = {job: d.concurrency for job, d in jobs.items() if d.concurrency is not None}
+        slots = Slots(limits.concurrency, {**own, **limits.per_job})
         self._state = State(
             jobs=dict(jobs),
+            runnable=tuple(job for job in jobs if worker and slots.limit(job) > 0),
             limits=limits,
             node=node,
-            worker=worker,
             lane_of=lane,
             lanes=[Lane(number) for number in range(lanes)],
-            slots=Slots(limits.concurrency, {**own, **limits.per_job}),
+            lane_turn=node % lanes,
+            slots=slots,
             cache=Cache(limits.cache_bytes),
             entropy=Entropy(node),
         )
@@ -71,7 +73,7 @@ class Engine:
         """What the driver must do now; each need is given once."""
         state = self._state
         if not state.closed:
-            for lane in state.lanes:
+            for lane in state.lanes[state.lane_turn :] + state.lanes[: state.lane_turn]:
                 exchanges.send(state, lane)
             _close_when_done(state)
         if state.emitted:
@@ -88,8 +90,8 @@ class Engine:
             return None
         times: list[int | None] = [state.calls.earliest]
         if state.stop_at is not None:
-            late = state.t >= state.stop_at
-            times.append(state.stop_at + state.limits.settle if late else state.stop_at)
+            phases = (state.stop_at, state.stop_at + state.limits.settle)
+            times += [at for at in phases if at > state.t]
         times += [keeper.resume_at for keeper in state.held.values()]
         for lane in state.lanes:
             if lane.flight is not None:
@@ -98,7 +100,7 @@ class Engine:
                 times.append(lane.retry_at)
             if state.clock.known:
                 times.append(exchanges.claim_at(state, lane))
-                times += [state.clock.t_of(at + 1) for at in lane.settle_times()]
+                times += [max(lane.retry_at, state.clock.t_of(at + 1)) for at in lane.settle_times()]
         if state.clock.known:
             times.append(hooks.next_renewal(state))
         return min((at for at in times if at is not None), default=None)
@@ -111,10 +113,10 @@ class Engine:
             return False
         if state.handlers.running or any(lane.flight or lane.has_work for lane in state.lanes):
             return False
-        if not state.worker:
+        if not state.runnable:
             return all(lane.greeted for lane in state.lanes)
         return all(
-            lane.asked and (lane.next_wake is None or lane.next_wake > state.clock.now)
+            lane.asked and not lane.unasked and (lane.next_wake is None or lane.next_wake > state.clock.now)
             for lane in state.lanes
         )
 

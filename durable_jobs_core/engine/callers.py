@@ -9,7 +9,8 @@ from attrs import evolve
 from durable_jobs_core.effects import Reply, ReplyError
 from durable_jobs_core.engine import hooks, protocol
 from durable_jobs_core.engine.calls import Call
-from durable_jobs_core.engine.keeper import Entry, Keeper
+from durable_jobs_core.engine.entries import Entry
+from durable_jobs_core.engine.keeper import Keeper
 from durable_jobs_core.engine.slots import job_of
 from durable_jobs_core.engine.state import State
 from durable_jobs_core.errors import (

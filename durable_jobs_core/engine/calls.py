@@ -7,7 +7,7 @@ from typing import Any
 from attrs import define, field
 
 from durable_jobs_core.effects import Watch
-from durable_jobs_core.engine.keeper import Entry
+from durable_jobs_core.engine.entries import Entry
 from durable_jobs_core.words import Key
 
 POLL_FIRST_MS = 20

@@ -31,5 +31,8 @@ class Clock:
         self.at, self.at_t = clock, self.t
 
     def t_of(self, instant: int) -> int:
-        """When, on the driver's clock, it will be `instant`."""
-        return self.t + max(0, instant - self.now)
+        """When, on the driver's clock, it will be `instant`; now, if it is already."""
+        if instant <= self.now:
+            return self.t
+        assert self.at is not None, "`now` is known"
+        return self.at_t + instant - self.at  # also while `now` stands still

@@ -14,14 +14,15 @@ from durable_jobs_core.backend import (
 )
 from durable_jobs_core.codec import Loaded, load
 from durable_jobs_core.engine import callers, hooks
-from durable_jobs_core.engine.keeper import Entry, Keeper, Released
-from durable_jobs_core.engine.lane import BACKOFF_MAX_MS, Flight, Lane
+from durable_jobs_core.engine.entries import Entry, Released
+from durable_jobs_core.engine.keeper import Keeper
+from durable_jobs_core.engine.lane import ATTEMPT_ENDS, BACKOFF_MAX_MS, Flight, Lane
 from durable_jobs_core.engine.protocol import Answered, Exchange
 from durable_jobs_core.engine.slots import job_of
 from durable_jobs_core.engine.state import State
 from durable_jobs_core.engine.turn import perform, rebased
 from durable_jobs_core.errors import StorageError
-from durable_jobs_core.events import AlarmFired, AlarmMisfiled, LeaseRenewed
+from durable_jobs_core.events import AlarmFired, AlarmMisfiled
 from durable_jobs_core.record import Record
 from durable_jobs_core.step import alarm_of
 from durable_jobs_core.telemetry import HistoryRegressed
@@ -54,27 +55,37 @@ def send(state: State, lane: Lane) -> None:
 
 def claim_at(state: State, lane: Lane) -> int | None:
     """When, on the driver's clock, the lane is to be asked for due work; `None`: not now."""
-    if not state.worker or state.stop_at is not None or lane.flight is not None:
+    if state.stop_at is not None or lane.flight is not None:
         return None
-    if not any(state.slots.free(job) > 0 for job in state.jobs):
+    able = [job for job in state.runnable if state.slots.free(job) > 0]
+    if not able:
         return None
-    at = lane.poll_at if lane.relief == state.slots.relief else state.t
-    if lane.next_wake is not None:
-        at = min(at, state.clock.t_of(lane.next_wake))
+    at = state.t if any(job in lane.unasked for job in able) else _look_at(state, lane)
     return max(at, lane.retry_at)
+
+
+def _look_at(state: State, lane: Lane) -> int:
+    """When something may have fallen due."""
+    if lane.next_wake is None:
+        return lane.poll_at
+    return min(lane.poll_at, state.clock.t_of(lane.next_wake))
 
 
 def _claim(state: State, lane: Lane, now: int) -> Claim | None:
     at = claim_at(state, lane)
     if at is None or at > state.t or lane.has_settling(now):
         return None
-    jobs = list(state.jobs)
-    lane.turn = (lane.turn + 1) % max(1, len(jobs))
-    limits = state.slots.offer(jobs[lane.turn :] + jobs[: lane.turn], lane.hot)
-    lane.relief = state.slots.relief
+    jobs, poll = state.runnable, state.limits.poll
+    if _look_at(state, lane) <= state.t:
+        lane.look_again(jobs, state.t + poll - state.entropy() % max(1, poll // 4))
+    order = jobs[lane.turn :] + jobs[: lane.turn]
+    limits = state.slots.offer((job for job in order if job in lane.unasked), lane.hot)
+    lane.unasked -= limits.keys()
     for job, count in limits.items():
         state.slots.take(job, count)
-    return Claim(limits, now, now + state.limits.hold) if limits else None
+        lane.turn = (jobs.index(job) + 1) % len(jobs)
+    state.lane_turn = (lane.id + 1) % len(state.lanes)
+    return Claim(limits, now, now + state.limits.hold)
 
 
 # -- hearing
@@ -94,7 +105,6 @@ def answered(state: State, answered: Answered) -> None:
         _lost(state, lane, flight)
         return
     state.clock.told(answer.clock)
-    lane.failures = 0
     _take_outcomes(state, lane, flight, answer)
     for key, row in zip(flight.batch.loads, answer.rows, strict=True):
         keeper = state.keepers.get(key)
@@ -112,6 +122,9 @@ def _fits(flight: Flight, answer: Answer) -> bool:
 def _lost(state: State, lane: Lane, flight: Flight) -> None:
     """No answer: the writes are unknown, the loads are to be asked again."""
     lane.failed(state.t, state.entropy())
+    lane.resize(len(flight.batch.writes), failed=True)
+    if flight.batch.claim is not None:
+        lane.unasked.update(flight.batch.claim.limits)
     for keeper in flight.keepers:
         if keeper is not None:
             keeper.outcome_unknown()
@@ -124,7 +137,7 @@ def _lost(state: State, lane: Lane, flight: Flight) -> None:
 
 
 def _take_outcomes(state: State, lane: Lane, flight: Flight, answer: Answer) -> None:
-    refused = False
+    failed = wait = False
     for write, keeper, outcome in zip(flight.batch.writes, flight.keepers, answer.outcomes, strict=True):
         if keeper is None or not isinstance(write, Write):
             continue
@@ -136,24 +149,28 @@ def _take_outcomes(state: State, lane: Lane, flight: Flight, answer: Answer) -> 
             _release(state, keeper, keeper.conflicted(found, flight.stamp))
             _hold_after_conflict(state, keeper)
         elif isinstance(outcome, Refused):
-            refused = True
-            _refuse(state, lane, keeper, outcome, alone=len(flight.batch.writes) == 1)
+            failed, wait = True, wait or outcome.transient
+            _refuse(state, keeper, outcome, alone=len(flight.batch.writes) == 1)
         else:
+            failed = wait = True
             keeper.outcome_unknown()
             state.ready[keeper.key] = keeper
-            lane.failed(state.t, state.entropy())
-    lane.resize(len(flight.batch.writes), refused=refused)
+    lane.resize(len(flight.batch.writes), failed=failed)
+    if wait:
+        lane.failed(state.t, state.entropy())
+    else:
+        lane.failures = 0
 
 
 def _note_wake(state: State, lane: Lane, write: Write) -> None:
     """This engine committed an alarm: it need not be told of it."""
-    wake = None if write.row is None else write.row.wake
-    if wake is None or not state.worker:
+    wake, job = None if write.row is None else write.row.wake, job_of(write.key)
+    if wake is None or not state.runnable or state.slots.limit(job) == 0:
         return
-    if state.slots.free(job_of(write.key)) > 0:
-        lane.next_wake = wake if lane.next_wake is None else min(wake, lane.next_wake)
+    if state.slots.free(job) > 0:
+        lane.note_wake(wake)
     else:
-        state.slots.starved.add(job_of(write.key))
+        lane.unasked.add(job)  # a slot may come after the instant
 
 
 def _release(state: State, keeper: Keeper, released: list[Released]) -> None:
@@ -162,25 +179,21 @@ def _release(state: State, keeper: Keeper, released: list[Released]) -> None:
     rebased(state, keeper)
 
 
-def _refuse(state: State, lane: Lane, keeper: Keeper, outcome: Refused, *, alone: bool) -> None:
+def _refuse(state: State, keeper: Keeper, outcome: Refused, *, alone: bool) -> None:
     """Nothing happened. If it can help, again later; else what was asked fails, alone (D-3)."""
     steps = keeper.refused()
     state.ready[keeper.key] = keeper
-    if outcome.transient:
-        lane.failed(state.t, state.entropy())
+    if outcome.transient or not alone:
         return
-    if not alone:
-        return
-    for stepped in steps:
-        entry = stepped.entry
+    for entry in (stepped.entry for stepped in steps if stepped.writes):
         call = None if entry.call is None else state.calls.by_id.get(entry.call)
         if call is not None:
             callers.refuse(state, call, StorageError(f"{keeper.key}: {outcome.reason}"))
-        elif isinstance(entry.event, AlarmFired | LeaseRenewed) or not entry.urgent:
-            keeper.forget(entry)
-        else:  # the end of an attempt is kept until it is committed, stale or settled
+        elif isinstance(entry.event, ATTEMPT_ENDS):  # kept until it is committed, stale or settled
             entry.conflicts += 1
             hold(state, keeper, min(100 << min(entry.conflicts, 6), BACKOFF_MAX_MS))
+        else:
+            keeper.forget(entry)
 
 
 def _hold_after_conflict(state: State, keeper: Keeper) -> None:
@@ -210,14 +223,16 @@ def _take_claimed(state: State, lane: Lane, flight: Flight, claim: Claim, answer
         if job not in state.jobs:
             continue
         keeper = state.keeper(row.key)
-        if keeper.writing is None and keeper.settling is None:
-            _loaded(state, keeper, row, flight)
+        _loaded(state, keeper, row, flight)
         state.push(keeper, Entry(AlarmFired(), flight.stamp, urgent=True))
     lane.asked = True
-    lane.next_wake = answer.next_wake
-    lane.hot = frozenset(job for job, limit in claim.limits.items() if counts[job] >= limit)
-    jitter = state.entropy() % max(1, state.limits.poll // 4)
-    lane.poll_at = state.t + state.limits.poll - jitter
+    full = {job for job, limit in claim.limits.items() if counts[job] >= limit}
+    lane.hot = (lane.hot - claim.limits.keys()) | full
+    lane.unasked |= full
+    if answer.next_wake is not None and answer.next_wake > claim.now:
+        lane.note_wake(answer.next_wake)
+    elif answer.next_wake is not None and answer.claimed and not full:
+        lane.unasked.update(claim.limits)  # there is more, which did not fit
 
 
 def _found(state: State, keeper: Keeper, row: Row | Damaged | None) -> Loaded | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from durable_jobs_core.context import cancel_context
+from durable_jobs_core.engine.entries import Entry
 from durable_jobs_core.engine.handlers import (
     CancelReason,
     Invocation,
@@ -11,7 +12,7 @@ from durable_jobs_core.engine.handlers import (
     prepare,
     unreadable,
 )
-from durable_jobs_core.engine.keeper import Entry, Keeper
+from durable_jobs_core.engine.keeper import Keeper
 from durable_jobs_core.engine.protocol import Cancel, Finished, HookDetached, Returned
 from durable_jobs_core.engine.slots import job_of
 from durable_jobs_core.engine.state import State

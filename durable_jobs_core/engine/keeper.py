@@ -13,85 +13,28 @@ nothing about batches, time or limits; the engine does. Its life is a circle:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TypeAlias
 
 from attrs import define, evolve, field
 
-from durable_jobs_core._values import value
-from durable_jobs_core.backend import Defer, Row, Write
+from durable_jobs_core.backend import Defer, Write
 from durable_jobs_core.codec import Loaded, encode
 from durable_jobs_core.definitions import AnyDefinition
 from durable_jobs_core.effects import CallHandler, ReplyError, Then
-from durable_jobs_core.engine.settling import Verdict, judge
+from durable_jobs_core.engine.entries import Entry, Released, Stepped, Writing
+from durable_jobs_core.engine.settling import revision, same, settle
 from durable_jobs_core.engine.slots import Slots, job_of
-from durable_jobs_core.engine.unreadable import answer, deletes, revision_of
+from durable_jobs_core.engine.unreadable import Unreadable, answer, deletes, revision_of
 from durable_jobs_core.errors import DurableJobsError, OutcomeUnknownError
-from durable_jobs_core.events import (
-    AddRequested,
-    Event,
-    SendRequested,
-    StartRequested,
-)
-from durable_jobs_core.operations import HookCall, InlineOutcome
+from durable_jobs_core.events import AddRequested, SendRequested, StartRequested, TerminateRequested
+from durable_jobs_core.operations import InlineOutcome
 from durable_jobs_core.record import Record
 from durable_jobs_core.step import Env, alarm_of, step
-from durable_jobs_core.words import Key, Revision
+from durable_jobs_core.words import Key
 
-
-@define(eq=False)
-class Entry:
-    """One input of a key.
-
-    `arrived`: when, in the engine's count of inputs; `call`: of the caller, if it has one; `wait_ms`:
-    how long the caller waits for a run; `conflicts`: how often it was stepped in vain; `exposed`: it is
-    in a write that may still land; `brings_slot`: it ends an attempt, whose slot it may use again;
-    `urgent`: it overtakes inline hooks.
-    """
-
-    event: Event
-    arrived: int
-    urgent: bool = False
-    call: int | None = None
-    wait_ms: int | None = None
-    conflicts: int = 0
-    exposed: bool = False
-    brings_slot: bool = False
-
-
-@value
-class Stepped:
-    """An input that was stepped, and what is to follow once the write is committed.
-
-    `writes`: it changed the working copy; `leases`: it took a lease, and so a slot.
-    """
-
-    entry: Entry
-    then: tuple[Then, ...]
-    writes: bool = False
-    leases: bool = False
-
-
-@value
-class Released:
-    """What may be done now for an input: `then`, resting on a commit or on a fresh record."""
-
-    entry: Entry
-    then: tuple[Then, ...]
-    committed: bool
-
-
-@define(eq=False)
-class Writing:
-    """A write handed out: what it was based on, what it leaves, and whose it is."""
-
-    base: Loaded | None
-    row: Row | None
-    work: Record | None
-    number: int
-    steps: list[Stepped]
-    not_after: int = 0
-
+LOST_MAX = 4
+"""After so many lost writes on one base a key waits until none of them can land any more."""
 
 MakeEnv: TypeAlias = Callable[["Keeper", Entry], Env]
 
@@ -103,8 +46,9 @@ class Keeper:
     `base`: what is stored, if `known`; `stamp`: the engine's count when it was read or committed; `size`:
     of its text; `work`: the copy that is stepped, `steps` what was stepped on it, `ended` if that ended
     its life, `number` that of its revision. `calling`: an inline hook runs, for `inline` if that request
-    still wants it. `writing`: the write handed out; `settling`: the one whose outcome is unknown, to be
-    read again after `settle_after`; `lost`: those that may still land. `resume_at`: step no sooner.
+    still wants it. `writing`: the write handed out; `lost`: those on `base` that may still land, of which
+    the last is `settling` while nothing is known of it. `settle_after`: read no sooner than when none can
+    land any more. `resume_at`: step no sooner.
     """
 
     key: Key
@@ -125,9 +69,9 @@ class Keeper:
     calling: bool = False
     wants_load: bool = False
     writing: Writing | None = None
-    settling: Writing | None = None
-    settle_after: int | None = None
     lost: list[Writing] = field(factory=list)
+    settling: bool = False
+    settle_after: int | None = None
     resume_at: int | None = None
 
     @property
@@ -138,16 +82,23 @@ class Keeper:
     @property
     def blocked(self) -> bool:
         """Whether stepping has to wait for an answer of the backend."""
-        return self.writing is not None or self.settling is not None or self.wants_load
+        return self.writing is not None or self.wants_load
 
     @property
     def idle(self) -> bool:
         """Whether nothing is to be done and nothing is awaited."""
-        waits = self.urgent or self.requests or self.steps or self.lost
-        return not (waits or self.blocked or self.calling)
+        return not (self._waiting or self.lost or self.blocked)
+
+    @property
+    def _waiting(self) -> bool:
+        return bool(self.urgent or self.requests or self.steps or self.calling)
 
     def push(self, entry: Entry) -> None:
-        """Add an input."""
+        """Add an input. A `terminate` does not wait for a hook that runs (S-36)."""
+        if self.calling and isinstance(entry.event, TerminateRequested):
+            entry.urgent = True
+        if self.settle_after is not None and not self.settling:
+            self.settle_after, self.wants_load = None, False
         (self.urgent if entry.urgent else self.requests).append(entry)
 
     # -- stepping
@@ -156,10 +107,19 @@ class Keeper:
         """Step what can be stepped; what it returns may be performed at once."""
         released: list[Released] = []
         while not self.blocked and not self.ended and self.resume_at is None:
-            queue = self.urgent or ([] if self.calling else self.requests)
+            queue = self.urgent or self._open_requests()
             if not queue or not self._step(queue, make_env, released):
                 break
+        if self.lost and not (self._waiting or self.blocked):
+            # Nobody asks any more. A lease of ours that lands late is ours to keep: look once more.
+            self.settle_after, self.wants_load = self._landing_ends, True
         return released
+
+    def _open_requests(self) -> list[Entry]:
+        """The requests, if the first may be stepped: while a hook runs, only those before its own."""
+        if self.calling and (self.inline is None or self.requests[0] is self.inline):
+            return []
+        return self.requests
 
     def _step(self, queue: list[Entry], make_env: MakeEnv, released: list[Released]) -> bool:
         """Step the first input of a queue; whether there may be more to do."""
@@ -175,11 +135,11 @@ class Keeper:
         except DurableJobsError as error:
             return self._answer(queue, (ReplyError(error),), released)
         if not transition.commit:
-            call = _inline_call(transition.then)
-            if call is None:
+            if not _calls_inline(transition.then):
                 return self._answer(queue, transition.then, released)
-            self.inline, self.calling = entry, True
-            released.append(Released(entry, transition.then, committed=False))
+            if self.calling:
+                return False
+            self._call(entry, transition.then, released)
             return True
         life_ends = self.work is not None and (
             transition.record is None or transition.record.revision.life != self.work.revision.life
@@ -199,6 +159,14 @@ class Keeper:
             return "on_event" not in self.definition.hooks
         return isinstance(entry.event, StartRequested)
 
+    def _call(self, entry: Entry, then: tuple[Then, ...], released: list[Released]) -> None:
+        """An inline hook is called. It holds the requests of the key, but no `terminate` (D-5)."""
+        self.inline, self.calling = entry, True
+        released.append(Released(entry, then, committed=False))
+        for ending in [later for later in self.requests if isinstance(later.event, TerminateRequested)]:
+            self.requests.remove(ending)
+            self.push(ending)
+
     def _answer(self, queue: list[Entry], then: tuple[Then, ...], released: list[Released]) -> bool:
         """An input that writes nothing: answered with the pending write, or from a fresh record (D-7)."""
         entry = queue[0]
@@ -216,9 +184,8 @@ class Keeper:
         return True
 
     def _step_unreadable(
-        self, queue: list[Entry], found: Loaded, make_env: MakeEnv, released: list[Released]
+        self, queue: list[Entry], found: Unreadable, make_env: MakeEnv, released: list[Released]
     ) -> bool:
-        assert not isinstance(found, Record), "it can be read"
         entry = queue[0]
         env = make_env(self, entry)
         then = answer(self.key, found, entry.event, env.now)
@@ -248,10 +215,10 @@ class Keeper:
 
     def forget(self, entry: Entry) -> bool:
         """Give up on an input; whether it is certain that nothing of it happened or will."""
-        if self.inline is entry:
-            self.inline = None
         if any(stepped.entry is entry for stepped in self.steps):
             self.rewind()
+        if self.inline is entry:
+            self.inline = None
         for queue in (self.requests, self.urgent):
             if entry in queue:
                 queue.remove(entry)
@@ -262,79 +229,75 @@ class Keeper:
 
     def begin_write(self, not_after: int) -> Write:
         """Hand out the working copy as one write."""
-        base = self.base
         row = None
         if self.work is not None:
             row = encode(self.key, self.work, alarm_of(self.key.kind, self.work))
-        self.writing = Writing(base, row, self.work, self.number, self.steps, not_after)
+        size = 0 if row is None else len(row.blob)
+        self.writing = Writing(self.base, self.work, size, self.number, tuple(self.steps), not_after)
         self.steps = []
-        return Write(self.key, None if base is None else _revision(base), row)
+        return Write(self.key, None if self.base is None else revision(self.base), row)
 
     def cancel_write(self) -> None:
         """Take back a write that was not sent after all."""
-        writing, self.writing = self.writing, None
-        assert writing is not None, "a write was handed out"
-        self.steps = writing.steps
+        self.steps = list(self._taken_back().steps)
 
     def committed(self, stamp: int) -> list[Released]:
         """The write is durable: what rests on it may be done."""
-        writing, self.writing = self.writing, None
-        assert writing is not None, "a write was handed out"
+        writing = self._taken_back()
         self._clear_lost()
         self._rebase(writing.work, stamp)
-        self.size = 0 if writing.row is None else len(writing.row.blob)
+        self.size = writing.size
         return _release(writing)
 
     def conflicted(self, found: Loaded | None, stamp: int) -> list[Released]:
-        """Another wrote first: its record is what there is, and the inputs are stepped again."""
-        writing, self.writing = self.writing, None
-        assert writing is not None, "a write was handed out"
+        """Another wrote first: its record is what there is, and the inputs are stepped again.
+
+        What it shows of lost writes is seen to first: the other may have been one of those.
+        """
+        writing = self._taken_back()
         for stepped in writing.steps:
             stepped.entry.conflicts += 1
         self._put_back(writing.steps)
-        self.lost.append(writing)
-        return self._fence(found, stamp)
+        return self._settle(found, stamp, final=False)
 
-    def refused(self) -> list[Stepped]:
+    def refused(self) -> tuple[Stepped, ...]:
         """Nothing happened: the inputs are to be stepped again. Returns what was in the write."""
-        writing, self.writing = self.writing, None
-        assert writing is not None, "a write was handed out"
+        writing = self._taken_back()
         self._put_back(writing.steps)
         return writing.steps
 
     def outcome_unknown(self) -> None:
         """No one can tell yet: read back before anything else is done."""
-        self.settling, self.writing = self.writing, None
-        self.wants_load = True
+        self.lost.append(self._taken_back())
+        self.settling = self.wants_load = True
 
     def loaded(self, found: Loaded | None, stamp: int, *, final: bool) -> list[Released]:
         """What is stored now; `final`: no earlier write can land any more."""
-        if self.writing is not None:
-            return []
         self.wants_load = False
-        if self.settling is not None:
-            return self._settle(self.settling, found, stamp, final)
-        if self.dirty and _same(found, self.base):
-            self.stamp = stamp
+        if self.dirty and same(found, self.base):
+            self.known, self.stamp = True, stamp
             return []
         self.rewind()
-        return self._fence(found, stamp)
+        return self._settle(found, stamp, final=final)
 
     def rewind(self) -> None:
         """Undo all that was stepped and not handed out."""
         steps, self.steps = self.steps, []
         self._put_back(steps)
 
-    def _put_back(self, steps: list[Stepped]) -> None:
-        self._drop_leases(steps)
-        self.urgent[:0] = [stepped.entry for stepped in steps if stepped.entry.urgent]
-        self.requests[:0] = [stepped.entry for stepped in steps if not stepped.entry.urgent]
-        self.work, self.ended = self.base if isinstance(self.base, Record) else None, False
+    def _taken_back(self) -> Writing:
+        writing, self.writing = self.writing, None
+        assert writing is not None, "a write was handed out"
+        return writing
 
-    def _drop_leases(self, steps: list[Stepped]) -> None:
+    def _put_back(self, steps: Iterable[Stepped]) -> None:
+        steps = tuple(steps)
         for stepped in steps:
             if stepped.leases:
                 self.slots.give(job_of(self.key))
+        self.urgent[:0] = [stepped.entry for stepped in steps if stepped.entry.urgent]
+        self.requests[:0] = [stepped.entry for stepped in steps if not stepped.entry.urgent]
+        self.work, self.ended = self.base if isinstance(self.base, Record) else None, False
 
     def _rebase(self, found: Loaded | None, stamp: int) -> None:
         self.base, self.known, self.stamp = found, True, stamp
@@ -342,60 +305,49 @@ class Keeper:
 
     # -- settling
 
-    def _settle(self, writing: Writing, found: Loaded | None, stamp: int, final: bool) -> list[Released]:
-        verdict = judge(
-            base=None if writing.base is None else _any_revision(writing.base),
-            written=None if writing.work is None else writing.work.revision,
-            deleted=writing.work is None,
-            engine=self.engine,
-            number=writing.number,
-            found=found,
-            final=final,
-        )
-        if verdict is Verdict.TOO_EARLY:
-            self.settle_after, self.wants_load = writing.not_after, True
-            return []
-        self.settling, self.settle_after = None, None
-        if verdict is Verdict.COMMITTED:
-            self._clear_lost()
-            self._rebase(found, stamp)
-            return _release(writing)
-        if verdict is Verdict.NOT_LANDED:
-            self._put_back(writing.steps)
-            self.lost.append(writing)
-            return self._fence(found, stamp)
-        self._clear_lost()
-        self._rebase(found, stamp)
-        told = [stepped for stepped in writing.steps if stepped.writes]
-        self._put_back([stepped for stepped in writing.steps if not stepped.writes])
-        self._drop_leases(told)
-        unknown = (ReplyError(_unknown(self.key)),)
-        return [Released(stepped.entry, unknown, committed=False) for stepped in told]
+    @property
+    def _landing_ends(self) -> int:
+        return max(writing.not_after for writing in self.lost)
 
-    def _fence(self, found: Loaded | None, stamp: int) -> list[Released]:
-        """What is there now may be a lost write that landed late, or may fence those that did not."""
-        before = self.base
-        self._rebase(found, stamp)
-        if not self.lost:
+    def _settle(self, found: Loaded | None, stamp: int, *, final: bool) -> list[Released]:
+        """What is there now, held against the writes whose outcome is unknown (D-6)."""
+        settled = settle(self.lost, found, engine=self.engine, final=final)
+        open_ = settled.landed is None and not settled.unknown and not final and same(found, self.base)
+        if settled.too_early or (self.settling and open_ and len(self.lost) >= LOST_MAX):
+            self.settle_after, self.wants_load = self._landing_ends, True
             return []
-        number = found.wrote(self.engine) if isinstance(found, Record) else None
-        landed = next((writing for writing in self.lost if writing.number == number), None)
-        if landed is None and _same(found, before):
-            for stepped in self.lost[-1].steps:
-                stepped.entry.exposed = stepped.writes
+        if self.settling:
+            self._put_back(self.lost[-1].steps)
+        self.settling, self.settle_after = False, None
+        self._rebase(found, stamp)
+        if open_:
+            for stepped in self.lost[-1].steps if self.lost else ():
+                stepped.entry.exposed = stepped.entry.exposed or stepped.writes
             return []
         self._clear_lost()
-        if landed is None:
+        return self._landed(settled.landed) + self._doubted(settled.unknown)
+
+    def _landed(self, writing: Writing | None) -> list[Released]:
+        """A lost write is committed after all: its inputs are done."""
+        if writing is None:
             return []
-        done = [stepped.entry for stepped in landed.steps]
-        self.urgent = [entry for entry in self.urgent if entry not in done]
-        self.requests = [entry for entry in self.requests if entry not in done]
-        if self.inline in done:
-            self.inline = None
-        for stepped in landed.steps:
+        self._remove({stepped.entry for stepped in writing.steps})
+        for stepped in writing.steps:
             if stepped.leases:
                 self.slots.take(job_of(self.key))
-        return _release(landed)
+        return _release(writing)
+
+    def _doubted(self, entries: tuple[Entry, ...]) -> list[Released]:
+        """No one can tell whether these happened: their callers are told so, and that is their end."""
+        self._remove(set(entries))
+        unknown = (ReplyError(_unknown(self.key)),)
+        return [Released(entry, unknown, committed=False) for entry in entries]
+
+    def _remove(self, entries: set[Entry]) -> None:
+        self.urgent = [entry for entry in self.urgent if entry not in entries]
+        self.requests = [entry for entry in self.requests if entry not in entries]
+        if self.inline in entries:
+            self.inline = None
 
     def _clear_lost(self) -> None:
         """No lost write can land any more."""
@@ -415,32 +367,12 @@ class Keeper:
 
 
 def _release(writing: Writing) -> list[Released]:
-    for stepped in writing.steps:
-        stepped.entry.exposed = False
     return [Released(stepped.entry, stepped.then, committed=True) for stepped in writing.steps]
 
 
-def _inline_call(then: tuple[Then, ...]) -> HookCall | None:
-    for effect in then:
-        if isinstance(effect, CallHandler) and effect.token is None:
-            return effect.call
-    return None
+def _calls_inline(then: tuple[Then, ...]) -> bool:
+    return any(isinstance(effect, CallHandler) and effect.token is None for effect in then)
 
 
 def _unknown(key: Key) -> OutcomeUnknownError:
     return OutcomeUnknownError(f"whether the request reached {key} is not known")
-
-
-def _any_revision(base: Loaded) -> Revision | bytes:
-    return base.revision if isinstance(base, Record) else revision_of(base)
-
-
-def _revision(base: Loaded) -> bytes:
-    return base.revision.to_bytes() if isinstance(base, Record) else revision_of(base)
-
-
-def _same(one: Loaded | None, other: Loaded | None) -> bool:
-    """Whether two loads found the same stored revision."""
-    if one is None or other is None:
-        return one is other
-    return _revision(one) == _revision(other)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from attrs import define, field
 
 from durable_jobs_core._values import value
@@ -20,7 +22,8 @@ from durable_jobs_core.words import Key
 
 BACKOFF_FIRST_MS = 50
 BACKOFF_MAX_MS = 5_000
-_FIRST = (HandlerSucceeded, HandlerFailed, HandlerReleased, LeaseRenewed)
+ATTEMPT_ENDS = (HandlerSucceeded, HandlerFailed, HandlerReleased)
+_FIRST = (*ATTEMPT_ENDS, LeaseRenewed)
 
 
 @value
@@ -38,10 +41,10 @@ class Flight:
 class Lane:
     """What a lane is to be asked.
 
-    `next_wake`: the earliest due instant known, `None` for none; `asked`: whether a claim has told it
-    yet; `poll_at`, `retry_at`: on the driver's clock; `hot`: the jobs that filled their last claim;
-    `max_writes`: halved when a batch is refused, so that one bad write fails alone (D-3); `relief`: of the
-    slots, when the last claim was made; `turn`: which job is named first.
+    `next_wake`: the earliest due instant known, `None` for none; `asked`: whether a claim was answered
+    yet; `unasked`: the jobs that may have due runs, to be asked for as soon as they have a slot; `hot`:
+    those that filled their last claim; `turn`: which job is named first; `poll_at`, `retry_at`: on the
+    driver's clock; `max_writes`: halved when a batch fails, so that one bad write fails alone (D-3).
     """
 
     id: int
@@ -56,8 +59,8 @@ class Lane:
     retry_at: int = 0
     failures: int = 0
     max_writes: int = BATCH_MAX_WRITES
-    hot: frozenset[Job] = frozenset()
-    relief: int = 0
+    unasked: set[Job] = field(factory=set)
+    hot: set[Job] = field(factory=set)
     turn: int = 0
 
     @property
@@ -80,11 +83,20 @@ class Lane:
         after = (keeper.settle_after for keeper in self.loads.values())
         return [at for at in after if at is not None]
 
-    def resize(self, sent: int, *, refused: bool) -> None:
-        """Halve the batches after a refusal, double them after a success."""
-        if refused:
+    def look_again(self, jobs: Iterable[Job], poll_at: int) -> None:
+        """It is time to ask for the due runs of all jobs; the next time is at `poll_at`."""
+        self.unasked.update(jobs)
+        self.next_wake, self.poll_at = None, poll_at
+
+    def note_wake(self, instant: int) -> None:
+        """Something falls due at that instant."""
+        self.next_wake = instant if self.next_wake is None else min(self.next_wake, instant)
+
+    def resize(self, sent: int, *, failed: bool) -> None:
+        """Halve the batches after one that failed, double them after one that did not."""
+        if failed and sent:
             self.max_writes = max(1, sent // 2)
-        else:
+        elif sent:
             self.max_writes = min(BATCH_MAX_WRITES, 2 * self.max_writes)
 
     def failed(self, t: int, entropy: int) -> None:
@@ -119,13 +131,12 @@ class Lane:
             self.defers.pop(keeper.key, None)  # the write sets the index entry itself
         taken = {write.key for write, _ in writes}
         for key in [key for key in self.defers if key not in taken]:
-            if len(writes) >= BATCH_MAX_WRITES:
+            if len(writes) >= self.max_writes:
                 break
             writes.append((self.defers.pop(key), None))
         writes.sort(key=lambda pair: pair[0].key)
-        asked = [key for key, keeper in self.loads.items() if keeper.settle_after is None]
-        loads = tuple(key for key in asked if self.loads[key].wants_load)
-        for key in asked:
+        loads = tuple(key for key, keeper in self.loads.items() if keeper.settle_after is None)
+        for key in loads:
             del self.loads[key]
         batch = Batch(
             writes=tuple(write for write, _ in writes),

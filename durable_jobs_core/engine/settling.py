@@ -1,4 +1,4 @@
-"""What became of a write whose outcome is unknown, told from the record that is there now (DESIGN D-6).
+"""What became of writes whose outcome is unknown, told from the record that is there now (DESIGN D-6).
 
 A record names, for each of the last eight engines that wrote it, the number of that engine's last
 write; an engine has one write of a key in flight. So reading back decides nearly every case, and what
@@ -7,10 +7,13 @@ it cannot decide is said to be unknown.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import Enum
 
-from durable_jobs_core.backend import Damaged
+from durable_jobs_core._values import value
 from durable_jobs_core.codec import Loaded
+from durable_jobs_core.engine.entries import Entry, Writing
+from durable_jobs_core.engine.unreadable import revision_of
 from durable_jobs_core.record import WRITERS_MAX, Record
 from durable_jobs_core.words import Revision
 
@@ -24,37 +27,52 @@ class Verdict(Enum):
     TOO_EARLY = "it may still land: look again after its deadline"
 
 
-def judge(
-    *,
-    base: Revision | bytes | None,
-    written: Revision | None,
-    deleted: bool,
-    engine: int,
-    number: int,
-    found: Loaded | None,
-    final: bool,
-) -> Verdict:
-    """The verdict on one lost write.
+@value
+class Settled:
+    """What is known of all the lost writes of a key, which have the same base.
 
-    `base`: the revision it expected (the raw bytes of a damaged row, `None` for no row); `written`: the
-    revision it was to leave, `deleted`: it was to leave nothing; `engine`, `number`: who wrote it, and
-    its number; `found`: what is there now; `final`: it can no longer land.
+    `landed`: the one that did; `unknown`: the inputs of which no one can tell; `too_early`: look again.
     """
+
+    landed: Writing | None = None
+    unknown: tuple[Entry, ...] = ()
+    too_early: bool = False
+
+
+def settle(lost: Sequence[Writing], found: Loaded | None, *, engine: int, final: bool) -> Settled:
+    """The verdicts on all of them. `engine`: who wrote them; `final`: none can land any more."""
+    verdicts = [(writing, judge(writing, found, engine=engine, final=final)) for writing in lost]
+    if any(verdict is Verdict.TOO_EARLY for _, verdict in verdicts):
+        return Settled(too_early=True)
+    landed = next((writing for writing, verdict in verdicts if verdict is Verdict.COMMITTED), None)
+    if landed is not None and found is not None:
+        return Settled(landed)  # the record names it: no other write landed on that base
+    done = set() if landed is None else {stepped.entry for stepped in landed.steps}
+    unknown = {
+        stepped.entry: None
+        for writing, verdict in verdicts
+        if verdict is Verdict.UNKNOWN
+        for stepped in writing.steps
+        if stepped.writes and stepped.entry not in done
+    }
+    return Settled(landed, tuple(unknown))
+
+
+def judge(lost: Writing, found: Loaded | None, *, engine: int, final: bool) -> Verdict:
+    """The verdict on one lost write of `engine`; `found` is what is there now."""
     if isinstance(found, Record):
-        if found.wrote(engine) == number:
+        if found.wrote(engine) == lost.number:
             return Verdict.COMMITTED  # (a)
-        if isinstance(base, Revision) and found.revision.life == base.life:
-            return _same_life(base, found)
+        if isinstance(lost.base, Record) and found.revision.life == lost.base.revision.life:
+            return _same_life(lost.base.revision, found)
         return Verdict.UNKNOWN  # (e): that life is gone, or another began in its place
     if found is None:
-        if deleted:
+        if lost.work is None:
             return Verdict.COMMITTED  # (d)
-        if base is None and written is not None and not final:
+        if lost.base is None and not final:
             return Verdict.TOO_EARLY
         return Verdict.UNKNOWN  # (e)
-    revision = found.revision if isinstance(found, Damaged) else found.row.revision
-    expected = base.to_bytes() if isinstance(base, Revision) else base
-    return Verdict.NOT_LANDED if revision == expected else Verdict.UNKNOWN
+    return Verdict.NOT_LANDED if same(found, lost.base) else Verdict.UNKNOWN
 
 
 def _same_life(base: Revision, found: Record) -> Verdict:
@@ -62,3 +80,15 @@ def _same_life(base: Revision, found: Record) -> Verdict:
     numbers = [number for _, number in found.writers]
     forgotten = len(numbers) == WRITERS_MAX and min(numbers) > base.number
     return Verdict.UNKNOWN if forgotten else Verdict.NOT_LANDED
+
+
+def revision(found: Loaded) -> bytes:
+    """What a write over it must expect."""
+    return found.revision.to_bytes() if isinstance(found, Record) else revision_of(found)
+
+
+def same(one: Loaded | None, other: Loaded | None) -> bool:
+    """Whether two loads found the same stored revision."""
+    if one is None or other is None:
+        return one is other
+    return revision(one) == revision(other)

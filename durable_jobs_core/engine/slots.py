@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 
 from durable_jobs_core.words import Key, Kind
 
@@ -18,16 +18,14 @@ class Slots:
         self._limits = limits
         self._taken: Counter[Job] = Counter()
         self._sum = 0
-        self.starved: set[Job] = set()
-        """Jobs that may have due runs and had no slot when work was last asked for."""
-        self.relief = 0
-        """Counts the slots that became free for a starved job."""
+
+    def limit(self, job: Job) -> int:
+        """How many attempts of the job may run at a time."""
+        return min(self._total, self._limits.get(job, self._total))
 
     def free(self, job: Job) -> int:
         """How many more attempts of the job may start."""
-        free = self._total - self._sum
-        limit = self._limits.get(job)
-        return free if limit is None else min(free, limit - self._taken[job])
+        return min(self._total - self._sum, self.limit(job) - self._taken[job])
 
     def take(self, job: Job, count: int = 1) -> None:
         """Take slots; the caller has looked that they are free."""
@@ -38,12 +36,9 @@ class Slots:
         """Give slots back."""
         self._taken[job] -= count
         self._sum -= count
-        if job in self.starved:
-            self.starved.remove(job)
-            self.relief += 1
         assert self._taken[job] >= 0, "a slot is given back once"
 
-    def offer(self, jobs: Iterable[Job], hot: frozenset[Job]) -> dict[Job, int]:
+    def offer(self, jobs: Iterable[Job], hot: Set[Job]) -> dict[Job, int]:
         """How many runs of each job to claim: never more in all than may start.
 
         Jobs that filled their last claim (`hot`) share what is free; each of the others is given one
@@ -51,9 +46,7 @@ class Slots:
         in which they take turns when there is not a slot for each.
         """
         free = self._total - self._sum
-        jobs = list(jobs)
         able = [job for job in jobs if self.free(job) > 0][: max(0, free)]
-        self.starved.update(job for job in jobs if job not in able)
         offered = dict.fromkeys(able, 1)
         left = free - len(able)
         eager = [job for job in able if job in hot] or able

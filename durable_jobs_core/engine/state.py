@@ -10,9 +10,10 @@ from durable_jobs_core.definitions import AnyDefinition
 from durable_jobs_core.engine.cache import Cache
 from durable_jobs_core.engine.calls import Calls
 from durable_jobs_core.engine.clock import Clock
+from durable_jobs_core.engine.entries import Entry
 from durable_jobs_core.engine.entropy import Entropy
 from durable_jobs_core.engine.handlers import Handlers
-from durable_jobs_core.engine.keeper import Entry, Keeper
+from durable_jobs_core.engine.keeper import Keeper
 from durable_jobs_core.engine.lane import Lane
 from durable_jobs_core.engine.protocol import Limits, Need
 from durable_jobs_core.engine.slots import Job, Slots, job_of
@@ -25,14 +26,15 @@ from durable_jobs_core.words import Key
 
 @define(eq=False)
 class State:
-    """`stamp`: counts the inputs; `highest`: the largest revision number used; `ready`: the keepers to
-    be stepped; `held`: those that wait after conflicts; `newer`: how long unreadable records were held;
-    `needs`, `emitted`: not drained yet; `stop_at`: when handlers are cancelled, once stopping."""
+    """`runnable`: the jobs this engine runs; `stamp`: counts the inputs; `highest`: the largest revision
+    number used; `ready`: the keepers to be stepped; `held`: those that wait after conflicts; `newer`: how
+    long unreadable records were held; `needs`, `emitted`: not drained yet; `lane_turn`: which lane is asked
+    first; `stop_at`: when handlers are cancelled, once stopping."""
 
     jobs: Mapping[Job, AnyDefinition]
+    runnable: tuple[Job, ...]
     limits: Limits
     node: int
-    worker: bool
     lane_of: Callable[[Key], int]
     lanes: list[Lane]
     slots: Slots
@@ -50,6 +52,7 @@ class State:
     stamp: int = 0
     ids: int = 0
     highest: int = 0
+    lane_turn: int = 0
     stop_at: int | None = None
     closed: bool = False
 
@@ -90,6 +93,7 @@ class State:
         if not keeper.idle or self.handlers.has(key) or key in self.calls.watching:
             return
         del self.keepers[key]
+        self.held.pop(key, None)
         if isinstance(keeper.base, Record):
             self.cache.put(key, keeper.base, keeper.stamp, keeper.size)
 
@@ -107,11 +111,11 @@ class State:
         )
 
     def _may_start(self, keeper: Keeper, entry: Entry) -> bool:
-        if not self.worker or self.stop_at is not None or keeper.key in self.handlers.leased:
+        job = job_of(keeper.key)
+        if not self.runnable or self.stop_at is not None or keeper.key in self.handlers.leased:
             return False
         if entry.brings_slot:
             return True
-        job = job_of(keeper.key)
         if not isinstance(entry.event, AlarmFired) and job in self.lane(keeper.key).hot:
             return False  # others of this job are due already: they come first
         return self.slots.free(job) > 0

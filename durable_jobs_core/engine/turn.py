@@ -5,7 +5,8 @@ from __future__ import annotations
 from durable_jobs_core.codec import Newer
 from durable_jobs_core.effects import CallHandler, EmitTelemetry, Reply, ReplyError
 from durable_jobs_core.engine import callers, hooks
-from durable_jobs_core.engine.keeper import Entry, Keeper, Released
+from durable_jobs_core.engine.entries import Entry, Released
+from durable_jobs_core.engine.keeper import Keeper
 from durable_jobs_core.engine.state import State
 from durable_jobs_core.events import AlarmFired
 
@@ -36,6 +37,8 @@ def file(state: State, keeper: Keeper) -> None:
         lane.writes.pop(key, None)
     if keeper.wants_load:
         lane.loads[key] = keeper
+    else:
+        lane.loads.pop(key, None)
     if key not in state.ready:
         state.retire(keeper)
 

@@ -228,7 +228,8 @@ def test_r5_a_write_after_its_deadline_is_refused_and_nothing_happened(port) -> 
     )
     for write in writes:
         (outcome,) = port.ask(write, not_after=late).outcomes
-        assert isinstance(outcome, Refused) and outcome.transient
+        assert isinstance(outcome, Refused)
+        assert outcome.transient
     assert port.load("a") == port.row("a", wake=10)
     assert port.load("b") is None
     assert port.claim(10) == ["a"]

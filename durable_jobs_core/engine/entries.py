@@ -1,0 +1,69 @@
+"""The inputs of a key, what stepping made of them, and the writes that carry them."""
+
+from __future__ import annotations
+
+from attrs import define
+
+from durable_jobs_core._values import value
+from durable_jobs_core.codec import Loaded
+from durable_jobs_core.effects import Then
+from durable_jobs_core.events import Event
+from durable_jobs_core.record import Record
+
+
+@define(eq=False)
+class Entry:
+    """One input of a key.
+
+    `arrived`: when, in the engine's count of inputs; `call`: of the caller, if it has one; `wait_ms`:
+    how long the caller waits for a run; `conflicts`: how often it was stepped in vain; `exposed`: it is
+    in a write that may still land; `brings_slot`: it ends an attempt, whose slot it may use again;
+    `urgent`: it overtakes inline hooks.
+    """
+
+    event: Event
+    arrived: int
+    urgent: bool = False
+    call: int | None = None
+    wait_ms: int | None = None
+    conflicts: int = 0
+    exposed: bool = False
+    brings_slot: bool = False
+
+
+@value
+class Stepped:
+    """An input that was stepped, and what is to follow once the write is committed.
+
+    `writes`: it changed the working copy; `leases`: it took a lease, and so a slot.
+    """
+
+    entry: Entry
+    then: tuple[Then, ...]
+    writes: bool = False
+    leases: bool = False
+
+
+@value
+class Released:
+    """What may be done now for an input: `then`, resting on a commit or on a fresh record."""
+
+    entry: Entry
+    then: tuple[Then, ...]
+    committed: bool
+
+
+@value
+class Writing:
+    """A write handed out.
+
+    `base`: what it is based on; `work`: the record it leaves, `None` if it deletes; `size`: of the text;
+    `number`: of its revision; `steps`: whose it is; `not_after`: it cannot land later.
+    """
+
+    base: Loaded | None
+    work: Record | None
+    size: int
+    number: int
+    steps: tuple[Stepped, ...]
+    not_after: int

@@ -1,0 +1,287 @@
+"""Due work: which jobs are asked for, when, and how the slots are shared (D-4, S-69)."""
+
+from __future__ import annotations
+
+import pytest
+from support.rig import EPOCH, Rig, client, greeted, start
+from support.samples import jobs, number, tick
+
+from durable_jobs_core.backend import Answer
+from durable_jobs_core.engine.protocol import Limits
+from durable_jobs_core.events import StartRequested
+from durable_jobs_core.words import Key
+
+NAMES = ("a", "b", "c", "d")
+
+
+def ticks(*names: str, **options: int) -> dict[tuple[str, str], object]:
+    """Jobs under these names alone."""
+    return {key: job for key, job in jobs(**{n: tick(**options) for n in names}).items() if key[1] in names}
+
+
+def running(rig: Rig) -> list[str]:
+    """The jobs whose hooks run, in the order they were called."""
+    return [invoke.key.job for invoke in rig.invokes]
+
+
+def claims(rig: Rig) -> int:
+    """How many claims were sent so far."""
+    return sum(
+        getattr(need, "batch", None) is not None and need.batch.claim is not None
+        for d in rig.drains
+        for need in d
+    )
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_S_69_a_free_slot_is_given_to_any_job_without_waiting_for_a_poll(name: str) -> None:
+    rig = Rig(ticks(*NAMES), concurrency=1)
+    start(rig, name, 1)
+
+    rig.settle()
+
+    assert running(rig) == [name]
+
+
+def test_S_69_a_slot_that_becomes_free_is_given_to_another_job_that_is_due() -> None:
+    rig = Rig(ticks("a", "b"), concurrency=1)
+    start(rig, "a", 1)
+    rig.settle()
+    start(rig, "b", 1)
+    rig.wait(5_000)
+    assert running(rig) == ["a"]
+
+    rig.finish()
+    rig.settle()
+
+    assert running(rig) == ["b"]
+
+
+def test_S_69_no_jobs_backlog_keeps_anothers_free_slots_idle() -> None:
+    rig = Rig(ticks("a", "b", concurrency=2))
+    start(rig, "a", *range(20))
+    rig.settle()
+    start(rig, "b", 1)
+    rig.nudge()
+    rig.settle()
+
+    assert sorted(running(rig)) == ["a", "a", "b"]
+
+
+def test_S_69_two_backlogs_share_the_slots() -> None:
+    rig = Rig(ticks("a", "b"), concurrency=4)
+    start(rig, "a", *range(20))
+    start(rig, "b", *range(20))
+
+    rig.settle()
+
+    assert sorted(running(rig)) == ["a", "a", "b", "b"]
+
+
+def test_S_69_a_job_never_has_more_attempts_than_its_limit() -> None:
+    rig = Rig(ticks("a", "b", concurrency=3), concurrency=5)
+    start(rig, "a", *range(20))
+    start(rig, "b", *range(20))
+    for _ in range(30):
+        rig.settle()
+        assert running(rig).count("a") <= 3
+        assert running(rig).count("b") <= 3
+        assert len(rig.invokes) <= 5
+        rig.finish()
+
+    assert rig.slots_taken == len(rig.invokes) == 5 or rig.exchanges
+
+
+def test_S_69_with_the_limit_reached_and_a_backlog_it_does_not_ask_in_vain() -> None:
+    rig = Rig(ticks("a", "b", concurrency=1))
+    start(rig, "a", *range(20))
+    rig.settle()
+    before = claims(rig)
+
+    rig.wait(10_000)
+
+    assert claims(rig) - before < 30  # polls for b, at most one in 750 ms, and two after a renewal
+
+
+def test_S_69_a_backlog_is_worked_off_without_waiting_for_polls() -> None:
+    rig = Rig(ticks("a"), concurrency=2)
+    start(rig, "a", *range(50))
+    rig.settle()
+    for _ in range(50):
+        rig.finish()
+        rig.settle()
+
+    assert (rig.t, rig.invokes, rig.slots_taken) == (0, [], 0)
+
+
+@pytest.mark.parametrize("concurrency", [1, 100])
+def test_an_idle_engine_asks_once_a_poll(concurrency: int) -> None:
+    rig = greeted(ticks(*NAMES), concurrency=concurrency)
+    before = claims(rig)
+
+    rig.wait(60_000)
+
+    rounds = (claims(rig) - before) / (4 if concurrency == 1 else 1)
+    assert 60 <= rounds <= 81
+
+
+def test_new_starts_do_not_overtake_a_backlog_of_their_job() -> None:
+    rig = greeted(ticks("a"), concurrency=1)
+    start(rig, "a", "first", "second")
+    rig.nudge()
+    rig.settle()
+    rig.wait(10)
+
+    rig.call(Key("continuous", "a", "new"), StartRequested(number(0)))
+    rig.finish()
+    rig.settle()
+
+    assert [invoke.key.id for invoke in rig.invokes] == ["second"]
+
+
+def test_a_start_runs_at_once_where_nothing_else_is_due() -> None:
+    rig = greeted(ticks("a"), concurrency=1)
+    rig.call(Key("continuous", "a", "new"), StartRequested(number(0)))
+    rig.answer()
+
+    assert running(rig) == ["a"]
+
+
+def test_a_due_instant_of_its_own_commit_is_known_without_asking() -> None:
+    rig = greeted(ticks("a"), poll=1_000_000)
+    rig.ask(Key("continuous", "a", "x"), StartRequested(number(0)))
+    rig.finish()
+    rig.settle()
+
+    rig.wait(60_000)
+
+    assert running(rig) == ["a"]
+    assert rig.now() == EPOCH + 60_000
+
+
+def test_work_that_fell_due_on_its_own_commit_without_a_slot_is_started_when_there_is_one() -> None:
+    rig = greeted(ticks("a", "b"), concurrency=1, poll=1_000_000)
+    rig.ask(Key("continuous", "a", "x"), StartRequested(number(0)))
+    rig.ask(Key("continuous", "b", "y"), StartRequested(number(0)))
+    assert running(rig) == ["a"]
+
+    rig.finish()
+    rig.settle()
+
+    assert running(rig) == ["b"]
+
+
+def test_a_hint_during_a_claim_is_not_lost() -> None:
+    rig = greeted(ticks("a"), poll=1_000_000)
+    rig.nudge()
+    answer = rig.perform(rig.exchanges[0])
+    start(rig, "a", 1)
+    rig.nudge()
+    rig.answer(answer)
+
+    rig.settle()
+
+    assert running(rig) == ["a"]
+
+
+def test_a_storm_of_hints_is_one_claim_at_a_time() -> None:
+    rig = greeted(ticks("a"))
+    before = claims(rig)
+    for _ in range(100):
+        rig.nudge()
+
+    rig.settle()
+
+    assert claims(rig) - before <= 2
+
+
+def test_a_claim_that_was_lost_is_made_again() -> None:
+    rig = greeted(ticks("a"), poll=1_000_000)
+    start(rig, "a", 1)
+    rig.nudge()
+    rig.fail()
+
+    rig.wait(1_000)
+
+    assert running(rig) == ["a"]
+
+
+def test_a_claim_limited_by_its_bytes_goes_on_at_once() -> None:
+    rig = greeted(ticks("a"), poll=1_000_000)
+    start(rig, "a", *range(3))
+    rig.nudge()
+    first, *others = rig.perform(rig.exchanges[0]).claimed
+    for row in others:
+        with rig.stores[0]._store.lock:
+            rig.stores[0]._store._index(row.key, EPOCH)
+
+    rig.answer(Answer(claimed=(first,), next_wake=EPOCH, clock=rig.now()))
+    rig.settle()
+
+    assert len(rig.invokes) == 3
+
+
+# -- lanes
+
+
+def by_number(key: Key) -> int:
+    return int(key.id) % 2
+
+
+def two_lanes(**limits: int) -> Rig:
+    return Rig(ticks("a", "b"), lanes=2, lane=by_number, **limits)
+
+
+def test_S_69_the_backlog_of_a_lane_does_not_keep_another_lane_waiting() -> None:
+    rig = two_lanes(concurrency=1)
+    start(rig, "a", *range(0, 40, 2))
+    start(rig, "a", 1)
+    seen = []
+    for _ in range(4):
+        rig.settle()
+        seen.append(rig.invokes[0].key.id)
+        rig.finish()
+
+    assert "1" in seen
+
+
+def test_each_lane_is_asked_for_its_own_work() -> None:
+    rig = two_lanes()
+    start(rig, "a", 0, 1)
+
+    rig.settle()
+
+    assert sorted(invoke.key.id for invoke in rig.invokes) == ["0", "1"]
+
+
+# -- without jobs, and without slots
+
+
+def test_an_engine_without_jobs_is_idle() -> None:
+    rig = greeted({})
+
+    assert rig.engine.idle
+
+
+def test_a_job_with_the_limit_none_is_left_to_others() -> None:
+    rig = Rig(ticks("a", "b"), per_job={("continuous", "a"): 0})
+    start(rig, "a", 1)
+    start(rig, "b", 1)
+
+    rig.settle()
+
+    assert running(rig) == ["b"]
+
+
+def test_the_limits_of_an_engine_have_defaults() -> None:
+    assert (Limits().concurrency, Limits().lease, Limits().hold, Limits().poll) == (100, 30_000, 5_000, 1_000)
+
+
+def test_a_client_only_node_claims_nothing() -> None:
+    rig = Rig(ticks("a"))
+    other = client(rig)
+    start(rig, "a", 1)
+
+    other.wait(5_000)
+
+    assert (claims(other), other.engine.next_wakeup, other.engine.idle) == (0, None, True)

@@ -1,0 +1,806 @@
+"""`Keeper` alone, without an engine: one key, its inputs, and the one write it may have in flight."""
+
+from __future__ import annotations
+
+import pytest
+from support.bench import Bench, answers, effects, error_types
+from support.samples import CHORE, FOLD, LATEST, TICK, chore, folding, latest, nothing, number, tick
+
+from durable_jobs_core.backend import Damaged, Defer, Row
+from durable_jobs_core.codec import Loaded, Newer
+from durable_jobs_core.effects import CallHandler, EmitTelemetry, Reply
+from durable_jobs_core.errors import (
+    DuplicateEventError,
+    ExecutionError,
+    NewerVersionError,
+    OverloadedError,
+    StorageError,
+)
+from durable_jobs_core.events import (
+    AddRequested,
+    AlarmFired,
+    AlarmMisfiled,
+    ClearRequested,
+    Event,
+    HandlerSucceeded,
+    SendRequested,
+    StartRequested,
+    StatusRequested,
+    TerminateRequested,
+    TriggerRequested,
+)
+from durable_jobs_core.operations import Operations
+from durable_jobs_core.record import DebounceBody
+from durable_jobs_core.telemetry import JobStale
+from durable_jobs_core.words import Key
+
+START = StartRequested(number(0))
+
+
+def add(event: int, event_id: str | None = None) -> AddRequested:
+    return AddRequested(event=event, event_id=event_id)
+
+
+def send(event: int) -> SendRequested:
+    return SendRequested(event=event)
+
+
+def debounce(bench: Bench) -> DebounceBody:
+    body = bench.record.body
+    assert isinstance(body, DebounceBody)
+    return body
+
+
+def running(definition: object, key: Key, *requests: Event) -> Bench:
+    """An instance whose attempt is in flight on this engine."""
+    bench = Bench(definition, key)
+    for request in requests[:-1]:
+        bench.other(request)
+    bench.may_start = True
+    bench.ask(requests[-1])
+    bench.commit()
+    assert bench.slots_taken == 1
+    return bench
+
+
+def succeeded(bench: Bench, state: int | None = None) -> HandlerSucceeded:
+    """The success of the attempt in flight."""
+    run = bench.record.body.in_flight
+    assert run is not None
+    assert run.lease is not None
+    asked = Operations(state=None if state is None else number(state))
+    return HandlerSucceeded(run.lease.token, asked)
+
+
+def collecting(**options: int) -> Bench:
+    """A debounce without a reducer that has taken one event."""
+    bench = Bench(latest(**options), LATEST)
+    bench.ask(add(0))
+    bench.commit()
+    return bench
+
+
+# -- several steps, one write (D-5)
+
+
+def test_inputs_stepped_together_form_one_write() -> None:
+    bench = Bench(latest(), LATEST)
+    for event in range(1_000):
+        bench.push(add(event))
+    bench.advance()
+
+    released = bench.commit()
+
+    assert debounce(bench).window is not None
+    assert [answer.event_count for answer in answers(released)] == list(range(1, 1_001))
+
+
+def test_all_steps_of_a_write_have_its_revision() -> None:
+    bench = collecting()
+    bench.ask(add(1))
+    first = bench.keeper.number
+
+    bench.ask(add(2))
+
+    assert bench.keeper.number == first == bench.highest
+
+
+def test_inputs_queue_while_a_write_is_in_flight() -> None:
+    bench = collecting()
+    bench.ask(add(1))
+    bench.write()
+
+    assert bench.ask(add(2)) == []
+    assert not bench.keeper.dirty
+
+
+def test_what_queued_during_a_write_is_stepped_on_its_result() -> None:
+    bench = collecting()
+    bench.ask(add(1))
+    _, writing = bench.write()
+    bench.push(add(2))
+    bench.land(writing)
+    bench.keeper.committed(bench.stamp)
+
+    bench.advance()
+
+    assert [answer.event_count for answer in answers(bench.commit())] == [3]
+
+
+@pytest.mark.parametrize(
+    ("later", "expected"),
+    [
+        pytest.param(StatusRequested(), "debouncing", id="a read"),
+        pytest.param(add(2, "known"), DuplicateEventError, id="an error"),
+    ],
+)
+def test_I_7_a_reply_waits_for_the_write_of_the_copy_it_was_computed_on(
+    later: object, expected: object
+) -> None:
+    bench = Bench(latest(), LATEST)
+    bench.ask(add(1, "known"))
+
+    before = bench.ask(later)
+    after = answers(bench.commit())
+
+    assert before == []
+    assert len(after) == 2
+    assert expected in (type(after[1]), getattr(after[1], "status", None))
+
+
+def test_what_follows_a_commit_comes_in_the_order_of_the_steps() -> None:
+    bench = Bench(tick(), TICK, may_start=True)
+    bench.ask(START)
+
+    released = bench.commit()
+
+    assert [type(effect) for effect in effects(released)] == [EmitTelemetry, Reply, CallHandler]
+
+
+def test_a_creation_and_an_end_of_its_life_are_two_writes() -> None:
+    bench = Bench(tick(), TICK)
+    bench.ask(START)
+    bench.ask(TerminateRequested())
+
+    created = answers(bench.commit())
+    bench.advance()
+    ended = answers(bench.commit())
+
+    assert (len(created), ended[0].terminated, bench.stored) == (1, True, None)
+
+
+def test_a_step_that_ends_a_life_ends_its_write() -> None:
+    bench = collecting()
+    bench.ask(TerminateRequested())
+
+    bench.ask(add(1))
+    ended = bench.commit()
+    bench.advance()
+    begun = bench.commit()
+
+    assert [answer.terminated for answer in answers(ended)] == [True]
+    assert [(answer.created, answer.event_count) for answer in answers(begun)] == [(True, 1)]
+
+
+def test_a_write_that_was_not_sent_after_all_is_as_before() -> None:
+    bench = collecting()
+    bench.ask(add(1))
+    steps = list(bench.keeper.steps)
+    bench.write()
+
+    bench.keeper.cancel_write()
+
+    assert (bench.keeper.steps, bench.keeper.blocked) == (steps, False)
+
+
+def test_a_step_is_held_until_its_time() -> None:
+    bench = collecting()
+    bench.keeper.resume_at = 1
+
+    assert bench.ask(add(1)) == []
+    assert not bench.keeper.dirty
+
+
+# -- freshness of reads, and unread creations (D-7)
+
+
+def test_S_3_a_read_is_answered_from_what_was_read_after_it_came() -> None:
+    bench = collecting()
+    bench.other(add(1))
+    bench.push(StatusRequested())
+
+    at_once = bench.advance()
+    fresh = bench.proceed()
+
+    assert (at_once, answers(fresh)[0].event_count) == ([], 2)
+
+
+def test_a_read_is_answered_at_once_from_what_was_read_since_it_came() -> None:
+    bench = collecting()
+    bench.push(StatusRequested())
+    bench.push(StatusRequested())
+    bench.proceed()
+    bench.keeper.stamp = 10
+
+    released = bench.ask(StatusRequested())
+
+    assert len(answers(released)) == 1
+    assert not bench.keeper.wants_load
+
+
+def test_an_error_is_answered_from_what_was_read_after_its_request_came() -> None:
+    bench = collecting(max_pending=1)
+    bench.other(ClearRequested())
+
+    released = bench.ask(add(1))
+
+    assert (error_types(released), bench.keeper.dirty) == ([], True)
+
+
+def test_an_input_that_says_nothing_needs_no_reading() -> None:
+    bench = collecting()
+
+    released = bench.ask(AlarmFired())
+
+    assert (effects(released), bench.keeper.wants_load, bench.keeper.idle) == ([], False, True)
+
+
+@pytest.mark.parametrize(
+    ("definition", "key", "request_", "unread"),
+    [
+        pytest.param(tick(), TICK, START, True, id="start"),
+        pytest.param(latest(), LATEST, add(1), True, id="the default reducer"),
+        pytest.param(folding(), FOLD, add(1), False, id="a reducer"),
+        pytest.param(chore(), CHORE, send(1), False, id="send"),
+        pytest.param(tick(), TICK, TriggerRequested(), False, id="trigger"),
+    ],
+)
+def test_only_what_calls_no_user_code_is_created_unread(
+    definition: object, key: object, request_: object, unread: bool
+) -> None:
+    bench = Bench(definition, key)  # type: ignore[arg-type]
+    bench.push(request_)
+
+    bench.advance()
+
+    assert (bench.keeper.dirty, bench.keeper.wants_load) == (unread, not unread)
+
+
+def test_an_unread_creation_expects_no_row() -> None:
+    bench = Bench(tick(), TICK)
+    bench.ask(START)
+
+    write, _ = bench.write()
+
+    assert write.expected is None
+
+
+def test_an_unread_creation_of_what_exists_conflicts_and_answers_from_it() -> None:
+    bench = Bench(tick(), TICK)
+    bench.other(START)
+    bench.ask(START)
+
+    bench.conflict()
+
+    assert [answer.created for answer in answers(bench.advance())] == [False]
+
+
+def test_a_read_behind_an_unread_creation_waits_for_its_write() -> None:
+    bench = Bench(tick(), TICK)
+    bench.push(START)
+    bench.push(StatusRequested())
+
+    bench.proceed()
+
+    assert [type(answer).__name__ for answer in answers(bench.commit())] == [
+        "StartResult",
+        "ContinuousStatus",
+    ]
+
+
+def test_a_row_that_is_read_behind_an_unread_creation_is_what_both_are_stepped_on() -> None:
+    bench = Bench(tick(), TICK)
+    bench.other(START)
+    bench.push(START)
+    bench.push(StatusRequested())
+
+    released = bench.proceed()
+
+    assert [getattr(answer, "created", None) for answer in answers(released)] == [False, None]
+    assert not bench.keeper.dirty
+
+
+# -- conflicts
+
+
+def test_S_3_a_conflict_steps_the_same_inputs_in_their_order_on_what_is_there() -> None:
+    bench = collecting()
+    bench.ask(add(1))
+    bench.ask(add(2))
+    bench.other(add(9))
+
+    told = bench.conflict()
+    bench.advance()
+
+    assert answers(told) == []
+    assert [answer.event_count for answer in answers(bench.commit())] == [3, 4]
+    window = debounce(bench).window
+    assert window is not None
+    assert window.state.value == 2
+
+
+def test_a_conflict_is_counted_on_every_input_of_the_write() -> None:
+    bench = collecting()
+    entries = [bench.push(add(1)), bench.push(add(2))]
+    bench.advance()
+    bench.other(add(9))
+
+    bench.conflict()
+
+    assert [entry.conflicts for entry in entries] == [1, 1]
+
+
+def test_what_came_during_a_write_stays_behind_what_conflicted() -> None:
+    bench = collecting()
+    bench.ask(add(1))
+    _, writing = bench.write()
+    bench.push(add(2))
+    bench.other(add(9))
+    bench.keeper.conflicted(bench.stored, bench.stamp)
+    bench.advance()
+
+    released = bench.commit()
+
+    assert [answer.event_count for answer in answers(released)] == [3, 4]
+    assert writing.base is not bench.stored
+
+
+def test_a_request_that_is_refused_by_the_fresh_record_is_answered_from_it() -> None:
+    bench = collecting(max_pending=2)
+    bench.ask(add(1))
+    bench.other(add(9))
+
+    bench.conflict()
+
+    assert error_types(bench.proceed()) == [OverloadedError]
+
+
+# -- inline hooks (S-10)
+
+
+def test_an_inline_hook_is_called_with_nothing_written() -> None:
+    bench = Bench(folding(), FOLD)
+
+    bench.ask(add(1))
+
+    assert [(call.hook, call.event, call.state) for call in bench.calls] == [("on_event", 1, None)]
+    assert not bench.keeper.dirty
+
+
+def test_the_outcome_of_an_inline_hook_is_committed_with_its_event() -> None:
+    bench = Bench(folding(), FOLD)
+    bench.ask(add(1))
+
+    bench.finish()
+    bench.commit()
+
+    window = debounce(bench).window
+    assert window is not None
+    assert window.state.value == [1]
+
+
+def test_S_10_if_an_inline_hook_fails_nothing_changed() -> None:
+    bench = Bench(folding(), FOLD)
+    bench.ask(add(1))
+
+    released = bench.finish(ValueError("no"))
+
+    assert (error_types(released), bench.keeper.dirty, bench.stored) == ([ExecutionError], False, None)
+
+
+def test_an_inline_hook_holds_the_requests_behind_it() -> None:
+    bench = Bench(folding(), FOLD)
+    bench.ask(add(1))
+
+    bench.ask(add(2))
+
+    assert len(bench.calls) == 1
+
+
+def test_an_inline_hook_does_not_hold_the_write_of_what_was_stepped_before_it() -> None:
+    bench = Bench(folding(), FOLD)
+    bench.ask(add(1))
+    bench.push(add(2))
+    bench.finish()
+
+    released = bench.commit()
+
+    assert (len(bench.calls), [answer.event_count for answer in answers(released)]) == (2, [1])
+
+
+@pytest.mark.parametrize(
+    ("meanwhile", "calls"),
+    [
+        pytest.param(AlarmMisfiled(None), 2, id="what it was shown is the same"),
+        pytest.param(add(9), 3, id="the state it was shown has changed"),
+        pytest.param(TerminateRequested(), 3, id="the instance was terminated"),
+    ],
+)
+def test_S_10_on_a_conflict_an_inline_hook_is_called_again_unless_it_was_shown_the_same(
+    meanwhile: Event, calls: int
+) -> None:
+    bench = Bench(folding(), FOLD)
+    bench.ask(add(0))
+    bench.finish()
+    bench.commit()
+    bench.ask(add(1))
+    bench.finish()
+    bench.other(meanwhile)
+
+    bench.conflict()
+    bench.proceed()
+
+    assert len(bench.calls) == calls
+
+
+def test_S_36_an_inline_hook_that_is_called_again_after_a_termination_sees_a_new_instance() -> None:
+    bench = Bench(folding(), FOLD)
+    bench.other(add(0))
+    bench.ask(add(1))
+    bench.finish()
+    bench.other(TerminateRequested())
+    bench.conflict()
+    bench.proceed()
+
+    bench.finish()
+    released = bench.commit()
+
+    assert bench.calls[-1].state is None
+    assert [(answer.created, answer.event_count) for answer in answers(released)] == [(True, 1)]
+
+
+def test_a_conflict_while_a_hook_runs_steps_what_came_before_it_again_at_once() -> None:
+    bench = Bench(chore(), CHORE)
+    bench.other(send(0))
+    bench.ask(send(1))
+    bench.push(TriggerRequested())
+    bench.push(send(2))
+    bench.finish()
+    assert len(bench.calls) == 2
+    bench.other(AlarmMisfiled(None))
+
+    bench.conflict()
+    bench.advance()
+
+    assert [answer.__class__.__name__ for answer in answers(bench.commit())] == [
+        "SendResult",
+        "TriggerResult",
+    ]
+
+
+def test_there_is_one_inline_hook_at_a_time() -> None:
+    bench = Bench(folding(), FOLD)
+    bench.ask(add(1))
+    bench.push(add(2))
+    bench.finish()
+    bench.other(add(9))
+
+    bench.conflict()
+    bench.advance()
+
+    assert len(bench.calls) == 2
+
+
+@pytest.mark.parametrize("queued", [True, False], ids=["queued before the hook began", "during the hook"])
+def test_S_36_terminate_overtakes_an_inline_hook(queued: bool) -> None:
+    bench = Bench(folding(), FOLD)
+    bench.other(add(0))
+    bench.push(add(1))
+    if queued:
+        bench.push(TerminateRequested())
+        bench.proceed()
+    else:
+        bench.proceed()
+        bench.ask(TerminateRequested())
+
+    assert [answer.terminated for answer in answers(bench.commit())] == [True]
+
+
+def test_S_36_a_hook_that_was_overtaken_by_terminate_is_called_again_as_on_a_new_instance() -> None:
+    bench = Bench(folding(), FOLD)
+    bench.other(add(0))
+    bench.ask(add(1))
+    bench.ask(TerminateRequested())
+    bench.commit()
+
+    bench.finish()
+
+    assert [call.state is None for call in bench.calls] == [False, True]
+
+
+@pytest.mark.parametrize("event", [AlarmFired(), AlarmMisfiled(None)], ids=["alarm", "repair"])
+def test_inputs_of_the_engine_overtake_an_inline_hook(event: Event) -> None:
+    bench = Bench(folding(), FOLD)
+    bench.other(add(0))
+    bench.now += 5_000
+    bench.ask(add(1))
+
+    bench.ask(event, urgent=True)
+
+    assert bench.keeper.dirty
+
+
+def test_a_hook_whose_request_was_given_up_changes_nothing() -> None:
+    bench = Bench(folding(), FOLD)
+    entry = bench.push(add(1))
+    bench.proceed()
+
+    certain = bench.keeper.forget(entry)
+    released = bench.finish()
+
+    assert (certain, effects(released), bench.keeper.idle) == (True, [], True)
+
+
+def test_while_a_hook_runs_that_nobody_wants_any_more_no_other_is_called() -> None:
+    bench = Bench(folding(), FOLD)
+    entry = bench.push(add(1))
+    bench.proceed()
+    bench.keeper.forget(entry)
+
+    bench.ask(add(2))
+
+    assert len(bench.calls) == 1
+
+
+# -- attempts and slots
+
+
+def test_a_lease_takes_a_slot() -> None:
+    bench = Bench(tick(), TICK, may_start=True)
+
+    bench.ask(START)
+
+    assert bench.slots_taken == 1
+
+
+def test_a_conflict_gives_back_the_slot_of_a_lease_that_was_not_taken() -> None:
+    bench = Bench(tick(), TICK, may_start=True)
+    bench.ask(START)
+    bench.other(START, may_start=True)
+
+    bench.conflict()
+    bench.proceed()
+
+    assert bench.slots_taken == 0
+
+
+def test_the_end_of_an_attempt_gives_its_slot_back() -> None:
+    bench = running(tick(), TICK, START)
+
+    bench.ask(succeeded(bench), urgent=True, brings_slot=True)
+
+    assert bench.slots_taken == 0
+
+
+def test_a_hook_that_follows_an_attempt_keeps_its_slot() -> None:
+    bench = running(chore(on_idle=nothing), CHORE, send(1), TriggerRequested())
+
+    bench.ask(succeeded(bench), urgent=True, brings_slot=True)
+
+    assert (bench.slots_taken, bench.keeper.steps[-1].leases) == (1, True)
+
+
+def test_the_end_of_an_attempt_gives_its_slot_back_once_whatever_conflicts() -> None:
+    bench = running(tick(), TICK, START)
+    bench.ask(succeeded(bench), urgent=True, brings_slot=True)
+    bench.other(AlarmMisfiled(None))
+    bench.conflict()
+
+    bench.proceed()
+
+    assert bench.slots_taken == 0
+
+
+def test_S_11_a_completion_that_conflicts_commits_without_calling_the_hook_again() -> None:
+    bench = running(tick(), TICK, START)
+    bench.ask(succeeded(bench, 5), urgent=True, brings_slot=True)
+    bench.other(AlarmMisfiled(None))
+    bench.conflict()
+
+    bench.proceed()
+    bench.commit()
+
+    assert bench.record.body.state == number(5)  # type: ignore[union-attr]
+
+
+def test_S_11_a_stale_completion_changes_nothing_and_is_reported() -> None:
+    bench = running(tick(), TICK, START)
+    completion = succeeded(bench, 5)
+    bench.other(TerminateRequested())
+    bench.other(START)
+
+    bench.ask(completion, urgent=True, brings_slot=True)
+    bench.conflict()
+    released = bench.proceed()
+
+    reported = [event for effect in effects(released) for event in effect.events]
+    assert ([type(event) for event in reported], bench.keeper.dirty) == ([JobStale], False)
+
+
+# -- refusals
+
+
+def test_S_3_after_a_refusal_the_inputs_are_stepped_again() -> None:
+    bench = Bench(tick(), TICK, may_start=True)
+    bench.ask(START)
+    bench.write()
+
+    steps = bench.keeper.refused()
+    taken = bench.slots_taken
+    bench.advance()
+
+    assert ([stepped.entry.event for stepped in steps], taken) == ([START], 0)
+    assert answers(bench.commit())[0].created
+
+
+# -- giving up
+
+
+def test_an_input_that_waits_is_given_up_for_certain() -> None:
+    bench = collecting()
+    bench.ask(add(1))
+    bench.write()
+    entry = bench.push(add(2))
+
+    assert bench.keeper.forget(entry)
+    assert not bench.keeper.requests
+
+
+def test_an_input_that_was_stepped_is_given_up_without_the_others() -> None:
+    bench = collecting()
+    entry = bench.push(add(1))
+    bench.push(add(2))
+    bench.advance()
+
+    certain = bench.keeper.forget(entry)
+    bench.advance()
+
+    assert certain
+    assert [answer.event_count for answer in answers(bench.commit())] == [2]
+
+
+def test_of_an_input_whose_write_is_in_flight_nothing_is_certain() -> None:
+    bench = collecting()
+    entry = bench.push(add(1))
+    bench.advance()
+    bench.write()
+
+    assert not bench.keeper.forget(entry)
+
+
+def test_an_input_of_the_engine_is_given_up() -> None:
+    bench = collecting()
+    bench.keeper.resume_at = 1
+    entry = bench.push(AlarmFired(), urgent=True)
+
+    assert bench.keeper.forget(entry)
+    assert bench.keeper.idle
+
+
+# -- records that cannot be read (S-6)
+
+
+def newer() -> Newer:
+    return Newer(Row(TICK, b"r", 5, "running", b""), "schema", 2, 1)
+
+
+def damaged() -> Damaged:
+    return Damaged(TICK, b"r", b"raw", "checksum")
+
+
+def unreadable(found: Loaded) -> Bench:
+    bench = Bench(tick(), TICK)
+    bench.stored = found
+    return bench
+
+
+@pytest.mark.parametrize(
+    "event", [START, StatusRequested(), TerminateRequested()], ids=lambda e: type(e).__name__
+)
+def test_S_6_requests_to_a_newer_record_are_refused_and_leave_it(event: Event) -> None:
+    bench = unreadable(newer())
+    bench.push(StatusRequested())
+    bench.proceed()
+
+    released = bench.ask(event)
+
+    assert (error_types(released), bench.keeper.dirty) == ([NewerVersionError], False)
+
+
+@pytest.mark.parametrize("event", [START, TriggerRequested()], ids=lambda e: type(e).__name__)
+def test_S_6_requests_to_a_quarantined_record_are_refused_and_leave_it(event: Event) -> None:
+    bench = unreadable(damaged())
+    bench.push(StatusRequested())
+    bench.proceed()
+
+    released = bench.ask(event)
+
+    assert (error_types(released), bench.keeper.dirty) == ([StorageError], False)
+
+
+def test_S_6_terminate_deletes_a_quarantined_record() -> None:
+    bench = unreadable(damaged())
+    bench.ask(TerminateRequested())
+
+    write, _ = bench.write()
+    released = bench.keeper.committed(bench.stamp)
+
+    assert (write.expected, write.row) == (b"r", None)
+    assert [answer.terminated for answer in answers(released)] == [True]
+
+
+def test_what_comes_behind_the_deletion_of_a_quarantined_record_waits_for_it() -> None:
+    bench = unreadable(damaged())
+    bench.ask(TerminateRequested())
+    bench.ask(START)
+    bench.commit()
+
+    bench.advance()
+
+    assert answers(bench.commit())[0].created
+
+
+def test_a_slot_is_given_back_though_the_record_cannot_be_read_any_more() -> None:
+    bench = running(tick(), TICK, START)
+    completion = succeeded(bench)
+    bench.stored = newer()
+    bench.ask(StatusRequested())
+
+    bench.ask(completion, urgent=True, brings_slot=True)
+
+    assert bench.slots_taken == 0
+
+
+# -- the index entry
+
+
+def test_the_entry_of_a_record_is_put_back_to_its_alarm() -> None:
+    bench = collecting()
+
+    assert bench.keeper.defer(99) == Defer(LATEST, bench.record.revision.to_bytes(), bench.now + 1_000)
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        pytest.param(newer(), Defer(TICK, b"r", 99), id="newer"),
+        pytest.param(damaged(), Defer(TICK, b"r", 99), id="damaged"),
+        pytest.param(None, None, id="no row"),
+    ],
+)
+def test_the_entry_of_what_cannot_be_read_is_held(found: Loaded | None, expected: Defer | None) -> None:
+    bench = unreadable(newer())
+    bench.stored = found
+    bench.ask(StatusRequested())
+
+    assert bench.keeper.defer(99) == expected
+
+
+# -- idleness
+
+
+def test_a_keeper_is_idle_until_it_has_something_to_do() -> None:
+    bench = Bench(folding(), FOLD)
+    seen = [bench.keeper.idle]
+    bench.push(add(1))
+    seen.append(bench.keeper.idle)
+    bench.advance()
+    seen.append(bench.keeper.idle)
+    bench.proceed()
+    seen.append(bench.keeper.idle)
+    bench.finish()
+    seen.append(bench.keeper.idle)
+    bench.commit()
+    seen.append(bench.keeper.idle)
+
+    assert seen == [True, False, False, False, False, True]
