@@ -35,21 +35,8 @@ from durable_jobs_core.events import (
     TerminateRequested,
     TriggerRequested,
 )
-from durable_jobs_core.kinds._draft import (
-    Draft,
-    is_due,
-    parked,
-    revived,
-)
-from durable_jobs_core.kinds._shared import (
-    expire,
-    not_found,
-    release,
-    renew,
-    repair,
-    terminate_nothing,
-    wake,
-)
+from durable_jobs_core.kinds._draft import Draft, is_due, parked, revived
+from durable_jobs_core.kinds._shared import expire, not_found, release, renew, repair, terminate_nothing, wake
 from durable_jobs_core.kinds._table import Table, fenced, late, stay, to
 from durable_jobs_core.record import ContinuousBody, Run
 from durable_jobs_core.results import (

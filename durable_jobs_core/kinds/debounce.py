@@ -37,23 +37,12 @@ from durable_jobs_core.events import (
     StatusRequested,
     TerminateRequested,
 )
-from durable_jobs_core.kinds._draft import (
-    Draft,
-    is_due,
-    parked,
-    revived,
-)
+from durable_jobs_core.kinds._draft import Draft, is_due, parked, revived
 from durable_jobs_core.kinds._ids import register
 from durable_jobs_core.kinds._inline import answered, refuse
-from durable_jobs_core.kinds._shared import (
-    expire,
-    release,
-    renew,
-    repair,
-    terminate_nothing,
-    wake,
-)
+from durable_jobs_core.kinds._shared import expire, release, renew, repair, terminate_nothing, wake
 from durable_jobs_core.kinds._table import Table, fenced, late, stay, to
+from durable_jobs_core.kinds._window import due_reason, extended, flush_after, opened, put_off
 from durable_jobs_core.record import Batch, DebounceBody, FlushReason, Result, Run, Stored, Window
 from durable_jobs_core.results import (
     AddResult,
@@ -66,7 +55,7 @@ from durable_jobs_core.results import (
 )
 from durable_jobs_core.retry import GiveUp, GiveUpReason
 from durable_jobs_core.telemetry import DebounceFlushed, DebounceStarted
-from durable_jobs_core.words import INSTANT_MAX, Failure, maybe_datetime, to_datetime
+from durable_jobs_core.words import Failure, maybe_datetime, to_datetime
 
 OUTCOME_KEPT_MS = 60_000
 """How long a flushed instance that would be gone is kept for those who wait for it (S-38)."""
@@ -143,7 +132,7 @@ def _definition(d: _Draft) -> Debounce[Any, Any]:
 def advance(d: _Draft) -> None:
     """Close the window if it is due, start the batch if this engine may, drop what is not needed."""
     window, run = d.body.window, d.body.run
-    reason = None if window is None else _reason(window, d.now)
+    reason = None if window is None else due_reason(window, d.now)
     if window is not None and reason is not None:
         if run is None:
             run = _close(d, window, reason)
@@ -154,11 +143,6 @@ def advance(d: _Draft) -> None:
         _start(d, run)
     elif run is None and d.body.window is None and _kept_until(d.body) <= d.now:
         d.end_life()
-
-
-def _reason(window: Window, now: int) -> FlushReason | None:
-    """What made the window due first, if anything has."""
-    return window.cause or ("flushAfter" if window.due_at <= now else None)
 
 
 def _close(d: _Draft, window: Window, reason: FlushReason) -> Run:
@@ -198,8 +182,8 @@ def _give_up(d: _Draft, run: Run, failure: Failure, reason: GiveUpReason) -> Non
     d.change(run=parked(run))
     d.ended(run.number, "parked", failure)
     window = d.body.window
-    if window is not None and _reason(window, d.now) is not None:
-        d.change(window=evolve(window, due_at=_flush_after(d), cause=None, deferred=True))
+    if window is not None and due_reason(window, d.now) is not None:
+        d.change(window=put_off(_definition(d), window, d.now))
 
 
 def _lose(d: _Draft, run: int, result: Result, failure: Failure | None = None) -> None:
@@ -229,9 +213,13 @@ def _add(d: _Draft, event: AddRequested) -> None:
     if state is None:
         return
     created = window is None and body.batch is None
-    window = _opened(d, state) if window is None else _extended(d, window, state)
+    if window is None:
+        window = opened(definition, state, d.now)
+        d.emit(DebounceStarted, flush_at=flush_after(definition, d.now))
+    else:
+        window = extended(definition, window, state, d.now)
     d.body = evolve(body, window=window, ids=ids)
-    closes = body.batch is None and _reason(window, d.now) is not None
+    closes = body.batch is None and due_reason(window, d.now) is not None
     d.reply(
         AddResult(
             instance_id=str(d.key),
@@ -263,37 +251,6 @@ def _reduce(d: _Draft, event: AddRequested, window: Window | None) -> Stored | N
     return outcome.operations.state
 
 
-def _opened(d: _Draft, state: Stored) -> Window:
-    due_at = _flush_after(d)
-    window = Window(state=state, count=1, started_at=d.now, due_at=due_at)
-    d.emit(DebounceStarted, flush_at=due_at)
-    return _filled(d, window)
-
-
-def _flush_after(d: _Draft) -> int:
-    """When a window falls due that is counted from now: at the calendar's end if that is earlier."""
-    return min(d.now + _definition(d).flush_after_ms, INSTANT_MAX)
-
-
-def _extended(d: _Draft, window: Window, state: Stored) -> Window:
-    definition, due_at = _definition(d), window.due_at
-    reason = _reason(window, d.now)
-    if definition.quiet and reason is None and not window.deferred:
-        due_at = _flush_after(d)
-        if definition.max_wait_ms is not None:
-            due_at = min(due_at, window.started_at + definition.max_wait_ms)
-    window = evolve(window, state=state, count=window.count + 1, due_at=due_at, cause=reason)
-    return window if reason is not None else _filled(d, window)
-
-
-def _filled(d: _Draft, window: Window) -> Window:
-    """The window, due at once if it has reached `max_events`."""
-    full = _definition(d).max_events
-    if full is None or window.count < full or window.deferred:
-        return window
-    return evolve(window, cause="maxEvents", due_at=d.now)
-
-
 def _flush(d: _Draft, event: FlushRequested) -> None:
     window, batch, run = d.body.window, d.body.batch, d.body.run
     count = (0 if window is None else window.count) + (0 if batch is None else batch.count)
@@ -302,7 +259,7 @@ def _flush(d: _Draft, event: FlushRequested) -> None:
     first = last = d.body.runs + 1 if run is None else run.number
     if window is not None:
         last = d.body.runs + 1
-        reason = _reason(window, d.now) or "manual"
+        reason = due_reason(window, d.now) or "manual"
         window = evolve(window, cause=reason, due_at=min(window.due_at, d.now), deferred=False)
     d.change(run=run, window=window, marked=True)
     result = FlushResult(instance_id=str(d.key), flushed=False, event_count=count, outcome="accepted")

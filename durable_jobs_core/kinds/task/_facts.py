@@ -1,0 +1,109 @@
+"""How leased hooks end (S-51, S-53, S-54)."""
+
+from __future__ import annotations
+
+from attrs import evolve
+
+from durable_jobs_core.events import HandlerFailed, HandlerSucceeded
+from durable_jobs_core.kinds._draft import parked, plain
+from durable_jobs_core.kinds.task._phases import TaskDraft, definition_of, has
+from durable_jobs_core.kinds.task._work import applied, end, event_done, owe_idle, retry_parked, say_scheduled
+from durable_jobs_core.record import DeadEvent, Run
+from durable_jobs_core.retry import GiveUp, GiveUpReason
+from durable_jobs_core.telemetry import ScheduleTrigger
+from durable_jobs_core.words import Failure, Hook
+
+
+def succeed(d: TaskDraft, run: Run, event: HandlerSucceeded) -> None:
+    """A leased hook returned: what it asked for, in one commit (S-16)."""
+    asked, before = event.operations, d.body.state
+    takes_event = run is d.body.intake
+    if asked.terminate is not None:
+        if takes_event:
+            d.change(inbox=d.body.inbox[1:])
+        end(d, asked.terminate.reason)
+        return
+    d.body = applied(d, d.body, asked)
+    trigger = _TRIGGERS[run.hook]
+    say_scheduled(d, asked, trigger)
+    if run.hook in ("execute", "on_event"):
+        d.executed(run, before)
+    if takes_event:
+        d.change(event_count=d.body.event_count + 1)
+        retry_parked(d, asked)
+        event_done(d)
+        return
+    d.ended(run.number, "failed" if run.hook == "on_error" else "succeeded", run.failure)
+    if run.hook == "on_idle":
+        d.change(run=None)
+    else:
+        owe_idle(d, run)
+
+
+_TRIGGERS: dict[Hook, ScheduleTrigger] = {
+    "execute": "execute",
+    "on_event": "event",
+    "on_idle": "idle",
+    "on_error": "error",
+}
+
+
+def fail(d: TaskDraft, run: Run, event: HandlerFailed) -> None:
+    """A leased hook raised: it is tried again, or gives up (S-54)."""
+    # An event that fails goes to `on_error` at once, if there is one (S-51).
+    handled = run.hook == "on_event" and has(d, "on_error")
+    retry = None if handled else definition_of(d).retry
+    takes_event = run is d.body.intake
+    after = d.failed(run, event, d.body.state, policy=retry)
+    if isinstance(after, GiveUp):
+        give_up(d, run, event.failure, after.reason)
+        return
+    d.keep(after)
+    if not takes_event:
+        d.ended(run.number, "retrying", event.failure, after.due)
+
+
+def give_up(d: TaskDraft, run: Run, failure: Failure, reason: GiveUpReason) -> None:
+    """A hook gave up: `on_error` takes over, the event is dead, or the run ends as defined."""
+    takes_event = run is d.body.intake
+    policy = definition_of(d).on_exhausted if run.hook == "execute" else "park"
+    if run.hook in ("execute", "on_event") and has(d, "on_error"):
+        if run.hook == "execute":
+            d.exhausted(run, reason, parks=False)
+        d.keep(
+            evolve(
+                run,
+                hook="on_error",
+                attempt=1,
+                due=d.now,
+                lease=None,
+                first_at=None,
+                failure=plain(failure),
+            )
+        )
+    elif takes_event:
+        d.exhausted(run, reason, parks=True)
+        _bury(d, run, failure)
+    elif policy == "terminate":
+        d.exhausted(run, reason, parks=False)
+        end(d, reason)
+    elif policy == "continue":
+        d.exhausted(run, reason, parks=False)
+        d.ended(run.number, "failed", failure)
+        owe_idle(d, run)
+    else:
+        d.exhausted(run, reason, parks=True)
+        d.keep(parked(run))
+        d.ended(run.number, "parked", failure)
+
+
+def _bury(d: TaskDraft, run: Run, failure: Failure) -> None:
+    """Move the first queued event to the dead letters; if they are full, park (S-51)."""
+    body, event = d.body, d.body.inbox[0]
+    if len(body.dead) >= definition_of(d).inbox_limit:
+        d.keep(parked(run))
+        d.ended(run.number, "parked", failure)
+        return
+    dead = DeadEvent(event=event.event, id=event.id, failure=plain(failure), at=d.now)
+    d.change(dead=(*body.dead, dead))
+    event_done(d)

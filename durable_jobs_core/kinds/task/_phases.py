@@ -1,0 +1,74 @@
+"""Where a task is, when it wants to be woken, and what it is called: all derived from its body."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Any
+
+from durable_jobs_core.definitions import Task
+from durable_jobs_core.kinds._draft import Draft
+from durable_jobs_core.record import Run, TaskBody
+from durable_jobs_core.results import TaskState
+from durable_jobs_core.words import Hook
+
+
+class Phase(Enum):
+    """Where an instance is; derived, never stored."""
+
+    ABSENT = "absent"
+    IDLE = "idle"
+    SCHEDULED = "scheduled"
+    QUEUED = "queued"
+    PENDING = "pending"
+    RUNNING = "running"
+    PARKED = "parked"
+
+
+def phase_of(body: TaskBody | None) -> Phase:
+    """The phase of a body."""
+    if body is None:
+        return Phase.ABSENT
+    if body.in_flight is not None:
+        return Phase.RUNNING
+    if body.inbox:
+        stuck = body.intake is not None and body.intake.parked
+        return Phase.PARKED if stuck else Phase.QUEUED
+    if body.run is not None:
+        return Phase.PARKED if body.run.parked else Phase.PENDING
+    return Phase.IDLE if body.scheduled_at is None else Phase.SCHEDULED
+
+
+def deadline(body: TaskBody) -> int | None:
+    """The alarm: when the instance next wants to be woken, or `None` (S-4)."""
+    if body.in_flight is not None and body.in_flight.lease is not None:
+        return body.in_flight.lease.until
+    first = body.intake if body.inbox else body.run
+    return body.scheduled_at if first is None or first.parked else first.due
+
+
+def parked_run(body: TaskBody) -> Run | None:
+    """The work that gave up, if any has."""
+    return next((run for run in (body.intake, body.run) if run is not None and run.parked), None)
+
+
+def status_of(body: TaskBody | None) -> TaskState:
+    """The status, the first that applies (S-55)."""
+    if body is None:
+        return "not_found"
+    if parked_run(body) is not None:
+        return "parked"
+    return "idle" if phase_of(body) is Phase.IDLE else "active"
+
+
+TaskDraft = Draft[TaskBody]
+
+
+def definition_of(d: TaskDraft) -> Task[Any, Any]:
+    """The definition, by its type."""
+    definition: Task[Any, Any] = d.definition
+    return definition
+
+
+def has(d: TaskDraft, hook: Hook) -> bool:
+    """Whether the job has the hook."""
+    return hook in definition_of(d).hooks

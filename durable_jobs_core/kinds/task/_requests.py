@@ -1,0 +1,279 @@
+"""What clients ask of a task. An event is applied at once between attempts, else it queues (S-50, S-51)."""
+
+from __future__ import annotations
+
+from attrs import evolve
+
+from durable_jobs_core.effects import CallHandler
+from durable_jobs_core.errors import OverloadedError
+from durable_jobs_core.events import (
+    DeadLettersRequested,
+    DiscardRequested,
+    RedriveRequested,
+    SendRequested,
+    StateRequested,
+    TerminateRequested,
+    TriggerRequested,
+)
+from durable_jobs_core.kinds._draft import plain, revived
+from durable_jobs_core.kinds._ids import register
+from durable_jobs_core.kinds._inline import answered, refuse, report
+from durable_jobs_core.kinds.task._phases import TaskDraft, definition_of, has, parked_run, status_of
+from durable_jobs_core.kinds.task._work import (
+    applied,
+    call_of_hook,
+    end,
+    retry_parked,
+    run_now,
+    say_scheduled,
+)
+from durable_jobs_core.operations import HookCall, InlineOutcome
+from durable_jobs_core.record import QueuedEvent, TaskBody
+from durable_jobs_core.results import (
+    DeadLetter,
+    DeadLettersResult,
+    DiscardResult,
+    RedriveResult,
+    SendResult,
+    TaskStateResult,
+    TaskStatus,
+    TerminateResult,
+    TriggerResult,
+)
+from durable_jobs_core.telemetry import JobExecuted
+from durable_jobs_core.words import Failure, maybe_datetime, to_datetime
+
+# -- events
+
+
+def _send(d: TaskDraft, event: SendRequested) -> None:
+    """Between attempts `on_event` is called at once, and `on_idle` after it, in one commit (S-50)."""
+    body = d.maybe_body or TaskBody()
+    ids = _register(d, body, event)
+    count = body.event_count + 1
+    call = call_of_hook(d, body, "on_event", None, event=event.event, event_count=count)
+    outcome = _outcome(d, event, call)
+    failed: InlineOutcome | None = None
+    if outcome is not None and outcome.operations is None and _can_handle(d, outcome):
+        failed = outcome
+        call = call_of_hook(d, body, "on_error", None, failure=plain(_why(failed)), event_count=count)
+        outcome = _outcome(d, event, call)
+    if outcome is None:
+        return
+    if outcome.operations is None:
+        refuse(d, outcome)
+        return
+    asked = outcome.operations
+    body = applied(d, evolve(body, ids=ids, event_count=count), asked)
+    idle: InlineOutcome | None = None
+    if body.run is None and body.scheduled_at is None and asked.terminate is None:
+        if has(d, "on_idle"):
+            idle = _outcome(d, event, call_of_hook(d, body, "on_idle", None))
+            if idle is None:
+                return
+            if idle.operations is None:
+                refuse(d, idle)
+                return
+    _commit_send(d, body, outcome, failed, idle)
+
+
+def _commit_send(
+    d: TaskDraft,
+    body: TaskBody,
+    outcome: InlineOutcome,
+    failed: InlineOutcome | None,
+    idle: InlineOutcome | None,
+) -> None:
+    """All hooks of a `send` have returned: what they asked for, in one commit."""
+    created, asked = d.maybe_body is None, outcome.operations
+    assert asked is not None, "a failure was refused"
+    if created:
+        d.created_at = outcome.call.created_at
+    d.body = body
+    say_scheduled(d, asked, "event" if failed is None else "error")
+    if failed is not None:
+        report(d, failed, committed=True)
+        d.change(last_error=plain(_why(failed)))
+    ends = asked.terminate
+    if idle is not None and idle.operations is not None:
+        d.body = applied(d, d.body, idle.operations)
+        say_scheduled(d, idle.operations, "idle")
+        ends = idle.operations.terminate
+    if ends is not None:
+        end(d, ends.reason)
+    else:
+        if failed is None:
+            d.emit(
+                JobExecuted,
+                hook="on_event",
+                run=0,
+                run_count=0,
+                attempt=1,
+                duration_ms=max(0, d.now - outcome.call.at),
+                state=outcome.call.state,
+            )
+        retry_parked(d, asked)
+    scheduled_at = None if ends is not None else d.body.scheduled_at
+    d.reply(
+        SendResult(
+            instance_id=str(d.key),
+            created=created,
+            scheduled_at=maybe_datetime(scheduled_at),
+            terminated=ends is not None,
+        )
+    )
+
+
+def _register(d: TaskDraft, body: TaskBody, event: SendRequested) -> tuple[tuple[str, int], ...]:
+    definition = definition_of(d)
+    return register(
+        d.key,
+        body.ids,
+        event.event_id,
+        now=d.now,
+        limit=definition.ids_max,
+        for_ms=definition.ids_for_ms,
+    )
+
+
+def _outcome(d: TaskDraft, event: SendRequested, call: HookCall) -> InlineOutcome | None:
+    """The outcome of a call, or `None` and the order to make it."""
+    outcome = answered(event.outcomes, call)
+    if outcome is None:
+        d.then.append(CallHandler(call))
+    return outcome
+
+
+def _can_handle(d: TaskDraft, outcome: InlineOutcome) -> bool:
+    return has(d, "on_error") and not outcome.unreadable
+
+
+def _why(outcome: InlineOutcome) -> Failure:
+    assert outcome.failure is not None, "only failures have a reason"
+    return outcome.failure
+
+
+def receive(d: TaskDraft, event: SendRequested) -> None:
+    """`on_event` at once, unless events already wait behind a parked one."""
+    if d.maybe_body is not None and d.body.inbox:
+        queue(d, event)
+    else:
+        _send(d, event)
+
+
+def queue(d: TaskDraft, event: SendRequested) -> None:
+    """Behind an attempt, or behind other events: to the end of the inbox (S-51)."""
+    body, limit = d.body, definition_of(d).inbox_limit
+    ids = _register(d, body, event)
+    if len(body.inbox) >= limit:
+        raise OverloadedError(f"the inbox of {d.key}", limit, len(body.inbox))
+    queued = QueuedEvent(event=event.event, id=event.event_id)
+    d.change(inbox=(*body.inbox, queued), ids=ids)
+    d.reply(SendResult(instance_id=str(d.key), created=False, queued=True))
+
+
+# -- the other requests
+
+
+def trigger(d: TaskDraft, event: TriggerRequested) -> None:
+    """`execute` now; a pending schedule stays (S-53)."""
+    result = TriggerResult(instance_id=str(d.key), triggered=True, outcome="accepted")
+    run, intake = d.body.run, d.body.intake
+    if run is not None and run.lease is not None:
+        d.reply(evolve(result, joined=True), d.watch())
+        return
+    d.reply(result, d.watch())
+    if intake is not None and intake.parked:
+        d.keep(revived(intake, d.now))
+    run_now(d)
+
+
+def trigger_nothing(d: TaskDraft, event: TriggerRequested) -> None:
+    """There is nothing to trigger: a normal answer."""
+    d.reply(TriggerResult(instance_id=str(d.key), triggered=False))
+
+
+def terminate(d: TaskDraft, event: TerminateRequested) -> None:
+    """End it, with all that is queued or dead (S-36)."""
+    was_running = d.cancel(d.body.in_flight)
+    discarded = len(d.body.inbox) + len(d.body.dead)
+    d.terminated(event.reason)
+    d.end_life()
+    d.reply(
+        TerminateResult(
+            instance_id=str(d.key),
+            terminated=True,
+            reason=event.reason,
+            was_running=was_running,
+            discarded_events=discarded,
+        )
+    )
+
+
+def status(d: TaskDraft, event: object) -> None:
+    """What the instance is doing (S-55)."""
+    body = d.maybe_body
+    if body is None:
+        d.reply(TaskStatus(instance_id=str(d.key), status="not_found"))
+        return
+    stuck = parked_run(body)
+    current = stuck or body.in_flight or (body.intake if body.inbox else body.run)
+    d.reply(
+        TaskStatus(
+            instance_id=str(d.key),
+            status=status_of(body),
+            scheduled_at=maybe_datetime(body.scheduled_at),
+            created_at=to_datetime(d.created_at),
+            event_count=body.event_count,
+            execute_count=body.execute_count,
+            queued_events=len(body.inbox),
+            dead_letters=len(body.dead),
+            attempt=None if current is None else current.attempt,
+            parked_at=None if stuck is None else stuck.hook,
+            last_error=body.last_error,
+        )
+    )
+
+
+def state(d: TaskDraft, event: StateRequested) -> None:
+    """The user's state."""
+    body = d.maybe_body
+    if body is None:
+        d.reply(TaskStateResult(instance_id=str(d.key)))
+        return
+    d.reply(
+        TaskStateResult(
+            instance_id=str(d.key),
+            state=body.state,
+            scheduled_at=maybe_datetime(body.scheduled_at),
+            created_at=to_datetime(d.created_at),
+        )
+    )
+
+
+def dead_letters(d: TaskDraft, event: DeadLettersRequested) -> None:
+    """The events that were given up, oldest first."""
+    letters = tuple(
+        DeadLetter(event=dead.event, event_id=dead.id, error=dead.failure, failed_at=to_datetime(dead.at))
+        for dead in d.body.dead
+    )
+    d.reply(DeadLettersResult(instance_id=str(d.key), dead_letters=letters))
+
+
+def redrive(d: TaskDraft, event: RedriveRequested) -> None:
+    """All dead letters back to the end of the inbox, or none (S-51)."""
+    body, limit = d.body, definition_of(d).inbox_limit
+    if len(body.inbox) + len(body.dead) > limit:
+        raise OverloadedError(f"the inbox of {d.key}", limit, len(body.inbox))
+    if body.dead:
+        back = (QueuedEvent(event=dead.event, id=dead.id) for dead in body.dead)
+        d.change(inbox=(*body.inbox, *back), dead=())
+    d.reply(RedriveResult(instance_id=str(d.key), redriven=len(body.dead)))
+
+
+def discard(d: TaskDraft, event: DiscardRequested) -> None:
+    """Drop the dead letters."""
+    discarded = len(d.body.dead)
+    if discarded:
+        d.change(dead=())
+    d.reply(DiscardResult(instance_id=str(d.key), discarded=discarded))
