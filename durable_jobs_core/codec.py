@@ -69,7 +69,7 @@ def _as_is(value: Any, _: Any = None) -> Any:
 def _make_converter() -> Converter:
     """Plain values are taken as they are: the checksum says that we wrote them."""
     converter = Converter(omit_if_default=True, forbid_extra_keys=True, detailed_validation=False)
-    plain = (int, str, bool, Literal)
+    plain: tuple[Any, ...] = (int, str, bool, Literal)
     converter.register_structure_hook_factory(
         lambda type_: type_ in plain or get_origin(type_) in plain, lambda _: _as_is
     )

@@ -16,6 +16,7 @@ from durable_jobs_core.events import (
     TerminateRequested,
 )
 from durable_jobs_core.kinds._draft import Draft
+from durable_jobs_core.kinds._ids import Ids, register
 from durable_jobs_core.kinds._table import Handler
 from durable_jobs_core.record import Run
 from durable_jobs_core.results import TerminateResult
@@ -67,6 +68,12 @@ def repair(d: Draft[Any], event: AlarmMisfiled) -> None:
     if d.maybe_body is not None:
         d.touched = True
         d.emit(AlarmRepaired, found=event.found)
+
+
+def remember(d: Draft[Any], ids: Ids, event_id: str | None) -> Ids:
+    """The ids the instance remembers, with that of an event it takes (S-60)."""
+    definition = d.definition
+    return register(d.key, ids, event_id, now=d.now, limit=definition.ids_max, for_ms=definition.ids_for_ms)
 
 
 def not_found(d: Draft[Any], event: object) -> None:

@@ -38,9 +38,8 @@ from durable_jobs_core.events import (
     TerminateRequested,
 )
 from durable_jobs_core.kinds._draft import Draft, is_due, parked, revived
-from durable_jobs_core.kinds._ids import register
 from durable_jobs_core.kinds._inline import answered, refuse
-from durable_jobs_core.kinds._shared import expire, release, renew, repair, terminate_nothing, wake
+from durable_jobs_core.kinds._shared import expire, release, remember, renew, repair, terminate_nothing, wake
 from durable_jobs_core.kinds._table import Table, fenced, late, stay, to
 from durable_jobs_core.kinds._window import due_reason, extended, flush_after, opened, put_off
 from durable_jobs_core.record import Batch, DebounceBody, FlushReason, Result, Run, Stored, Window
@@ -198,14 +197,7 @@ def _lose(d: _Draft, run: int, result: Result, failure: Failure | None = None) -
 def _add(d: _Draft, event: AddRequested) -> None:
     definition, body = _definition(d), d.maybe_body or DebounceBody()
     window = body.window
-    ids = register(
-        d.key,
-        body.ids,
-        event.event_id,
-        now=d.now,
-        limit=definition.ids_max,
-        for_ms=definition.ids_for_ms,
-    )
+    ids = remember(d, body.ids, event.event_id)
     limit = definition.max_pending
     if window is not None and limit is not None and window.count >= limit:
         raise OverloadedError(f"the window of {d.key}", limit, window.count)

@@ -95,8 +95,10 @@ class MemoryBackend:
         """Nothing is durable here."""
         self._check_usable()
         with self._store.lock:
-            jobs = tuple(sorted({(key.kind, key.job) for key in self._store.rows}))
-        return Health(durability="none: lost with the process", clock=self._store.clock(), jobs=jobs)
+            jobs: set[_Job] = {(key.kind, key.job) for key in self._store.rows}
+        return Health(
+            durability="none: lost with the process", clock=self._store.clock(), jobs=tuple(sorted(jobs))
+        )
 
     def close(self) -> None:
         """End every `wait` of this handle; a shared store is kept for those who share it."""

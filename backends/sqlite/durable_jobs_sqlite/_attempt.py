@@ -129,12 +129,11 @@ def _take(connection: sqlite3.Connection, claim: Claim, care: Care) -> tuple[Row
     numbers: list[int] = []
     size = 0
     for n, row in _due(connection, claim, care):
-        readable = isinstance(row, Row)
-        size += len(row.blob if readable else row.raw)
+        size += len(row.blob if isinstance(row, Row) else row.raw)
         if claimed and size > claim.max_bytes:
             break
         claimed.append(row)
-        if readable:
+        if isinstance(row, Row):
             numbers.append(n)
         else:
             care.found.add(n)

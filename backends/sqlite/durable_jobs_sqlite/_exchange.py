@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TypeVar
 
-from durable_jobs_core.backend import Answer, Batch, Claim, Outcome, Refused
+from durable_jobs_core.backend import Answer, Batch, Claim, Damaged, Outcome, Refused, Row
 from durable_jobs_sqlite import _attempt, _rows, _schema
 from durable_jobs_sqlite._attempt import AgainError, Care, UndoneError
 from durable_jobs_sqlite._clock import MARK_AHEAD_MS, Plan, Reading, read_clocks, ticks
@@ -222,7 +222,8 @@ class Exchanger:
         for item in stored:
             if item is not None and item.misfiled:
                 _rows.put_back(connection, item.n)
-        claimed, next_wake = (), None
+        claimed: tuple[Row | Damaged, ...] = ()
+        next_wake = None
         if batch.claim is not None:
             claimed, next_wake = _attempt.claim(connection, batch.claim, care)
         clock = self._tick(connection, plan, settle=batch.settle)

@@ -16,8 +16,8 @@ from durable_jobs_core.events import (
     TriggerRequested,
 )
 from durable_jobs_core.kinds._draft import plain, revived
-from durable_jobs_core.kinds._ids import register
 from durable_jobs_core.kinds._inline import answered, refuse, report
+from durable_jobs_core.kinds._shared import remember
 from durable_jobs_core.kinds.task._phases import TaskDraft, definition_of, has, parked_run, status_of
 from durable_jobs_core.kinds.task._work import (
     applied,
@@ -49,7 +49,7 @@ from durable_jobs_core.words import Failure, maybe_datetime, to_datetime
 def _send(d: TaskDraft, event: SendRequested) -> None:
     """Between attempts `on_event` is called at once, and `on_idle` after it, in one commit (S-50)."""
     body = d.maybe_body or TaskBody()
-    ids = _register(d, body, event)
+    ids = remember(d, body.ids, event.event_id)
     count = body.event_count + 1
     call = call_of_hook(d, body, "on_event", None, event=event.event, event_count=count)
     outcome = _outcome(d, event, call)
@@ -124,18 +124,6 @@ def _commit_send(
     )
 
 
-def _register(d: TaskDraft, body: TaskBody, event: SendRequested) -> tuple[tuple[str, int], ...]:
-    definition = definition_of(d)
-    return register(
-        d.key,
-        body.ids,
-        event.event_id,
-        now=d.now,
-        limit=definition.ids_max,
-        for_ms=definition.ids_for_ms,
-    )
-
-
 def _outcome(d: TaskDraft, event: SendRequested, call: HookCall) -> InlineOutcome | None:
     """The outcome of a call, or `None` and the order to make it."""
     outcome = answered(event.outcomes, call)
@@ -164,7 +152,7 @@ def receive(d: TaskDraft, event: SendRequested) -> None:
 def queue(d: TaskDraft, event: SendRequested) -> None:
     """Behind an attempt, or behind other events: to the end of the inbox (S-51)."""
     body, limit = d.body, definition_of(d).inbox_limit
-    ids = _register(d, body, event)
+    ids = remember(d, body.ids, event.event_id)
     if len(body.inbox) >= limit:
         raise OverloadedError(f"the inbox of {d.key}", limit, len(body.inbox))
     queued = QueuedEvent(event=event.event, id=event.event_id)
