@@ -65,14 +65,14 @@ class Engine:
             _refuse_closed(state, input)
             return
         _FEEDS[type(input)](state, input)
-        _look_at_time(state)
-        if state.clock.known:
-            turn(state)
 
     def needs(self) -> tuple[Need, ...]:
         """What the driver must do now; each need is given once."""
         state = self._state
         if not state.closed:
+            _look_at_time(state)
+            if state.clock.known:
+                turn(state)
             for lane in state.lanes[state.lane_turn :] + state.lanes[: state.lane_turn]:
                 exchanges.send(state, lane)
             _close_when_done(state)

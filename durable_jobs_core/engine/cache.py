@@ -1,39 +1,46 @@
-"""Records kept after their commit, to be written from (DESIGN D-7). Bounded in bytes."""
+"""Rows kept after their commit, to be written from (DESIGN D-7). Bounded in bytes.
+
+What is kept is text, not records: they would be some ten objects each for the garbage collector to visit
+again and again, and most rows are not used before they are dropped.
+"""
 
 from __future__ import annotations
 
 from collections import OrderedDict
+from typing import TypeAlias
 
 from attrs import define, field
 
-from durable_jobs_core.record import Record
+from durable_jobs_core.backend import Row
 from durable_jobs_core.words import Key
 
-_OVERHEAD = 1_000
-"""Roughly what a record takes in memory beyond its text, in bytes."""
+_OVERHEAD = 500
+"""Roughly what a row takes in memory beyond its text, in bytes."""
+
+_Entry: TypeAlias = tuple[bytes, int | None, str, bytes, int]
 
 
 @define(eq=False)
 class Cache:
-    """Least recently used first; an entry is (record, stamp, size)."""
+    """Least recently used first; an entry is a row's cells and the stamp it is known by."""
 
     limit: int
     size: int = 0
-    entries: OrderedDict[Key, tuple[Record, int, int]] = field(factory=OrderedDict)
+    entries: OrderedDict[Key, _Entry] = field(factory=OrderedDict)
 
-    def put(self, key: Key, record: Record, stamp: int, size: int) -> None:
-        """Keep a record, and drop the oldest ones that no longer fit."""
-        self.entries[key] = (record, stamp, size + _OVERHEAD)
-        self.size += size + _OVERHEAD
+    def put(self, row: Row, stamp: int) -> None:
+        """Keep a row, and drop the oldest ones that no longer fit."""
+        self.entries[row.key] = (row.revision, row.wake, row.status, row.blob, stamp)
+        self.size += len(row.blob) + _OVERHEAD
         while self.size > self.limit:
-            _, (_, _, dropped) = self.entries.popitem(last=False)
-            self.size -= dropped
+            _, (_, _, _, blob, _) = self.entries.popitem(last=False)
+            self.size -= len(blob) + _OVERHEAD
 
-    def take(self, key: Key) -> tuple[Record, int, int] | None:
-        """Take a record out."""
+    def take(self, key: Key) -> tuple[Row, int] | None:
+        """Take a row out, with its stamp."""
         entry = self.entries.pop(key, None)
         if entry is None:
             return None
-        record, stamp, size = entry
-        self.size -= size
-        return record, stamp, size - _OVERHEAD
+        revision, wake, status, blob, stamp = entry
+        self.size -= len(blob) + _OVERHEAD
+        return Row(key, revision, wake, status, blob), stamp

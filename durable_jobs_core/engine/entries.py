@@ -5,6 +5,7 @@ from __future__ import annotations
 from attrs import define
 
 from durable_jobs_core._values import value
+from durable_jobs_core.backend import Row
 from durable_jobs_core.codec import Loaded
 from durable_jobs_core.effects import Then
 from durable_jobs_core.events import Event
@@ -57,13 +58,13 @@ class Released:
 class Writing:
     """A write handed out.
 
-    `base`: what it is based on; `work`: the record it leaves, `None` if it deletes; `size`: of the text;
+    `base`: what it is based on; `work`: the record it leaves, `None` if it deletes; `row`: the same encoded;
     `number`: of its revision; `steps`: whose it is; `not_after`: it cannot land later.
     """
 
     base: Loaded | None
     work: Record | None
-    size: int
+    row: Row | None
     number: int
     steps: tuple[Stepped, ...]
     not_after: int

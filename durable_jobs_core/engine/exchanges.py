@@ -146,7 +146,9 @@ def _take_outcomes(state: State, lane: Lane, flight: Flight, answer: Answer) -> 
             _release(state, keeper, keeper.committed(flight.stamp))
         elif isinstance(outcome, Conflicted):
             found = _found(state, keeper, outcome.row)
-            _release(state, keeper, keeper.conflicted(found, flight.stamp))
+            released = keeper.conflicted(found, flight.stamp)
+            keeper.adopt(found, outcome.row)
+            _release(state, keeper, released)
             _hold_after_conflict(state, keeper)
         elif isinstance(outcome, Refused):
             failed, wait = True, wait or outcome.transient
@@ -211,7 +213,9 @@ def hold(state: State, keeper: Keeper, longest: int) -> None:
 def _loaded(state: State, keeper: Keeper, row: Row | Damaged | None, flight: Flight) -> None:
     found = _found(state, keeper, row)
     final = flight.batch.settle
-    _release(state, keeper, keeper.loaded(found, flight.stamp, final=final))
+    released = keeper.loaded(found, flight.stamp, final=final)
+    keeper.adopt(found, row)
+    _release(state, keeper, released)
 
 
 def _take_claimed(state: State, lane: Lane, flight: Flight, claim: Claim, answer: Answer) -> None:
@@ -223,8 +227,8 @@ def _take_claimed(state: State, lane: Lane, flight: Flight, claim: Claim, answer
         if job not in state.jobs:
             continue
         keeper = state.keeper(row.key)
-        _loaded(state, keeper, row, flight)
         state.push(keeper, Entry(AlarmFired(), flight.stamp, urgent=True))
+        _loaded(state, keeper, row, flight)
     lane.asked = True
     full = {job for job, limit in claim.limits.items() if counts[job] >= limit}
     lane.hot = (lane.hot - claim.limits.keys()) | full
@@ -242,7 +246,6 @@ def _found(state: State, keeper: Keeper, row: Row | Damaged | None) -> Loaded | 
     found = load(keeper.definition, row)
     if not isinstance(found, Record):
         return found
-    keeper.size = len(row.blob)
     if row.wake != alarm_of(keeper.key.kind, found):
         state.push(keeper, hooks.urgent(state, AlarmMisfiled(row.wake)))
     base = keeper.base

@@ -18,7 +18,7 @@ from typing import TypeAlias
 
 from attrs import define, evolve, field
 
-from durable_jobs_core.backend import Defer, Write
+from durable_jobs_core.backend import Damaged, Defer, Row, Write
 from durable_jobs_core.codec import Loaded, encode
 from durable_jobs_core.definitions import AnyDefinition
 from durable_jobs_core.effects import CallHandler, ReplyError, Then
@@ -43,8 +43,8 @@ MakeEnv: TypeAlias = Callable[["Keeper", Entry], Env]
 class Keeper:
     """The work on one key.
 
-    `base`: what is stored, if `known`; `stamp`: the engine's count when it was read or committed; `size`:
-    of its text; `work`: the copy that is stepped, `steps` what was stepped on it, `ended` if that ended
+    `base`: what is stored, if `known`; `stamp`: the engine's count when it was read or committed; `row`: the
+    same encoded, if at hand; `work`: the copy that is stepped, `steps` what was stepped on it, `ended` if that ended
     its life, `number` that of its revision. `calling`: an inline hook runs, for `inline` if that request
     still wants it. `writing`: the write handed out; `lost`: those on `base` that may still land, of which
     the last is `settling` while nothing is known of it. `settle_after`: read no sooner than when none can
@@ -58,7 +58,7 @@ class Keeper:
     base: Loaded | None = None
     known: bool = False
     stamp: int = -1
-    size: int = 0
+    row: Row | None = None
     work: Record | None = None
     urgent: list[Entry] = field(factory=list)
     requests: list[Entry] = field(factory=list)
@@ -232,8 +232,7 @@ class Keeper:
         row = None
         if self.work is not None:
             row = encode(self.key, self.work, alarm_of(self.key.kind, self.work))
-        size = 0 if row is None else len(row.blob)
-        self.writing = Writing(self.base, self.work, size, self.number, tuple(self.steps), not_after)
+        self.writing = Writing(self.base, self.work, row, self.number, tuple(self.steps), not_after)
         self.steps = []
         return Write(self.key, None if self.base is None else revision(self.base), row)
 
@@ -246,7 +245,7 @@ class Keeper:
         writing = self._taken_back()
         self._clear_lost()
         self._rebase(writing.work, stamp)
-        self.size = writing.size
+        self.row = writing.row
         return _release(writing)
 
     def conflicted(self, found: Loaded | None, stamp: int) -> list[Released]:
@@ -280,6 +279,16 @@ class Keeper:
         self.rewind()
         return self._settle(found, stamp, final=final)
 
+    def know(self, found: Loaded, row: Row, stamp: int) -> None:
+        """Begin with what the cache has."""
+        self._rebase(found, stamp)
+        self.row = row
+
+    def adopt(self, found: Loaded | None, row: Row | Damaged | None) -> None:
+        """Keep the text of what was found, if that is the base now."""
+        if isinstance(row, Row) and isinstance(found, Record) and self.base is found:
+            self.row = row
+
     def rewind(self) -> None:
         """Undo all that was stepped and not handed out."""
         steps, self.steps = self.steps, []
@@ -300,7 +309,7 @@ class Keeper:
         self.work, self.ended = self.base if isinstance(self.base, Record) else None, False
 
     def _rebase(self, found: Loaded | None, stamp: int) -> None:
-        self.base, self.known, self.stamp = found, True, stamp
+        self.base, self.row, self.known, self.stamp = found, None, True, stamp
         self.work, self.ended = found if isinstance(found, Record) else None, False
 
     # -- settling
@@ -311,6 +320,9 @@ class Keeper:
 
     def _settle(self, found: Loaded | None, stamp: int, *, final: bool) -> list[Released]:
         """What is there now, held against the writes whose outcome is unknown (D-6)."""
+        if not self.lost:
+            self._rebase(found, stamp)
+            return []
         settled = settle(self.lost, found, engine=self.engine, final=final)
         open_ = settled.landed is None and not settled.unknown and not final and same(found, self.base)
         if settled.too_early or (self.settling and open_ and len(self.lost) >= LOST_MAX):
@@ -321,7 +333,7 @@ class Keeper:
         self.settling, self.settle_after = False, None
         self._rebase(found, stamp)
         if open_:
-            for stepped in self.lost[-1].steps if self.lost else ():
+            for stepped in self.lost[-1].steps:
                 stepped.entry.exposed = stepped.entry.exposed or stepped.writes
             return []
         self._clear_lost()

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 from attrs import define, field
 
+from durable_jobs_core.codec import load
 from durable_jobs_core.definitions import AnyDefinition
 from durable_jobs_core.engine.cache import Cache
 from durable_jobs_core.engine.calls import Calls
@@ -78,8 +79,8 @@ class State:
             self.keepers[key] = keeper
             cached = self.cache.take(key)
             if cached is not None:
-                keeper.base, keeper.stamp, keeper.size = cached
-                keeper.work, keeper.known = cached[0], True
+                row, stamp = cached
+                keeper.know(load(keeper.definition, row), row, stamp)
         return keeper
 
     def push(self, keeper: Keeper, entry: Entry) -> None:
@@ -94,8 +95,8 @@ class State:
             return
         del self.keepers[key]
         self.held.pop(key, None)
-        if isinstance(keeper.base, Record):
-            self.cache.put(key, keeper.base, keeper.stamp, keeper.size)
+        if keeper.row is not None:
+            self.cache.put(keeper.row, keeper.stamp)
 
     def env(self, keeper: Keeper, entry: Entry) -> Env:
         """What a step of this keeper may know."""

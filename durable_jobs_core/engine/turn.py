@@ -82,6 +82,9 @@ def _defer(state: State, keeper: Keeper, entry: Entry) -> None:
 
 def rebased(state: State, keeper: Keeper) -> None:
     """What is known of a key has changed."""
-    state.ready[keeper.key] = keeper
     hooks.follow_lease(state, keeper)
     callers.tell_watchers(state, keeper)
+    if keeper.idle:
+        state.retire(keeper)
+    else:
+        state.ready[keeper.key] = keeper

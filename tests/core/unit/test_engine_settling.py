@@ -30,7 +30,7 @@ def lost(base: Loaded | None, work: Record | None, *entries: Entry, reads: tuple
     """A write with the number 10."""
     steps = [Stepped(entry, (), writes=True) for entry in entries]
     steps += [Stepped(entry, ()) for entry in reads]
-    return Writing(base, work, size=0, number=10, steps=tuple(steps), not_after=500)
+    return Writing(base, work, row=None, number=10, steps=tuple(steps), not_after=500)
 
 
 def entry() -> Entry:
