@@ -1,23 +1,36 @@
-"""`value`: the decorator of the plain values that are made by the dozen for every job.
+"""`value`: the decorator of the plain values that are made by the dozen for every job; `evolve`: changes one.
 
 To type checkers it is `attrs.frozen`, and it is that at run time too under `python -X dev`, in which the
 core's own tests run. Otherwise it leaves the check for assignments out: making a value is then about
 three times as fast, and a job makes some forty of them. No value is ever changed once it is made.
+
+Values that a step changes have `slots=False`: a copy with changes is then one of a dictionary.
 """
 
 from __future__ import annotations
 
 import sys
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
 if TYPE_CHECKING:
+    from attrs import evolve
     from attrs import frozen as value
-elif sys.flags.dev_mode:
-    value = attrs.frozen
 else:
-    value = partial(attrs.define, unsafe_hash=True)
+    value = attrs.frozen if sys.flags.dev_mode else partial(attrs.define, unsafe_hash=True)
 
-__all__ = ["value"]
+    def evolve(base: Any, **changes: Any) -> Any:
+        """`attrs.evolve`, which is three times as slow, for values with a `__dict__`."""
+        fields = getattr(base, "__dict__", None)
+        if fields is None:
+            return attrs.evolve(base, **changes)
+        assert changes.keys() <= fields.keys(), f"{type(base).__name__} has no such field"
+        new = object.__new__(type(base))
+        new.__dict__.update(fields)
+        new.__dict__.update(changes)
+        return new
+
+
+__all__ = ["evolve", "value"]

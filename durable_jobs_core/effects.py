@@ -117,3 +117,9 @@ class Transition:
     record: Record | None
     commit: tuple[Commit, ...]
     then: tuple[Then, ...]
+
+    @property
+    def alarm(self) -> int | None:
+        """The alarm that a commit sets, which comes last in it."""
+        last = self.commit[-1]
+        return last.at if isinstance(last, SetAlarm) else None

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 from typing import Literal, Self, TypeAlias
 
-from attrs import evolve
-
-from durable_jobs_core._values import value
+from durable_jobs_core._values import evolve, value
 from durable_jobs_core.words import Failure, Hook, Json, Revision, Token
 
 FlushReason = Literal["flushAfter", "maxEvents", "manual"]
@@ -40,7 +38,7 @@ class Lease:
     until: int
 
 
-@value(kw_only=True)
+@value(kw_only=True, slots=False)
 class Run:
     """One piece of work until it succeeds or is dropped.
 
@@ -83,7 +81,7 @@ class Outcome:
     retry_at: int | None = None
 
 
-@value(kw_only=True)
+@value(kw_only=True, slots=False)
 class Body:
     """What the kinds have in common.
 
@@ -107,7 +105,7 @@ class Body:
         return evolve(self, run=run)
 
 
-@value(kw_only=True)
+@value(kw_only=True, slots=False)
 class ContinuousBody(Body):
     """Recurring work. `next_at`: the next due instant of the schedule, or the one a run serves."""
 
@@ -117,7 +115,7 @@ class ContinuousBody(Body):
     last_run_at: int | None = None
 
 
-@value(kw_only=True)
+@value(kw_only=True, slots=False)
 class Window:
     """What a debounce is collecting now.
 
@@ -143,7 +141,7 @@ class Batch:
     reason: FlushReason
 
 
-@value(kw_only=True)
+@value(kw_only=True, slots=False)
 class DebounceBody(Body):
     """Collected events.
 
@@ -177,7 +175,7 @@ class DeadEvent:
     id: str | None = None
 
 
-@value(kw_only=True)
+@value(kw_only=True, slots=False)
 class TaskBody(Body):
     """An event-driven state machine.
 

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from attrs import evolve
-
+from durable_jobs_core._values import evolve
 from durable_jobs_core.definitions import AnyDefinition
 from durable_jobs_core.effects import (
     ClearAlarm,

@@ -18,7 +18,7 @@ from durable_jobs_core.engine.entries import Entry, Released
 from durable_jobs_core.engine.keeper import Keeper
 from durable_jobs_core.engine.lane import ATTEMPT_ENDS, BACKOFF_MAX_MS, Flight, Lane
 from durable_jobs_core.engine.protocol import Answered, Exchange
-from durable_jobs_core.engine.slots import job_of
+from durable_jobs_core.engine.slots import Job, job_of
 from durable_jobs_core.engine.state import State
 from durable_jobs_core.engine.turn import perform, rebased
 from durable_jobs_core.errors import StorageError
@@ -142,7 +142,7 @@ def _take_outcomes(state: State, lane: Lane, flight: Flight, answer: Answer) -> 
         if keeper is None or not isinstance(write, Write):
             continue
         if isinstance(outcome, Committed):
-            _note_wake(state, lane, write)
+            _note_wake(state, lane, write, keeper.job)
             _release(state, keeper, keeper.committed(flight.stamp))
         elif isinstance(outcome, Conflicted):
             found = _found(state, keeper, outcome.row)
@@ -164,9 +164,9 @@ def _take_outcomes(state: State, lane: Lane, flight: Flight, answer: Answer) -> 
         lane.failures = 0
 
 
-def _note_wake(state: State, lane: Lane, write: Write) -> None:
+def _note_wake(state: State, lane: Lane, write: Write, job: Job) -> None:
     """This engine committed an alarm: it need not be told of it."""
-    wake, job = None if write.row is None else write.row.wake, job_of(write.key)
+    wake = None if write.row is None else write.row.wake
     if wake is None or not state.runnable or state.slots.limit(job) == 0:
         return
     if state.slots.free(job) > 0:

@@ -14,7 +14,6 @@ from durable_jobs_core.engine.handlers import (
 )
 from durable_jobs_core.engine.keeper import Keeper
 from durable_jobs_core.engine.protocol import Cancel, Finished, HookDetached, Returned
-from durable_jobs_core.engine.slots import job_of
 from durable_jobs_core.engine.state import State
 from durable_jobs_core.errors import ValidationError
 from durable_jobs_core.events import AlarmFired, Event, LeaseRenewed
@@ -28,7 +27,7 @@ def call(state: State, keeper: Keeper, call: HookCall, token: Token | None) -> N
     """Call a hook, unless its lease is gone already; what it is shown must decode."""
     run = None if token is None else current_run(keeper, token)
     if token is not None and run is None:
-        state.slots.give(job_of(keeper.key))
+        state.slots.give(keeper.job)
         return
     try:
         invocation, invoke = prepare(state.new_id(), keeper, call, token)
@@ -83,7 +82,7 @@ def finished(state: State, finished: Finished) -> None:
     if detached:
         cancel_context(invocation.ctx)
         leased = invocation.token is not None
-        state.handlers.detached[invocation.id] = job_of(key) if leased else None
+        state.handlers.detached[invocation.id] = keeper.job if leased else None
     state.ready[key] = keeper
     if invocation.token is None:
         keeper.inline_finished(inline_outcome(invocation, finished.outcome))
@@ -92,7 +91,7 @@ def finished(state: State, finished: Finished) -> None:
     if event is not None:
         state.push(keeper, urgent(state, event, brings_slot=not detached))
     elif not detached:
-        state.slots.give(job_of(key))
+        state.slots.give(keeper.job)
     if key in state.handlers.alarmed:
         state.handlers.alarmed.remove(key)
         state.push(keeper, urgent(state, AlarmFired()))

@@ -24,7 +24,7 @@ from durable_jobs_core.definitions import AnyDefinition
 from durable_jobs_core.effects import CallHandler, ReplyError, Then
 from durable_jobs_core.engine.entries import Entry, Released, Stepped, Writing
 from durable_jobs_core.engine.settling import revision, same, settle
-from durable_jobs_core.engine.slots import Slots, job_of
+from durable_jobs_core.engine.slots import Job, Slots, job_of
 from durable_jobs_core.engine.unreadable import Unreadable, answer, deletes, revision_of
 from durable_jobs_core.errors import DurableJobsError, OutcomeUnknownError
 from durable_jobs_core.events import AddRequested, SendRequested, StartRequested, TerminateRequested
@@ -44,22 +44,24 @@ class Keeper:
     """The work on one key.
 
     `base`: what is stored, if `known`; `stamp`: the engine's count when it was read or committed; `row`: the
-    same encoded, if at hand; `work`: the copy that is stepped, `steps` what was stepped on it, `ended` if that ended
-    its life, `number` that of its revision. `calling`: an inline hook runs, for `inline` if that request
-    still wants it. `writing`: the write handed out; `lost`: those on `base` that may still land, of which
-    the last is `settling` while nothing is known of it. `settle_after`: read no sooner than when none can
-    land any more. `resume_at`: step no sooner.
+    same encoded, if at hand; `work`: the copy that is stepped, `wake` its alarm, `steps` what was stepped on
+    it, `ended` if that ended its life, `number` that of its revision. `calling`: an inline hook runs, for
+    `inline` if that request still wants it. `writing`: the write handed out; `lost`: those on `base` that may
+    still land, of which the last is `settling` while nothing is known of it. `settle_after`: read no sooner
+    than when none can land any more. `resume_at`: step no sooner.
     """
 
     key: Key
     definition: AnyDefinition
     slots: Slots
     engine: int
+    job: Job = field(init=False)
     base: Loaded | None = None
     known: bool = False
     stamp: int = -1
     row: Row | None = None
     work: Record | None = None
+    wake: int | None = None
     urgent: list[Entry] = field(factory=list)
     requests: list[Entry] = field(factory=list)
     steps: list[Stepped] = field(factory=list)
@@ -73,6 +75,9 @@ class Keeper:
     settling: bool = False
     settle_after: int | None = None
     resume_at: int | None = None
+
+    def __attrs_post_init__(self) -> None:
+        self.job = job_of(self.key)
 
     @property
     def dirty(self) -> bool:
@@ -106,8 +111,8 @@ class Keeper:
     def advance(self, make_env: MakeEnv) -> list[Released]:
         """Step what can be stepped; what it returns may be performed at once."""
         released: list[Released] = []
-        while not self.blocked and not self.ended and self.resume_at is None:
-            queue = self.urgent or self._open_requests()
+        while not (self.wants_load or self.writing or self.ended) and self.resume_at is None:
+            queue = self.urgent or (self.requests and self._open_requests())
             if not queue or not self._step(queue, make_env, released):
                 break
         if self.lost and not (self._waiting or self.blocked):
@@ -135,7 +140,7 @@ class Keeper:
         except DurableJobsError as error:
             return self._answer(queue, (ReplyError(error),), released)
         if not transition.commit:
-            if not _calls_inline(transition.then):
+            if not _calls(transition.then):
                 return self._answer(queue, transition.then, released)
             if self.calling:
                 return False
@@ -147,10 +152,11 @@ class Keeper:
         if life_ends and self.base is None:
             return False  # the creation is written first: one write never both begins and ends a life
         queue.pop(0)
-        leases = any(isinstance(effect, CallHandler) for effect in transition.then)
+        leases = _calls(transition.then)
         self._account(entry, leases)
         self.steps.append(Stepped(entry, transition.then, writes=True, leases=leases))
         self.work, self.number, self.ended = transition.record, env.number, life_ends
+        self.wake = transition.alarm
         return not life_ends
 
     def _may_create_unread(self, entry: Entry) -> bool:
@@ -198,11 +204,9 @@ class Keeper:
 
     def _account(self, entry: Entry, leases: bool) -> None:
         """Slots: an attempt that ends gives its slot back, unless a hook follows it."""
-        job = job_of(self.key)
-        if leases and not entry.brings_slot:
-            self.slots.take(job)
-        elif entry.brings_slot and not leases:
-            self.slots.give(job)
+        if leases != entry.brings_slot:
+            move = self.slots.take if leases else self.slots.give
+            move(self.job)
         entry.brings_slot = False
 
     def inline_finished(self, outcome: InlineOutcome) -> None:
@@ -231,7 +235,7 @@ class Keeper:
         """Hand out the working copy as one write."""
         row = None
         if self.work is not None:
-            row = encode(self.key, self.work, alarm_of(self.key.kind, self.work))
+            row = encode(self.key, self.work, self.wake)
         self.writing = Writing(self.base, self.work, row, self.number, tuple(self.steps), not_after)
         self.steps = []
         return Write(self.key, None if self.base is None else revision(self.base), row)
@@ -303,7 +307,7 @@ class Keeper:
         steps = tuple(steps)
         for stepped in steps:
             if stepped.leases:
-                self.slots.give(job_of(self.key))
+                self.slots.give(self.job)
         self.urgent[:0] = [stepped.entry for stepped in steps if stepped.entry.urgent]
         self.requests[:0] = [stepped.entry for stepped in steps if not stepped.entry.urgent]
         self.work, self.ended = self.base if isinstance(self.base, Record) else None, False
@@ -346,7 +350,7 @@ class Keeper:
         self._remove({stepped.entry for stepped in writing.steps})
         for stepped in writing.steps:
             if stepped.leases:
-                self.slots.take(job_of(self.key))
+                self.slots.take(self.job)
         return _release(writing)
 
     def _doubted(self, entries: tuple[Entry, ...]) -> list[Released]:
@@ -382,8 +386,9 @@ def _release(writing: Writing) -> list[Released]:
     return [Released(stepped.entry, stepped.then, committed=True) for stepped in writing.steps]
 
 
-def _calls_inline(then: tuple[Then, ...]) -> bool:
-    return any(isinstance(effect, CallHandler) and effect.token is None for effect in then)
+def _calls(then: tuple[Then, ...]) -> bool:
+    """Whether a hook is to be called: after a commit a leased one, without a commit an inline one."""
+    return any(type(effect) is CallHandler for effect in then)
 
 
 def _unknown(key: Key) -> OutcomeUnknownError:

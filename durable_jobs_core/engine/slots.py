@@ -15,17 +15,19 @@ class Slots:
 
     def __init__(self, total: int, limits: Mapping[Job, int]) -> None:
         self._total = total
-        self._limits = limits
+        self._limits = {job: min(total, limit) for job, limit in limits.items()}
         self._taken: Counter[Job] = Counter()
         self._sum = 0
 
     def limit(self, job: Job) -> int:
         """How many attempts of the job may run at a time."""
-        return min(self._total, self._limits.get(job, self._total))
+        return self._limits.get(job, self._total)
 
     def free(self, job: Job) -> int:
         """How many more attempts of the job may start."""
-        return min(self._total - self._sum, self.limit(job) - self._taken[job])
+        own = self._limits.get(job)
+        free = self._total - self._sum
+        return free if own is None else min(free, own - self._taken[job])
 
     def take(self, job: Job, count: int = 1) -> None:
         """Take slots; the caller has looked that they are free."""

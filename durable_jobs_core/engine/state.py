@@ -89,9 +89,9 @@ class State:
         self.ready[keeper.key] = keeper
 
     def retire(self, keeper: Keeper) -> None:
-        """Let go of a keeper that has nothing to do, if nobody waits for its key."""
+        """Let go of a keeper that is idle, if nobody waits for its key."""
         key = keeper.key
-        if not keeper.idle or self.handlers.has(key) or key in self.calls.watching:
+        if self.handlers.has(key) or key in self.calls.watching:
             return
         del self.keepers[key]
         self.held.pop(key, None)
@@ -112,7 +112,7 @@ class State:
         )
 
     def _may_start(self, keeper: Keeper, entry: Entry) -> bool:
-        job = job_of(keeper.key)
+        job = keeper.job
         if not self.runnable or self.stop_at is not None or keeper.key in self.handlers.leased:
             return False
         if entry.brings_slot:

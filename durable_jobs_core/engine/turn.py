@@ -39,7 +39,7 @@ def file(state: State, keeper: Keeper) -> None:
         lane.loads[key] = keeper
     else:
         lane.loads.pop(key, None)
-    if key not in state.ready:
+    if key not in state.ready and keeper.idle:
         state.retire(keeper)
 
 

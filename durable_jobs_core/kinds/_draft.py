@@ -8,9 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Generic, TypeVar, cast
 
-from attrs import evolve
-
-from durable_jobs_core._values import value
+from durable_jobs_core._values import evolve, value
 from durable_jobs_core.effects import CallHandler, CancelHandler, Reply, Then, Watch
 from durable_jobs_core.events import HandlerFailed
 from durable_jobs_core.operations import HookCall
@@ -61,6 +59,7 @@ class Draft(Generic[B]):
         self.env = env
         self.now = env.now
         self._body: B | None = None if record is None else cast(Any, record.body)
+        self._changes: dict[str, Any] = {}
         self.life = env.entropy if record is None else record.revision.life
         self.created_at = env.now if record is None else record.created_at
         self.seq = 0 if record is None else record.seq
@@ -73,35 +72,37 @@ class Draft(Generic[B]):
     def body(self) -> B:
         """The body of an instance that exists."""
         assert self._body is not None, "the table sends no such event to an absent instance"
+        if self._changes:
+            self._body, self._changes = evolve(self._body, **self._changes), {}
         return self._body
 
     @body.setter
     def body(self, body: B) -> None:
-        self._body = body
+        self._body, self._changes = body, {}
 
     @property
     def maybe_body(self) -> B | None:
         """The body, or `None` while there is no instance."""
-        return self._body
+        return None if self._body is None else self.body
 
     def change(self, **changes: Any) -> None:
-        """Replace fields of the body."""
-        self._body = evolve(self.body, **changes)
+        """Replace fields of the body, all at once when it is next read."""
+        self._changes.update(changes)
 
     def keep(self, run: Run) -> None:
         """Replace the run with that number."""
-        self._body = self.body.keep(run)
+        self.body = self.body.keep(run)
 
     # -- ending and beginning lives
 
     def end_life(self) -> None:
         """Delete the instance."""
-        self._body = None
+        self._body, self._changes = None, {}
 
     def begin_life(self, body: B) -> None:
         """Replace the instance by a new one with the same key, in the same commit (S-24)."""
         self.life, self.created_at, self.seq = self.env.entropy, self.now, 0
-        self._body = body
+        self.body = body
 
     # -- then
 

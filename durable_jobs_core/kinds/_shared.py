@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
-from attrs import evolve
-
+from durable_jobs_core._values import evolve
 from durable_jobs_core.errors import InstanceNotFoundError
 from durable_jobs_core.events import (
     AlarmFired,

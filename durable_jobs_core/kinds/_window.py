@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from attrs import evolve
-
+from durable_jobs_core._values import evolve
 from durable_jobs_core.definitions import Debounce
 from durable_jobs_core.record import FlushReason, Stored, Window
 from durable_jobs_core.words import INSTANT_MAX

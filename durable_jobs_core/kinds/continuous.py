@@ -13,10 +13,9 @@ phase: it holds back what WAITING and PENDING would start.
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 
-from attrs import evolve
-
+from durable_jobs_core._values import evolve
 from durable_jobs_core.definitions import Continuous
 from durable_jobs_core.errors import InvalidStateError, SchedulerError
 from durable_jobs_core.events import (
@@ -56,7 +55,7 @@ from durable_jobs_core.telemetry import JobFailed, JobStarted
 from durable_jobs_core.words import Failure, maybe_datetime
 
 
-class Phase(Enum):
+class Phase(StrEnum):
     """Where an instance is; derived, never stored."""
 
     ABSENT = "absent"

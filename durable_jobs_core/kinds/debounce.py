@@ -15,11 +15,10 @@ for its event ids or for an outcome somebody waits for.
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 from typing import Any
 
-from attrs import evolve
-
+from durable_jobs_core._values import evolve
 from durable_jobs_core.definitions import Debounce
 from durable_jobs_core.effects import CallHandler
 from durable_jobs_core.errors import OverloadedError
@@ -60,7 +59,7 @@ OUTCOME_KEPT_MS = 60_000
 """How long a flushed instance that would be gone is kept for those who wait for it (S-38)."""
 
 
-class Phase(Enum):
+class Phase(StrEnum):
     """Where an instance is; derived, never stored."""
 
     ABSENT = "absent"

@@ -96,12 +96,15 @@ class _Loop:
 
     async def _run(self, invoke: Invoke, finished: Callable[[HookOutcome], None]) -> None:
         outcome: HookOutcome
-        limit = asyncio.timeout(None if invoke.timeout_ms is None else invoke.timeout_ms / 1000)
+        limit: asyncio.Timeout | None = None
         try:
-            async with limit:
+            if invoke.timeout_ms is None:
                 outcome = HookReturned(await invoke.function.call(*invoke.args))
+            else:
+                async with asyncio.timeout(invoke.timeout_ms / 1000) as limit:
+                    outcome = HookReturned(await invoke.function.call(*invoke.args))
         except BaseException as error:
-            if isinstance(error, TimeoutError) and limit.expired():
+            if limit is not None and isinstance(error, TimeoutError) and limit.expired():
                 outcome = HookTimedOut()
             elif isinstance(error, asyncio.CancelledError) and invoke.id not in self._hooks:
                 outcome = HookCancelled()

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from attrs import evolve
-
+from durable_jobs_core._values import evolve
 from durable_jobs_core.events import HandlerFailed, HandlerSucceeded
 from durable_jobs_core.kinds._draft import parked, plain
 from durable_jobs_core.kinds.task._phases import TaskDraft, definition_of, has

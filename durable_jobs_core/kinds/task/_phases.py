@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 from typing import Any
 
 from durable_jobs_core.definitions import Task
@@ -12,7 +12,7 @@ from durable_jobs_core.results import TaskState
 from durable_jobs_core.words import Hook
 
 
-class Phase(Enum):
+class Phase(StrEnum):
     """Where an instance is; derived, never stored."""
 
     ABSENT = "absent"

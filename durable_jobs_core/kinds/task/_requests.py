@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from attrs import evolve
-
+from durable_jobs_core._values import evolve
 from durable_jobs_core.effects import CallHandler
 from durable_jobs_core.errors import OverloadedError
 from durable_jobs_core.events import (

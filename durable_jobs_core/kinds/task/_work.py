@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from attrs import evolve
-
+from durable_jobs_core._values import evolve
 from durable_jobs_core.kinds._draft import is_due, revived
 from durable_jobs_core.kinds.task._phases import TaskDraft, has
 from durable_jobs_core.operations import HookCall, Operations
