@@ -16,11 +16,10 @@ from collections.abc import Callable, Mapping
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeAlias, Union, get_args, get_origin
 
-from attrs import evolve
 from cattrs import Converter
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
 
-from durable_jobs_core._values import value
+from durable_jobs_core._values import evolve, value
 from durable_jobs_core.backend import Damaged, Row
 from durable_jobs_core.definitions import AnyDefinition
 from durable_jobs_core.kinds import KINDS
@@ -46,6 +45,7 @@ _BODIES: Mapping[Kind, type[AnyBody]] = {
     "debounce": DebounceBody,
     "task": TaskBody,
 }
+_DECODER = json.JSONDecoder()
 _UPCASTERS: Mapping[int, Callable[[dict[str, Json]], dict[str, Json]]] = {}
 
 
@@ -132,7 +132,7 @@ def decode(row: Row) -> Loaded:
             return _damaged(row, "frame or checksum is wrong")
         if schema > SCHEMA:
             return Newer(row, "schema", schema, SCHEMA)
-        data = json.loads(text)
+        data = _DECODER.decode(text.decode())
         for version in range(schema, SCHEMA):
             data = _UPCASTERS[version](data)
         return _record(row, data)

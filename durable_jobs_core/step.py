@@ -48,10 +48,11 @@ def step(definition: AnyDefinition, record: Record | None, event: Event, env: En
     if cell is None:
         raise InvalidStateError(env.key, f"a {definition.kind}", type(event).__name__)
     cell.handler(draft, event)
-    if draft.maybe_body is not None and (draft.maybe_body is not before or isinstance(event, AlarmFired)):
+    body = draft.maybe_body
+    if body is not None and (body is not before or isinstance(event, AlarmFired)):
         rules.advance(draft)
-    assert rules.phase_of(draft.maybe_body) in cell.to, "the table names every outcome"
     after = draft.maybe_body
+    assert rules.phase_of(after) in cell.to, "the table names every outcome"
     then: tuple[Then, ...] = tuple(draft.then)
     if draft.telemetry:
         then = (EmitTelemetry(tuple(draft.telemetry)), *then)
@@ -73,9 +74,9 @@ def alarm_of(kind: Kind, record: Record) -> int | None:
 def _written(record: Record | None, draft: Draft[Any], body: AnyBody, env: Env) -> Record:
     """The record this commit writes: the new body under a revision of its own."""
     writers = () if record is None else record.writers
-    if not writers or writers[0] != (env.engine, env.number):
-        others = (entry for entry in writers if entry[0] != env.engine)
-        writers = ((env.engine, env.number), *others)[:WRITERS_MAX]
+    latest = (env.engine, env.number)
+    if writers[:1] != (latest,):
+        writers = (latest, *[entry for entry in writers if entry[0] != env.engine])[:WRITERS_MAX]
     return Record(
         revision=Revision(draft.life, env.number, env.engine),
         writers=writers,

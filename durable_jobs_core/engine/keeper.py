@@ -153,8 +153,9 @@ class Keeper:
             return False  # the creation is written first: one write never both begins and ends a life
         queue.pop(0)
         leases = _calls(transition.then)
-        self._account(entry, leases)
-        self.steps.append(Stepped(entry, transition.then, writes=True, leases=leases))
+        if leases or entry.brings_slot:
+            self._account(entry, leases)
+        self.steps.append(Stepped(entry, transition.then, True, leases))
         self.work, self.number, self.ended = transition.record, env.number, life_ends
         self.wake = transition.alarm
         return not life_ends
@@ -247,7 +248,8 @@ class Keeper:
     def committed(self, stamp: int) -> list[Released]:
         """The write is durable: what rests on it may be done."""
         writing = self._taken_back()
-        self._clear_lost()
+        if self.lost:
+            self._clear_lost()
         self._rebase(writing.work, stamp)
         self.row = writing.row
         return _release(writing)
@@ -280,7 +282,8 @@ class Keeper:
         if self.dirty and same(found, self.base):
             self.known, self.stamp = True, stamp
             return []
-        self.rewind()
+        if self.steps:
+            self.rewind()
         return self._settle(found, stamp, final=final)
 
     def know(self, found: Loaded, row: Row, stamp: int) -> None:
@@ -388,7 +391,7 @@ def _release(writing: Writing) -> list[Released]:
 
 def _calls(then: tuple[Then, ...]) -> bool:
     """Whether a hook is to be called: after a commit a leased one, without a commit an inline one."""
-    return any(type(effect) is CallHandler for effect in then)
+    return CallHandler in map(type, then)
 
 
 def _unknown(key: Key) -> OutcomeUnknownError:

@@ -18,14 +18,15 @@ NEWER_REMEMBERED = 1_000
 def turn(state: State) -> None:
     """Step all that can be stepped."""
     while state.ready:
-        key = next(iter(state.ready))
-        keeper = state.ready.pop(key)
-        if state.keepers.get(key) is not keeper:
-            continue
-        for released in keeper.advance(state.env):
-            perform(state, keeper, released)
-        state.highest = max(state.highest, keeper.number)
-        file(state, keeper)
+        ready, state.ready = state.ready, {}
+        for key, keeper in ready.items():
+            if state.keepers.get(key) is not keeper:
+                continue
+            for released in keeper.advance(state.env):
+                perform(state, keeper, released)
+            if keeper.number > state.highest:
+                state.highest = keeper.number
+            file(state, keeper)
 
 
 def file(state: State, keeper: Keeper) -> None:

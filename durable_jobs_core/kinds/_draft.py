@@ -51,43 +51,42 @@ class Env:
 
 
 class Draft(Generic[B]):
-    """The working copy of one step. `body` is `None` while there is no instance."""
+    """The working copy of one step.
+
+    `body`: what the instance becomes. While there is none it is `None`, which only the handlers of an
+    absent instance have to expect: they ask `maybe_body`. `touched`: write the record even if its body is
+    the same.
+    """
+
+    __slots__ = (
+        "body", "created_at", "definition", "env", "key", "life", "now", "seq", "telemetry", "then",
+        "touched",
+    )  # fmt: skip
 
     def __init__(self, definition: Any, record: Record | None, env: Env) -> None:
         self.definition = definition
         self.key = env.key
         self.env = env
         self.now = env.now
-        self._body: B | None = None if record is None else cast(Any, record.body)
-        self._changes: dict[str, Any] = {}
-        self.life = env.entropy if record is None else record.revision.life
-        self.created_at = env.now if record is None else record.created_at
-        self.seq = 0 if record is None else record.seq
         self.touched = False
-        """Write the record even if its body is the same."""
         self.telemetry: list[TelemetryEvent] = []
         self.then: list[Then] = []
-
-    @property
-    def body(self) -> B:
-        """The body of an instance that exists."""
-        assert self._body is not None, "the table sends no such event to an absent instance"
-        if self._changes:
-            self._body, self._changes = evolve(self._body, **self._changes), {}
-        return self._body
-
-    @body.setter
-    def body(self, body: B) -> None:
-        self._body, self._changes = body, {}
+        self.body: B
+        if record is None:
+            self.body = cast(Any, None)
+            self.life, self.created_at, self.seq = env.entropy, env.now, 0
+        else:
+            self.body = cast(Any, record.body)
+            self.life, self.created_at, self.seq = record.revision.life, record.created_at, record.seq
 
     @property
     def maybe_body(self) -> B | None:
         """The body, or `None` while there is no instance."""
-        return None if self._body is None else self.body
+        return self.body
 
     def change(self, **changes: Any) -> None:
-        """Replace fields of the body, all at once when it is next read."""
-        self._changes.update(changes)
+        """Replace fields of the body."""
+        self.body = evolve(self.body, **changes)
 
     def keep(self, run: Run) -> None:
         """Replace the run with that number."""
@@ -97,7 +96,7 @@ class Draft(Generic[B]):
 
     def end_life(self) -> None:
         """Delete the instance."""
-        self._body, self._changes = None, {}
+        self.body = cast(Any, None)
 
     def begin_life(self, body: B) -> None:
         """Replace the instance by a new one with the same key, in the same commit (S-24)."""

@@ -110,14 +110,15 @@ def advance(d: _Draft) -> None:
     """Start the run that is due, if this engine may."""
     if not d.env.may_start:
         return
-    run = d.body.run
-    if run is None and not d.body.paused:
+    body = d.body
+    run = body.run
+    if run is None and not body.paused:
         run = _due_tick(d)
-    if run is None or not is_due(run, d.now) or (d.body.paused and not run.forced):
+    if run is None or not is_due(run, d.now) or (body.paused and not run.forced):
         return
     run = d.lease(run)
-    d.change(run=run)
-    shown = {"state": d.body.state, "run_count": d.body.runs, "scheduled_for": run.scheduled_for}
+    d.change(run=run, runs=run.number)
+    shown = {"state": body.state, "run_count": run.number, "scheduled_for": run.scheduled_for}
     d.call(d.call_of("execute", run, **shown))
 
 
@@ -136,15 +137,13 @@ def _due_tick(d: _Draft) -> Run | None:
 
 
 def _new_run(d: _Draft, *, scheduled_for: int | None) -> Run:
-    run = Run(
+    return Run(
         number=d.body.runs + 1,
         hook="execute",
         due=d.now,
         scheduled_for=scheduled_for,
         forced=scheduled_for is None,
     )
-    d.change(run=run, runs=run.number)
-    return run
 
 
 def _next_due(d: _Draft, tick: int, after: int) -> int | None:
@@ -219,7 +218,8 @@ def _join(d: _Draft, event: TriggerRequested) -> None:
 
 def _trigger_new(d: _Draft, event: TriggerRequested) -> None:
     d.reply(_triggered(d), d.watch())
-    _new_run(d, scheduled_for=None)
+    run = _new_run(d, scheduled_for=None)
+    d.change(run=run, runs=run.number)
 
 
 def _trigger_again(d: _Draft, event: TriggerRequested) -> None:
