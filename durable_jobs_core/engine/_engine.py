@@ -129,16 +129,19 @@ class Engine:
         state = self._state
         if t < state.clock.t:
             raise DriverError(f"t went back from {state.clock.t} to {t}")
-        if isinstance(input, protocol.Called) and input.call in state.calls.by_id:
-            raise DriverError(f"call {input.call} was made before")
-        if isinstance(input, protocol.Answered) and not any(
-            lane.flight is not None and lane.flight.id == input.exchange for lane in state.lanes
-        ):
-            raise DriverError(f"exchange {input.exchange} is not in flight")
-        if isinstance(input, protocol.Finished) and input.invocation not in state.handlers.running:
-            raise DriverError(f"invocation {input.invocation} is not running")
-        if isinstance(input, protocol.Returned) and input.invocation not in state.handlers.detached:
-            raise DriverError(f"invocation {input.invocation} is not detached")
+        match input:
+            case protocol.Finished() if input.invocation not in state.handlers.running:
+                raise DriverError(f"invocation {input.invocation} is not running")
+            case protocol.Called() if input.call in state.calls.by_id:
+                raise DriverError(f"call {input.call} was made before")
+            case protocol.Answered() if input.exchange not in (
+                lane.flight and lane.flight.id for lane in state.lanes
+            ):
+                raise DriverError(f"exchange {input.exchange} is not in flight")
+            case protocol.Returned() if input.invocation not in state.handlers.detached:
+                raise DriverError(f"invocation {input.invocation} is not detached")
+            case _:
+                pass
 
 
 def _nothing(state: State, input: object) -> None:

@@ -88,11 +88,8 @@ def reply_or_watch(state: State, keeper: Keeper, entry: Entry, effect: Reply) ->
 
 def tell_watchers(state: State, keeper: Keeper) -> None:
     """What is known of a key has changed: answer those whose run is over."""
-    watching = state.calls.watching.get(keeper.key)
-    if not watching:
-        return
     record = keeper.base if isinstance(keeper.base, Record) else None
-    for call in tuple(watching):
+    for call in tuple(state.calls.watching[keeper.key]):
         assert call.watch is not None, "it watches"
         result = observe(call.watch, record, call.result)
         if result is not None:

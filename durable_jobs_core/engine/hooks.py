@@ -106,9 +106,8 @@ def returned(state: State, returned: Returned) -> None:
 
 def follow_lease(state: State, keeper: Keeper) -> None:
     """What is known of a key has changed: its handler has a longer lease, or none any more."""
-    invocation = state.handlers.leased.get(keeper.key)
-    if invocation is None or invocation.token is None:
-        return
+    invocation = state.handlers.leased[keeper.key]
+    assert invocation.token is not None, "it is leased"
     run = current_run(keeper, invocation.token)
     if run is None or run.lease is None:
         cancel(state, invocation, "lost")

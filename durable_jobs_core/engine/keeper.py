@@ -92,7 +92,15 @@ class Keeper:
     @property
     def idle(self) -> bool:
         """Whether nothing is to be done and nothing is awaited."""
-        return not (self._waiting or self.lost or self.blocked)
+        return not (
+            self.writing
+            or self.steps
+            or self.urgent
+            or self.requests
+            or self.wants_load
+            or self.lost
+            or self.calling
+        )
 
     @property
     def _waiting(self) -> bool:

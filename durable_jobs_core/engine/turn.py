@@ -48,14 +48,14 @@ def perform(state: State, keeper: Keeper, released: Released) -> None:
     """Do what may be done now for one input."""
     entry = released.entry
     for effect in released.then:
-        if isinstance(effect, EmitTelemetry):
+        if isinstance(effect, CallHandler):
+            hooks.call(state, keeper, effect.call, effect.token)
+        elif isinstance(effect, EmitTelemetry):
             state.emitted.extend(effect.events)
         elif isinstance(effect, Reply):
             callers.reply_or_watch(state, keeper, entry, effect)
         elif isinstance(effect, ReplyError):
             callers.reply_error(state, entry.call, effect)
-        elif isinstance(effect, CallHandler):
-            hooks.call(state, keeper, effect.call, effect.token)
         else:
             hooks.cancel_token(state, keeper.key, effect.token)
     if isinstance(entry.event, AlarmFired) and not released.committed:
@@ -83,9 +83,12 @@ def _defer(state: State, keeper: Keeper, entry: Entry) -> None:
 
 def rebased(state: State, keeper: Keeper) -> None:
     """What is known of a key has changed."""
-    hooks.follow_lease(state, keeper)
-    callers.tell_watchers(state, keeper)
+    key = keeper.key
+    if key in state.handlers.leased:
+        hooks.follow_lease(state, keeper)
+    if key in state.calls.watching:
+        callers.tell_watchers(state, keeper)
     if keeper.idle:
         state.retire(keeper)
     else:
-        state.ready[keeper.key] = keeper
+        state.ready[key] = keeper
