@@ -24,7 +24,8 @@ async def _start(runtime: Any, numbers: range) -> None:
         await client.start(f"user-{number}", Counter(number))
 
 
-def _shares(count: int) -> list[range]:
+def shares(count: int) -> list[range]:
+    """What each of many callers takes."""
     return [range(first, count, CALLERS) for first in range(min(CALLERS, count))]
 
 
@@ -34,7 +35,7 @@ def accept_asyncio(url: str, count: int) -> float:
     async def main() -> float:
         async with durable_jobs_asyncio.open_runtime(JOBS, url, worker=False) as runtime:
             began = time.perf_counter()
-            await asyncio.gather(*(_start(runtime, share) for share in _shares(count)))
+            await asyncio.gather(*(_start(runtime, share) for share in shares(count)))
             return count / (time.perf_counter() - began)
 
     return asyncio.run(main())
@@ -47,7 +48,7 @@ def accept_trio(url: str, count: int) -> float:
         async with durable_jobs_trio.open_runtime(JOBS, url, worker=False) as runtime:
             began = time.perf_counter()
             async with trio.open_nursery() as nursery:
-                for share in _shares(count):
+                for share in shares(count):
                     nursery.start_soon(_start, runtime, share)
             return count / (time.perf_counter() - began)
 
