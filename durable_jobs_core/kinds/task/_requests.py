@@ -60,7 +60,7 @@ def _send(d: TaskDraft, event: SendRequested) -> None:
     if outcome is None:
         return
     if outcome.operations is None:
-        refuse(d, outcome)
+        _refuse(d, outcome, failed)
         return
     asked = outcome.operations
     body = applied(d, evolve(body, ids=ids, event_count=count), asked)
@@ -71,7 +71,7 @@ def _send(d: TaskDraft, event: SendRequested) -> None:
             if idle is None:
                 return
             if idle.operations is None:
-                refuse(d, idle)
+                _refuse(d, idle, failed)
                 return
     _commit_send(d, body, outcome, failed, idle)
 
@@ -129,6 +129,13 @@ def _outcome(d: TaskDraft, event: SendRequested, call: HookCall) -> InlineOutcom
     if outcome is None:
         d.then.append(CallHandler(call))
     return outcome
+
+
+def _refuse(d: TaskDraft, outcome: InlineOutcome, failed: InlineOutcome | None) -> None:
+    """Nothing of the event is kept; every failure is told, also one that `on_error` had handled."""
+    if failed is not None:
+        report(d, failed, committed=False)
+    refuse(d, outcome)
 
 
 def _can_handle(d: TaskDraft, outcome: InlineOutcome) -> bool:
@@ -250,7 +257,7 @@ def dead_letters(d: TaskDraft, event: DeadLettersRequested) -> None:
 def redrive(d: TaskDraft, event: RedriveRequested) -> None:
     """All dead letters back to the end of the inbox, or none (S-51)."""
     body, limit = d.body, definition_of(d).inbox_limit
-    if len(body.inbox) + len(body.dead) > limit:
+    if body.dead and len(body.inbox) + len(body.dead) > limit:
         raise OverloadedError(f"the inbox of {d.key}", limit, len(body.inbox))
     if body.dead:
         back = (QueuedEvent(event=dead.event, id=dead.id) for dead in body.dead)

@@ -67,7 +67,7 @@ def call_of_hook(d: TaskDraft, body: TaskBody, hook: Hook, run: Run | None, **sh
     """The call of a hook on `body`: of the first queued event, if `run` is the intake."""
     if run is not None and run is body.intake:
         shown.update(event=body.inbox[0].event, event_count=body.event_count + 1)
-    if run is not None:
+    if run is not None and hook == "on_error":
         shown.update(failure=run.failure)
     shown.setdefault("event_count", body.event_count)
     return d.call_of(
@@ -125,9 +125,12 @@ def owe_idle(d: TaskDraft, run: Run | None) -> None:
     elif run is None:
         d.change(run=_new_run(d, "on_idle"))
     else:
-        d.change(
-            run=evolve(run, hook="on_idle", attempt=1, due=d.now, lease=None, first_at=None, failure=None)
-        )
+        d.change(run=next_hook(d, run, "on_idle"))
+
+
+def next_hook(d: TaskDraft, run: Run, hook: Hook) -> Run:
+    """The run goes on with the hook that follows: an attempt of its own (S-10)."""
+    return evolve(run, hook=hook, attempt=1, due=d.now, lease=None, first_at=None)
 
 
 def event_done(d: TaskDraft) -> None:
