@@ -48,6 +48,37 @@ def test_S_44_a_flush_whose_batch_was_dropped_has_not_flushed_though_the_window_
     assert (waiting().flushed, waiting().outcome) == (False, "terminated")
 
 
+def test_S_38_a_flush_whose_batch_was_dropped_has_not_flushed_though_a_later_one_was_dropped_too() -> None:
+    bench = Bench(debounce(retry=None, on_exhausted="terminate"))
+    bench.add()
+    bench.flush()
+    waiting = bench.waiting()
+    bench.fail("first")
+    bench.add()
+    bench.flush()
+
+    bench.fail("second")  # nobody has looked
+
+    assert (waiting().flushed, waiting().outcome, str(waiting().error)) == (
+        False,
+        "terminated",
+        "Error: first",
+    )
+
+
+def test_S_38_a_flush_that_looks_too_late_to_tell_claims_nothing() -> None:
+    bench = Bench(debounce(retry=None, on_exhausted="terminate"))
+    bench.add()
+    bench.flush()
+    waiting = bench.waiting()
+    for _ in range(20):
+        bench.fail()
+        bench.add()
+        bench.flush()
+
+    assert waiting() is None
+
+
 def test_S_38_a_flush_has_succeeded_though_a_later_batch_has_failed_since() -> None:
     bench = Bench(debounce())
     bench.add()
