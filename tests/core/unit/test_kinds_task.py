@@ -215,6 +215,17 @@ def test_S_50_a_failing_on_error_raises_to_the_sender_and_both_failures_are_told
     assert [(value.hook, value.seq) for value in bench.telemetry] == [("on_event", None), ("on_error", None)]
 
 
+def test_S_65_the_two_failures_of_one_refused_send_have_ids_of_their_own() -> None:
+    bench = Bench(
+        task("on_error"), inline={"on_event": raises(ValueError("no")), "on_error": raises(ValueError("no"))}
+    )
+
+    with pytest.raises(ExecutionError):
+        bench.send()
+
+    assert len({value.wire()["eventId"] for value in bench.telemetry}) == 2
+
+
 def test_S_50_a_failing_on_idle_after_a_handled_event_leaves_nothing_and_both_failures_are_told() -> None:
     inline = {"on_event": raises(ValueError("no")), "on_idle": raises(KeyError("nor that"))}
     bench = Bench(task("on_error", "on_idle"), inline=inline)
