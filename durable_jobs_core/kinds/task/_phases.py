@@ -51,10 +51,8 @@ def parked_run(body: TaskBody) -> Run | None:
     return next((run for run in (body.intake, body.run) if run is not None and run.parked), None)
 
 
-def status_of(body: TaskBody | None) -> TaskState:
+def status_of(body: TaskBody) -> TaskState:
     """The status, the first that applies (S-55)."""
-    if body is None:
-        return "not_found"
     if parked_run(body) is not None:
         return "parked"
     return "idle" if phase_of(body) is Phase.IDLE else "active"

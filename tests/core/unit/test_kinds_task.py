@@ -796,6 +796,24 @@ def test_S_25_or_when_that_scheduled_and_not_before() -> None:
     assert (bench.call.hook, bench.call.run) == ("execute", 1)
 
 
+def test_S_25_S_53_a_schedule_tries_the_event_a_task_is_stuck_at_and_the_run_follows() -> None:
+    bench = queued(task(retry=None, inbox_limit=1), "dead")
+    bench.fail()
+    bench.trigger()
+    bench.send("stuck")
+    bench.succeed(asked(after=MINUTE))
+    bench.fail()
+    parked = (bench.phase, bench.alarm)
+
+    bench.wake()
+    trial = (bench.call.hook, bench.call.event, bench.call.attempt, bench.call.scheduled_at)
+    bench.succeed()
+
+    assert parked == ("parked", T + MINUTE)
+    assert trial == ("on_event", "stuck", 1, None)
+    assert (bench.call.hook, bench.call.execute_count) == ("execute", 3)
+
+
 def test_S_25_not_at_all_if_that_cancelled() -> None:
     bench = triggered(task())
     bench.fail_for_good()
