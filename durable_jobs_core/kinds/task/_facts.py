@@ -74,6 +74,8 @@ def give_up(d: TaskDraft, run: Run, failure: Failure, reason: GiveUpReason) -> N
     """A hook gave up: `on_error` takes over, the event is dead, or the run ends as defined."""
     takes_event = run is d.body.intake
     policy = definition_of(d).on_exhausted if run.hook == "execute" else "park"
+    if run.hook == "on_idle" and not has(d, "on_idle"):
+        policy = "continue"  # a newer definition has none: nothing is owed (S-8)
     if run.hook in ("execute", "on_event") and has(d, "on_error"):
         if run.hook == "execute":
             d.exhausted(run, reason, parks=False)

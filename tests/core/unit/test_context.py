@@ -282,6 +282,12 @@ def test_S_22_what_is_stored_and_does_not_decode_is_said(definition: Any, asked:
         open_context(definition, asked)
 
 
+@pytest.mark.parametrize("hook", ["on_idle", "on_error"])
+def test_S_8_S_22_a_hook_that_a_newer_definition_no_longer_has_is_said(hook: Hook) -> None:
+    with pytest.raises(ValidationError, match=f"{hook} of task:job:a"):
+        open_context(task(), call("task", hook))
+
+
 # -- terminate
 
 

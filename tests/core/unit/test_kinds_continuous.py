@@ -518,7 +518,7 @@ def test_I_5_nothing_of_a_terminated_life_can_appear_in_the_next() -> None:
     life = bench.record
 
     for late in (bench.succeed, bench.fail, bench.release, bench.renew):
-        late(token=token)  # type: ignore[operator]
+        late(token=token)
 
     assert bench.record is life
     assert (bench.state, bench.status().run_count, bench.status().last_error) == (2, 1, None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from support.steps import HOUR, MINUTE, SECOND, Bench, T, append, debounce, raises
+from support.steps import DAY, HOUR, MINUTE, SECOND, Bench, T, append, debounce, raises
 
 from durable_jobs_core.effects import CancelHandler
 from durable_jobs_core.errors import (
@@ -397,18 +397,27 @@ def test_S_44_clear_of_nothing_clears_nothing() -> None:
 
 
 def test_S_45_the_first_status_that_applies() -> None:
-    bench = Bench(debounce(remember_ids_for="1 hour"))
+    bench = Bench(debounce())
     seen = [bench.status().status]
-    for happen in (lambda: bench.add(id="x"), bench.wake, bench.add, bench.fail, bench.wake):
-        happen()
-        seen.append(bench.status().status)
-    for happen in (bench.fail_for_good, bench.clear, lambda: bench.wait(2 * HOUR) or bench.fire()):
+    for happen in (
+        bench.add,  # debouncing
+        bench.wake,  # flushing: in flight
+        bench.fail,  # waiting for a retry
+        bench.add,  # a window too
+        bench.fire,
+        bench.wake,
+        bench.fail_for_good,  # parked
+        bench.flush,  # in flight
+        bench.succeed,  # the window, in flight
+        bench.succeed,  # idle: an outcome is kept
+        bench.wake,
+    ):
         happen()
         seen.append(bench.status().status)
 
     assert seen == [
-        "not_found", "debouncing", "flushing", "flushing", "flushing", "flushing",
-        "parked", "idle", "not_found",
+        "not_found", "debouncing", "flushing", "flushing", "flushing", "flushing", "flushing", "parked",
+        "flushing", "flushing", "idle", "not_found",
     ]  # fmt: skip
 
 
@@ -658,6 +667,19 @@ def test_S_60_a_repeated_id_changes_nothing_and_the_reducer_is_not_called() -> N
 
     assert caught.value.event_id == "x"
     assert (bench.record, len(bench.shown)) == (before, 1)
+
+
+def test_S_60_by_default_an_id_is_forgotten_after_128_later_ones_or_a_day() -> None:
+    bench = Bench(debounce())
+    for number in range(129):
+        bench.add(1, str(number))
+
+    bench.add(1, "0")
+    with pytest.raises(DuplicateEventError):
+        bench.add(1, "2")
+    bench.wait(DAY)
+
+    assert bench.add(1, "2").event_count == 131
 
 
 def test_S_60_how_many_and_how_long_can_be_set() -> None:

@@ -18,7 +18,7 @@ Make = Callable[..., Bench]
 
 
 def _continuous(**options: Any) -> Bench:
-    bench = Bench(continuous(**{"on_exhausted": "park", **options}))
+    bench = Bench(continuous(on_exhausted="park", **options))
     bench.start()
     return bench
 
@@ -247,7 +247,7 @@ def test_S_18_the_next_run_has_another_key(make: Make) -> None:
 
 def patience(attempts: int, delay: Duration, longest: Duration | None = None) -> Retry:
     """A policy without jitter."""
-    return Retry(max_attempts=attempts, delay=delay, jitter=0, max_duration=longest)  # type: ignore[arg-type]
+    return Retry(max_attempts=attempts, delay=delay, jitter=0, max_duration=longest)
 
 
 def test_S_21_the_delay_counts_from_the_end_of_the_failed_attempt(make: Make) -> None:

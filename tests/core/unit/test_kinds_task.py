@@ -212,7 +212,10 @@ def test_S_50_a_failing_on_error_raises_to_the_sender_and_both_failures_are_told
         bench.send()
 
     assert bench.record is None
-    assert [(value.hook, value.seq) for value in bench.telemetry] == [("on_event", None), ("on_error", None)]
+    assert [(value.wire()["hook"], value.seq) for value in bench.telemetry] == [
+        ("on_event", None),
+        ("on_error", None),
+    ]
 
 
 def test_S_65_the_two_failures_of_one_refused_send_have_ids_of_their_own() -> None:
@@ -234,7 +237,10 @@ def test_S_50_a_failing_on_idle_after_a_handled_event_leaves_nothing_and_both_fa
         bench.send()
 
     assert bench.record is None
-    assert [(value.hook, value.seq) for value in bench.telemetry] == [("on_event", None), ("on_idle", None)]
+    assert [(value.wire()["hook"], value.seq) for value in bench.telemetry] == [
+        ("on_event", None),
+        ("on_idle", None),
+    ]
 
 
 def test_S_6_S_50_on_error_is_not_asked_about_a_state_that_does_not_decode() -> None:
@@ -297,6 +303,26 @@ def test_S_10_an_inline_hook_is_not_called_again_if_what_it_was_shown_is_unchang
     bench.feed(with_outcome(request, outcome))
 
     assert (bench.state, bench.body.event_count) == ("second", 2)
+
+
+def test_S_36_an_inline_hook_that_terminate_overtook_is_called_again_as_on_a_new_instance() -> None:
+    bench = Bench(task())
+    bench.send("first")
+    request = SendRequested(event="second")
+    bench.feed(request)
+    outcome = InlineOutcome(call=bench.shown[-1], operations=asked("second"))
+    bench.terminate()
+
+    bench.feed(with_outcome(request, outcome))
+
+    assert (bench.record, bench.shown[-1].state, bench.shown[-1].event_count) == (None, None, 1)
+
+
+def test_S_10_an_inline_hook_runs_in_the_node_that_was_asked_worker_or_not() -> None:
+    bench = Bench(task("on_idle"), worker=False)
+
+    assert bench.send().created
+    assert [(call.hook, call.leased) for call in bench.shown] == [("on_event", False), ("on_idle", False)]
 
 
 # -- S-51: the inbox
@@ -677,6 +703,26 @@ def test_S_54_on_error_is_told_of_crashes_too() -> None:
     assert bench.call.hook == "on_error"
     assert bench.call.failure is not None
     assert bench.call.failure.type == "Crashed"
+
+
+def test_S_8_an_on_idle_that_a_newer_definition_no_longer_has_is_dropped_when_it_gives_up() -> None:
+    bench = triggered(task("on_idle"))
+    bench.succeed()
+    bench.definition = task()
+
+    bench.fail_for_good()  # as the engine says of a hook that is not there
+
+    assert bench.phase == "idle"
+
+
+def test_S_8_an_on_error_that_a_newer_definition_no_longer_has_loses_nothing() -> None:
+    bench = triggered(task("on_error"))
+    bench.fail_for_good()
+    bench.definition = task()
+
+    bench.fail_for_good()
+
+    assert (bench.status().status, bench.status().parked_at) == ("parked", "on_error")
 
 
 @pytest.mark.parametrize("hook", ["on_idle", "on_error"])
