@@ -17,7 +17,14 @@ from durable_jobs_core.events import (
 from durable_jobs_core.kinds._draft import plain, revived
 from durable_jobs_core.kinds._inline import answered, refuse, report
 from durable_jobs_core.kinds._shared import remember
-from durable_jobs_core.kinds.task._phases import TaskDraft, definition_of, has, parked_run, status_of
+from durable_jobs_core.kinds.task._phases import (
+    TaskDraft,
+    definition_of,
+    has,
+    next_work,
+    parked_run,
+    status_of,
+)
 from durable_jobs_core.kinds.task._work import (
     applied,
     call_of_hook,
@@ -211,7 +218,7 @@ def status(d: TaskDraft, event: object) -> None:
         d.reply(TaskStatus(instance_id=str(d.key), status="not_found"))
         return
     stuck = parked_run(body)
-    current = stuck or body.in_flight or (body.intake if body.inbox else body.run)
+    current = stuck or body.in_flight or next_work(body)
     d.reply(
         TaskStatus(
             instance_id=str(d.key),

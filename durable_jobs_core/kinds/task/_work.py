@@ -6,7 +6,7 @@ from typing import Any
 
 from durable_jobs_core._values import evolve
 from durable_jobs_core.kinds._draft import is_due, revived
-from durable_jobs_core.kinds.task._phases import TaskDraft, has
+from durable_jobs_core.kinds.task._phases import TaskDraft, has, next_work
 from durable_jobs_core.operations import HookCall, Operations
 from durable_jobs_core.record import Run, TaskBody
 from durable_jobs_core.telemetry import ScheduleTrigger, TaskScheduled
@@ -24,7 +24,7 @@ def advance(d: TaskDraft) -> None:
         d.change(intake=_new_run(d, "on_event"))
     if scheduled is not None and scheduled <= d.now and d.env.may_start:
         _consume(d)
-    first = d.body.intake if d.body.inbox else d.body.run
+    first = next_work(d.body)
     if first is not None and is_due(first, d.now) and d.env.may_start:
         first = d.lease(first)
         d.keep(first)

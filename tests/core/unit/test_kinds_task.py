@@ -756,6 +756,28 @@ def test_S_10_the_commit_that_ends_execute_claims_the_hook_that_follows() -> Non
     assert bench.lease.token != token
 
 
+def test_S_10_on_error_is_claimed_with_the_end_of_execute_and_queued_events_wait_for_it() -> None:
+    bench = triggered(task("on_error"))
+    bench.send("queued")
+
+    bench.fail_for_good()
+    hooks = [bench.call.hook]
+    bench.succeed()
+    hooks.append(bench.call.hook)
+
+    assert hooks == ["on_error", "on_event"]
+
+
+def test_S_51_queued_events_go_before_a_retry_of_on_error() -> None:
+    bench = triggered(task("on_error"))
+    bench.fail_for_good()
+    bench.send("queued")
+
+    bench.fail()  # of on_error
+
+    assert bench.call.hook == "on_event"
+
+
 def test_S_24_continue_drops_the_run_and_keeps_state_and_schedule() -> None:
     job = task(on_exhausted="continue")
     bench = Bench(job, inline={"on_event": returns(asked("kept", after=MINUTE))})
