@@ -59,6 +59,8 @@ def _send(d: TaskDraft, event: SendRequested) -> None:
     count = body.event_count + 1
     call = call_of_hook(d, body, "on_event", None, event=event.event, event_count=count)
     outcome = _outcome(d, event, call)
+    if outcome is not None and d.maybe_body is None:
+        d.created_at = outcome.call.created_at  # as `on_event` was told
     failed: InlineOutcome | None = None
     if outcome is not None and outcome.operations is None and _can_handle(d, outcome):
         failed = outcome
@@ -93,8 +95,6 @@ def _commit_send(
     """All hooks of a `send` have returned: what they asked for, in one commit."""
     created, asked = d.maybe_body is None, outcome.operations
     assert asked is not None, "a failure was refused"
-    if created:
-        d.created_at = outcome.call.created_at
     d.body = body
     say_scheduled(d, asked, "event" if failed is None else "error")
     if failed is not None:

@@ -29,7 +29,7 @@ from durable_jobs_core.errors import (
     ValidationError,
 )
 from durable_jobs_core.events import AlarmMisfiled, SendRequested, StateRequested
-from durable_jobs_core.operations import InlineOutcome
+from durable_jobs_core.operations import HookCall, InlineOutcome, Operations
 from durable_jobs_core.record import QueuedEvent, Stored
 from durable_jobs_core.retry import Retry
 from durable_jobs_core.telemetry import JobTerminated
@@ -974,6 +974,23 @@ def test_S_52_I_6_the_counters_are_those_of_what_was_committed() -> None:
 
     assert shown == (2, 1)
     assert (bench.body.event_count, bench.body.execute_count) == (1, 1)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_S_52_created_at_is_the_same_in_every_hook_of_the_first_send_and_afterwards(fails: bool) -> None:
+    bench = Bench(task("on_idle", "on_error"))
+
+    def slow(call: HookCall) -> Operations:
+        bench.wait(SECOND)
+        if fails and call.hook == "on_event":
+            raise ValueError("no")
+        return asked()
+
+    bench.inline = dict.fromkeys(("on_event", "on_error", "on_idle"), slow)
+    bench.send()
+
+    assert {call.created_at for call in bench.shown} == {T}
+    assert bench.status().created_at == at(T)
 
 
 # -- S-60
