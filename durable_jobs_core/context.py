@@ -246,8 +246,11 @@ def _instant(moment: datetime) -> int:
 def open_context(definition: AnyDefinition, call: HookCall) -> tuple[AnyContext, tuple[Any, ...]]:
     """The context for a call, and the arguments to call the hook with.
 
-    Raises `ValidationError` if the stored state or event does not fit its schema.
+    Raises `ValidationError` if the stored state or event does not fit its schema, or the definition no
+    longer has the hook.
     """
+    if call.hook not in definition.hooks:
+        raise ValidationError(f"{call.hook} of {call.key}", (Issue("$", "a hook of the definition", "none"),))
     stored = call.state
     state = None
     if stored is not None:

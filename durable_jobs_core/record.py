@@ -17,6 +17,9 @@ Result = Literal["succeeded", "retrying", "failed", "parked", "terminated", "cle
 WRITERS_MAX = 8
 """How many engines a record remembers the last write of (DESIGN D-6)."""
 
+LOST_MAX = 4
+"""How many runs whose events were dropped a debounce remembers, for the flushes that wait (S-38)."""
+
 
 @value
 class Stored:
@@ -47,7 +50,8 @@ class Run:
     `number`: counts the runs of this life, and makes the idempotency key. `hook`: the one to call.
     `attempt`: of that hook, the one in flight or the next. `crashes`: since the run began or was
     revived. `first_at`: when its first attempt since then began. `scheduled_for`: the tick it serves.
-    `failure`: what `on_error` is told. `forced`: may start although the instance is paused.
+    `failure`: what made `execute` or `on_event` give up. `forced`: may start although the instance is
+    paused.
     """
 
     number: int
@@ -146,15 +150,15 @@ class DebounceBody(Body):
     """Collected events.
 
     `ids`: event ids with the instant each is forgotten, oldest first; `marked`: a flush asked for the
-    outcome to be kept for a while (S-38); `lost`: how the latest run ended whose events were dropped, a
-    cleared window being the run it would have become.
+    outcome to be kept for a while (S-38); `lost`: how the latest runs ended whose events were dropped,
+    oldest first, a cleared window being the run it would have become.
     """
 
     window: Window | None = None
     batch: Batch | None = None
     ids: tuple[tuple[str, int], ...] = ()
     marked: bool = False
-    lost: Outcome | None = None
+    lost: tuple[Outcome, ...] = ()
 
 
 @value(kw_only=True)

@@ -24,7 +24,7 @@ from durable_jobs_core.errors import InvalidStateError
 from durable_jobs_core.events import AlarmFired, Event
 from durable_jobs_core.kinds import KINDS
 from durable_jobs_core.kinds._draft import Draft, Env
-from durable_jobs_core.record import WRITERS_MAX, AnyBody, DebounceBody, Outcome, Record
+from durable_jobs_core.record import LOST_MAX, WRITERS_MAX, AnyBody, DebounceBody, Outcome, Record
 from durable_jobs_core.results import FlushResult
 from durable_jobs_core.words import INSTANT_MAX, Kind, Revision, maybe_datetime
 
@@ -116,8 +116,11 @@ def _of_runs(body: DebounceBody, first: int, last: int, latest: Outcome | None) 
 
     Whoever waits may look seldom: by then later runs may have begun, failed or been dropped.
     """
-    if body.lost is not None and first <= body.lost.run <= last:
-        return body.lost
+    for lost in body.lost:
+        if first <= lost.run <= last:
+            return lost
+    if len(body.lost) == LOST_MAX and body.lost[0].run > last:
+        return None  # too late to tell
     if body.runs >= last and (body.run is None or body.run.number > last):
         return Outcome(run=last, result="succeeded", at=0)
     if latest is None or latest.run > last or latest.result == "succeeded":

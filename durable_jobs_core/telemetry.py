@@ -78,7 +78,8 @@ class TelemetryEvent:
 
     def _event_id(self) -> str:
         """A version 7 UUID that is the same whenever the same value is sent again."""
-        text = repr((tuple(self.key), self.life, self.seq, self.type, self.at))
+        told = self.fields(with_state=False)  # what rests on no commit has no `seq` to tell it from others
+        text = repr((tuple(self.key), self.life, self.seq, self.type, self.at, told))
         tail = hashlib.blake2b(text.encode(), digest_size=10).hexdigest()
         head = f"{self.at & 0xFFFFFFFFFFFF:012x}"
         variant = f"{int(tail[3], 16) & 3 | 8:x}"

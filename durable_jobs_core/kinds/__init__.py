@@ -11,7 +11,6 @@ from attrs import frozen
 from durable_jobs_core.kinds import continuous, debounce, task
 from durable_jobs_core.kinds._draft import Draft
 from durable_jobs_core.kinds._table import Table
-from durable_jobs_core.record import AnyBody
 from durable_jobs_core.words import Kind
 
 
@@ -44,8 +43,3 @@ KINDS: Mapping[Kind, KindRules] = {
     ),
     "task": KindRules(task.TABLE, task.phase_of, task.status_of, task.deadline, task.advance),
 }
-
-
-def deadline(kind: Kind, body: AnyBody) -> int | None:
-    """The alarm of a body of that kind (S-4)."""
-    return KINDS[kind].deadline(body)

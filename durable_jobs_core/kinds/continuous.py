@@ -86,10 +86,8 @@ def deadline(body: ContinuousBody) -> int | None:
     return None if body.paused else body.next_at
 
 
-def status_of(body: ContinuousBody | None) -> ContinuousState:
+def status_of(body: ContinuousBody) -> ContinuousState:
     """The status, the first that applies (S-35)."""
-    if body is None:
-        return "not_found"
     if phase_of(body) is Phase.PARKED:
         return "parked"
     return "paused" if body.paused else "running"

@@ -41,7 +41,7 @@ from durable_jobs_core.kinds._inline import answered, refuse
 from durable_jobs_core.kinds._shared import expire, release, remember, renew, repair, terminate_nothing, wake
 from durable_jobs_core.kinds._table import Table, fenced, late, stay, to
 from durable_jobs_core.kinds._window import due_reason, extended, flush_after, opened, put_off
-from durable_jobs_core.record import Batch, DebounceBody, FlushReason, Result, Run, Stored, Window
+from durable_jobs_core.record import LOST_MAX, Batch, DebounceBody, FlushReason, Result, Run, Stored, Window
 from durable_jobs_core.results import (
     AddResult,
     ClearResult,
@@ -187,7 +187,8 @@ def _give_up(d: _Draft, run: Run, failure: Failure, reason: GiveUpReason) -> Non
 def _lose(d: _Draft, run: int, result: Result, failure: Failure | None = None) -> None:
     """Note that the events of a run were dropped, for the flushes that wait for them (S-38)."""
     d.ended(run, result, failure)
-    d.change(lost=d.body.outcome)
+    assert d.body.outcome is not None, "it has just ended"
+    d.change(lost=(*d.body.lost, d.body.outcome)[-LOST_MAX:])
 
 
 # -- requests

@@ -61,8 +61,14 @@ class TaskModel:
 
     @property
     def first(self) -> Piece | None:
-        """S-51: queued events come before any run."""
-        return self.intake if self.inbox else self.run
+        """S-51: queued events come before a run, S-10: not before an `on_error` that takes over from it."""
+        return self.intake if self.inbox and not self.takes_over else self.run
+
+    @property
+    def takes_over(self) -> bool:
+        """Whether `on_error` has followed `execute`, or was revived, and has not been called since."""
+        run = self.run
+        return run is not None and run.hook == "on_error" and run.stands == "waits" and not run.called
 
     def parked(self) -> Piece | None:
         """What gave up."""
@@ -210,7 +216,7 @@ class TaskModel:
 
     def next_hook(self, piece: Piece, hook: str, now: int) -> None:
         """S-10: the hook that follows, an attempt of its own."""
-        piece.hook, piece.stands, piece.at, piece.attempt = hook, "waits", now, 1
+        piece.hook, piece.stands, piece.at, piece.attempt, piece.called = hook, "waits", now, 1, False
 
     def event_done(self, now: int) -> None:
         """The first queued event is out of the inbox."""
@@ -237,7 +243,7 @@ class TaskModel:
         first = self.first
         if first is None or first.stands != "waits" or first.at > now or not worker:
             return False
-        first.stands = "flies"
+        first.stands, first.called = "flies", True
         return True
 
     def succeed(self, now: int, asked: Operations) -> None:

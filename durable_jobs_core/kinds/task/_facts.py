@@ -6,7 +6,15 @@ from durable_jobs_core._values import evolve
 from durable_jobs_core.events import HandlerFailed, HandlerSucceeded
 from durable_jobs_core.kinds._draft import parked, plain
 from durable_jobs_core.kinds.task._phases import TaskDraft, definition_of, has
-from durable_jobs_core.kinds.task._work import applied, end, event_done, owe_idle, retry_parked, say_scheduled
+from durable_jobs_core.kinds.task._work import (
+    applied,
+    end,
+    event_done,
+    next_hook,
+    owe_idle,
+    retry_parked,
+    say_scheduled,
+)
 from durable_jobs_core.record import DeadEvent, Run
 from durable_jobs_core.retry import GiveUp, GiveUpReason
 from durable_jobs_core.telemetry import ScheduleTrigger
@@ -32,7 +40,7 @@ def succeed(d: TaskDraft, run: Run, event: HandlerSucceeded) -> None:
         retry_parked(d, asked)
         event_done(d)
         return
-    d.ended(run.number, "failed" if run.hook == "on_error" else "succeeded", run.failure)
+    d.ended(run.number, "succeeded" if run.failure is None else "failed", run.failure)
     if run.hook == "on_idle":
         d.change(run=None)
     else:
@@ -66,20 +74,12 @@ def give_up(d: TaskDraft, run: Run, failure: Failure, reason: GiveUpReason) -> N
     """A hook gave up: `on_error` takes over, the event is dead, or the run ends as defined."""
     takes_event = run is d.body.intake
     policy = definition_of(d).on_exhausted if run.hook == "execute" else "park"
+    if run.hook == "on_idle" and not has(d, "on_idle"):
+        policy = "continue"  # a newer definition has none: nothing is owed (S-8)
     if run.hook in ("execute", "on_event") and has(d, "on_error"):
         if run.hook == "execute":
             d.exhausted(run, reason, parks=False)
-        d.keep(
-            evolve(
-                run,
-                hook="on_error",
-                attempt=1,
-                due=d.now,
-                lease=None,
-                first_at=None,
-                failure=plain(failure),
-            )
-        )
+        d.keep(next_hook(d, evolve(run, failure=plain(failure)), "on_error"))
     elif takes_event:
         d.exhausted(run, reason, parks=True)
         _bury(d, run, failure)
@@ -89,7 +89,7 @@ def give_up(d: TaskDraft, run: Run, failure: Failure, reason: GiveUpReason) -> N
     elif policy == "continue":
         d.exhausted(run, reason, parks=False)
         d.ended(run.number, "failed", failure)
-        owe_idle(d, run)
+        owe_idle(d, evolve(run, failure=plain(failure)))
     else:
         d.exhausted(run, reason, parks=True)
         d.keep(parked(run))

@@ -42,8 +42,18 @@ def deadline(body: TaskBody) -> int | None:
     """The alarm: when the instance next wants to be woken, or `None` (S-4)."""
     if body.in_flight is not None and body.in_flight.lease is not None:
         return body.in_flight.lease.until
-    first = body.intake if body.inbox else body.run
+    first = next_work(body)
     return body.scheduled_at if first is None or first.parked else first.due
+
+
+def next_work(body: TaskBody) -> Run | None:
+    """What goes on when nothing is in flight: queued events before the unfinished run (S-51).
+
+    An `on_error` that has just taken over is claimed with the commit that ended `execute` (S-10).
+    """
+    run = body.run
+    takes_over = run is not None and run.hook == "on_error" and run.due is not None and run.first_at is None
+    return run if takes_over or not body.inbox else body.intake
 
 
 def parked_run(body: TaskBody) -> Run | None:
@@ -51,10 +61,8 @@ def parked_run(body: TaskBody) -> Run | None:
     return next((run for run in (body.intake, body.run) if run is not None and run.parked), None)
 
 
-def status_of(body: TaskBody | None) -> TaskState:
+def status_of(body: TaskBody) -> TaskState:
     """The status, the first that applies (S-55)."""
-    if body is None:
-        return "not_found"
     if parked_run(body) is not None:
         return "parked"
     return "idle" if phase_of(body) is Phase.IDLE else "active"

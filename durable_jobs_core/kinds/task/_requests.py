@@ -17,7 +17,14 @@ from durable_jobs_core.events import (
 from durable_jobs_core.kinds._draft import plain, revived
 from durable_jobs_core.kinds._inline import answered, refuse, report
 from durable_jobs_core.kinds._shared import remember
-from durable_jobs_core.kinds.task._phases import TaskDraft, definition_of, has, parked_run, status_of
+from durable_jobs_core.kinds.task._phases import (
+    TaskDraft,
+    definition_of,
+    has,
+    next_work,
+    parked_run,
+    status_of,
+)
 from durable_jobs_core.kinds.task._work import (
     applied,
     call_of_hook,
@@ -52,6 +59,8 @@ def _send(d: TaskDraft, event: SendRequested) -> None:
     count = body.event_count + 1
     call = call_of_hook(d, body, "on_event", None, event=event.event, event_count=count)
     outcome = _outcome(d, event, call)
+    if outcome is not None and d.maybe_body is None:
+        d.created_at = outcome.call.created_at  # as `on_event` was told
     failed: InlineOutcome | None = None
     if outcome is not None and outcome.operations is None and _can_handle(d, outcome):
         failed = outcome
@@ -60,7 +69,7 @@ def _send(d: TaskDraft, event: SendRequested) -> None:
     if outcome is None:
         return
     if outcome.operations is None:
-        refuse(d, outcome)
+        _refuse(d, outcome, failed)
         return
     asked = outcome.operations
     body = applied(d, evolve(body, ids=ids, event_count=count), asked)
@@ -71,7 +80,7 @@ def _send(d: TaskDraft, event: SendRequested) -> None:
             if idle is None:
                 return
             if idle.operations is None:
-                refuse(d, idle)
+                _refuse(d, idle, failed)
                 return
     _commit_send(d, body, outcome, failed, idle)
 
@@ -86,8 +95,6 @@ def _commit_send(
     """All hooks of a `send` have returned: what they asked for, in one commit."""
     created, asked = d.maybe_body is None, outcome.operations
     assert asked is not None, "a failure was refused"
-    if created:
-        d.created_at = outcome.call.created_at
     d.body = body
     say_scheduled(d, asked, "event" if failed is None else "error")
     if failed is not None:
@@ -129,6 +136,13 @@ def _outcome(d: TaskDraft, event: SendRequested, call: HookCall) -> InlineOutcom
     if outcome is None:
         d.then.append(CallHandler(call))
     return outcome
+
+
+def _refuse(d: TaskDraft, outcome: InlineOutcome, failed: InlineOutcome | None) -> None:
+    """Nothing of the event is kept; every failure is told, also one that `on_error` had handled."""
+    if failed is not None:
+        report(d, failed, committed=False)
+    refuse(d, outcome)
 
 
 def _can_handle(d: TaskDraft, outcome: InlineOutcome) -> bool:
@@ -204,7 +218,7 @@ def status(d: TaskDraft, event: object) -> None:
         d.reply(TaskStatus(instance_id=str(d.key), status="not_found"))
         return
     stuck = parked_run(body)
-    current = stuck or body.in_flight or (body.intake if body.inbox else body.run)
+    current = stuck or body.in_flight or next_work(body)
     d.reply(
         TaskStatus(
             instance_id=str(d.key),
@@ -250,7 +264,7 @@ def dead_letters(d: TaskDraft, event: DeadLettersRequested) -> None:
 def redrive(d: TaskDraft, event: RedriveRequested) -> None:
     """All dead letters back to the end of the inbox, or none (S-51)."""
     body, limit = d.body, definition_of(d).inbox_limit
-    if len(body.inbox) + len(body.dead) > limit:
+    if body.dead and len(body.inbox) + len(body.dead) > limit:
         raise OverloadedError(f"the inbox of {d.key}", limit, len(body.inbox))
     if body.dead:
         back = (QueuedEvent(event=dead.event, id=dead.id) for dead in body.dead)

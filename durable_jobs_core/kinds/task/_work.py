@@ -6,7 +6,7 @@ from typing import Any
 
 from durable_jobs_core._values import evolve
 from durable_jobs_core.kinds._draft import is_due, revived
-from durable_jobs_core.kinds.task._phases import TaskDraft, has
+from durable_jobs_core.kinds.task._phases import TaskDraft, has, next_work
 from durable_jobs_core.operations import HookCall, Operations
 from durable_jobs_core.record import Run, TaskBody
 from durable_jobs_core.telemetry import ScheduleTrigger, TaskScheduled
@@ -24,7 +24,7 @@ def advance(d: TaskDraft) -> None:
         d.change(intake=_new_run(d, "on_event"))
     if scheduled is not None and scheduled <= d.now and d.env.may_start:
         _consume(d)
-    first = d.body.intake if d.body.inbox else d.body.run
+    first = next_work(d.body)
     if first is not None and is_due(first, d.now) and d.env.may_start:
         first = d.lease(first)
         d.keep(first)
@@ -67,7 +67,7 @@ def call_of_hook(d: TaskDraft, body: TaskBody, hook: Hook, run: Run | None, **sh
     """The call of a hook on `body`: of the first queued event, if `run` is the intake."""
     if run is not None and run is body.intake:
         shown.update(event=body.inbox[0].event, event_count=body.event_count + 1)
-    if run is not None:
+    if run is not None and hook == "on_error":
         shown.update(failure=run.failure)
     shown.setdefault("event_count", body.event_count)
     return d.call_of(
@@ -125,9 +125,12 @@ def owe_idle(d: TaskDraft, run: Run | None) -> None:
     elif run is None:
         d.change(run=_new_run(d, "on_idle"))
     else:
-        d.change(
-            run=evolve(run, hook="on_idle", attempt=1, due=d.now, lease=None, first_at=None, failure=None)
-        )
+        d.change(run=next_hook(d, run, "on_idle"))
+
+
+def next_hook(d: TaskDraft, run: Run, hook: Hook) -> Run:
+    """The run goes on with the hook that follows: an attempt of its own (S-10)."""
+    return evolve(run, hook=hook, attempt=1, due=d.now, lease=None, first_at=None)
 
 
 def event_done(d: TaskDraft) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hypothesis import strategies as st
-from hypothesis.stateful import initialize, precondition, rule
+from hypothesis.stateful import initialize, precondition, rule, run_state_machine_as_test
 from support.machines import FLIPS, SETTINGS, Machine
 from support.model_continuous import ContinuousModel
 from support.steps import SECOND, Bench, asked, continuous
@@ -137,5 +137,5 @@ class ContinuousMachine(Machine):
         assert (status.last_error is not None) == model.failed
 
 
-ContinuousMachine.TestCase.settings = SETTINGS
-TestContinuous = ContinuousMachine.TestCase
+def test_I_3_I_4_I_6_I_9_random_histories_agree_with_the_model() -> None:
+    run_state_machine_as_test(ContinuousMachine, settings=SETTINGS)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hypothesis import strategies as st
-from hypothesis.stateful import initialize, precondition, rule
+from hypothesis.stateful import initialize, precondition, rule, run_state_machine_as_test
 from support.machines import SETTINGS, Machine
 from support.model_task import Answer, TaskModel
 from support.steps import SECOND, Bench, T, asked, raises, returns, task
@@ -149,5 +149,5 @@ class TaskMachine(Machine):
         assert (status.last_error is not None) == model.failed
 
 
-TaskMachine.TestCase.settings = SETTINGS
-TestTask = TaskMachine.TestCase
+def test_I_1_I_3_I_4_I_6_I_9_random_histories_agree_with_the_model() -> None:
+    run_state_machine_as_test(TaskMachine, settings=SETTINGS)

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-from support.steps import MINUTE, Bench, T, continuous
+from typing import Any
 
-from durable_jobs_core.schedule import every
+import pytest
+from support.steps import DAY, HOUR, MINUTE, SECOND, Bench, T, asked, continuous
 
+from durable_jobs_core.effects import CallHandler, CancelHandler, ClearAlarm, Delete, EmitTelemetry, Reply
+from durable_jobs_core.errors import InstanceNotFoundError, InvalidStateError, SchedulerError
+from durable_jobs_core.schedule import cron, every, skip
+from durable_jobs_core.telemetry import JobFailed, JobTerminated
+from durable_jobs_core.words import INSTANT_MAX, to_datetime
+
+at = to_datetime
 GRID = every("1 minute", align="start")
 
 
@@ -20,3 +28,593 @@ def test_S_35_resume_goes_on_after_now_also_if_a_retry_waits() -> None:
     bench.succeed()
 
     assert (bench.phase, bench.alarm) == ("waiting", T + 11 * MINUTE)
+
+
+# -- S-30, S-31: start
+
+
+def test_S_30_start_answers_created_and_running_and_says_job_started() -> None:
+    bench = Bench(continuous())
+
+    reply = bench.start(5)
+
+    assert (reply.created, reply.status, reply.instance_id) == (True, "running", "continuous:job:a")
+    assert (bench.emitted, bench.state) == (["job.started"], 5)
+
+
+def test_S_30_the_reply_follows_the_creation_not_the_first_run() -> None:
+    bench = Bench(continuous())
+    bench.start()
+
+    kinds = [type(effect) for effect in bench.transition.then]
+
+    assert kinds == [EmitTelemetry, Reply, CallHandler]
+
+
+@pytest.mark.parametrize(
+    ("happens", "status"),
+    [
+        ([], "running"),
+        (["pause"], "paused"),
+        (["fail_for_good"], "parked"),
+        (["pause", "fail_for_good"], "parked"),
+    ],
+)
+def test_S_30_start_of_an_existing_instance_answers_its_status_and_ignores_the_input(
+    happens: list[str], status: str
+) -> None:
+    bench = Bench(continuous(on_exhausted="park"))
+    bench.start(5)
+    for name in happens:
+        getattr(bench, name)()
+
+    reply = bench.start(6)
+
+    assert (reply.created, reply.status, bench.state) == (False, status, 5)
+    assert bench.transition.commit == ()
+
+
+def test_S_31_it_is_due_now() -> None:
+    bench = Bench(continuous(), worker=False)
+
+    bench.start()
+
+    assert bench.alarm == T
+
+
+def test_S_31_or_first_due_by_the_schedule() -> None:
+    bench = Bench(continuous(start_immediately=False))
+
+    bench.start()
+
+    assert (bench.phase, bench.alarm, bench.status().run_count) == ("waiting", T + MINUTE, 0)
+
+
+def test_S_61_a_schedule_without_a_next_instant_refuses_the_start() -> None:
+    bench = Bench(continuous(every("1 day"), start_immediately=False), now=INSTANT_MAX - HOUR)
+
+    with pytest.raises(SchedulerError):
+        bench.start()
+
+    assert bench.record is None
+
+
+# -- S-32, S-33: the schedule
+
+
+def test_S_32_every_counts_from_the_end_of_the_last_run() -> None:
+    bench = Bench(continuous())
+    bench.start()
+    bench.wait(10 * SECOND)
+
+    bench.succeed()
+
+    assert bench.alarm == T + 10 * SECOND + MINUTE
+
+
+def test_S_32_an_aligned_every_does_not_drift() -> None:
+    bench = Bench(continuous(GRID))
+    bench.start()
+    alarms = []
+    for _ in range(3):
+        bench.wait(10 * SECOND)
+        bench.succeed()
+        alarms.append(bench.alarm)
+        bench.wake()
+
+    assert alarms == [T + MINUTE, T + 2 * MINUTE, T + 3 * MINUTE]
+
+
+def test_S_32_cron_goes_by_the_clock() -> None:
+    bench = Bench(continuous(cron("*/5 * * * *"), start_immediately=False))
+
+    bench.start()
+
+    assert bench.alarm == T + 100 * SECOND  # 22:13:20, then 22:15
+
+
+@pytest.mark.parametrize(("schedule", "step"), [(GRID, MINUTE), (cron("* * * * *"), MINUTE)])
+def test_S_33_ticks_missed_in_downtime_are_one_run_for_the_latest_then_the_next_tick(
+    schedule: Any, step: int
+) -> None:
+    bench = Bench(continuous(schedule, start_immediately=False))
+    bench.start()
+    assert bench.alarm is not None
+    first = bench.alarm
+    bench.now = first + 10 * step + 1
+
+    bench.fire()
+    bench.succeed()
+
+    assert (bench.call.scheduled_for, bench.call.run_count) == (first + 10 * step, 1)
+    assert bench.alarm == first + 11 * step
+
+
+def test_S_33_ticks_missed_during_its_own_run_with_its_retries_are_one_run_at_once() -> None:
+    bench = Bench(continuous(GRID))
+    bench.start()
+    bench.wait(90 * SECOND)
+    bench.fail()
+    bench.wake()
+    bench.wait(50 * SECOND)
+
+    bench.succeed()
+
+    assert (bench.call.run_count, bench.call.scheduled_for) == (2, T + 2 * MINUTE)
+    bench.succeed()
+    assert bench.alarm == T + 3 * MINUTE
+
+
+@pytest.mark.parametrize(("late", "runs"), [(10 * SECOND, True), (10 * SECOND + 1, False)])
+def test_S_33_skip_runs_the_latest_only_if_it_is_at_most_grace_old(late: int, runs: bool) -> None:
+    bench = Bench(continuous(GRID, misfire=skip("10 seconds"), start_immediately=False))
+    bench.start()
+    bench.wait(5 * MINUTE + late)
+
+    bench.fire()
+
+    assert (bench.phase == "running") == runs
+    if runs:
+        assert bench.call.scheduled_for == T + 5 * MINUTE
+    else:
+        assert bench.alarm == T + 6 * MINUTE
+
+
+def test_S_33_a_plain_every_has_no_ticks_it_is_only_late() -> None:
+    bench = Bench(continuous(misfire=skip("1 second")))
+    bench.start()
+    bench.succeed()
+    bench.wait(HOUR)
+
+    bench.fire()
+
+    assert (bench.phase, bench.call.scheduled_for) == ("running", T + MINUTE)
+
+
+def test_S_33_a_tick_is_later_than_the_instant_it_is_computed_from() -> None:
+    bench = Bench(continuous(cron("13 22 * * *"), start_immediately=False))
+    bench.start()
+    bench.wake()
+
+    bench.succeed()
+
+    assert bench.alarm == bench.now + DAY
+
+
+def test_S_61_at_the_end_of_the_calendar_the_schedule_ends_and_says_so() -> None:
+    bench = Bench(continuous(), now=INSTANT_MAX - 1)
+    bench.start()
+
+    bench.succeed()
+
+    assert (bench.phase, bench.alarm) == ("waiting", None)
+    assert bench.last(JobFailed).failure.type == "SchedulerError"
+    assert bench.status().last_error is not None
+
+
+# -- S-34: trigger
+
+
+def test_S_34_run_count_rises_by_one_per_run_before_it() -> None:
+    bench = Bench(continuous())
+    bench.start()
+    counts = [(bench.call.run_count, bench.status().run_count)]
+    bench.fail()
+    bench.wake()
+    counts.append((bench.call.run_count, bench.status().run_count))
+    bench.succeed()
+    bench.wake()
+    counts.append((bench.call.run_count, bench.status().run_count))
+
+    assert counts == [(1, 1), (1, 1), (2, 2)]
+
+
+def test_S_34_trigger_of_a_waiting_instance_is_a_new_run_now_whose_end_sets_the_next_due_time() -> None:
+    bench = Bench(continuous())
+    bench.start()
+    bench.succeed()
+    bench.wait(10 * SECOND)
+
+    reply = bench.trigger()
+    call = bench.call
+    bench.succeed()
+
+    assert (reply.triggered, reply.joined, reply.outcome) == (True, False, "accepted")
+    assert (call.run_count, call.scheduled_for) == (2, None)
+    assert bench.alarm == T + 10 * SECOND + MINUTE
+
+
+@pytest.mark.parametrize(("schedule", "next_at"), [(GRID, T + MINUTE), (cron("* * * * *"), T + 40 * SECOND)])
+def test_S_34_a_trigger_does_not_move_a_grid(schedule: Any, next_at: int) -> None:
+    bench = Bench(continuous(schedule))
+    bench.start()
+    bench.succeed()
+    bench.wait(10 * SECOND)
+    bench.trigger()
+
+    bench.succeed()
+
+    assert bench.alarm == next_at
+
+
+def test_S_34_trigger_joins_an_attempt_in_flight_and_writes_nothing() -> None:
+    bench = Bench(continuous())
+    bench.start()
+
+    reply = bench.trigger()
+
+    assert (reply.triggered, reply.joined, bench.transition.commit) == (True, True, ())
+
+
+@pytest.mark.parametrize("way", ["fail", "fail_for_good"])
+def test_S_18_S_34_trigger_of_a_run_that_waits_or_is_parked_is_that_run_with_attempts_from_1(
+    way: str,
+) -> None:
+    bench = Bench(continuous(on_exhausted="park"))
+    bench.start()
+    key = bench.call.idempotency_key
+    bench.crash()
+    getattr(bench, way)()
+
+    bench.trigger()
+
+    assert (bench.call.attempt, bench.call.crashes, bench.call.run_count) == (1, 0, 1)
+    assert bench.call.idempotency_key == key
+
+
+def test_S_34_trigger_of_no_instance_triggers_nothing() -> None:
+    reply = Bench(continuous()).trigger()
+
+    assert (reply.triggered, reply.outcome) == (False, None)
+
+
+# -- S-35: status, pause, resume
+
+
+def test_S_35_the_first_status_that_applies() -> None:
+    bench = Bench(continuous(on_exhausted="park"))
+    seen = [bench.status().status]
+    for happen in (bench.start, bench.pause, bench.fail_for_good):
+        happen()
+        seen.append(bench.status().status)
+
+    assert seen == ["not_found", "running", "paused", "parked"]
+
+
+def test_S_35_status_tells_of_runs_and_errors() -> None:
+    bench = Bench(continuous())
+    bench.start()
+    bench.succeed()
+    bench.wake()
+    bench.fail()
+
+    status = bench.status()
+
+    assert (status.run_count, status.attempt, str(status.last_error)) == (2, 2, "Error: boom")
+    assert (status.next_run_at, status.last_run_at) == (at(T + 70 * SECOND), at(T))
+
+
+def test_S_35_pause_starts_no_tick_and_tells_whether_it_changed_anything() -> None:
+    bench = Bench(continuous())
+    bench.start()
+    bench.succeed()
+
+    first, again = bench.pause(), bench.pause()
+    bench.wait(HOUR)
+    bench.fire()
+
+    assert (first.paused, again.paused, bench.phase) == (True, False, "waiting")
+    assert (bench.status().next_run_at, bench.alarm) == (None, None)
+
+
+def test_S_35_pause_starts_no_retry() -> None:
+    bench = Bench(continuous())
+    bench.start()
+    bench.fail()
+
+    bench.pause()
+    bench.wait(HOUR)
+    bench.fire()
+
+    assert (bench.phase, bench.status().next_run_at) == ("pending", None)
+
+
+def test_S_35_an_attempt_in_flight_ends_and_is_committed() -> None:
+    bench = Bench(continuous())
+    bench.start()
+    bench.pause()
+
+    bench.succeed(asked(9))
+
+    assert (bench.state, bench.status().status, bench.alarm) == (9, "paused", None)
+
+
+def test_S_35_resume_makes_a_waiting_retry_due_now_and_tells_whether_it_changed_anything() -> None:
+    bench = Bench(continuous())
+    bench.start()
+    bench.fail()
+    bench.pause()
+
+    first, again = bench.resume(), bench.resume()
+
+    assert (first.resumed, again.resumed) == (True, False)
+    assert (bench.call.attempt, bench.phase) == (2, "running")
+
+
+@pytest.mark.parametrize(
+    ("wait", "due"),
+    [(10 * SECOND, T + MINUTE), (MINUTE, T + 2 * MINUTE), (150 * SECOND, T + 3 * MINUTE)],
+)
+@pytest.mark.parametrize("schedule", [GRID, every("1 minute")])
+def test_S_35_resume_goes_on_at_the_first_of_stored_due_plus_k_d_after_now(
+    schedule: Any, wait: int, due: int
+) -> None:
+    bench = Bench(continuous(schedule))
+    bench.start()
+    bench.succeed()
+    bench.pause()
+    bench.wait(wait)
+
+    bench.resume()
+
+    assert (bench.phase, bench.alarm) == ("waiting", due)
+
+
+def test_S_35_resume_goes_on_with_cron_after_now() -> None:
+    bench = Bench(continuous(cron("* * * * *"), start_immediately=False))
+    bench.start()
+    bench.pause()
+    bench.wait(HOUR)
+
+    bench.resume()
+
+    assert bench.alarm == T + HOUR + 40 * SECOND
+
+
+@pytest.mark.parametrize("name", ["pause", "resume"])
+def test_S_35_a_parked_instance_is_neither_paused_nor_resumed(name: str) -> None:
+    bench = Bench(continuous(on_exhausted="park"))
+    bench.start()
+    bench.fail_for_good()
+    before = bench.record
+
+    with pytest.raises(InvalidStateError, match=name):
+        getattr(bench, name)()
+
+    assert bench.record is before
+
+
+def test_S_35_S_61_no_instance_is_neither_paused_nor_resumed() -> None:
+    bench = Bench(continuous())
+
+    assert (bench.pause().paused, bench.resume().resumed) == (False, False)
+
+
+def test_S_35_trigger_runs_a_paused_instance_once_and_it_stays_paused() -> None:
+    bench = Bench(continuous())
+    bench.start()
+    bench.succeed()
+    bench.pause()
+
+    bench.trigger()
+    bench.succeed()
+
+    assert (bench.status().run_count, bench.status().status, bench.alarm) == (2, "paused", None)
+
+
+def test_S_35_a_run_triggered_while_paused_is_tried_again_after_a_crash_and_not_after_a_failure() -> None:
+    bench = Bench(continuous())
+    bench.start()
+    bench.succeed()
+    bench.pause()
+    bench.trigger()
+
+    bench.crash()
+    crashes = bench.call.crashes
+    bench.fail()
+
+    assert (crashes, bench.phase, bench.alarm) == (1, "pending", None)
+
+
+# -- S-8: reschedule
+
+
+def test_S_8_reschedule_recomputes_a_waiting_instance_from_now_by_the_schedule_in_force() -> None:
+    bench = Bench(continuous())
+    bench.start()
+    bench.succeed()
+    bench.definition = continuous(every("1 hour"))
+    bench.wait(10 * SECOND)
+    bench.fire()
+    stands = bench.alarm
+
+    reply = bench.reschedule()
+
+    assert stands == T + MINUTE
+    assert (reply.rescheduled, reply.next_run_at) == (True, at(T + 10 * SECOND + HOUR))
+    assert bench.alarm == T + 10 * SECOND + HOUR
+
+
+@pytest.mark.parametrize("happens", [[], ["fail"], ["fail_for_good"]])
+def test_S_8_reschedule_leaves_a_run_in_flight_waiting_or_parked(happens: list[str]) -> None:
+    bench = Bench(continuous(on_exhausted="park"))
+    bench.start()
+    for name in happens:
+        getattr(bench, name)()
+
+    reply = bench.reschedule()
+
+    assert (reply.rescheduled, bench.transition.commit) == (False, ())
+
+
+def test_S_8_S_61_reschedule_of_no_instance_is_not_found() -> None:
+    with pytest.raises(InstanceNotFoundError):
+        Bench(continuous()).reschedule()
+
+
+def test_S_8_the_new_definition_rules_from_the_next_due_time_computed() -> None:
+    bench = Bench(continuous())
+    bench.start()
+    bench.definition = continuous(every("1 hour"))
+
+    bench.succeed()
+
+    assert bench.alarm == T + HOUR
+
+
+# -- S-36: terminate
+
+
+def test_S_36_terminate_deletes_in_one_commit_and_frees_the_id() -> None:
+    bench = Bench(continuous())
+    bench.start(1)
+    bench.succeed()
+
+    reply = bench.terminate("why")
+
+    assert bench.transition.commit == (Delete(), ClearAlarm())
+    assert (reply.terminated, reply.reason, reply.was_running) == (True, "why", False)
+    assert (bench.last(JobTerminated).reason, bench.last(JobTerminated).run_count) == ("why", 1)
+    assert bench.start(2).created
+
+
+def test_S_36_it_does_not_wait_for_the_handler_and_has_it_cancelled() -> None:
+    bench = Bench(continuous())
+    bench.start()
+    token = bench.lease.token
+
+    reply = bench.terminate()
+
+    assert (reply.was_running, bench.record) == (True, None)
+    assert CancelHandler(token) in bench.transition.then
+
+
+def test_I_5_nothing_of_a_terminated_life_can_appear_in_the_next() -> None:
+    bench = Bench(continuous())
+    bench.start(1)
+    token = bench.lease.token
+    bench.terminate()
+    bench.start(2)
+    life = bench.record
+
+    for late in (bench.succeed, bench.fail, bench.release, bench.renew):
+        late(token=token)
+
+    assert bench.record is life
+    assert (bench.state, bench.status().run_count, bench.status().last_error) == (2, 1, None)
+
+
+def test_S_36_terminate_of_no_instance() -> None:
+    reply = Bench(continuous()).terminate("why")
+
+    assert (reply.terminated, reply.was_running) == (False, False)
+
+
+def test_S_17_S_46_a_hook_that_terminates_ends_the_instance() -> None:
+    bench = Bench(continuous())
+    bench.start()
+
+    bench.succeed(asked(5, terminate="done"))
+
+    assert (bench.record, bench.emitted, bench.last(JobTerminated).reason) == (
+        None,
+        ["job.terminated"],
+        "done",
+    )
+
+
+# -- S-24: giving up
+
+
+def test_S_24_continue_goes_on_with_the_next_scheduled_run_and_keeps_the_last_good_state() -> None:
+    bench = Bench(continuous(retry=None))
+    bench.start(7)
+
+    bench.fail()
+
+    assert (bench.phase, bench.alarm, bench.state) == ("waiting", T + MINUTE, 7)
+    bench.wake()
+    assert (bench.call.run_count, bench.call.attempt) == (2, 1)
+
+
+def test_S_24_park_keeps_the_run_and_is_default_elsewhere() -> None:
+    bench = Bench(continuous(on_exhausted="park"))
+    bench.start(7)
+
+    bench.fail_for_good()
+
+    assert (bench.phase, bench.alarm, bench.state) == ("parked", None, 7)
+
+
+def test_S_24_terminate_deletes() -> None:
+    bench = Bench(continuous(retry=None, on_exhausted="terminate"))
+    bench.start()
+
+    bench.fail()
+
+    assert (bench.record, bench.last(JobTerminated).reason) == (None, "max_attempts")
+
+
+# -- S-38: waiting for a trigger
+
+
+@pytest.mark.parametrize(
+    ("job", "happen", "outcome"),
+    [
+        ({}, "succeed", "succeeded"),
+        ({}, "fail", "retrying"),
+        ({}, "fail_for_good", "failed"),
+        ({"on_exhausted": "park"}, "fail_for_good", "parked"),
+        ({"on_exhausted": "terminate"}, "fail_for_good", "terminated"),
+        ({}, "terminate", "terminated"),
+    ],
+)
+def test_S_38_a_waiting_trigger_is_told_how_the_next_attempt_ended(
+    job: dict[str, Any], happen: str, outcome: str
+) -> None:
+    bench = Bench(continuous(**job))
+    bench.start()
+    bench.succeed()
+    bench.trigger()
+    waiting = bench.waiting()
+    before = waiting()
+
+    getattr(bench, happen)()
+
+    told = waiting()
+    assert (before, told.outcome) == (None, outcome)
+    failed = outcome in ("retrying", "failed", "parked")
+    assert (str(told.error) if told.error else None) == ("Error: boom" if failed else None)
+    assert told.retry_at == (at(T + 10 * SECOND) if outcome == "retrying" else None)
+
+
+def test_S_38_a_life_that_ended_and_began_anew_answers_terminated() -> None:
+    bench = Bench(continuous())
+    bench.start()
+    bench.trigger()
+    waiting = bench.waiting()
+    bench.terminate()
+
+    bench.start()
+
+    assert waiting().outcome == "terminated"

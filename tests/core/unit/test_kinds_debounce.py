@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
-from support.steps import HOUR, SECOND, Bench, debounce
+import pytest
+from support.steps import DAY, HOUR, MINUTE, SECOND, Bench, T, append, debounce, raises
 
-from durable_jobs_core.words import INSTANT_MAX, to_datetime
+from durable_jobs_core.effects import CancelHandler
+from durable_jobs_core.errors import (
+    DuplicateEventError,
+    ExecutionError,
+    Issue,
+    OverloadedError,
+    ValidationError,
+)
+from durable_jobs_core.record import Stored
+from durable_jobs_core.telemetry import DebounceFlushed, DebounceStarted, JobTerminated
+from durable_jobs_core.words import INSTANT_MAX, Token, to_datetime
+
+at = to_datetime
 
 
 def test_a_window_that_would_end_after_the_calendar_ends_with_it() -> None:
@@ -27,3 +40,657 @@ def test_S_4_an_early_alarm_changes_nothing_also_while_one_of_the_ids_has_expire
     bench.fire()
 
     assert bench.transition.commit == ()
+
+
+# -- S-40: add
+
+
+def test_S_40_add_answers_created_the_count_and_when_it_is_flushed() -> None:
+    bench = Bench(debounce())
+
+    first = bench.add(1)
+    bench.wait(10 * SECOND)
+    second = bench.add(2)
+
+    assert (first.created, first.event_count, first.will_flush_at) == (True, 1, at(T + 30 * SECOND))
+    assert (second.created, second.event_count, second.will_flush_at) == (False, 2, at(T + 30 * SECOND))
+
+
+def test_S_40_by_default_the_latest_event_is_the_state() -> None:
+    bench = Bench(debounce())
+    bench.add(1)
+    bench.add(2)
+
+    bench.flush()
+
+    assert (bench.call.state, bench.call.event_count) == (Stored(1, 2), 2)
+    assert bench.shown == []
+
+
+def test_S_40_S_43_the_reducer_sees_the_event_the_state_and_the_count() -> None:
+    bench = Bench(debounce(reducer=True))
+    bench.add(1)
+    bench.add(2)
+
+    shown = [(call.event, call.state, call.event_count, call.leased) for call in bench.shown]
+
+    assert shown == [(1, None, 1, False), (2, Stored(1, [1]), 2, False)]
+
+
+def test_S_40_the_first_event_of_each_window_sees_no_state() -> None:
+    bench = Bench(debounce(reducer=True))
+    bench.add(1)
+    bench.flush()
+
+    bench.add(2)
+
+    assert bench.shown[-1].state is None
+
+
+def test_S_40_a_failing_reducer_leaves_nothing() -> None:
+    bench = Bench(debounce(reducer=True), inline={"on_event": raises(ValueError("no"))})
+
+    with pytest.raises(ExecutionError) as caught:
+        bench.add(1, id="x")
+
+    assert (caught.value.hook, str(caught.value.__cause__), bench.record) == ("on_event", "no", None)
+    assert [(value.type, value.seq) for value in bench.telemetry] == [("job.failed", None)]
+    bench.inline["on_event"] = append
+    assert bench.add(1, id="x").created
+
+
+def test_S_6_S_40_a_window_whose_state_does_not_decode_refuses_the_add() -> None:
+    bench = Bench(debounce(reducer=True))
+    bench.add(1)
+    bench.inline["on_event"] = raises(ValidationError("state", (Issue("$", "a list", "1"),)))
+    before = bench.record
+
+    with pytest.raises(ValidationError):
+        bench.add(2)
+
+    assert bench.record is before
+
+
+# -- S-41: when a window is due
+
+
+def test_S_41_flush_after_counts_from_the_first_event() -> None:
+    bench = Bench(debounce())
+    bench.add()
+    bench.wait(29 * SECOND)
+    bench.add()
+
+    bench.wake()
+
+    assert (bench.now, bench.call.flush_reason) == (T + 30 * SECOND, "flushAfter")
+
+
+def test_S_41_quiet_restarts_it_at_every_event() -> None:
+    bench = Bench(debounce(mode="quiet", max_wait=None))
+    for _ in range(5):
+        bench.add()
+        bench.wait(29 * SECOND)
+
+    assert bench.alarm == T + 4 * 29 * SECOND + 30 * SECOND
+
+
+def test_S_41_max_wait_caps_a_quiet_window() -> None:
+    bench = Bench(debounce(mode="quiet", max_wait="1 minute"))
+    for _ in range(3):
+        bench.add()
+        bench.wait(20 * SECOND)
+
+    assert bench.alarm == T + MINUTE
+
+
+def test_S_41_max_events_makes_the_window_due_at_once() -> None:
+    bench = Bench(debounce(max_events=2))
+    bench.add()
+
+    bench.add()
+
+    assert (bench.call.flush_reason, bench.call.event_count) == ("maxEvents", 2)
+
+
+def test_S_41_a_window_once_due_stays_due() -> None:
+    bench = Bench(debounce(mode="quiet", max_wait=None))
+    bench.add()
+    bench.wake()
+    bench.add()
+    bench.wait(30 * SECOND)  # the second window falls due behind the batch
+
+    bench.add()
+    bench.succeed()
+
+    assert (bench.call.event_count, bench.call.flush_reason) == (2, "flushAfter")
+
+
+def test_S_8_a_lowered_max_events_acts_at_the_next_add_and_stored_instants_stand() -> None:
+    bench = Bench(debounce())
+    bench.add()
+    bench.add()
+    bench.definition = debounce(flush_after="1 hour", max_events=2)
+
+    bench.fire()
+    stands = (bench.phase, bench.alarm)
+    bench.add()
+
+    assert stands == ("collecting", T + 30 * SECOND)
+    assert (bench.call.flush_reason, bench.call.event_count) == ("maxEvents", 3)
+
+
+# -- S-42: batch and window
+
+
+def test_S_42_what_is_added_during_a_flush_or_a_retry_belongs_to_the_next_window() -> None:
+    bench = Bench(debounce(reducer=True))
+    bench.add(1)
+    bench.flush()
+    bench.add(2)
+    bench.fail()
+    bench.add(3)
+    bench.wake()
+
+    batch = (bench.call.state, bench.call.attempt, bench.call.event_count)
+    bench.succeed()
+    bench.wake()
+
+    assert batch == (Stored(1, [1]), 2, 1)
+    assert (bench.call.state, bench.call.attempt) == (Stored(1, [2, 3]), 1)
+
+
+def test_S_42_a_window_that_is_full_while_a_batch_is_unfinished_goes_on_collecting() -> None:
+    bench = Bench(debounce(max_events=1))
+    bench.add(1)
+    bench.wait(SECOND)
+
+    replies = [bench.add(2), bench.add(3)]
+    phase = bench.phase
+    bench.succeed()
+
+    assert [(reply.event_count, reply.will_flush_at) for reply in replies] == [
+        (1, at(T + SECOND)),
+        (2, at(T + SECOND)),
+    ]
+    assert (phase, bench.call.event_count, bench.call.flush_reason) == ("running", 2, "maxEvents")
+
+
+def test_S_42_it_closes_in_the_commit_that_ends_the_batch() -> None:
+    bench = Bench(debounce())
+    bench.add(1)
+    bench.flush()
+    bench.add(2)
+    bench.flush()
+    bench.worker = False
+
+    bench.succeed()
+
+    assert (bench.body.window, bench.body.batch.count, bench.body.run.number) == (None, 1, 2)
+
+
+def test_S_42_the_flush_reason_is_the_first_cause() -> None:
+    bench = Bench(debounce(max_events=2))
+    bench.add(1)
+    bench.flush()
+    bench.add(2)
+    bench.wait(30 * SECOND)  # due by time
+    bench.add(3)  # and full
+    bench.flush()  # and asked for
+
+    bench.succeed()
+
+    assert bench.call.flush_reason == "flushAfter"
+
+
+def test_S_42_max_pending_refuses_instead() -> None:
+    bench = Bench(debounce(max_pending=2))
+    bench.add(1)
+    bench.add(2)
+    before = bench.record
+
+    with pytest.raises(OverloadedError) as caught:
+        bench.add(3, id="x")
+
+    assert (caught.value.limit, caught.value.current) == (2, 2)
+    assert bench.record is before
+
+
+def test_S_42_I_2_a_batch_leaves_the_record_by_success_only() -> None:
+    bench = Bench(debounce(reducer=True))
+    bench.add(1)
+    bench.flush()
+    held = [bench.body.batch]
+    for happen in (bench.fail, bench.wake, bench.crash, bench.release, bench.fail_for_good, bench.fire):
+        happen()
+        held.append(bench.body.batch)
+    bench.flush()
+
+    bench.succeed()
+
+    assert len(set(map(str, held))) == 1
+    assert bench.body.batch is None
+
+
+def test_S_43_the_flush_reason_is_kept_over_retries() -> None:
+    bench = Bench(debounce())
+    bench.add()
+    bench.flush()
+    bench.fail()
+
+    bench.wake()
+
+    assert (bench.call.flush_reason, bench.call.started_at, bench.call.attempt) == ("manual", T, 2)
+
+
+# -- S-44: flush and clear
+
+
+def test_S_44_flush_makes_batch_then_window_due_and_counts_both() -> None:
+    bench = Bench(debounce(reducer=True))
+    bench.add(1)
+    bench.wake()
+    bench.fail()
+    key = bench.call.idempotency_key
+    bench.add(2)
+
+    reply = bench.flush()
+    batch = bench.call
+    bench.succeed()
+
+    assert (reply.flushed, reply.event_count, reply.reason) == (False, 2, "manual")
+    assert (batch.state, batch.attempt, batch.idempotency_key) == (Stored(1, [1]), 1, key)
+    assert (bench.call.state, bench.call.flush_reason) == (Stored(1, [2]), "manual")
+
+
+def test_S_44_flush_of_a_batch_in_flight_lets_it_go_on() -> None:
+    bench = Bench(debounce())
+    bench.add()
+    bench.wake()
+    bench.fail()
+    bench.wake()
+    calls = len(bench.calls)
+
+    bench.flush()
+
+    assert (len(bench.calls), bench.body.run.attempt) == (calls, 2)
+
+
+def test_S_18_S_44_flush_gives_a_parked_batch_fresh_attempts_in_the_same_run() -> None:
+    bench = Bench(debounce())
+    bench.add()
+    bench.wake()
+    bench.crash()
+    key = bench.call.idempotency_key
+    bench.fail_for_good()
+
+    bench.flush()
+
+    assert (bench.call.attempt, bench.call.crashes, bench.call.idempotency_key) == (1, 0, key)
+
+
+def test_S_44_flushed_is_true_only_if_all_of_it_succeeded() -> None:
+    bench = Bench(debounce())
+    bench.add()
+    bench.wake()
+    bench.add()
+    bench.flush()
+    waiting = bench.waiting()
+
+    bench.succeed()
+    half = waiting()
+    bench.succeed()
+
+    assert half is None
+    assert (waiting().flushed, waiting().event_count, waiting().outcome) == (True, 2, "succeeded")
+
+
+@pytest.mark.parametrize("idle", [False, True])
+def test_S_44_flush_of_nothing_is_empty(idle: bool) -> None:
+    bench = Bench(debounce())
+    if idle:
+        bench.add(id="x")
+        bench.flush()
+        bench.succeed()
+
+    reply = bench.flush()
+
+    assert (reply.flushed, reply.reason, reply.event_count) == (False, "empty", 0)
+    assert bench.transition.commit == ()
+
+
+@pytest.mark.parametrize("way", ["fail", "fail_for_good"])
+def test_S_44_clear_drops_the_window_and_a_batch_that_nobody_executes(way: str) -> None:
+    bench = Bench(debounce())
+    bench.add(id="x")
+    bench.wake()
+    bench.add()
+    getattr(bench, way)()
+
+    reply = bench.clear()
+
+    assert (reply.cleared, reply.discarded_events, reply.in_flight) == (True, 2, False)
+    assert (bench.phase, bench.status().event_count, bench.status().batch_event_count) == ("idle", 0, 0)
+    with pytest.raises(DuplicateEventError):
+        bench.add(id="x")  # ids stay
+
+
+def test_S_44_clear_lets_a_batch_in_flight_go_on_retries_included() -> None:
+    bench = Bench(debounce())
+    bench.add()
+    bench.wake()
+
+    reply = bench.clear()
+    bench.fail()
+    bench.wake()
+
+    assert (reply.cleared, reply.discarded_events, reply.in_flight) == (False, 0, True)
+    assert bench.call.attempt == 2
+
+
+def test_S_44_clear_of_nothing_clears_nothing() -> None:
+    reply = Bench(debounce()).clear()
+
+    assert (reply.cleared, reply.discarded_events, reply.in_flight) == (False, 0, False)
+
+
+# -- S-45: what clients see, and how long a record is kept
+
+
+def test_S_45_the_first_status_that_applies() -> None:
+    bench = Bench(debounce())
+    seen = [bench.status().status]
+    for happen in (
+        bench.add,  # debouncing
+        bench.wake,  # flushing: in flight
+        bench.fail,  # waiting for a retry
+        bench.add,  # a window too
+        bench.fire,
+        bench.wake,
+        bench.fail_for_good,  # parked
+        bench.flush,  # in flight
+        bench.succeed,  # the window, in flight
+        bench.succeed,  # idle: an outcome is kept
+        bench.wake,
+    ):
+        happen()
+        seen.append(bench.status().status)
+
+    assert seen == [
+        "not_found", "debouncing", "flushing", "flushing", "flushing", "flushing", "flushing", "parked",
+        "flushing", "flushing", "idle", "not_found",
+    ]  # fmt: skip
+
+
+def test_S_45_status_tells_of_window_and_batch() -> None:
+    bench = Bench(debounce())
+    bench.add()
+    bench.add()
+    bench.wake()
+    bench.fail()
+    bench.wait(SECOND)
+    bench.add()
+
+    status = bench.status()
+
+    start = T + 31 * SECOND
+    assert (status.event_count, status.started_at, status.will_flush_at) == (
+        1,
+        at(start),
+        at(start + 30 * SECOND),
+    )
+    assert (status.batch_event_count, status.attempt, str(status.last_error)) == (2, 2, "Error: boom")
+
+
+def test_S_45_get_state_is_the_windows_else_the_batches_else_none() -> None:
+    bench = Bench(debounce(reducer=True))
+    states = [bench.state]
+    bench.add(1)
+    states.append(bench.state)
+    bench.flush()
+    states.append(bench.state)
+    bench.add(2)
+    states.append(bench.state)
+
+    assert states == [None, [1], [1], [2]]
+
+
+def test_S_45_created_says_that_there_was_no_record_or_it_was_idle() -> None:
+    bench = Bench(debounce())
+    created = [bench.add(id="x").created]
+    bench.flush()
+    created.append(bench.add().created)
+    bench.clear()
+    bench.succeed()
+
+    created.append(bench.add().created)
+
+    assert created == [True, False, True]
+
+
+def test_S_45_debounce_started_is_told_for_each_window() -> None:
+    bench = Bench(debounce())
+    bench.add()
+    bench.flush()
+    bench.add()
+    bench.add()
+
+    started = [value for value in bench.telemetry if isinstance(value, DebounceStarted)]
+
+    assert [value.flush_at for value in started] == [T + 30 * SECOND] * 2
+
+
+def test_S_45_an_add_that_closes_the_window_answers_its_count_and_now() -> None:
+    bench = Bench(debounce(max_events=2))
+    bench.add()
+    bench.wait(SECOND)
+
+    reply = bench.add()
+
+    assert (reply.event_count, reply.will_flush_at) == (2, at(T + SECOND))
+
+
+def test_S_45_the_record_goes_with_the_last_batch_if_nothing_is_kept() -> None:
+    bench = Bench(debounce())
+    bench.add()
+    bench.wake()
+
+    bench.succeed()
+
+    assert bench.record is None
+
+
+def test_S_45_the_record_is_kept_for_its_ids() -> None:
+    bench = Bench(debounce(remember_ids_for="1 hour"))
+    bench.add(id="x")
+    bench.wake()
+    bench.succeed()
+
+    kept = (bench.phase, bench.alarm)
+    bench.wake()
+
+    assert kept == ("idle", T + HOUR)
+    assert bench.record is None
+
+
+def test_S_38_S_45_the_record_is_kept_a_minute_for_a_flush_the_later_expiry_counts() -> None:
+    bench = Bench(debounce(remember_ids_for="1 second"))
+    bench.add(id="x")
+    bench.flush()
+    bench.wait(SECOND)
+    bench.succeed()
+
+    kept = (bench.phase, bench.alarm, bench.body.outcome.result)
+    bench.wake()
+
+    assert kept == ("idle", T + SECOND + MINUTE, "succeeded")
+    assert bench.record is None
+
+
+# -- S-46: telemetry
+
+
+def test_S_46_terminate_drops_window_batch_and_ids_and_says_so() -> None:
+    bench = Bench(debounce())
+    bench.add(id="x")
+    bench.wake()
+    bench.add()
+
+    reply = bench.terminate("why")
+
+    assert (reply.terminated, reply.was_running, reply.discarded_events, reply.reason) == (
+        True,
+        True,
+        2,
+        "why",
+    )
+    assert (bench.record, bench.last(JobTerminated).reason) == (None, "why")
+    assert bench.transition.then[1] == CancelHandler(bench.calls[-1].token or Token(0, 0))
+    assert bench.add(id="x").created
+
+
+def test_S_46_a_clear_that_dropped_something_says_so() -> None:
+    bench = Bench(debounce())
+    bench.add()
+
+    bench.clear()
+    said = bench.emitted, bench.last(JobTerminated).reason
+    bench.clear()
+
+    assert said == (["job.terminated"], "cleared")
+    assert bench.emitted == []
+
+
+def test_S_46_a_successful_flush_does_not_and_its_reason_is_timeout_on_the_wire() -> None:
+    bench = Bench(debounce())
+    bench.add()
+    bench.wake()
+    bench.wait(SECOND)
+
+    bench.succeed()
+
+    assert bench.emitted == ["job.executed", "debounce.flushed"]
+    wire = bench.last(DebounceFlushed).wire()
+    assert (wire["reason"], wire["eventCount"], wire["durationMs"]) == ("timeout", 1, 30_000)
+
+
+def test_S_24_S_46_terminate_on_exhaustion_ends_the_batch_and_an_open_window_lives_on() -> None:
+    bench = Bench(debounce(reducer=True, retry=None, on_exhausted="terminate"))
+    bench.add(1)
+    bench.wake()
+    bench.add(2)
+
+    bench.fail()
+
+    assert (bench.phase, bench.state, bench.body.batch) == ("collecting", [2], None)
+    assert bench.last(JobTerminated).reason == "max_attempts"
+
+
+# -- S-25: parked
+
+
+def parked() -> Bench:
+    """A batch of one event has given up."""
+    bench = Bench(debounce(max_events=2))
+    bench.add(1)
+    bench.wake()
+    bench.fail_for_good()
+    return bench
+
+
+def test_S_25_a_parked_batch_has_no_alarm_and_is_kept() -> None:
+    bench = parked()
+
+    status = bench.status()
+    assert (bench.alarm, status.status, status.batch_event_count) == (None, "parked", 1)
+    assert (status.attempt, str(status.last_error)) == (1, "Error: boom")
+
+
+def test_S_25_it_is_tried_when_the_open_window_falls_due_by_time_batch_first() -> None:
+    bench = parked()
+    bench.add(2)
+
+    bench.wake()
+    batch = (bench.now, bench.call.run, bench.call.attempt)
+    bench.succeed()
+
+    assert batch == (T + MINUTE, 1, 1)
+    assert (bench.call.run, bench.call.flush_reason) == (2, "flushAfter")
+
+
+def test_S_25_or_by_max_events() -> None:
+    bench = parked()
+    bench.add(2)
+
+    bench.add(3)
+    batch = bench.call.run
+    bench.succeed()
+
+    assert batch == 1
+    assert (bench.call.run, bench.call.event_count, bench.call.flush_reason) == (2, 2, "maxEvents")
+
+
+def test_S_25_if_it_gives_up_again_the_window_is_put_off_and_its_number_not_counted_before() -> None:
+    bench = parked()
+    bench.add(2)
+    bench.add(3)
+    bench.wait(SECOND)
+    bench.fail_for_good()
+
+    put_off = (bench.phase, bench.alarm, bench.emitted)
+    bench.add(4)  # it is full, still
+    quiet = bench.phase
+    bench.wake()
+
+    assert put_off == ("parked", T + 61 * SECOND, ["job.failed", "job.retryExhausted"])
+    assert quiet == "parked"
+    assert (bench.call.run, bench.call.attempt) == (1, 1)
+
+
+def test_S_25_flush_tries_a_parked_batch_at_once() -> None:
+    bench = parked()
+
+    bench.flush()
+
+    assert (bench.call.run, bench.call.attempt) == (1, 1)
+
+
+# -- S-60
+
+
+def test_S_60_a_repeated_id_changes_nothing_and_the_reducer_is_not_called() -> None:
+    bench = Bench(debounce(reducer=True))
+    bench.add(1, "x")
+    before = bench.record
+
+    with pytest.raises(DuplicateEventError) as caught:
+        bench.add(2, "x")
+
+    assert caught.value.event_id == "x"
+    assert (bench.record, len(bench.shown)) == (before, 1)
+
+
+def test_S_60_by_default_an_id_is_forgotten_after_128_later_ones_or_a_day() -> None:
+    bench = Bench(debounce())
+    for number in range(129):
+        bench.add(1, str(number))
+
+    bench.add(1, "0")
+    with pytest.raises(DuplicateEventError):
+        bench.add(1, "2")
+    bench.wait(DAY)
+
+    assert bench.add(1, "2").event_count == 131
+
+
+def test_S_60_how_many_and_how_long_can_be_set() -> None:
+    bench = Bench(debounce(remember_ids=2, remember_ids_for="1 minute"))
+    bench.add(1, "a")
+    bench.add(1, "b")
+    bench.add(1, "c")
+
+    bench.add(1, "a")  # two later ids
+    with pytest.raises(DuplicateEventError):
+        bench.add(1, "c")
+    bench.wait(MINUTE)
+
+    assert bench.add(1, "c").event_count == 5
