@@ -23,15 +23,21 @@ def describe(error: BaseException) -> Failure:
     return Failure(
         type(error).__name__,
         _clean(message, MESSAGE_MAX),
-        _clean("\n".join(stack), STACK_MAX) or None,
+        _clean("\n".join(stack)[-STACK_MAX:], STACK_MAX) or None,  # the end says where it was raised
     )
 
 
 def leaves(error: BaseException) -> list[BaseException]:
     """The exceptions of a group, flattened; of any other, itself."""
-    if isinstance(error, BaseExceptionGroup):
-        return [leaf for child in error.exceptions for leaf in leaves(child)]
-    return [error]
+    found: list[BaseException] = []
+    left = [error]
+    while left:  # not by recursion: a group may be nested deeper than the stack
+        first = left.pop()
+        if isinstance(first, BaseExceptionGroup):
+            left.extend(reversed(first.exceptions))
+        else:
+            found.append(first)
+    return found
 
 
 def _text(error: BaseException) -> str:
