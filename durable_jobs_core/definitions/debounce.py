@@ -20,11 +20,10 @@ from durable_jobs_core.definitions._base import (
     choice,
     common,
     count,
-    ids,
-    span,
+    taking_events,
 )
-from durable_jobs_core.durations import Duration
-from durable_jobs_core.schema import STRICT, Schema
+from durable_jobs_core.durations import Duration, defined_ms
+from durable_jobs_core.schema import Schema
 from durable_jobs_core.words import Hook
 
 if TYPE_CHECKING:
@@ -107,11 +106,11 @@ class Debounce(Definition[S], Generic[E, S]):
         """
         check((state is None) == (on_event is None), "state", "given together with on_event", state)
         quiet = choice(options, "mode", "fixed", ("fixed", "quiet")) == "quiet"
-        flush_after_ms = span(flush_after, "flush_after")
+        flush_after_ms = defined_ms(flush_after, "flush_after")
         max_wait = options.get("max_wait", NOT_GIVEN)
         given = max_wait is not NOT_GIVEN
         check(given == quiet, "max_wait", 'given (or None) with mode="quiet" and only then', max_wait)
-        max_wait_ms = span(max_wait, "max_wait") if given and max_wait is not None else None
+        max_wait_ms = defined_ms(max_wait, "max_wait") if given and max_wait is not None else None
         check(
             max_wait_ms is None or max_wait_ms >= flush_after_ms,
             "max_wait",
@@ -119,15 +118,16 @@ class Debounce(Definition[S], Generic[E, S]):
             max_wait,
         )
         check(options.get("on_exhausted") != "continue", "on_exhausted", PARK_OR_END, "continue")
-        hooks: dict[Hook, Any] = {"execute": execute, "on_event": on_event}
+        hooks: dict[Hook, Any] = {"execute": execute}
+        if on_event is not None:
+            hooks["on_event"] = on_event
         return cls(
-            event=Schema(event, options.get("codec", STRICT)),
             flush_after_ms=flush_after_ms,
             quiet=quiet,
             max_wait_ms=max_wait_ms,
             max_events=count(options, "max_events", None),
             max_pending=count(options, "max_pending", None),
-            **ids(options),
+            **taking_events(event, options),
             **common(event if state is None else state, hooks, options, DebounceOptions),
         )
 

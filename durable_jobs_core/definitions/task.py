@@ -17,9 +17,9 @@ from durable_jobs_core.definitions._base import (
     S,
     common,
     count,
-    ids,
+    taking_events,
 )
-from durable_jobs_core.schema import STRICT, Schema
+from durable_jobs_core.schema import Schema
 from durable_jobs_core.words import Failure, Hook
 
 if TYPE_CHECKING:
@@ -60,16 +60,12 @@ class Task(Definition[S], Generic[E, S]):
         `on_idle` is called when nothing is scheduled, `on_error` when an event or a run gave up.
         Raises `DefinitionError`.
         """
-        hooks: dict[Hook, Any] = {
-            "on_event": on_event,
-            "execute": execute,
-            "on_idle": on_idle,
-            "on_error": on_error,
-        }
+        hooks: dict[Hook, Any] = {"on_event": on_event, "execute": execute}
+        optional: dict[Hook, Any] = {"on_idle": on_idle, "on_error": on_error}
+        hooks.update({name: call for name, call in optional.items() if call is not None})
         return cls(
-            event=Schema(event, options.get("codec", STRICT)),
             inbox_limit=count(options, "inbox_limit", 100),
-            **ids(options),
+            **taking_events(event, options),
             **common(state, hooks, options, TaskOptions),
         )
 

@@ -108,7 +108,7 @@ def test_S_7_a_span_out_of_range_is_refused(value: object) -> None:
 
 def test_in_a_definition_a_duration_that_can_never_work_is_a_definition_error() -> None:
     assert defined_ms("1s", "timeout", least=1) == 1_000
-    with pytest.raises(DefinitionError, match='^timeout: expected a duration such as "30 .* got int 5$'):
+    with pytest.raises(DefinitionError, match=r'^timeout: expected a duration such as "30 .* got int 5$'):
         defined_ms(5, "timeout")
-    with pytest.raises(DefinitionError, match="^timeout: expected at least 1 ms, got '0 s'$"):
+    with pytest.raises(DefinitionError, match=r"^timeout: expected at least 1 ms, got '0 s'$"):
         defined_ms("0 s", "timeout", least=1)
