@@ -18,6 +18,10 @@ from durable_jobs_core.words import Hook, Json, Kind
 
 S = TypeVar("S")
 E = TypeVar("E")
+# Of `make` and `job`: with those of their class, type checkers take them for unknown where one writes
+# `Continuous.make` and not `Continuous[int].make`.
+State = TypeVar("State")
+Event = TypeVar("Event")
 Upcaster: TypeAlias = Callable[[Any], Json]
 OnExhausted = Literal["park", "continue", "terminate"]
 

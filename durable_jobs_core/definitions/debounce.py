@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from types import UnionType
-from typing import TYPE_CHECKING, Any, Generic, Literal, Unpack, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, Unpack, overload
 
 from attrs import frozen
 
@@ -14,8 +14,10 @@ from durable_jobs_core.definitions._base import (
     NOT_GIVEN,
     Definition,
     E,
+    Event,
     EventOptions,
     S,
+    State,
     check,
     choice,
     common,
@@ -69,24 +71,24 @@ class Debounce(Definition[S], Generic[E, S]):
     def make(
         cls,
         *,
-        event: type[E] | UnionType,
+        event: type[Event] | UnionType,
         flush_after: Duration,
-        execute: Callable[[DebounceContext[E]], Awaitable[None] | None],
+        execute: Callable[[DebounceContext[Event]], Awaitable[None] | None],
         **options: Unpack[DebounceOptions],
-    ) -> Debounce[E, E]: ...
+    ) -> Debounce[Event, Event]: ...
 
     @overload
     @classmethod
     def make(
         cls,
         *,
-        event: type[E] | UnionType,
+        event: type[Event] | UnionType,
         flush_after: Duration,
-        execute: Callable[[DebounceContext[S]], Awaitable[None] | None],
-        state: type[S] | UnionType,
-        on_event: Callable[[DebounceEventContext[E, S]], Awaitable[S] | S],
+        execute: Callable[[DebounceContext[State]], Awaitable[None] | None],
+        state: type[State] | UnionType,
+        on_event: Callable[[DebounceEventContext[Event, State]], Awaitable[State] | State],
         **options: Unpack[DebounceOptions],
-    ) -> Debounce[E, S]: ...
+    ) -> Debounce[Event, State]: ...
 
     @classmethod
     def make(
@@ -134,26 +136,38 @@ class Debounce(Definition[S], Generic[E, S]):
     @overload
     @classmethod
     def job(
-        cls,
-        *,
-        event: type[E] | UnionType,
-        flush_after: Duration,
-        **options: Unpack[DebounceOptions],
-    ) -> Callable[[Callable[[DebounceContext[E]], Awaitable[None] | None]], Debounce[E, E]]: ...
+        cls, *, event: type[Event], flush_after: Duration, **options: Unpack[DebounceOptions]
+    ) -> Callable[[Callable[[DebounceContext[Event]], Awaitable[None] | None]], Debounce[Event, Event]]: ...
+
+    @overload
+    @classmethod
+    def job(
+        cls, *, event: UnionType, flush_after: Duration, **options: Unpack[DebounceOptions]
+    ) -> DebounceDecorator: ...
 
     @overload
     @classmethod
     def job(
         cls,
         *,
-        event: type[E] | UnionType,
+        event: type[Event] | UnionType,
         flush_after: Duration,
-        state: type[S] | UnionType,
-        on_event: Callable[[DebounceEventContext[E, S]], Awaitable[S] | S],
+        state: type[State] | UnionType,
+        on_event: Callable[[DebounceEventContext[Event, State]], Awaitable[State] | State],
         **options: Unpack[DebounceOptions],
-    ) -> Callable[[Callable[[DebounceContext[S]], Awaitable[None] | None]], Debounce[E, S]]: ...
+    ) -> Callable[[Callable[[DebounceContext[State]], Awaitable[None] | None]], Debounce[Event, State]]: ...
 
     @classmethod
     def job(cls, **arguments: Any) -> Any:
         """`make` as a decorator of `execute`."""
         return lambda execute: cls.make(execute=execute, **arguments)
+
+
+class DebounceDecorator(Protocol):
+    """What `job` gives where the event is a union: `execute` says of what."""
+
+    def __call__(
+        self, execute: Callable[[DebounceContext[Event]], Awaitable[None] | None], /
+    ) -> Debounce[Event, Event]:
+        """The job that hands its windows to `execute`."""
+        ...

@@ -21,6 +21,8 @@ from durable_jobs_core.schema._scalars import read_json
 from durable_jobs_core.schema._strict import strict_converter
 from durable_jobs_core.words import PAYLOAD_MAX_BYTES, Json
 
+__all__ = ["STRICT", "Codec", "Schema", "StrictCodec", "read_json", "to_json"]
+
 
 class Codec(Protocol):
     """How values of users' types become JSON and come back."""

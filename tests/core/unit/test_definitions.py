@@ -43,7 +43,7 @@ def test_the_defaults_are_those_of_the_specification() -> None:
         assert (definition.timeout_of("execute"), definition.timeout_of("on_event")) == (None, 30_000)
         assert definition.state_version == 1
     assert [make().on_exhausted for make in KINDS] == ["continue", "park", "park"]
-    assert (chore().inbox_limit, chore().ids_max, chore().ids_for_ms) == (100, 128, 86_400_000)
+    assert chore().inbox_limit == 100
     assert (latest().quiet, latest().max_events, latest().max_pending) == (False, None, None)
     assert (tick().start_immediately, tick().misfire) == (True, "coalesce")
     assert [make().kind for make in KINDS] == ["continuous", "debounce", "task"]
@@ -60,15 +60,19 @@ def test_options_become_fields_and_durations_milliseconds() -> None:
         state_version=2,
         upcasters={1: lambda data: data},
         inbox_limit=7,
-        remember_ids=5,
-        remember_ids_for="1h",
     )
 
     assert (definition.retry, definition.on_exhausted) == (None, "terminate")
     assert (definition.timeout_of("execute"), definition.timeout_of("on_idle")) == (60_000, None)
     assert (definition.max_crashes, definition.concurrency, definition.inbox_limit) == (1, 3, 7)
     assert (definition.state_version, list(definition.upcasters)) == (2, [1])
-    assert (definition.ids_max, definition.ids_for_ms) == (5, 3_600_000)
+
+
+def test_S_60_an_id_is_forgotten_after_24_hours_or_128_later_ones_and_both_are_settable() -> None:
+    for make in (latest, chore):
+        assert (make().ids_max, make().ids_for_ms) == (128, 86_400_000)
+        settled = make(remember_ids=5, remember_ids_for="1h")
+        assert (settled.ids_max, settled.ids_for_ms) == (5, 3_600_000)
 
 
 def test_S_41_a_quiet_window_has_a_longest_wait_or_explicitly_none() -> None:
@@ -164,6 +168,7 @@ REFUSED: list[tuple[Any, dict[str, Any], str]] = [
     (tick, {"codec": object()}, "codec: expected encode, decode and schema"),
     (tick, {"schedule": "1s"}, "schedule: expected every(...) or cron(...), got '1s'"),
     (tick, {"misfire": "skip"}, "misfire: expected \"coalesce\" or skip(...), got 'skip'"),
+    (tick, {"start_immediately": "no"}, "start_immediately: expected a bool, got 'no'"),
     (tick, {"state": complex}, "state: complex: there is no form for values of this type"),
     (latest, {"event": complex}, "event: complex: there is no form"),
     (latest, {"flush_after": 30_000}, "flush_after: expected a duration"),

@@ -209,6 +209,7 @@ COERCED: list[tuple[Any, Any, str]] = [  # what cattrs would make something else
     (float, float("nan"), "$: expected a finite float, got float nan"),
     (float, float("-inf"), "$: expected a finite float, got float -inf"),
     (float, True, "$: expected a finite float, got bool True"),
+    (list[float | None], [1.5, float("inf")], "$[1]: expected a finite float, got float inf"),
     (float, 2**53 + 1, f"$: expected a finite float, got int {2**53 + 1}"),
     (bool, "no", "$: expected bool, got str 'no'"),
     (bool, 1, "$: expected bool, got int 1"),
