@@ -44,6 +44,8 @@ def _describe(value: object) -> str:
 def _text(value: Any) -> str:
     if type(value) is not str:
         raise Misfit("str", value)
+    if value.isascii():
+        return value
     try:
         value.encode()
     except UnicodeEncodeError:
@@ -129,29 +131,30 @@ TEXT_SCALARS: dict[Any, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
 
 def read_json(value: Any, depth: int = 0) -> Any:
     """Any JSON value, checked all the way down, as a copy that nobody else holds."""
+    kind = type(value)
+    if kind in JSON_SCALARS:
+        return JSON_SCALARS[kind](value)
     if value is None:
         return None
-    scalar = JSON_SCALARS.get(type(value))
-    if scalar is not None:
-        return scalar(value)
-    items: Any
-    if type(value) is dict:
-        copy: Any = {}
-        items = value.items()
-    elif type(value) is list:
-        copy = [None] * len(value)
-        items = enumerate(value)
-    else:
+    if kind is not dict and kind is not list:
         raise Misfit("a JSON value", value)
     if depth == _DEPTH_MAX:
         raise Misfit(f"at most {_DEPTH_MAX} levels of nesting", value)
-    for place, item in items:
-        try:
-            copy[place if type(value) is list else _name(place)] = read_json(item, depth + 1)
-        except Misfit as misfit:
-            misfit.path = f"[{place!r}]{misfit.path}"
-            raise
-    return copy
+    place: Any = None
+    try:
+        if kind is list:
+            items: list[Any] = []
+            for item in value:
+                place = len(items)
+                items.append(read_json(item, depth + 1))
+            return items
+        fields: dict[str, Any] = {}
+        for place, item in value.items():
+            fields[_name(place)] = read_json(item, depth + 1)
+        return fields
+    except Misfit as misfit:
+        misfit.path = f"[{place!r}]{misfit.path}"
+        raise
 
 
 def _name(value: Any) -> str:
