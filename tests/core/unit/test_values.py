@@ -43,3 +43,18 @@ def test_in_development_a_value_cannot_be_changed(monkeypatch: pytest.MonkeyPatc
     make: Any = Point
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
         make(1).x = 2
+
+
+@pytest.mark.parametrize("slots", [True, False])
+def test_evolve_makes_a_copy_with_changes_whether_there_are_slots_or_not(slots: bool) -> None:
+    @_values.value(slots=slots)
+    class Point:
+        x: int
+        y: int = 0
+
+    point = Point(1, 2)
+
+    assert _values.evolve(point, x=3) == Point(3, 2)
+    assert point == Point(1, 2)
+    with pytest.raises((TypeError, AssertionError)):
+        _values.evolve(point, z=3)
