@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from durable_jobs_core.words import Failure
 
 MESSAGE_MAX = 2_000
@@ -9,11 +11,13 @@ STACK_MAX = 8_000
 
 
 def describe(error: BaseException) -> Failure:
-    """An exception as data. Never raises, reads no file, and keeps to the stated lengths."""
-    message = _text(error)
-    for leaf in leaves(error):
-        if leaf is not error:
-            message += f"\n  {type(leaf).__name__}: {_text(leaf)}"
+    """An exception as data, with its causes and, of a group, its leaves.
+
+    Never raises, reads no file, and keeps to the stated lengths.
+    """
+    message = [_text(error)]
+    message += [f"  {_named(leaf)}" for leaf in leaves(error) if leaf is not error]
+    message += [f"  caused by {_named(cause)}" for cause in _causes(error)]
     stack: list[str] = []
     trace = error.__traceback__
     while trace is not None:
@@ -22,8 +26,8 @@ def describe(error: BaseException) -> Failure:
         trace = trace.tb_next
     return Failure(
         type(error).__name__,
-        _clean(message, MESSAGE_MAX),
-        _clean("\n".join(stack)[-STACK_MAX:], STACK_MAX) or None,  # the end says where it was raised
+        _clean("\n".join(message)[:MESSAGE_MAX]),
+        _clean("\n".join(stack)[-STACK_MAX:]) or None,  # the end says where it was raised
     )
 
 
@@ -40,6 +44,24 @@ def leaves(error: BaseException) -> list[BaseException]:
     return found
 
 
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    seen = {id(error)}
+    cause = _cause(error)
+    while cause is not None and id(cause) not in seen:
+        yield cause
+        seen.add(id(cause))
+        cause = _cause(cause)
+
+
+def _cause(error: BaseException) -> BaseException | None:
+    context = None if error.__suppress_context__ else error.__context__
+    return error.__cause__ or context
+
+
+def _named(error: BaseException) -> str:
+    return str(Failure(type(error).__name__, _text(error)))
+
+
 def _text(error: BaseException) -> str:
     try:
         return str(error)
@@ -47,5 +69,5 @@ def _text(error: BaseException) -> str:
         return "(its text could not be made)"
 
 
-def _clean(text: str, longest: int) -> str:
-    return text[:longest].encode(errors="replace").decode()
+def _clean(text: str) -> str:
+    return text.encode(errors="replace").decode()

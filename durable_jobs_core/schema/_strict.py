@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence, Set
 from types import NoneType
-from typing import Any, TypeAlias, Union, cast, get_args, is_typeddict
+from typing import Any, TypeAlias, Union, cast, get_args
 
 from cattrs import Converter
 from cattrs.cols import (
@@ -45,10 +45,12 @@ from durable_jobs_core.schema._types import (
     is_enum,
     is_formless,
     is_literal,
+    is_typed_dict,
     is_union,
     json_types,
     members_of,
     origin_of,
+    resolved,
 )
 
 _Hook: TypeAlias = Callable[[Any, Any], Any]
@@ -233,7 +235,11 @@ class _StrictConverter(Converter):
         self.register_structure_hook_factory(is_union, lambda t: _union_hook(t, self))
         self.register_unstructure_hook_factory(is_union, lambda t: _union_out(t, self))
         self._wrap(is_class, self.gen_structure_attrs_fromdict, self.gen_unstructure_attrs_fromdict)
-        self._wrap(is_typeddict, self.gen_structure_typeddict, self.gen_unstructure_typeddict)
+        self._wrap(
+            is_typed_dict,
+            lambda t: self.gen_structure_typeddict(resolved(t)),
+            lambda t: self.gen_unstructure_typeddict(resolved(t)),
+        )
         self._wrap(
             is_namedtuple,
             lambda t: namedtuple_dict_structure_factory(t, self, "from_converter", True),

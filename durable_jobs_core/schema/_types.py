@@ -14,8 +14,22 @@ from collections.abc import (
 )
 from dataclasses import is_dataclass
 from enum import Enum
+from functools import cache
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, Union, cast, get_args, get_origin, is_typeddict
+from typing import (
+    Annotated,
+    Any,
+    Literal,
+    NotRequired,
+    Required,
+    TypedDict,
+    Union,
+    cast,
+    get_args,
+    get_origin,
+    get_type_hints,
+    is_typeddict,
+)
 
 import attrs
 from cattrs.cols import is_namedtuple
@@ -103,6 +117,25 @@ def bare(type_: Any) -> Any:
     return bare(type_.__origin__) if get_origin(type_) is Annotated else type_
 
 
+def is_typed_dict(type_: Any) -> bool:
+    """A TypedDict, generic or not."""
+    return is_typeddict(origin_of(type_))
+
+
+@cache
+def resolved(typed_dict: Any) -> Any:
+    """The TypedDict with the marks that its annotations have; Python misses them where these are text."""
+    if getattr(typed_dict, "__parameters__", ()) or get_origin(typed_dict) is not None:
+        return typed_dict
+    marked = {
+        name: hint
+        if get_origin(hint) in (Required, NotRequired)
+        else (Required if name in typed_dict.__required_keys__ else NotRequired)[hint]
+        for name, hint in get_type_hints(typed_dict, include_extras=True).items()
+    }
+    return TypedDict(typed_dict.__name__, marked)  # type: ignore[operator]
+
+
 def members_of(type_: Any) -> Iterator[Any]:
     """The members of a union, bare, all its literals as one."""
     literals: list[Any] = []
@@ -132,7 +165,7 @@ def json_types(type_: Any) -> set[type]:
         return {str}
     if is_collection(type_):
         return {dict} if issubclass(origin_of(type_), Mapping) else {list}
-    return {dict} if is_class(type_) or is_typeddict(type_) or is_namedtuple(type_) else set()
+    return {dict} if is_class(type_) or is_typed_dict(type_) or is_namedtuple(type_) else set()
 
 
 def fitting(type_: Any) -> Callable[[Any], bool]:
@@ -147,5 +180,5 @@ def fitting(type_: Any) -> Callable[[Any], bool]:
         return lambda value: isinstance(value, type_)
     if type_ is float:
         return lambda value: type(value) in (float, int)
-    exact = NoneType if type_ is None else dict if is_typeddict(type_) else origin_of(type_)
+    exact = NoneType if type_ is None else dict if is_typed_dict(type_) else origin_of(type_)
     return lambda value: type(value) is exact

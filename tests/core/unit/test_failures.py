@@ -39,6 +39,34 @@ def test_of_a_group_each_leaf_is_told() -> None:
     assert failure.message == "two (2 sub-exceptions)\n  ValueError: a\n  KeyError: 'b'"
 
 
+def test_S_61_the_whole_cause_is_told() -> None:
+    def sync() -> None:
+        try:
+            try:
+                raise OSError("refused")
+            except OSError:
+                raise LookupError  # noqa: B904 (the point)
+        except LookupError as error:
+            raise RuntimeError("no sync") from error
+
+    assert describe(caught(sync)).message == (
+        "no sync\n  caused by LookupError\n  caused by OSError: refused"
+    )
+
+
+def test_a_cause_that_was_hidden_is_not_told_and_a_circle_ends() -> None:
+    def hide() -> None:
+        try:
+            boom()
+        except ValueError:
+            raise RuntimeError("over") from None
+
+    assert describe(caught(hide)).message == "over"
+    one, other = ValueError("a"), ValueError("b")
+    one.__cause__, other.__cause__ = other, one
+    assert describe(one).message == "a\n  caused by ValueError: b"
+
+
 def test_a_group_nested_deeper_than_the_stack_is_flattened() -> None:
     nested: Exception = ValueError("a")
     for _ in range(5_000):

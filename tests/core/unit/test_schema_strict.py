@@ -9,7 +9,18 @@ from collections.abc import Iterable, Mapping, MutableMapping, MutableSequence, 
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 from types import MappingProxyType
-from typing import Annotated, Any, Generic, Literal, NamedTuple, NewType, TypedDict, TypeVar
+from typing import (
+    Annotated,
+    Any,
+    Generic,
+    Literal,
+    NamedTuple,
+    NewType,
+    NotRequired,
+    Required,
+    TypedDict,
+    TypeVar,
+)
 from uuid import UUID
 
 import attrs
@@ -90,6 +101,20 @@ class Settings(TypedDict):
     points: list[Point]
 
 
+class Partial(TypedDict, total=False):
+    name: Required[str]
+    color: Color
+
+
+class More(Partial):
+    size: int
+    note: NotRequired[Annotated[str, "a note"]]
+
+
+class Pair(TypedDict, Generic[T]):
+    both: tuple[T, T]
+
+
 class Forest(TypedDict):
     trees: list[Forest]
 
@@ -156,6 +181,10 @@ FORMS: list[tuple[Any, Any, Any]] = [
     (Chain, Chain({"a": Chain({}), "b": None}), {"links": {"a": {"links": {}}, "b": None}}),
     (Box[Point], Box([Point(1)]), {"content": [{"x": 1, "y": 0}]}),
     (Settings, {"name": "n", "points": [Point(1)]}, {"name": "n", "points": [{"x": 1, "y": 0}]}),
+    (Partial, {"name": "n", "color": Color.RED}, {"name": "n", "color": "red"}),
+    (Partial, {"name": "n"}, {"name": "n"}),
+    (More, {"name": "n", "size": 1}, {"name": "n", "size": 1}),
+    (Pair[int], {"both": (1, 2)}, {"both": [1, 2]}),
     (Forest, {"trees": [{"trees": []}]}, {"trees": [{"trees": []}]}),
     (Span, Span(1), {"low": 1, "high": 9}),
     (UserId, UserId("u"), "u"),
@@ -293,6 +322,9 @@ MISREAD: list[tuple[Any, Any, str]] = [
     (Point, {"x": 1, "z": 1}, "$: expected only the fields of Point, got also 'z'"),
     (Span, {"low": 1, "z": 1}, "$: expected only the fields of Span, got also 'z'"),
     (Settings, [], "$: expected an object (Settings), got list []"),
+    (Partial, {}, "$.name: expected str, got nothing: the field 'name' is missing"),
+    (More, {"name": "n"}, "$.size: expected int, got nothing: the field 'size' is missing"),
+    (Pair[int], {"both": [1, "2"]}, "$.both[1]: expected int, got str '2'"),
     (Circle | Square, {"kind": "triangle"}, "$: expected Circle or Square, got dict {'kind': 'triangle'}"),
     (Circle | Square, {}, "$: expected Circle or Square, got dict {}"),
     (Circle | Square, "circle", "$: expected Circle or Square, got str 'circle'"),
