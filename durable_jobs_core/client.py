@@ -8,6 +8,7 @@ after `OutcomeUnknownError` no one can tell.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, Generic, Protocol, TypeVar, cast, overload
 
@@ -16,7 +17,7 @@ from attrs import evolve, frozen
 from durable_jobs_core import events
 from durable_jobs_core.definitions import AnyDefinition, Continuous, Debounce, Task
 from durable_jobs_core.durations import Duration, to_ms
-from durable_jobs_core.errors import Issue, ValidationError
+from durable_jobs_core.errors import InstanceNotFoundError, Issue, NewerVersionError, ValidationError
 from durable_jobs_core.jobs import Jobs
 from durable_jobs_core.record import Stored
 from durable_jobs_core.results import (
@@ -85,26 +86,24 @@ class Caller(Protocol):
         ...
 
 
-def _bad(subject: str, expected: str, got: object) -> ValidationError:
-    return ValidationError(subject, (Issue("$", expected, repr(got)[:80]),))
+def _bad(subject: str, expected: str, got: str) -> ValidationError:
+    return ValidationError(subject, (Issue("$", expected, got),))
 
 
 def check_id(value: object, subject: str) -> str:
     """An id: any non-empty text up to 512 bytes of UTF-8 (S-63); raises `ValidationError`."""
     if not isinstance(value, str) or not value:
-        raise _bad(subject, "a non-empty str", value)
+        raise _bad(subject, "a non-empty str", f"{type(value).__name__} {value!r}"[:80])
     try:
         size = len(value.encode())
     except UnicodeEncodeError:
-        raise _bad(subject, "text without lone surrogates", value) from None
+        raise _bad(subject, "text without lone surrogates", repr(value)[:80]) from None
     if size > ID_MAX_BYTES:
         raise _bad(subject, f"at most {ID_MAX_BYTES} bytes of UTF-8", f"{size} bytes")
     return value
 
 
 def _check_reason(reason: object) -> str | None:
-    if reason is not None and not isinstance(reason, str):
-        raise _bad("reason", "a str or None", reason)
     return None if reason is None else check_id(reason, "reason")
 
 
@@ -204,7 +203,8 @@ class ContinuousClient(_JobClient[Continuous[S]]):
     async def reschedule(self, id: str | None = None) -> RescheduleResult | int:
         """Compute the due time anew, by the schedule in force: of one instance, or page by page of all.
 
-        Of all, the answer is how many were waiting and were rescheduled (S-8). Raises
+        Of all, the answer is how many were waiting and were rescheduled (S-8); those that ended meanwhile,
+        that are quarantined, or that a newer release alone may touch, are passed over. Raises
         `InstanceNotFoundError` for one that does not exist.
         """
         if id is not None:
@@ -213,8 +213,9 @@ class ContinuousClient(_JobClient[Continuous[S]]):
         while True:
             page = await self.list(after=after)
             for instance in page.instances:
-                result = await self._ask(RescheduleResult, instance.key.id, events.RescheduleRequested())
-                count += result.rescheduled
+                if instance.status != "quarantined":
+                    with suppress(InstanceNotFoundError, NewerVersionError):
+                        count += (await self.reschedule(instance.key.id)).rescheduled
             after = page.after
             if after is None:
                 return count

@@ -1,6 +1,6 @@
 """A record as bytes (DESIGN D-9): a fixed frame, then one canonical JSON text.
 
-    magic "DJ" · schema u16 · length u32 · CRC-32 u32 (of the text) · text
+    magic "DJ" · schema u16 · length u32 · CRC-32 u32 (of all else) · text
 
 The revision is in the row, not in the text; `writers[0]` must agree with it, so that a row torn
 between the two is noticed. `SCHEMA` grows when the text changes; older ones pass through `_UPCASTERS`
@@ -34,12 +34,14 @@ from durable_jobs_core.record import (
     Stored,
     TaskBody,
 )
-from durable_jobs_core.schema import to_json
+from durable_jobs_core.schema import read_json, to_json
 from durable_jobs_core.words import Json, Key, Kind, Revision, Token
 
 SCHEMA = 1
 _MAGIC = b"DJ"
-_FRAME = struct.Struct(">2sHII")
+_HEAD = struct.Struct(">2sHI")
+_CHECKSUM = struct.Struct(">I")
+_TEXT = _HEAD.size + _CHECKSUM.size
 _BODIES: Mapping[Kind, type[AnyBody]] = {
     "continuous": ContinuousBody,
     "debounce": DebounceBody,
@@ -119,16 +121,21 @@ def encode(key: Key, record: Record, wake: int | None) -> Row:
             "body": _WRITE[key.kind](record.body),
         }
     )
-    blob = _FRAME.pack(_MAGIC, SCHEMA, len(text), zlib.crc32(text)) + text
+    head = _HEAD.pack(_MAGIC, SCHEMA, len(text))
+    blob = head + _checksum(head, text) + text
     return Row(key, record.revision.to_bytes(), wake, rules.status_of(record.body), blob)
+
+
+def _checksum(head: bytes, text: bytes) -> bytes:
+    return _CHECKSUM.pack(zlib.crc32(text, zlib.crc32(head)))
 
 
 def decode(row: Row) -> Loaded:
     """The record of a row; `Damaged` if its frame, checksum or text is wrong, `Newer` by its schema."""
     try:
-        magic, schema, length, checksum = _FRAME.unpack_from(row.blob)
-        text = row.blob[_FRAME.size :]
-        if magic != _MAGIC or len(text) != length or zlib.crc32(text) != checksum:
+        magic, schema, length = _HEAD.unpack_from(row.blob)
+        head, checksum, text = row.blob[: _HEAD.size], row.blob[_HEAD.size : _TEXT], row.blob[_TEXT:]
+        if magic != _MAGIC or len(text) != length or _checksum(head, text) != checksum:
             return _damaged(row, "frame or checksum is wrong")
         if schema > SCHEMA:
             return Newer(row, "schema", schema, SCHEMA)
@@ -136,7 +143,7 @@ def decode(row: Row) -> Loaded:
         for version in range(schema, SCHEMA):
             data = _UPCASTERS[version](data)
         return _record(row, data)
-    except (struct.error, ValueError, TypeError, KeyError, AttributeError) as error:
+    except Exception as error:  # whatever is wrong with it, the bytes are left as they are
         return _damaged(row, f"{type(error).__name__}: {error}")
 
 
@@ -180,11 +187,14 @@ def load(definition: AnyDefinition, row: Row) -> Loaded:
 
 
 def upcast(definition: AnyDefinition, stored: Stored) -> Stored:
-    """The state under the current version, or as it is if a step is missing or fails (S-6)."""
+    """The state under the current version, or as it is if a step is missing or fails (S-6).
+
+    An upcaster may change what it is given, which is a copy; what it gives must be JSON.
+    """
     version, value = stored.version, stored.value
     try:
         while version < definition.state_version:
-            value = definition.upcasters[version](value)
+            value = read_json(definition.upcasters[version](read_json(value)))
             version += 1
     except Exception:
         return stored

@@ -6,6 +6,7 @@ effect before the hook has returned; if the hook raises, all of it is discarded.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Generic, NoReturn, TypeVar
@@ -274,10 +275,17 @@ def open_context(definition: AnyDefinition, call: HookCall) -> tuple[AnyContext,
 def close_context(definition: AnyDefinition, ctx: AnyContext, returned: Any) -> Operations:
     """What a hook that returned `returned`, or terminated, asked for.
 
-    Raises `ValidationError` if the new state does not fit its schema (S-22).
+    Raises `ValidationError` if the new state does not fit its schema (S-22), or if a plain `def` gave
+    something to be awaited, which nobody does.
     """
     if ctx._termination is not None:
         return Operations(terminate=ctx._termination)
+    if inspect.isawaitable(returned):
+        if inspect.iscoroutine(returned):
+            returned.close()
+        expected = "nothing to be awaited from a hook that is not an async def"
+        issue = Issue("$", expected, type(returned).__name__)
+        raise ValidationError(f"{ctx._call.hook} of {ctx.instance_id}", (issue,))
     state = None
     if isinstance(ctx, DebounceEventContext):
         ctx._state, ctx._state_set = returned, True

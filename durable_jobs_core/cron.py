@@ -42,7 +42,7 @@ class Cron:
     @classmethod
     def parse(cls, expression: str, tz: str) -> Cron:
         """The schedule of an expression; raises `DefinitionError` if it can never match."""
-        parts = expression.split()
+        parts = str(expression).split()
         if len(parts) == _FIELDS - 1:
             parts.insert(0, "0")
         if len(parts) != _FIELDS:
@@ -51,16 +51,18 @@ class Cron:
         # wants "or" whenever both are restricted.
         parts[_DAY] = re.sub(r"^\*/", "1-31/", parts[_DAY])
         parts[_WEEKDAY] = re.sub(r"^\*/", "0-6/", parts[_WEEKDAY])
-        fields = " ".join(parts)
+        # `5-5/2` is a range of one; cronsim reads it as `5/2`, which is `5-59/2`.
+        fields = re.sub(r"\b(\w+)-\1/0*[1-9][0-9]*", r"\1", " ".join(parts))
         try:
             next(CronSim(fields, _PROBE))
+        except (CronSimError, ValueError, StopIteration, OverflowError) as error:
+            raise DefinitionError(f"cron {expression!r} can never match: {error}") from error
+        try:
             zone = ZoneInfo(tz)
-        except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        except (ZoneInfoNotFoundError, TypeError, ValueError, OSError) as error:
             raise DefinitionError(
                 f"cron {expression!r}: unknown time zone {tz!r} (is the tzdata package there?)"
             ) from error
-        except (CronSimError, StopIteration, OverflowError) as error:
-            raise DefinitionError(f"cron {expression!r} can never match: {error}") from error
         return cls(expression, tz, zone, fields, not re.search(r"[*/-]", parts[_HOUR]))
 
     def next_after(self, instant: int) -> int:

@@ -1,8 +1,8 @@
 """Durations: `timedelta` or text in, whole milliseconds out (S-7, S-62).
 
 Text is one or more `<number> <unit>` in descending order, each unit once (`"30 minutes"`, `"1h30m"`,
-`"1.5 seconds"`), or ISO 8601 without months and years (`"PT30M"`, `"P1DT12H"`). A bare number is
-refused: it is not said of what.
+`"1.5 seconds"`), in small letters, for `M` may mean months; or ISO 8601 without months and years
+(`"PT30M"`, `"P1DT12H"`). A bare number is refused: it is not said of what.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import re
 from datetime import timedelta
 from typing import TypeAlias
 
-from durable_jobs_core.errors import Issue, ValidationError
+from durable_jobs_core.errors import DefinitionError, Issue, ValidationError
 from durable_jobs_core.words import INSTANT_MAX
 
 Duration: TypeAlias = timedelta | str
@@ -55,7 +55,7 @@ def to_ms(value: object, subject: str) -> int:
         if rest:
             raise _error(subject, "whole milliseconds", repr(value))
     elif isinstance(value, str):
-        parsed = _parse_iso(value) if value.startswith("P") else _parse_terms(value.lower())
+        parsed = _parse_iso(value) if value.startswith("P") else _parse_terms(value)
         if parsed is None:
             raise _error(subject, _EXPECTED, repr(value))
         ms = parsed
@@ -63,6 +63,18 @@ def to_ms(value: object, subject: str) -> int:
         raise _error(subject, _EXPECTED, f"{type(value).__name__} {value!r}")
     if not 0 <= ms <= INSTANT_MAX:
         raise _error(subject, "a duration from zero to 9,999 years", repr(value))
+    return ms
+
+
+def defined_ms(value: object, name: str, least: int = 0) -> int:
+    """`to_ms` for what is written in a definition: raises `DefinitionError`, also below `least`."""
+    try:
+        ms = to_ms(value, name)
+    except ValidationError as error:
+        (issue,) = error.issues
+        raise DefinitionError(f"{name}: expected {issue.expected}, got {issue.got}") from None
+    if ms < least:
+        raise DefinitionError(f"{name}: expected at least {least} ms, got {value!r}")
     return ms
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from durable_jobs_core.words import Failure
 
 MESSAGE_MAX = 2_000
@@ -9,11 +11,13 @@ STACK_MAX = 8_000
 
 
 def describe(error: BaseException) -> Failure:
-    """An exception as data. Never raises, reads no file, and keeps to the stated lengths."""
-    message = _text(error)
-    for leaf in leaves(error):
-        if leaf is not error:
-            message += f"\n  {type(leaf).__name__}: {_text(leaf)}"
+    """An exception as data, with its causes and, of a group, its leaves.
+
+    Never raises, reads no file, and keeps to the stated lengths.
+    """
+    message = [_text(error)]
+    message += [f"  {_named(leaf)}" for leaf in leaves(error) if leaf is not error]
+    message += [f"  caused by {_named(cause)}" for cause in _causes(error)]
     stack: list[str] = []
     trace = error.__traceback__
     while trace is not None:
@@ -22,16 +26,40 @@ def describe(error: BaseException) -> Failure:
         trace = trace.tb_next
     return Failure(
         type(error).__name__,
-        _clean(message, MESSAGE_MAX),
-        _clean("\n".join(stack), STACK_MAX) or None,
+        _clean("\n".join(message)[:MESSAGE_MAX]),
+        _clean("\n".join(stack)[-STACK_MAX:]) or None,  # the end says where it was raised
     )
 
 
 def leaves(error: BaseException) -> list[BaseException]:
     """The exceptions of a group, flattened; of any other, itself."""
-    if isinstance(error, BaseExceptionGroup):
-        return [leaf for child in error.exceptions for leaf in leaves(child)]
-    return [error]
+    found: list[BaseException] = []
+    left = [error]
+    while left:  # not by recursion: a group may be nested deeper than the stack
+        first = left.pop()
+        if isinstance(first, BaseExceptionGroup):
+            left.extend(reversed(first.exceptions))
+        else:
+            found.append(first)
+    return found
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    seen = {id(error)}
+    cause = _cause(error)
+    while cause is not None and id(cause) not in seen:
+        yield cause
+        seen.add(id(cause))
+        cause = _cause(cause)
+
+
+def _cause(error: BaseException) -> BaseException | None:
+    context = None if error.__suppress_context__ else error.__context__
+    return error.__cause__ or context
+
+
+def _named(error: BaseException) -> str:
+    return str(Failure(type(error).__name__, _text(error)))
 
 
 def _text(error: BaseException) -> str:
@@ -41,5 +69,5 @@ def _text(error: BaseException) -> str:
         return "(its text could not be made)"
 
 
-def _clean(text: str, longest: int) -> str:
-    return text[:longest].encode(errors="replace").decode()
+def _clean(text: str) -> str:
+    return text.encode(errors="replace").decode()

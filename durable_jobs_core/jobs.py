@@ -38,7 +38,8 @@ class Jobs:
             if definition.kind == kind and (job is definition or job == name):
                 return name, definition
         names = tuple(name for name, other in self.by_name.items() if other.kind == kind)
-        asked = job if isinstance(job, str) else f"<unregistered {job.kind} definition>"
+        registered = (name for name, other in self.by_name.items() if other is job)
+        asked = job if isinstance(job, str) else next(registered, f"<unregistered {job.kind} definition>")
         raise JobNotFoundError(kind, asked, names)
 
 
@@ -49,7 +50,7 @@ def create_durable_jobs(definitions: Mapping[str, AnyDefinition]) -> Jobs:
     `DefinitionError` for another name, or for a value that is no definition.
     """
     for name, definition in definitions.items():
-        if not JOB_NAME.fullmatch(name):
+        if not isinstance(name, str) or not JOB_NAME.fullmatch(name):
             raise DefinitionError(f"job name: expected {JOB_NAME.pattern}, got {name!r}")
         if not isinstance(definition, Definition):
             expected = "expected a Continuous, Debounce or Task"

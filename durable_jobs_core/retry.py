@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, TypeGuard
 
 from attrs import field, frozen
 
-from durable_jobs_core.durations import Duration, to_ms
+from durable_jobs_core.durations import Duration, defined_ms, to_ms
 from durable_jobs_core.errors import DefinitionError
 from durable_jobs_core.failures import leaves
 from durable_jobs_core.words import INSTANT_MAX
@@ -35,35 +35,36 @@ class Backoff:
     @staticmethod
     def constant(delay: Duration) -> Backoff:
         """Always the same wait."""
-        return Backoff(to_ms(delay, "Backoff.constant(delay)"))
+        return Backoff(defined_ms(delay, "Backoff.constant(delay)"))
 
     @staticmethod
     def linear(initial: Duration, increment: Duration, *, max: Duration | None = None) -> Backoff:
         """`initial + increment · (n − 1)`, at most `max`."""
         return Backoff(
-            to_ms(initial, "Backoff.linear(initial)"),
-            step_ms=to_ms(increment, "Backoff.linear(increment)"),
+            defined_ms(initial, "Backoff.linear(initial)"),
+            step_ms=defined_ms(increment, "Backoff.linear(increment)"),
             cap_ms=_cap(max),
         )
 
     @staticmethod
     def exponential(initial: Duration, *, factor: float = 2, max: Duration | None = None) -> Backoff:
         """`initial · factor^(n − 1)`, at most `max`; `factor` is 1 or more."""
-        if not 1 <= factor < float("inf"):
-            raise DefinitionError(f"Backoff.exponential(factor): expected >= 1, got {factor!r}")
-        first = to_ms(initial, "Backoff.exponential(initial)")
+        if type(factor) not in (int, float) or not 1 <= factor < float("inf"):
+            raise DefinitionError(f"Backoff.exponential(factor): expected a number >= 1, got {factor!r}")
+        first = defined_ms(initial, "Backoff.exponential(initial)")
         return Backoff(first, factor=factor, cap_ms=_cap(max))
 
     def __call__(self, attempt: int) -> float:
         """The wait after `attempt` in milliseconds, before jitter and cap."""
+        base = self.first_ms + self.step_ms * (attempt - 1)
         try:
-            return (self.first_ms + self.step_ms * (attempt - 1)) * self.factor ** (attempt - 1)
+            return min(base * float(self.factor) ** (attempt - 1), INSTANT_MAX)
         except OverflowError:
-            return INSTANT_MAX
+            return INSTANT_MAX if base else 0
 
 
 def _cap(longest: Duration | None) -> int | None:
-    return None if longest is None else to_ms(longest, "Backoff(max)")
+    return None if longest is None else defined_ms(longest, "Backoff(max)")
 
 
 DelayFunction: TypeAlias = Callable[[int], Duration]
@@ -72,11 +73,17 @@ DEFAULT_BACKOFF = Backoff.exponential("2 seconds", max="5 minutes")
 
 
 def _to_backoff(delay: Duration | Backoff | DelayFunction) -> Backoff | DelayFunction:
-    return delay if callable(delay) else Backoff.constant(delay)
+    if callable(delay):
+        return delay
+    return Backoff(defined_ms(delay, "Retry(delay)"))
 
 
 def _to_span(value: Duration | None) -> int | None:
-    return None if value is None else to_ms(value, "Retry(max_duration)")
+    return None if value is None else defined_ms(value, "Retry(max_duration)")
+
+
+def _is_error_type(value: object) -> TypeGuard[type[Exception]]:
+    return isinstance(value, type) and issubclass(value, BaseException)
 
 
 @frozen(kw_only=True)
@@ -97,12 +104,14 @@ class Retry:
     retry_on: RetryOn = Exception
 
     def __attrs_post_init__(self) -> None:
-        if isinstance(self.max_attempts, bool) or not isinstance(self.max_attempts, int):
-            raise DefinitionError(f"Retry(max_attempts): expected int, got {self.max_attempts!r}")
-        if self.max_attempts < 1:
-            raise DefinitionError(f"Retry(max_attempts): expected >= 1, got {self.max_attempts}")
-        if not 0 <= self.jitter <= 1:
-            raise DefinitionError(f"Retry(jitter): expected 0 to 1, got {self.jitter!r}")
+        if type(self.max_attempts) is not int or self.max_attempts < 1:
+            raise DefinitionError(f"Retry(max_attempts): expected an int >= 1, got {self.max_attempts!r}")
+        if type(self.jitter) not in (int, float) or not 0 <= self.jitter <= 1:
+            raise DefinitionError(f"Retry(jitter): expected a share, 0 to 1, got {self.jitter!r}")
+        kinds = self.retry_on if isinstance(self.retry_on, tuple) else (self.retry_on,)
+        if not all(map(_is_error_type, kinds)) and not callable(self.retry_on):
+            expected = "expected exception types or a predicate"
+            raise DefinitionError(f"Retry(retry_on): {expected}, got {self.retry_on!r}")
 
     def matches(self, error: BaseException) -> bool:
         """Whether an error may be tried again; of a group, all must. A predicate that raises says no.
@@ -116,7 +125,7 @@ class Retry:
             return False
         if not isinstance(error, Exception):
             return self.retry_on is Exception
-        if isinstance(self.retry_on, type | tuple):
+        if isinstance(self.retry_on, tuple) or _is_error_type(self.retry_on):
             return isinstance(error, self.retry_on)
         try:
             return bool(self.retry_on(error))

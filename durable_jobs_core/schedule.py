@@ -11,7 +11,7 @@ from typing import Literal, TypeAlias
 from attrs import frozen
 
 from durable_jobs_core.cron import Cron
-from durable_jobs_core.durations import Duration, to_ms
+from durable_jobs_core.durations import Duration, defined_ms
 from durable_jobs_core.errors import DefinitionError, SchedulerError
 from durable_jobs_core.words import INSTANT_MAX
 
@@ -41,10 +41,11 @@ Misfire: TypeAlias = Literal["coalesce"] | Skip
 
 
 def every(span: Duration, *, align: Literal["start"] | None = None) -> Every:
-    """Run again `span` after the end of the last run, or at a fixed rate with `align="start"`."""
-    span_ms = to_ms(span, "every(span)")
-    if span_ms < 1:
-        raise DefinitionError("every(span): expected at least a millisecond, got none")
+    """Run again `span` after the end of the last run, or at a fixed rate with `align="start"`.
+
+    Raises `DefinitionError` for what is no duration, or shorter than a millisecond.
+    """
+    span_ms = defined_ms(span, "every(span)", least=1)
     if align not in (None, "start"):
         raise DefinitionError(f'every(align): expected None or "start", got {align!r}')
     return Every(span_ms, align == "start")
@@ -60,7 +61,7 @@ def cron(expression: str, *, tz: str = "UTC") -> Cron:
 
 def skip(grace: Duration) -> Skip:
     """The misfire policy that drops a missed tick older than `grace`."""
-    return Skip(to_ms(grace, "skip(grace)"))
+    return Skip(defined_ms(grace, "skip(grace)"))
 
 
 def has_grid(schedule: Schedule) -> bool:

@@ -13,7 +13,7 @@ from durable_jobs_core.definitions._base import (
     HookFunction,
     JobOptions,
 )
-from durable_jobs_core.definitions.continuous import Continuous
+from durable_jobs_core.definitions.continuous import Continuous, ContinuousOptions
 from durable_jobs_core.definitions.debounce import Debounce, DebounceOptions
 from durable_jobs_core.definitions.task import Task, TaskOptions
 
@@ -23,6 +23,7 @@ __all__ = [
     "DEFAULT_RETRY",
     "AnyDefinition",
     "Continuous",
+    "ContinuousOptions",
     "Debounce",
     "DebounceOptions",
     "Definition",

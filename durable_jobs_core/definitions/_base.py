@@ -10,14 +10,18 @@ from typing import Any, ClassVar, Generic, Literal, TypeAlias, TypedDict, TypeVa
 
 from attrs import field, frozen
 
-from durable_jobs_core.durations import Duration, to_ms
-from durable_jobs_core.errors import DefinitionError, ValidationError
+from durable_jobs_core.durations import Duration, defined_ms
+from durable_jobs_core.errors import DefinitionError
 from durable_jobs_core.retry import Retry
-from durable_jobs_core.schema import STRICT, Codec, Schema
+from durable_jobs_core.schema import STRICT, Codec, Schema, StrictCodec
 from durable_jobs_core.words import Hook, Json, Kind
 
 S = TypeVar("S")
 E = TypeVar("E")
+# Of `make` and `job`: with those of their class, type checkers take them for unknown where one writes
+# `Continuous.make` and not `Continuous[int].make`.
+State = TypeVar("State")
+Event = TypeVar("Event")
 Upcaster: TypeAlias = Callable[[Any], Json]
 OnExhausted = Literal["park", "continue", "terminate"]
 
@@ -26,6 +30,7 @@ HOOK_TIMEOUT_MS = 30_000
 IDS_MAX = 128
 IDS_FOR_MS = 86_400_000
 NOT_GIVEN: Any = object()
+NO_YIELD = "a function that does not yield, for nobody would go through what it yields"
 
 
 @frozen
@@ -94,23 +99,18 @@ class Definition(Generic[S]):
 
 
 def check(ok: object, name: str, expected: str, got: object) -> None:
+    """Raise `DefinitionError` unless `ok`: what was expected of the argument `name`, and what came."""
     if not ok:
         shown = "nothing" if got is NOT_GIVEN else repr(got)
         raise DefinitionError(f"{name}: expected {expected}, got {shown}")
 
 
-def span(value: object, name: str) -> int:
-    try:
-        return to_ms(value, name)
-    except ValidationError as error:
-        raise DefinitionError(f"{name}: {error.issues[0]}") from None
-
-
-def maybe_span(options: Mapping[str, Any], name: str, default: int | None) -> int | None:
+def maybe_span(options: Mapping[str, Any], name: str, default: int | None, least: int = 0) -> int | None:
+    """The milliseconds of an optional duration; `None` is one where the caller says so."""
     value = options.get(name, NOT_GIVEN)
     if value is NOT_GIVEN:
         return default
-    return None if value is None else span(value, name)
+    return None if value is None else defined_ms(value, name, least)
 
 
 def count(options: Mapping[str, Any], name: str, default: Any) -> Any:
@@ -123,41 +123,60 @@ def count(options: Mapping[str, Any], name: str, default: Any) -> Any:
 
 
 def choice(options: Mapping[str, Any], name: str, default: str, choices: tuple[str, ...]) -> str:
+    """One of a few words."""
     value: str = options.get(name, default)
     check(value in choices, name, "one of " + ", ".join(map(repr, choices)), value)
     return value
 
 
-def ids(options: Mapping[str, Any]) -> dict[str, Any]:
+def taking_events(event: Any, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of the kinds that take events, checked."""
+    remember_for = options.get("remember_ids_for", NOT_GIVEN)
     return {
+        "event": schema(event, "event", options),
         "ids_max": count(options, "remember_ids", IDS_MAX),
-        "ids_for_ms": maybe_span(options, "remember_ids_for", IDS_FOR_MS),
+        "ids_for_ms": IDS_FOR_MS
+        if remember_for is NOT_GIVEN
+        else defined_ms(remember_for, "remember_ids_for"),
     }
 
 
+def schema(type_: Any, name: str, options: Mapping[str, Any]) -> Schema:
+    """The schema of a declared type, which must have a form."""
+    codec = options.get("codec", STRICT)
+    methods = [getattr(codec, method, None) for method in ("encode", "decode", "schema")]
+    check(all(map(callable, methods)), "codec", "encode, decode and schema", codec)
+    if isinstance(codec, StrictCodec):
+        try:
+            codec.check(type_)
+        except DefinitionError as error:
+            raise DefinitionError(f"{name}: {error}") from error
+    return Schema(type_, codec)
+
+
 def common(
-    state: Any, hooks: Mapping[Hook, Callable[..., Any] | None], options: Any, allowed: type
+    state: Any, hooks: Mapping[Hook, Callable[..., Any]], options: Any, allowed: type
 ) -> dict[str, Any]:
     """The fields that all kinds share, checked."""
     for name in options.keys() - allowed.__annotations__.keys():
-        check(False, name, "an option of this kind of job", options)
+        raise DefinitionError(f"{name}: expected an option of this kind of job, got another word")
     retry = options.get("retry", DEFAULT_RETRY)
     check(retry is None or isinstance(retry, Retry), "retry", "a Retry or None", retry)
     upcasters = dict(options.get("upcasters", {}))
     version = count(options, "state_version", 1)
     check(
-        all(1 <= old < version for old in upcasters),
+        all(type(old) is int and 1 <= old < version and callable(up) for old, up in upcasters.items()),
         "upcasters",
-        f"versions below {version}",
+        f"functions by versions below {version}",
         upcasters,
     )
     return {
-        "state": Schema(state, options.get("codec", STRICT)),
-        "hooks": MappingProxyType({name: _hook(name, call) for name, call in hooks.items() if call}),
+        "state": schema(state, "state", options),
+        "hooks": MappingProxyType({name: _hook(name, call) for name, call in hooks.items()}),
         "retry": retry,
         "on_exhausted": choice(options, "on_exhausted", "park", ("park", "continue", "terminate")),
-        "timeout_ms": maybe_span(options, "timeout", None),
-        "hook_timeout_ms": maybe_span(options, "hook_timeout", HOOK_TIMEOUT_MS),
+        "timeout_ms": maybe_span(options, "timeout", None, least=1),
+        "hook_timeout_ms": maybe_span(options, "hook_timeout", HOOK_TIMEOUT_MS, least=1),
         "max_crashes": count(options, "max_crashes", 5),
         "concurrency": count(options, "concurrency", None),
         "state_version": version,
@@ -167,6 +186,7 @@ def common(
 
 def _hook(name: Hook, call: Callable[..., Any]) -> HookFunction:
     check(callable(call), name, "a function", call)
+    check(not (inspect.isgeneratorfunction(call) or inspect.isasyncgenfunction(call)), name, NO_YIELD, call)
     target: Any = call.func if isinstance(call, partial) else call
     made = type(target).__call__ if not inspect.isroutine(target) else target
     is_async = inspect.iscoroutinefunction(target) or inspect.iscoroutinefunction(made)

@@ -4,16 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from types import UnionType
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING, Any, Protocol, Unpack, overload
 
 from attrs import frozen
 
 from durable_jobs_core.cron import Cron
-from durable_jobs_core.definitions._base import Definition, JobOptions, S, check, common
+from durable_jobs_core.definitions._base import Definition, JobOptions, S, State, check, common
 from durable_jobs_core.schedule import Every, Misfire, Schedule, Skip
 
 if TYPE_CHECKING:
     from durable_jobs_core.context import ContinuousContext
+
+
+class ContinuousOptions(JobOptions, total=False):
+    """The options of a continuous job.
+
+    `start_immediately`: whether the first run is due at once, default, or by the schedule (S-31);
+    `misfire`: one run for all missed ticks, `"coalesce"`, or `skip(grace)` (S-33).
+    """
+
+    start_immediately: bool
+    misfire: Misfire
 
 
 @frozen(kw_only=True, eq=False)
@@ -30,54 +41,52 @@ class Continuous(Definition[S]):
     def make(
         cls,
         *,
-        state: type[S] | UnionType,
+        state: type[State] | UnionType,
         schedule: Schedule,
-        execute: Callable[[ContinuousContext[S]], Awaitable[None] | None],
-        start_immediately: bool = True,
-        misfire: Misfire = "coalesce",
-        **options: Unpack[JobOptions],
-    ) -> Continuous[S]:
+        execute: Callable[[ContinuousContext[State]], Awaitable[None] | None],
+        **options: Unpack[ContinuousOptions],
+    ) -> Continuous[State]:
         """A job whose `execute` runs by `schedule`, starting with `state`, the input of `start`.
 
-        `misfire`: one run for all missed ticks, or `skip(grace)` (S-33). Raises `DefinitionError`.
+        Raises `DefinitionError`.
         """
         options.setdefault("on_exhausted", "continue")
         check(isinstance(schedule, Every | Cron), "schedule", "every(...) or cron(...)", schedule)
-        check(
-            misfire == "coalesce" or isinstance(misfire, Skip),
-            "misfire",
-            '"coalesce" or skip(...)',
-            misfire,
-        )
-        return cls(
+        misfire = options.get("misfire", "coalesce")
+        known = misfire == "coalesce" or isinstance(misfire, Skip)
+        check(known, "misfire", '"coalesce" or skip(...)', misfire)
+        start_immediately = options.get("start_immediately", True)
+        check(isinstance(start_immediately, bool), "start_immediately", "a bool", start_immediately)
+        return Continuous(
             schedule=schedule,
             start_immediately=start_immediately,
             misfire=misfire,
-            **common(state, {"execute": execute}, options, JobOptions),
+            **common(state, {"execute": execute}, options, ContinuousOptions),
         )
 
+    @overload
     @classmethod
     def job(
-        cls,
-        *,
-        state: type[S] | UnionType,
-        schedule: Schedule,
-        start_immediately: bool = True,
-        misfire: Misfire = "coalesce",
-        **options: Unpack[JobOptions],
-    ) -> Callable[[Callable[[ContinuousContext[S]], Awaitable[None] | None]], Continuous[S]]:
+        cls, *, state: type[State], schedule: Schedule, **options: Unpack[ContinuousOptions]
+    ) -> Callable[[Callable[[ContinuousContext[State]], Awaitable[None] | None]], Continuous[State]]: ...
+
+    @overload
+    @classmethod
+    def job(
+        cls, *, state: UnionType, schedule: Schedule, **options: Unpack[ContinuousOptions]
+    ) -> ContinuousDecorator: ...
+
+    @classmethod
+    def job(cls, **arguments: Any) -> Any:
         """`make` as a decorator of `execute`."""
+        return lambda execute: cls.make(execute=execute, **arguments)
 
-        def decorate(
-            execute: Callable[[ContinuousContext[S]], Awaitable[None] | None],
-        ) -> Continuous[S]:
-            return cls.make(
-                state=state,
-                schedule=schedule,
-                execute=execute,
-                start_immediately=start_immediately,
-                misfire=misfire,
-                **options,
-            )
 
-        return decorate
+class ContinuousDecorator(Protocol):
+    """What `job` gives where the state is a union: `execute` says of what."""
+
+    def __call__(
+        self, execute: Callable[[ContinuousContext[State]], Awaitable[None] | None], /
+    ) -> Continuous[State]:
+        """The job that runs `execute`."""
+        ...

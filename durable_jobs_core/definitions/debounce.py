@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from types import UnionType
-from typing import TYPE_CHECKING, Any, Generic, Literal, Unpack, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, Unpack, overload
 
 from attrs import frozen
 
@@ -14,17 +14,18 @@ from durable_jobs_core.definitions._base import (
     NOT_GIVEN,
     Definition,
     E,
+    Event,
     EventOptions,
     S,
+    State,
     check,
     choice,
     common,
     count,
-    ids,
-    span,
+    taking_events,
 )
-from durable_jobs_core.durations import Duration
-from durable_jobs_core.schema import STRICT, Schema
+from durable_jobs_core.durations import Duration, defined_ms
+from durable_jobs_core.schema import Schema
 from durable_jobs_core.words import Hook
 
 if TYPE_CHECKING:
@@ -70,24 +71,24 @@ class Debounce(Definition[S], Generic[E, S]):
     def make(
         cls,
         *,
-        event: type[E] | UnionType,
+        event: type[Event] | UnionType,
         flush_after: Duration,
-        execute: Callable[[DebounceContext[E]], Awaitable[None] | None],
+        execute: Callable[[DebounceContext[Event]], Awaitable[None] | None],
         **options: Unpack[DebounceOptions],
-    ) -> Debounce[E, E]: ...
+    ) -> Debounce[Event, Event]: ...
 
     @overload
     @classmethod
     def make(
         cls,
         *,
-        event: type[E] | UnionType,
+        event: type[Event] | UnionType,
         flush_after: Duration,
-        execute: Callable[[DebounceContext[S]], Awaitable[None] | None],
-        state: type[S] | UnionType,
-        on_event: Callable[[DebounceEventContext[E, S]], Awaitable[S] | S],
+        execute: Callable[[DebounceContext[State]], Awaitable[None] | None],
+        state: type[State] | UnionType,
+        on_event: Callable[[DebounceEventContext[Event, State]], Awaitable[State] | State],
         **options: Unpack[DebounceOptions],
-    ) -> Debounce[E, S]: ...
+    ) -> Debounce[Event, State]: ...
 
     @classmethod
     def make(
@@ -107,11 +108,11 @@ class Debounce(Definition[S], Generic[E, S]):
         """
         check((state is None) == (on_event is None), "state", "given together with on_event", state)
         quiet = choice(options, "mode", "fixed", ("fixed", "quiet")) == "quiet"
-        flush_after_ms = span(flush_after, "flush_after")
+        flush_after_ms = defined_ms(flush_after, "flush_after")
         max_wait = options.get("max_wait", NOT_GIVEN)
         given = max_wait is not NOT_GIVEN
         check(given == quiet, "max_wait", 'given (or None) with mode="quiet" and only then', max_wait)
-        max_wait_ms = span(max_wait, "max_wait") if given and max_wait is not None else None
+        max_wait_ms = defined_ms(max_wait, "max_wait") if given and max_wait is not None else None
         check(
             max_wait_ms is None or max_wait_ms >= flush_after_ms,
             "max_wait",
@@ -119,41 +120,54 @@ class Debounce(Definition[S], Generic[E, S]):
             max_wait,
         )
         check(options.get("on_exhausted") != "continue", "on_exhausted", PARK_OR_END, "continue")
-        hooks: dict[Hook, Any] = {"execute": execute, "on_event": on_event}
+        hooks: dict[Hook, Any] = {"execute": execute}
+        if on_event is not None:
+            hooks["on_event"] = on_event
         return cls(
-            event=Schema(event, options.get("codec", STRICT)),
             flush_after_ms=flush_after_ms,
             quiet=quiet,
             max_wait_ms=max_wait_ms,
             max_events=count(options, "max_events", None),
             max_pending=count(options, "max_pending", None),
-            **ids(options),
+            **taking_events(event, options),
             **common(event if state is None else state, hooks, options, DebounceOptions),
         )
 
     @overload
     @classmethod
     def job(
-        cls,
-        *,
-        event: type[E] | UnionType,
-        flush_after: Duration,
-        **options: Unpack[DebounceOptions],
-    ) -> Callable[[Callable[[DebounceContext[E]], Awaitable[None] | None]], Debounce[E, E]]: ...
+        cls, *, event: type[Event], flush_after: Duration, **options: Unpack[DebounceOptions]
+    ) -> Callable[[Callable[[DebounceContext[Event]], Awaitable[None] | None]], Debounce[Event, Event]]: ...
+
+    @overload
+    @classmethod
+    def job(
+        cls, *, event: UnionType, flush_after: Duration, **options: Unpack[DebounceOptions]
+    ) -> DebounceDecorator: ...
 
     @overload
     @classmethod
     def job(
         cls,
         *,
-        event: type[E] | UnionType,
+        event: type[Event] | UnionType,
         flush_after: Duration,
-        state: type[S] | UnionType,
-        on_event: Callable[[DebounceEventContext[E, S]], Awaitable[S] | S],
+        state: type[State] | UnionType,
+        on_event: Callable[[DebounceEventContext[Event, State]], Awaitable[State] | State],
         **options: Unpack[DebounceOptions],
-    ) -> Callable[[Callable[[DebounceContext[S]], Awaitable[None] | None]], Debounce[E, S]]: ...
+    ) -> Callable[[Callable[[DebounceContext[State]], Awaitable[None] | None]], Debounce[Event, State]]: ...
 
     @classmethod
     def job(cls, **arguments: Any) -> Any:
         """`make` as a decorator of `execute`."""
         return lambda execute: cls.make(execute=execute, **arguments)
+
+
+class DebounceDecorator(Protocol):
+    """What `job` gives where the event is a union: `execute` says of what."""
+
+    def __call__(
+        self, execute: Callable[[DebounceContext[Event]], Awaitable[None] | None], /
+    ) -> Debounce[Event, Event]:
+        """The job that hands its windows to `execute`."""
+        ...

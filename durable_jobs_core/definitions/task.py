@@ -13,13 +13,15 @@ from durable_jobs_core.definitions._base import (
     IDS_MAX,
     Definition,
     E,
+    Event,
     EventOptions,
     S,
+    State,
     common,
     count,
-    ids,
+    taking_events,
 )
-from durable_jobs_core.schema import STRICT, Schema
+from durable_jobs_core.schema import Schema
 from durable_jobs_core.words import Failure, Hook
 
 if TYPE_CHECKING:
@@ -47,29 +49,25 @@ class Task(Definition[S], Generic[E, S]):
     def make(
         cls,
         *,
-        state: type[S] | UnionType,
-        event: type[E] | UnionType,
-        on_event: Callable[[E, TaskContext[S]], Awaitable[None] | None],
-        execute: Callable[[TaskContext[S]], Awaitable[None] | None],
-        on_idle: Callable[[TaskContext[S]], Awaitable[None] | None] | None = None,
-        on_error: Callable[[Failure, TaskContext[S]], Awaitable[None] | None] | None = None,
+        state: type[State] | UnionType,
+        event: type[Event] | UnionType,
+        on_event: Callable[[Event, TaskContext[State]], Awaitable[None] | None],
+        execute: Callable[[TaskContext[State]], Awaitable[None] | None],
+        on_idle: Callable[[TaskContext[State]], Awaitable[None] | None] | None = None,
+        on_error: Callable[[Failure, TaskContext[State]], Awaitable[None] | None] | None = None,
         **options: Unpack[TaskOptions],
-    ) -> Task[E, S]:
+    ) -> Task[Event, State]:
         """A job that applies events with `on_event` and does scheduled work with `execute`.
 
         `on_idle` is called when nothing is scheduled, `on_error` when an event or a run gave up.
         Raises `DefinitionError`.
         """
-        hooks: dict[Hook, Any] = {
-            "on_event": on_event,
-            "execute": execute,
-            "on_idle": on_idle,
-            "on_error": on_error,
-        }
-        return cls(
-            event=Schema(event, options.get("codec", STRICT)),
+        hooks: dict[Hook, Any] = {"on_event": on_event, "execute": execute}
+        optional: dict[Hook, Any] = {"on_idle": on_idle, "on_error": on_error}
+        hooks.update({name: call for name, call in optional.items() if call is not None})
+        return Task(
             inbox_limit=count(options, "inbox_limit", 100),
-            **ids(options),
+            **taking_events(event, options),
             **common(state, hooks, options, TaskOptions),
         )
 
@@ -77,16 +75,16 @@ class Task(Definition[S], Generic[E, S]):
     def job(
         cls,
         *,
-        state: type[S] | UnionType,
-        event: type[E] | UnionType,
-        on_event: Callable[[E, TaskContext[S]], Awaitable[None] | None],
-        on_idle: Callable[[TaskContext[S]], Awaitable[None] | None] | None = None,
-        on_error: Callable[[Failure, TaskContext[S]], Awaitable[None] | None] | None = None,
+        state: type[State] | UnionType,
+        event: type[Event] | UnionType,
+        on_event: Callable[[Event, TaskContext[State]], Awaitable[None] | None],
+        on_idle: Callable[[TaskContext[State]], Awaitable[None] | None] | None = None,
+        on_error: Callable[[Failure, TaskContext[State]], Awaitable[None] | None] | None = None,
         **options: Unpack[TaskOptions],
-    ) -> Callable[[Callable[[TaskContext[S]], Awaitable[None] | None]], Task[E, S]]:
+    ) -> Callable[[Callable[[TaskContext[State]], Awaitable[None] | None]], Task[Event, State]]:
         """`make` as a decorator of `execute`."""
 
-        def decorate(execute: Callable[[TaskContext[S]], Awaitable[None] | None]) -> Task[E, S]:
+        def decorate(execute: Callable[[TaskContext[State]], Awaitable[None] | None]) -> Task[Event, State]:
             return cls.make(
                 state=state,
                 event=event,

@@ -13,11 +13,15 @@ import json
 from typing import Any, Protocol
 
 from attrs import frozen
-from cattrs import Converter
+from cattrs import Converter, StructureHandlerNotFoundError
 
-from durable_jobs_core.errors import Issue, ValidationError
-from durable_jobs_core.schema._strict import explain, strict_converter
+from durable_jobs_core.errors import DefinitionError, Issue, ValidationError
+from durable_jobs_core.schema._explain import explain
+from durable_jobs_core.schema._scalars import read_json
+from durable_jobs_core.schema._strict import strict_converter
 from durable_jobs_core.words import PAYLOAD_MAX_BYTES, Json
+
+__all__ = ["STRICT", "Codec", "Schema", "StrictCodec", "read_json", "to_json"]
 
 
 class Codec(Protocol):
@@ -56,6 +60,19 @@ class StrictCodec:
         """cattrs knows no JSON Schema."""
         return None
 
+    def check(self, type_: Any) -> None:
+        """Raise `DefinitionError` if there is no form for `type_`.
+
+        A type that names a class which is not defined yet is judged when it is first used.
+        """
+        try:
+            self.converter.get_structure_hook(type_)
+            self.converter.get_unstructure_hook(type_)
+        except NameError:
+            pass
+        except StructureHandlerNotFoundError as error:
+            raise DefinitionError(str(error)) from error
+
 
 STRICT = StrictCodec()
 
@@ -73,10 +90,10 @@ class Schema:
         Raises `ValidationError` if it does not fit, or its JSON text is over 1 MiB.
         """
         try:
-            data = self.codec.encode(value, self.type)
+            data = read_json(self.codec.encode(value, self.type))  # a copy: users may change theirs
             size = len(to_json(data))
         except Exception as error:
-            raise self._refuse(subject, value, error) from error
+            raise self._refuse(subject, error) from error
         if size > PAYLOAD_MAX_BYTES:
             issue = Issue("$", f"at most {PAYLOAD_MAX_BYTES} bytes of JSON", f"{size} bytes")
             raise ValidationError(subject, (issue,))
@@ -85,14 +102,16 @@ class Schema:
     def decode(self, data: Json, subject: str) -> Any:
         """The value of stored JSON; raises `ValidationError` if it does not fit."""
         try:
-            return self.codec.decode(data, self.type)
+            # The default codec gives away nothing of what it is given; of another, no one knows.
+            own = data if type(self.codec) is StrictCodec else read_json(data)
+            return self.codec.decode(own, self.type)
         except Exception as error:
-            raise self._refuse(subject, data, error) from error
+            raise self._refuse(subject, error) from error
 
-    def _refuse(self, subject: str, value: Any, error: Exception) -> ValidationError:
+    def _refuse(self, subject: str, error: Exception) -> ValidationError:
         if isinstance(error, ValidationError):
             return ValidationError(subject, error.issues)
-        return ValidationError(subject, explain(error, self.type, value))
+        return ValidationError(subject, explain(error, self.type))
 
 
 _ENCODER = json.JSONEncoder(
@@ -103,22 +122,3 @@ _ENCODER = json.JSONEncoder(
 def to_json(data: Json) -> bytes:
     """The canonical JSON text: sorted keys, no spaces, UTF-8, and no NaN."""
     return _ENCODER.encode(data).encode()
-
-
-def from_json(text: str) -> Any:
-    """Parse JSON text, refusing duplicate keys, NaN and infinities; raises `ValueError`."""
-    return _DECODER.decode(text)
-
-
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
-
-
-def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    result = dict(pairs)
-    if len(result) != len(pairs):
-        raise ValueError("duplicate keys in a JSON object")
-    return result
-
-
-_DECODER = json.JSONDecoder(parse_constant=_no_constant, object_pairs_hook=_no_duplicates)

@@ -16,9 +16,11 @@ _DEPTH_MAX = 100
 
 
 class Misfit(ValueError):
+    """A value that has not the form `expected`; `path`: where, from the value that was looked at."""
+
     def __init__(self, expected: str, value: object) -> None:
         super().__init__(expected)
-        self.expected, self.got = expected, _describe(value)
+        self.expected, self.got, self.path = expected, _describe(value), ""
 
 
 class Alien:
@@ -42,6 +44,8 @@ def _describe(value: object) -> str:
 def _text(value: Any) -> str:
     if type(value) is not str:
         raise Misfit("str", value)
+    if value.isascii():
+        return value
     try:
         value.encode()
     except UnicodeEncodeError:
@@ -72,6 +76,7 @@ def _bool(value: Any) -> bool:
 
 
 def read_none(value: Any) -> None:
+    """Null."""
     if value is not None:
         raise Misfit("null", value)
 
@@ -125,16 +130,34 @@ TEXT_SCALARS: dict[Any, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
 
 
 def read_json(value: Any, depth: int = 0) -> Any:
-    """Any JSON value, checked all the way down."""
-    if depth > _DEPTH_MAX:
-        raise Misfit(f"at most {_DEPTH_MAX} levels of nesting", "more")
-    if type(value) is dict:
-        return {_text(name): read_json(item, depth + 1) for name, item in value.items()}
-    if type(value) is list:
-        return [read_json(item, depth + 1) for item in value]
+    """Any JSON value, checked all the way down, as a copy that nobody else holds."""
+    kind = type(value)
+    if kind in JSON_SCALARS:
+        return JSON_SCALARS[kind](value)
     if value is None:
         return None
-    check = JSON_SCALARS.get(type(value))
-    if check is None:
+    if kind is not dict and kind is not list:
         raise Misfit("a JSON value", value)
-    return check(value)
+    if depth == _DEPTH_MAX:
+        raise Misfit(f"at most {_DEPTH_MAX} levels of nesting", value)
+    place: Any = None
+    try:
+        if kind is list:
+            items: list[Any] = []
+            for item in value:
+                place = len(items)
+                items.append(read_json(item, depth + 1))
+            return items
+        fields: dict[str, Any] = {}
+        for place, item in value.items():
+            fields[_name(place)] = read_json(item, depth + 1)
+        return fields
+    except Misfit as misfit:
+        misfit.path = f"[{place!r}]{misfit.path}"
+        raise
+
+
+def _name(value: Any) -> str:
+    if type(value) is not str:
+        raise Misfit("a str as the name in an object", value)
+    return _text(value)

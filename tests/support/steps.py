@@ -152,6 +152,7 @@ class Bench:
     calls: list[CallHandler] = field(factory=list)
     shown: list[HookCall] = field(factory=list)
     inline: dict[str, Callable[[HookCall], Operations]] = field(factory=dict)
+    job: str = "job"
 
     def __attrs_post_init__(self) -> None:
         on_event = append if isinstance(self.definition, Debounce) else keep_latest
@@ -162,7 +163,7 @@ class Bench:
     @property
     def key(self) -> Key:
         """The instance."""
-        return Key(self.definition.kind, "job", self.id)
+        return Key(self.definition.kind, self.job, self.id)
 
     @property
     def body(self) -> Any:

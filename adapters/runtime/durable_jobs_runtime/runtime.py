@@ -8,8 +8,9 @@ from typing import Any, TypeVar
 
 from attrs import frozen
 
-from durable_jobs_core.backend import Backend, Damaged, Health, Query
+from durable_jobs_core.backend import Backend, Damaged, Health, Query, Row
 from durable_jobs_core.client import Client, Instance, InstancePage
+from durable_jobs_core.codec import decode
 from durable_jobs_core.durations import Duration, to_ms
 from durable_jobs_core.engine import Limits
 from durable_jobs_core.jobs import Jobs
@@ -111,7 +112,7 @@ class BaseRuntime:
             self._trackers.emit((event,))
 
 
-def _instance(row: Any) -> Instance:
-    if isinstance(row, Damaged):
+def _instance(row: Row | Damaged) -> Instance:
+    if isinstance(row, Damaged) or isinstance(decode(row), Damaged):
         return Instance(key=row.key, status="quarantined", alarm=None)
     return Instance(key=row.key, status=row.status, alarm=maybe_datetime(row.wake))

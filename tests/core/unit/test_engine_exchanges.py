@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from attrs import evolve
+from support.frames import framed
 from support.rig import EPOCH, Rig, client, greeted, start, writes
 from support.samples import CHORE, LATEST, TICK, chore, jobs, number
 
@@ -461,7 +462,7 @@ def test_S_6_a_newer_record_that_is_due_is_held_longer_each_time_and_left_as_it_
     start(rig, "tick", "a")
     row = rig.row(TICK)
     assert row is not None
-    newer = evolve(row, blob=row.blob[:2] + b"\x00\x09" + row.blob[4:])
+    newer = framed(row, schema=9)
     rig.stores[0]._store.rows[TICK] = newer
     holds = []
     for _ in range(8):
@@ -483,7 +484,7 @@ def test_of_newer_records_a_bounded_number_is_remembered() -> None:
     start(rig, "tick", "a")
     row = rig.row(TICK)
     assert row is not None
-    rig.stores[0]._store.rows[TICK] = evolve(row, blob=row.blob[:2] + b"\x00\x09" + row.blob[4:])
+    rig.stores[0]._store.rows[TICK] = framed(row, schema=9)
 
     rig.nudge()
     rig.settle()
@@ -561,7 +562,7 @@ def test_an_index_entry_that_could_not_be_put_back_costs_a_hold() -> None:
     start(rig, "tick", "a")
     row = rig.row(TICK)
     assert row is not None
-    rig.stores[0]._store.rows[TICK] = evolve(row, blob=row.blob[:2] + b"\x00\x09" + row.blob[4:])
+    rig.stores[0]._store.rows[TICK] = framed(row, schema=9)
     rig.nudge()
     rig.answer()
     (exchange,) = rig.exchanges

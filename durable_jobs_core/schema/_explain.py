@@ -1,0 +1,42 @@
+"""The leaves of a cattrs error, as issues: what is wrong, and where."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, get_args
+
+from cattrs import ClassValidationError, ForbiddenExtraKeysError, IterableValidationError
+
+from durable_jobs_core.errors import Issue
+from durable_jobs_core.schema._scalars import Misfit
+
+
+def type_name(type_: Any) -> str:
+    """The name of a type, as a person would write it."""
+    name = None if get_args(type_) else getattr(type_, "__name__", None)
+    return name or str(type_).replace("typing.", "")
+
+
+def explain(error: Exception, type_: Any) -> tuple[Issue, ...]:
+    """All that was wrong with a value of `type_`, by the exception it made."""
+    return tuple(_issues(error, "$", type_))
+
+
+def _issues(error: BaseException, path: str, type_: Any) -> Iterator[Issue]:
+    if isinstance(error, ClassValidationError | IterableValidationError):
+        noted, bare = error.group_exceptions()
+        for child, note in noted:
+            name = getattr(note, "name", None)
+            step = f".{name}" if name is not None else f"[{note.index!r}]"
+            yield from _issues(child, path + step, note.type)
+        for child in bare:
+            yield from _issues(child, path, type_)
+    elif isinstance(error, Misfit):
+        yield Issue(path + error.path, error.expected, error.got)
+    elif isinstance(error, KeyError):
+        yield Issue(path, type_name(type_), f"nothing: the field {error} is missing")
+    elif isinstance(error, ForbiddenExtraKeysError):
+        extra = ", ".join(sorted(map(repr, error.extra_fields)))
+        yield Issue(path, f"only the fields of {type_name(type_)}", f"also {extra}")
+    else:
+        yield Issue(path, f"a valid {type_name(type_)}", f"{type(error).__name__}: {error}")

@@ -1,0 +1,231 @@
+"""Definitions are checked whole where they are written (S-20, S-24, S-41, S-60; reference page)."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import pytest
+
+from durable_jobs_core import Continuous, Debounce, Retry, Task, every, skip
+from durable_jobs_core.definitions import DEFAULT_RETRY
+from durable_jobs_core.errors import DefinitionError
+from durable_jobs_core.schema import StrictCodec
+
+
+def hook(*arguments: Any) -> None:
+    """A hook that does nothing."""
+
+
+async def later(*arguments: Any) -> None:
+    """One that is awaited."""
+
+
+def tick(**options: Any) -> Continuous[Any]:
+    return Continuous.make(**{"state": int, "schedule": every("1s"), "execute": hook, **options})
+
+
+def latest(**options: Any) -> Debounce[Any, Any]:
+    return Debounce.make(**{"event": int, "flush_after": "1s", "execute": hook, **options})
+
+
+def chore(**options: Any) -> Task[Any, Any]:
+    return Task.make(**{"state": int, "event": int, "on_event": hook, "execute": hook, **options})
+
+
+KINDS = [tick, latest, chore]
+
+
+def test_the_defaults_are_those_of_the_specification() -> None:
+    for make in KINDS:
+        definition = make()
+        assert (definition.retry, definition.max_crashes, definition.concurrency) == (DEFAULT_RETRY, 5, None)
+        assert (definition.timeout_of("execute"), definition.timeout_of("on_event")) == (None, 30_000)
+        assert definition.state_version == 1
+    assert [make().on_exhausted for make in KINDS] == ["continue", "park", "park"]
+    assert chore().inbox_limit == 100
+    assert (latest().quiet, latest().max_events, latest().max_pending) == (False, None, None)
+    assert (tick().start_immediately, tick().misfire) == (True, "coalesce")
+    assert [make().kind for make in KINDS] == ["continuous", "debounce", "task"]
+
+
+def test_options_become_fields_and_durations_milliseconds() -> None:
+    definition = chore(
+        retry=None,
+        on_exhausted="terminate",
+        timeout="1 minute",
+        hook_timeout=None,
+        max_crashes=1,
+        concurrency=3,
+        state_version=2,
+        upcasters={1: lambda data: data},
+        inbox_limit=7,
+    )
+
+    assert (definition.retry, definition.on_exhausted) == (None, "terminate")
+    assert (definition.timeout_of("execute"), definition.timeout_of("on_idle")) == (60_000, None)
+    assert (definition.max_crashes, definition.concurrency, definition.inbox_limit) == (1, 3, 7)
+    assert (definition.state_version, list(definition.upcasters)) == (2, [1])
+
+
+def test_S_60_an_id_is_forgotten_after_24_hours_or_128_later_ones_and_both_are_settable() -> None:
+    for make in (latest, chore):
+        assert (make().ids_max, make().ids_for_ms) == (128, 86_400_000)
+        settled = make(remember_ids=5, remember_ids_for="1h")
+        assert (settled.ids_max, settled.ids_for_ms) == (5, 3_600_000)
+
+
+def test_S_41_a_quiet_window_has_a_longest_wait_or_explicitly_none() -> None:
+    quiet = latest(mode="quiet", max_wait="1 minute", max_events=2, max_pending=3)
+
+    assert (quiet.quiet, quiet.flush_after_ms, quiet.max_wait_ms) == (True, 1_000, 60_000)
+    assert (quiet.max_events, quiet.max_pending) == (2, 3)
+    assert latest(mode="quiet", max_wait=None).max_wait_ms is None
+    assert latest(mode="quiet", max_wait="1s").max_wait_ms == 1_000
+
+
+def test_a_decorator_makes_the_same_as_make() -> None:
+    ticking = Continuous.job(state=int, schedule=every("1s"), misfire=skip("1s"), start_immediately=False)(
+        hook
+    )
+    batching = Debounce.job(event=int, flush_after="1s", max_events=2)(hook)
+    folding = Debounce.job(event=int, flush_after="1s", state=str, on_event=hook)(hook)
+    working = Task.job(state=int, event=str, on_event=hook, on_idle=hook, on_error=hook)(hook)
+
+    assert (ticking.misfire, ticking.start_immediately) == (skip("1s"), False)
+    assert (batching.max_events, batching.state.type, list(batching.hooks)) == (2, int, ["execute"])
+    assert (folding.state.type, folding.event.type, list(folding.hooks)) == (
+        str,
+        int,
+        ["execute", "on_event"],
+    )
+    assert set(working.hooks) == {"on_event", "execute", "on_idle", "on_error"}
+
+
+class Callable_:  # noqa: N801
+    def __call__(self, ctx: Any) -> None:
+        """A plain hook."""
+
+
+class Awaited:
+    async def __call__(self, ctx: Any) -> None:
+        """One that is awaited."""
+
+    async def method(self, ctx: Any) -> None:
+        """Another."""
+
+
+@pytest.mark.parametrize(
+    ("call", "is_async"),
+    [
+        (hook, False),
+        (later, True),
+        (partial(hook, 1), False),
+        (partial(later, 1), True),
+        (Callable_(), False),
+        (Awaited(), True),
+        (Awaited().method, True),
+        (partial(Awaited(), 1), True),
+        (print, False),
+    ],
+)
+def test_S_15_hooks_may_be_async_or_plain(call: Any, is_async: bool) -> None:
+    assert tick(execute=call).hooks["execute"].is_async is is_async
+
+
+def yielding(ctx: Any) -> Any:
+    yield 1
+
+
+async def later_yielding(ctx: Any) -> Any:
+    yield 1
+
+
+REFUSED: list[tuple[Any, dict[str, Any], str]] = [
+    *[(make, {"execute": None}, "execute: expected a function, got None") for make in KINDS],
+    (chore, {"on_event": None}, "on_event: expected a function, got None"),
+    (chore, {"on_idle": 5}, "on_idle: expected a function, got 5"),
+    (tick, {"execute": yielding}, "execute: expected a function that does not yield"),
+    (tick, {"execute": later_yielding}, "execute: expected a function that does not yield"),
+    (tick, {"wrong": 1}, "wrong: expected an option of this kind of job"),
+    (tick, {"max_events": 1}, "max_events: expected an option of this kind of job"),
+    (tick, {"retry": 3}, "retry: expected a Retry or None, got 3"),
+    (tick, {"on_exhausted": "explode"}, "on_exhausted: expected one of 'park', 'continue', 'terminate'"),
+    (tick, {"timeout": 5}, "timeout: expected a duration"),
+    (tick, {"timeout": "0 s"}, "timeout: expected at least 1 ms, got '0 s'"),
+    (tick, {"hook_timeout": "0 s"}, "hook_timeout: expected at least 1 ms"),
+    (tick, {"max_crashes": 0}, "max_crashes: expected a whole number, 1 or more, got 0"),
+    (tick, {"max_crashes": None}, "max_crashes: expected a whole number, 1 or more, got None"),
+    (tick, {"concurrency": True}, "concurrency: expected a whole number, 1 or more, got True"),
+    (tick, {"state_version": 1.0}, "state_version: expected a whole number, 1 or more, got 1.0"),
+    (tick, {"upcasters": {1: hook}}, "upcasters: expected functions by versions below 1"),
+    (
+        tick,
+        {"state_version": 2, "upcasters": {"1": hook}},
+        "upcasters: expected functions by versions below 2",
+    ),
+    (tick, {"state_version": 2, "upcasters": {1: None}}, "upcasters: expected functions by versions below 2"),
+    (tick, {"codec": object()}, "codec: expected encode, decode and schema"),
+    (tick, {"schedule": "1s"}, "schedule: expected every(...) or cron(...), got '1s'"),
+    (tick, {"misfire": "skip"}, "misfire: expected \"coalesce\" or skip(...), got 'skip'"),
+    (tick, {"start_immediately": "no"}, "start_immediately: expected a bool, got 'no'"),
+    (tick, {"state": complex}, "state: complex: there is no form for values of this type"),
+    (latest, {"event": complex}, "event: complex: there is no form"),
+    (latest, {"flush_after": 30_000}, "flush_after: expected a duration"),
+    (latest, {"mode": "loud"}, "mode: expected one of 'fixed', 'quiet', got 'loud'"),
+    (
+        latest,
+        {"mode": "quiet"},
+        'max_wait: expected given (or None) with mode="quiet" and only then, got nothing',
+    ),
+    (latest, {"max_wait": "1s"}, "max_wait: expected given (or None) with mode"),
+    (
+        latest,
+        {"mode": "quiet", "max_wait": "1 ms"},
+        "max_wait: expected at least flush_after, 1000 ms, got '1 ms'",
+    ),
+    (latest, {"max_events": 0}, "max_events: expected a whole number, 1 or more, got 0"),
+    (latest, {"on_exhausted": "continue"}, 'on_exhausted: expected "park" or "terminate"'),
+    (latest, {"state": int}, "state: expected given together with on_event"),
+    (latest, {"on_event": hook}, "state: expected given together with on_event"),
+    (latest, {"remember_ids_for": None}, "remember_ids_for: expected a duration"),
+    (chore, {"remember_ids": None}, "remember_ids: expected a whole number, 1 or more, got None"),
+    (chore, {"inbox_limit": 0}, "inbox_limit: expected a whole number, 1 or more, got 0"),
+    (chore, {"event": list[complex]}, "event: complex: there is no form"),
+]
+
+
+@pytest.mark.parametrize(("make", "options", "text"), REFUSED, ids=lambda part: str(part)[:40])
+def test_what_can_never_work_is_refused_where_it_is_written(
+    make: Any, options: dict[str, Any], text: str
+) -> None:
+    with pytest.raises(DefinitionError) as info:
+        make(**options)
+
+    assert str(info.value).startswith(text)
+
+
+class Own:
+    """A codec that is not over cattrs knows by itself what it can do."""
+
+    def encode(self, value: Any, type_: Any) -> Any:
+        return value
+
+    def decode(self, data: Any, type_: Any) -> Any:
+        return data
+
+    def schema(self, type_: Any) -> Any:
+        return None
+
+
+def test_a_codec_of_the_users_own_serves_state_and_events() -> None:
+    own, strict = Own(), StrictCodec()
+    definition = chore(state=complex, codec=own)
+
+    assert definition.state.codec is definition.event.codec is own
+    assert latest(codec=strict).event.codec is strict
+
+
+def test_definitions_are_themselves_whatever_their_fields() -> None:
+    assert tick() != tick()
+    assert tick(retry=Retry(max_attempts=2)).retry == Retry(max_attempts=2)

@@ -1,0 +1,102 @@
+"""Exceptions as data: never raises, keeps to its lengths, says where it was raised."""
+
+from __future__ import annotations
+
+import pytest
+
+from durable_jobs_core.failures import MESSAGE_MAX, STACK_MAX, describe, leaves
+
+
+def caught(raiser: object) -> BaseException:
+    assert callable(raiser)
+    with pytest.raises(BaseException) as info:  # noqa: PT011 (whatever it is)
+        raiser()
+    return info.value
+
+
+def boom() -> None:
+    raise ValueError("no stock")
+
+
+def test_an_exception_as_data() -> None:
+    failure = describe(caught(boom))
+
+    assert (failure.type, failure.message) == ("ValueError", "no stock")
+    assert failure.stack is not None
+    assert failure.stack.endswith(f"line {boom.__code__.co_firstlineno + 1}, in boom")
+
+
+def test_an_exception_that_was_never_raised_has_no_stack() -> None:
+    assert describe(KeyError("a")).stack is None
+
+
+def test_of_a_group_each_leaf_is_told() -> None:
+    group = ExceptionGroup("two", [ValueError("a"), ExceptionGroup("inner", [KeyError("b")])])
+
+    failure = describe(group)
+
+    assert failure.type == "ExceptionGroup"
+    assert failure.message == "two (2 sub-exceptions)\n  ValueError: a\n  KeyError: 'b'"
+
+
+def test_S_61_the_whole_cause_is_told() -> None:
+    def sync() -> None:
+        try:
+            try:
+                raise OSError("refused")
+            except OSError:
+                raise LookupError  # noqa: B904 (the point)
+        except LookupError as error:
+            raise RuntimeError("no sync") from error
+
+    assert describe(caught(sync)).message == (
+        "no sync\n  caused by LookupError\n  caused by OSError: refused"
+    )
+
+
+def test_a_cause_that_was_hidden_is_not_told_and_a_circle_ends() -> None:
+    def hide() -> None:
+        try:
+            boom()
+        except ValueError:
+            raise RuntimeError("over") from None
+
+    assert describe(caught(hide)).message == "over"
+    one, other = ValueError("a"), ValueError("b")
+    one.__cause__, other.__cause__ = other, one
+    assert describe(one).message == "a\n  caused by ValueError: b"
+
+
+def test_a_group_nested_deeper_than_the_stack_is_flattened() -> None:
+    nested: Exception = ValueError("a")
+    for _ in range(5_000):
+        nested = ExceptionGroup("g", [nested])
+
+    assert [str(leaf) for leaf in leaves(nested)] == ["a"]
+
+
+def test_an_exception_without_a_text() -> None:
+    class Silent(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError
+
+    assert describe(Silent()).message == "(its text could not be made)"
+
+
+def test_lone_surrogates_and_long_texts_are_cut_to_what_can_be_stored() -> None:
+    failure = describe(ValueError("\ud800" + "x" * 5_000))
+
+    assert failure.message == "?" + "x" * (MESSAGE_MAX - 1)
+
+
+def test_of_a_long_stack_the_end_is_kept_where_it_was_raised() -> None:
+    def dive(depth: int) -> None:
+        if depth == 0:
+            boom()
+        dive(depth - 1)
+
+    failure = describe(caught(lambda: dive(300)))
+
+    assert failure.stack is not None
+    assert len(failure.stack) == STACK_MAX
+    assert failure.stack.endswith("in boom")

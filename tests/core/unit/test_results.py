@@ -1,0 +1,14 @@
+"""What the clients answer: plain values with the names of the reference page."""
+
+from __future__ import annotations
+
+import pytest
+
+from durable_jobs_core import results
+from durable_jobs_core.results import TriggerResult
+
+
+@pytest.mark.parametrize("outcome", ["accepted", "succeeded", "parked", "pending", None])
+def test_S_50_a_waiting_trigger_says_whether_the_life_ended(outcome: results.WaitOutcome | None) -> None:
+    assert not TriggerResult(instance_id="task:a:b", triggered=True, outcome=outcome).terminated
+    assert TriggerResult(instance_id="task:a:b", triggered=True, outcome="terminated").terminated

@@ -1,0 +1,125 @@
+"""A declared type with its codec: what is refused at the edge, whoever made the JSON (S-62, S-64)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+import pytest
+
+from durable_jobs_core.errors import Issue, ValidationError
+from durable_jobs_core.schema import Schema, StrictCodec, to_json
+from durable_jobs_core.words import PAYLOAD_MAX_BYTES
+
+
+class Trusting:
+    """A codec of a user's own that passes on what it is given, as one over plain JSON would."""
+
+    def encode(self, value: Any, type_: Any) -> Any:
+        if value == "refuse":
+            raise ValidationError("inner", (Issue("$.a", "better", "worse"),))
+        return value
+
+    def decode(self, data: Any, type_: Any) -> Any:
+        if data == "refuse":
+            raise LookupError("not there")
+        return data
+
+    def schema(self, type_: Any) -> Any:
+        return {"type": "object"}
+
+
+def refused(schema: Schema, value: Any) -> str:
+    with pytest.raises(ValidationError) as info:
+        schema.encode(value, "state")
+    return str(info.value)
+
+
+def test_the_json_and_its_size_in_bytes() -> None:
+    assert Schema(dict[str, str]).encode({"a": "ä"}, "state") == ({"a": "ä"}, len('{"a":"ä"}'.encode()))
+
+
+def test_S_62_a_payload_over_a_mebibyte_is_refused() -> None:
+    longest = "x" * (PAYLOAD_MAX_BYTES - 2)
+
+    assert Schema(str).encode(longest, "state") == (longest, PAYLOAD_MAX_BYTES)
+    assert refused(Schema(str), longest + "x") == (
+        "state: $: expected at most 1048576 bytes of JSON, got 1048577 bytes (nothing was changed)"
+    )
+
+
+@pytest.mark.parametrize("schema", [Schema(Any), Schema(dict[str, Any], Trusting())], ids=["strict", "own"])
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ({"a": float("nan")}, "$['a']: expected a finite float, got float nan"),
+        ({"a": [2**63]}, "$['a'][0]: expected an int of 64 bits"),
+        ({1: "a"}, "$[1]: expected a str as the name in an object, got int 1"),
+        ({"a": (1, 2)}, "$['a']: expected a JSON value, got tuple (1, 2)"),
+        ({"a": "\udfff"}, "$['a']: expected text without lone surrogates"),
+    ],
+    ids=str,
+)
+def test_S_62_a_strict_walk_stands_behind_every_codec(schema: Schema, value: Any, text: str) -> None:
+    assert text in refused(schema, value)
+
+
+def test_S_62_deep_nesting_is_refused() -> None:
+    deep: Any = []
+    for _ in range(99):
+        deep = [deep]
+
+    assert Schema(Any).encode(deep, "state")[0] == deep
+    assert "expected at most 100 levels of nesting" in refused(Schema(Any), [deep])
+
+
+def test_S_62_what_contains_itself_is_refused() -> None:
+    @attrs.define
+    class Node:
+        inner: Any = None
+
+    circle: list[Any] = []
+    circle.append(circle)
+    node = Node()
+    node.inner = [node]
+
+    assert "expected at most 100 levels" in refused(Schema(Any), circle)
+    assert "$.inner[0]: expected a JSON value" in refused(Schema(Node), node)
+
+
+@pytest.mark.parametrize("schema", [Schema(Any), Schema(dict), Schema(Any, Trusting())], ids=str)
+def test_S_16_what_is_stored_is_not_what_users_hold(schema: Schema) -> None:
+    value = {"a": [1]}
+
+    data, _ = schema.encode(value, "state")
+    value["a"].append(2)
+    held = schema.decode(data, "state")
+    held["a"].append(3)
+
+    assert data == {"a": [1]}
+
+
+def test_a_codec_of_the_users_own_may_refuse_with_issues_or_in_its_own_words() -> None:
+    schema = Schema(dict, Trusting())
+
+    assert refused(schema, "refuse") == "state: $.a: expected better, got worse (nothing was changed)"
+    with pytest.raises(ValidationError, match="expected a valid dict, got LookupError: not there"):
+        schema.decode("refuse", "state")
+
+
+def test_S_6_stored_json_that_does_not_fit_is_a_validation_error_with_its_cause() -> None:
+    with pytest.raises(ValidationError) as info:
+        Schema(int).decode("5", "state of task:a:b")
+
+    assert str(info.value) == "state of task:a:b: $: expected int, got str '5' (nothing was changed)"
+    assert info.value.__cause__ is not None
+
+
+def test_cattrs_knows_no_json_schema() -> None:
+    assert StrictCodec().schema(int) is None
+
+
+def test_S_64_the_text_is_canonical() -> None:
+    assert to_json({"b": 1, "a": ["ä", None, 1.5]}) == '{"a":["ä",null,1.5],"b":1}'.encode()
+    with pytest.raises(ValueError, match="JSON compliant"):
+        to_json(float("nan"))
