@@ -41,8 +41,20 @@ class Step:
     now: int
     delivered: bool = True
     telemetry: str = "emitted"
+    collides: bool = False
+    """Another job's instance is printed alike."""
     refused: BaseException | None = None
     outer: Step | None = field(default=None, repr=False)
+
+    @property
+    def overlaps(self) -> Mapping[str, Any] | None:
+        """What the original's leased hook met: a request to the same instance that arrived meanwhile."""
+        for call in self.out["calls"] if self.outer is None else []:
+            for seen in call["steps"]:
+                nested = seen.get("nested", {})
+                if call["handler"] == "execute" and (nested.get("job"), nested.get("id")) == self.key[1:]:
+                    return nested  # type: ignore[no-any-return]
+        return None
 
     @property
     def name(self) -> str:
@@ -114,7 +126,8 @@ def compare(step: Step) -> Iterator[Difference]:
         yield from _fields(step, "result", "", _result(out), result)
     if step.outer is None and out["alarm"] != seen.alarm:
         yield Difference(step, "alarm", "", "", out["alarm"], seen.alarm)
-    for theirs, mine in _paired(out["events"], seen.events, "type"):
+    told = [] if step.telemetry == "off" else seen.events
+    for theirs, mine in _paired(out["events"], told, "type"):
         yield from _entry(step, "event", "type", _event(theirs), _event(mine))
     for theirs, mine in _paired(out["calls"], seen.calls, "handler"):
         yield from _calls(step, theirs, mine)

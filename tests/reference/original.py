@@ -50,6 +50,8 @@ class Place:
                 first = call["ctx"]["attempt"] == 1
                 reason = call["ctx"]["flushReason"] if first and not failed else reason
                 failed = "error" in out
+        if out["op"] in ("fire_alarm", "flush") and "error" in out:
+            failed = True
         if not out["storage"].get("deb:count"):
             failed = False
         return evolve(self, storage=out["storage"], alarm=out["alarm"], failed=failed, reason=reason)
@@ -101,7 +103,8 @@ class Place:
             return {**view, "eventCount": get("deb:count", 0), "startedAt": started, "attempt": self.attempt}
         counts = {"eventCount": get("task:eventCount", 0), "executeCount": get("task:execCount", 0)}
         scheduled = None if self.stale else get("task:scheduledAt")
-        return {**view, **counts, "createdAt": get("task:createdAt"), "scheduledAt": scheduled}
+        view.update(counts, createdAt=get("task:createdAt"), scheduledAt=scheduled)
+        return {**view, "parked": False}
 
     def body(self, definition: AnyDefinition, now: int) -> AnyBody | None:
         """Ours standing there; `now`: when a run that the original lost is seen to be over."""
@@ -121,6 +124,9 @@ class Place:
             )
         if isinstance(definition, Continuous):
             next_at = first_due(definition.schedule, now) if alarm is None else alarm
+            if run is not None:
+                next_at = run.first_at if run.first_at is not None else alarm
+                run = evolve(run, scheduled_for=next_at)
             runs = get("cont:runCount", 0)
             return ContinuousBody(
                 state=state, next_at=next_at, runs=runs, run=run, last_run_at=_whole(get("cont:lastAt"))
@@ -172,4 +178,5 @@ def view_of(body: AnyBody | None, created_at: int | None) -> dict[str, Any]:
         "executeCount": body.execute_count,
         "createdAt": created_at,
         "scheduledAt": body.scheduled_at,
+        "parked": body.run is not None and body.run.parked,
     }

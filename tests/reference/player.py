@@ -56,6 +56,8 @@ class Seen:
     error: BaseException | None = None
     calls: list[dict[str, Any]] = field(factory=list)
     events: list[dict[str, Any]] = field(factory=list)
+    due: int | None = None
+    """Its alarm before the step."""
     alarm: int | None = None
     body: AnyBody | None = None
     created_at: int | None = None
@@ -126,8 +128,8 @@ class Player:
     def play(self, op: Mapping[str, Any], key: Key, *, delivers: bool = True) -> Seen:
         """Do one operation, with every hook it calls."""
         self._hear()
-        nested = bool(self.frames)
-        seen = Seen(script=op.get("script") or {})
+        nested, row = bool(self.frames), self.rig.row(key)
+        seen = Seen(script=op.get("script") or {}, due=None if row is None else row.wake)
         self.frames.append(seen)
         try:
             if op["op"] == "fire_alarm":

@@ -150,13 +150,15 @@ class Replay:
             now=now,
             delivered=delivers,
             telemetry=self.config.get("telemetry", "emitted"),
+            collides=any(str(key).startswith(f"{key.kind}:{job}:") for job in self.specs if job != key.job),
             refused=refused,
         )
         differences = list(compare(step))
         for difference in differences:
             rule = next((rule for rule in RULES if rule.wants(difference)), None)
             self.report.found.append(Explained(self.run["name"], at, difference, rule))
-        if differences:
+        lasting = {"alarm", "state"} if step.refused is None else set()
+        if any(each.facet in lasting or each.step.outer is not None for each in differences):
             self.player.set_time(out["now"])
             for each in touched:
                 self._stand(each)
