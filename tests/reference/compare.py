@@ -97,6 +97,11 @@ class Difference:
         return f"{what}: {_short(self.original)} -> {_short(self.ours)}"
 
     @property
+    def whole(self) -> bool:
+        """A call or an event is on one side only."""
+        return self.facet in ("call", "event") and (self.missing or self.extra) and not self.name
+
+    @property
     def missing(self) -> bool:
         """It is only in the original."""
         return self.ours is NOTHING
