@@ -29,11 +29,11 @@ def summary(report: Report) -> list[str]:
     return lines
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Print one line a difference, then the account; 1 if something is not explained."""
     parser = argparse.ArgumentParser(prog="tests.reference", description=__doc__)
     parser.add_argument("--runs", type=Path, required=True, help="the folder of the runs and jobs.json")
-    folder: Path = parser.parse_args().runs
+    folder: Path = parser.parse_args(arguments).runs
     if not (folder / "jobs.json").exists():
         print(f"{folder} has no recorded runs (no jobs.json)")
         return 1

@@ -7,10 +7,10 @@ from difflib import SequenceMatcher
 from typing import Any, Literal
 
 from attrs import field, frozen
-from reference.original import Place, view_of
-from reference.player import Seen
 
 from durable_jobs_core.words import Key
+from reference.original import Place, view_of
+from reference.player import Seen
 
 Facet = Literal["result", "error", "alarm", "event", "call", "state"]
 _NOT_SHOWN = {"executionStartedAt", "idleReason", "errorSource"}
@@ -124,6 +124,7 @@ def compare(step: Step) -> Iterator[Difference]:
         yield Difference(step, "error", "", "", _error(out), type(step.refused).__name__)
         return
     ours = NOTHING if seen.error is None else type(seen.error).__name__
+    ours = "UnknownJobTypeError" if ours == "UnknownVerb" else ours
     result = NOTHING if seen.result is None else seen.result
     if _error(out) != ours:
         yield Difference(step, "error", "", "", _error(out), ours)
@@ -206,7 +207,7 @@ def _ctx(ctx: Mapping[str, Any]) -> dict[str, Any]:
 
 def _nested(step: Step, out: Mapping[str, Any], seen: tuple[Mapping[str, Any], Key, Seen]) -> Step:
     op, key, mine = seen
-    place = Place(kind=key.kind)
+    place = Place(kind=key.kind, job=key.job)
     return Step(
         op=op,
         key=key,

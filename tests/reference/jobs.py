@@ -99,10 +99,14 @@ def define(spec: Mapping[str, Any], hook: Callable[[str], Callable[..., Any]]) -
             state=state, event=event, on_event=hook("on_event"), execute=hook("execute"), **maybe, **options
         )
     if "maxEvents" in spec:
-        options["max_events"] = max(1, spec["maxEvents"])  # 0, which ours refuses, acts like 1 in the original
+        options["max_events"] = max(
+            1, spec["maxEvents"]
+        )  # 0, which ours refuses, acts like 1 in the original
     if spec["reducer"] != "default(latest)":
         options.update(state=state, on_event=hook("on_event"))
-    return Debounce.make(event=event, flush_after=_span(spec, "flushAfter"), execute=hook("execute"), **options)
+    return Debounce.make(
+        event=event, flush_after=_span(spec, "flushAfter"), execute=hook("execute"), **options
+    )
 
 
 _MAYBE = (("on_idle", "onIdle"), ("on_error", "onError"))
@@ -133,7 +137,7 @@ def _retry(spec: Mapping[str, Any]) -> Retry:
 
 
 def _delay(spec: Mapping[str, Any] | None) -> Any:
-    def ms(number: float | None) -> timedelta | None:
+    def ms(number: float | None) -> Any:
         return None if number is None else timedelta(milliseconds=number)
 
     if spec is None:
@@ -144,14 +148,10 @@ def _delay(spec: Mapping[str, Any] | None) -> Any:
     if form == "fn":
         factor, plus = re.fullmatch(r"(?:attempt\*(-?\d+)\+)?(-?\d+)", given).groups()  # type: ignore[union-attr]
         return lambda attempt: ms(int(factor or 0) * attempt + int(plus))
-    cap: Any = ms(given.get("max_ms"))
+    cap = ms(given.get("max_ms"))
     if form == "linear":
-        initial, increment = ms(given["initial_ms"]), ms(given["increment_ms"])
-        assert initial is not None and increment is not None
-        return Backoff.linear(initial, increment, max=cap)
-    base = ms(given["base_ms"])
-    assert base is not None
-    return Backoff.exponential(base, factor=given.get("factor", 2), max=cap)
+        return Backoff.linear(ms(given["initial_ms"]), ms(given["increment_ms"]), max=cap)
+    return Backoff.exponential(ms(given["base_ms"]), factor=given.get("factor", 2), max=cap)
 
 
 def register(

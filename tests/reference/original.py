@@ -37,6 +37,7 @@ class Place:
     """
 
     kind: Kind
+    job: str
     storage: Mapping[str, Any] = field(factory=dict)
     alarm: float | None = None
     failed: bool = False
@@ -69,9 +70,19 @@ class Place:
         return self.exists and unborn.get(self.kind, False)
 
     @property
+    def stopped(self) -> bool:
+        """It has a status that the original obeys and never writes."""
+        return self.storage.get("meta", {}).get("status") in ("stopped", "terminated")
+
+    @property
+    def unregistered(self) -> bool:
+        """Its job is not registered under the name it has."""
+        return self.exists and self.storage["meta"].get("name") != self.job
+
+    @property
     def residue(self) -> bool:
         """There is no instance, and something of it is left."""
-        return not self.exists and (bool(self.storage) or self.alarm is not None)
+        return not self.exists and bool(self.storage)
 
     @property
     def stuck(self) -> bool:
@@ -103,7 +114,8 @@ class Place:
             return {**view, "eventCount": get("deb:count", 0), "startedAt": started, "attempt": self.attempt}
         counts = {"eventCount": get("task:eventCount", 0), "executeCount": get("task:execCount", 0)}
         scheduled = None if self.stale else get("task:scheduledAt")
-        view.update(counts, createdAt=get("task:createdAt"), scheduledAt=scheduled)
+        created = get("task:createdAt", self.storage["meta"]["createdAt"])
+        view.update(counts, createdAt=created, scheduledAt=scheduled)
         return {**view, "parked": False}
 
     def body(self, definition: AnyDefinition, now: int) -> AnyBody | None:

@@ -8,13 +8,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from attrs import define, evolve, field, frozen
+from attrs import define, field, frozen
+
+from durable_jobs_core.words import Key
 from reference.compare import Difference, Step, compare
 from reference.original import Place
 from reference.player import Player, Seen, key_of
 from reference.rules import RULES, Rule
-
-from durable_jobs_core.words import Key
 
 FORMAT = "recorded-run/1"
 _POKES = ("put_raw", "delete_raw")
@@ -61,7 +61,6 @@ class Replay:
         self.run, self.specs, self.report = run, specs, report
         self.player = Player(specs)
         self.places: dict[Key, Place] = {}
-        self.poked: set[Key] = set()
         self.config: Mapping[str, Any] = {}
         self.clock: float = 0
 
@@ -91,34 +90,29 @@ class Replay:
         if op["op"] == "reset":
             self.config = {**out.get("config", {}), **op.get("config", {})}
             self.player = Player(self.specs)
-            self.places, self.poked = {}, set()
+            self.places = {}
         if op.get("now") is not None:
             self._set_clock(op["now"])
 
     def _why_passed(self, op: Mapping[str, Any]) -> str | None:
-        """Why a step is passed over: it pokes the original's storage, or stands on what was poked."""
+        """Why a step is passed over: it pokes the original's own storage."""
         if self.config.get("mode") == "do":
             return "mode do"
         if op["op"] in _POKES:
             return "put_raw, delete_raw"
         if "fault" in op:
             return "fault"
-        if "job" in op and key_of(op, self.specs) in self.poked:
-            return "stands on a poked record that ours cannot have"
         return None
 
     def _place(self, key: Key) -> Place:
-        return self.places.setdefault(key, Place(kind=key.kind))
+        return self.places.setdefault(key, Place(kind=key.kind, job=key.job))
 
     def _follow(self, op: Mapping[str, Any], out: Mapping[str, Any]) -> None:
         """A step was passed over: stand where the original stands after it."""
         if "storage" not in out or self.config.get("mode") == "do":
             return
         key = key_of(op, self.specs)
-        after = self.places[key] = self._place(key).after(out)
-        meta = after.storage.get("meta", {})
-        normal = meta.get("status") in (None, "running") and meta.get("name") in (None, key.job)
-        self.poked.discard(key) if normal else self.poked.add(key)
+        self.places[key] = self._place(key).after(out)
         self._stand(key)
 
     def _stand(self, key: Key) -> None:
@@ -136,7 +130,9 @@ class Replay:
             self._set_clock(max(self.clock, before.alarm))
         refused = self.player.refused.get(key.job)
         now = self.player.now
-        seen = Seen(script={}) if refused else self.player.play(op, key, delivers=delivers)
+        seen = Seen(script={})
+        if refused is None:
+            seen = self.player.play(op, key, delivers=delivers, registered=not before.unregistered)
         touched = {key, *self._nested(out)}
         self.places[key] = self._place(key).after(out)
         step = Step(
@@ -150,7 +146,7 @@ class Replay:
             now=now,
             delivered=delivers,
             telemetry=self.config.get("telemetry", "emitted"),
-            collides=any(str(key).startswith(f"{key.kind}:{job}:") for job in self.specs if job != key.job),
+            collides=any(other != key and str(other) == str(key) for other in self.places),
             refused=refused,
         )
         differences = list(compare(step))
@@ -193,6 +189,3 @@ def replay(folder: Path) -> Report:
     for run in runs:
         Replay(run, specs, report).steps()
     return report
-
-
-__all__ = ["Explained", "Replay", "Report", "evolve", "load", "replay"]

@@ -9,17 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from attrs import frozen
-from reference.compare import NOTHING, Difference, Step
 
 from durable_jobs_core.record import ContinuousBody, DebounceBody
-from durable_jobs_core.words import JOB_NAME
+from durable_jobs_core.words import JOB_NAME, to_datetime
+from reference.compare import NOTHING, Difference, Step
 
 
 @frozen
 class Rule:
-    """`sentence`: of SPEC; `says`: in short, what ours does instead; `wants`: whether a difference is that."""
+    """`sentence`: of SPEC; `says`: in short, what ours does; `wants`: whether a difference is that."""
 
     sentence: str
     says: str
@@ -63,6 +64,13 @@ def _unfinished(s: Step) -> bool:
     return s.before.attempt is not None or s.before.failed
 
 
+def _clock_changes(zone: str, *instants: int) -> bool:
+    """Whether the zone's clock is put forward or back on one of the days around these instants."""
+    days = (min(instants) - 86_400_000, max(instants) + 86_400_000)
+    offsets = {to_datetime(day).astimezone(ZoneInfo(zone)).utcoffset() for day in days}
+    return len(offsets) > 1
+
+
 # -- one function a sentence
 
 
@@ -75,15 +83,23 @@ def _keys_apart(d: Difference) -> bool:
     return bad_name or d.step.collides
 
 
-def _errors(d: Difference) -> bool:
-    if d.facet == "error" and d.ours == "ExecutionError":
-        return d.original == "Error" and _error(d.step).get("kind") == "fail"
-    undefined = d.step.out.get("result") == {"$undefined": True}
-    return d.facet in ("result", "error") and (undefined or d.original == "UnknownJobTypeError")
+def _statuses(d: Difference) -> bool:
+    s = d.step
+    if s.before.stopped:
+        return s.key.kind == "continuous"
+    return s.name == "pause" and s.out.get("result") == {"$undefined": True}
+
+
+def _unregistered(d: Difference) -> bool:
+    s = d.step
+    left_alone = not s.seen.calls and not s.seen.events and s.seen.alarm == s.seen.due
+    return s.before.unregistered and s.name == "fire_alarm" and left_alone
 
 
 def _spurious(d: Difference) -> bool:
     s = d.step
+    if d.facet == "result":
+        return False
     not_due = s.seen.due is None or s.seen.due > s.now
     unchanged = not s.seen.calls and not s.seen.events and s.seen.alarm == s.seen.due
     return s.name == "fire_alarm" and s.delivered and not_due and unchanged
@@ -115,8 +131,17 @@ def _strict(d: Difference) -> bool:
     return refused and (d.facet in ("error", "alarm", "state") or d.missing)
 
 
-_OTHERS = ("trigger", "flush", "fire_alarm", "send", "terminate")
-_LEFT = ("", "state", "preExecutionState", "attempt", "isRetry", "isFirstEvent", "scheduledTime", "scheduledAt")
+_OTHERS = ("trigger", "flush", "fire_alarm", "send", "terminate", "clear")
+_LEFT = (
+    "",
+    "state",
+    "preExecutionState",
+    "attempt",
+    "isRetry",
+    "isFirstEvent",
+    "scheduledTime",
+    "scheduledAt",
+)
 
 
 def _one_at_a_time(d: Difference) -> bool:
@@ -127,7 +152,8 @@ def _one_at_a_time(d: Difference) -> bool:
     if s.before.residue:
         return d.name in _LEFT
     if s.overlaps is not None and s.overlaps["op"] in _OTHERS:
-        return d.facet in ("alarm", "state", "result") or (d.whole and (d.facet == "event" or d.extra))
+        answer = d.facet == "result" and d.name in ("terminated", "retryScheduled", "outcome", "scheduledAt")
+        return d.facet in ("alarm", "state") or answer or (d.whole and (d.facet == "event" or d.extra))
     return s.after.residue and (d.facet == "alarm" or (d.facet == "event" and d.whole))
 
 
@@ -135,7 +161,7 @@ def _leaves_nothing(d: Difference) -> bool:
     s = d.step
     if s.key.kind != "debounce":
         return False
-    if s.before.orphan or (s.after.orphan and s.name == "add"):
+    if (s.before.orphan and s.name != "flush") or (s.after.orphan and s.name == "add"):
         if d.facet in ("result", "alarm", "state") or d.whole:
             return True
         if d.facet == "error" and d.ours is NOTHING:  # only as `state === event`
@@ -168,6 +194,8 @@ def _told(d: Difference) -> bool:
     s = d.step
     if s.key.kind != "debounce":
         return False
+    if s.before.stopped and s.name == "fire_alarm":
+        return d.facet in ("alarm", "state") or d.extra
     if s.name == "add" and s.called("execute"):
         if d.name == "willFlushAt":
             return d.ours == s.now
@@ -176,7 +204,9 @@ def _told(d: Difference) -> bool:
         return False
     if d.name == "status":
         return d.original == "debouncing" and d.ours in ("flushing", "parked")
-    return d.facet == "result" and d.ours in (0, NOTHING)
+    if d.name == "eventCount":
+        return d.original == s.before.storage["deb:count"] and d.ours == 0
+    return d.facet == "result" and d.name in ("startedAt", "willFlushAt") and d.ours is NOTHING
 
 
 def _not_raised(d: Difference) -> bool:
@@ -185,30 +215,17 @@ def _not_raised(d: Difference) -> bool:
         if d.facet == "error":
             failed = _error(s).get("kind") == "die" or d.original == "ExecutionError"
             return failed and d.ours is NOTHING and bool(s.we_sent("job.failed"))
-        if d.facet == "result" and d.name == "outcome":
+        if d.facet == "result" and d.name in ("outcome", "flushed", "retryScheduled"):
             return bool(s.we_sent("job.failed"))
     kept = isinstance(s.seen.body, DebounceBody) and s.seen.body.marked and s.seen.body.batch is None
     return d.facet == "alarm" and kept and d.original is None
 
 
-def _all_of_it(d: Difference) -> bool:
-    s = d.step
-    if s.key.kind != "debounce":
-        return False
-    if s.name == "clear" and s.outer is not None:
-        return s.key == s.outer.key and d.name in ("cleared", "discardedEvents")
-    if s.name != "flush":
-        return False
-    if d.facet == "result":
-        return d.name in ("flushed", "retryScheduled") and bool(s.we_sent("job.failed"))
-    again = s.before.attempt is not None and any(call["ctx"].get("attempt") == 1 for call in s.seen.calls)
-    return again and (d.name in ("attempt", "isRetry", "exists") or d.facet == "alarm" or d.whole)
-
-
 def _ended(d: Difference) -> bool:
     s = d.step
     if d.of == "job.terminated" and d.extra:
-        return s.name in ("clear", "terminate") or bool(_script(s, "terminate", "terminate_caught"))
+        by_client = s.name in ("clear", "terminate") and s.key.kind != "continuous"
+        return by_client or bool(_script(s, "terminate", "terminate_caught"))
     swallowed = bool(_script(s, "terminate_caught")) and bool(s.we_sent("job.terminated"))
     return swallowed and (d.facet in ("alarm", "state") or (d.missing and d.of != "job.started"))
 
@@ -218,7 +235,7 @@ def _sender(d: Difference) -> bool:
     if s.key.kind != "task":
         return False
     if d.facet == "result" and d.name == "terminated":
-        return bool(s.we_sent("job.terminated"))
+        return s.name in ("send", "trigger") and bool(s.we_sent("job.terminated"))
     if s.name != "send" or not _raised(s):
         return False
     return d.facet in ("alarm", "state") or (d.of in ("task.scheduled", "job.executed") and d.missing)
@@ -230,7 +247,10 @@ def _same_run(d: Difference) -> bool:
         return False
     if d.name == "flushReason" or (d.of == "debounce.flushed" and d.name == "reason"):
         return d.original in ("flushAfter", "timeout", "manual") and d.ours == s.before.reason
-    return s.name == "trigger" and d.name == "runCount" and bool(d.original == d.ours + 1)
+    if s.name == "trigger":
+        return d.name == "runCount" and bool(d.original == d.ours + 1)
+    again = s.name == "flush" and any(call["ctx"].get("attempt") == 1 for call in s.seen.calls)
+    return again and (d.name in ("attempt", "isRetry", "exists") or d.facet == "alarm" or d.whole)
 
 
 def _jitter(d: Difference) -> bool:
@@ -265,8 +285,10 @@ def _tick(d: Difference) -> bool:
     s = d.step
     if "cron" not in s.spec:
         return False
-    if d.facet == "alarm":
-        return s.spec["tz"] not in (None, "UTC") and d.original is not None and (d.ours or 0) > s.now
+    if d.facet == "alarm" or d.name == "nextRunAt":
+        instants = d.original, d.ours
+        later = None not in instants and NOTHING not in instants and d.ours > s.now
+        return later and _clock_changes(s.spec["tz"] or "UTC", *instants)
     missed = s.before.attempt is not None and s.name == "fire_alarm"
     ran_more = len(s.seen.calls) > len(s.out["calls"])
     return (_overdue(s) or missed) and ran_more and (d.extra or d.facet == "state")
@@ -285,7 +307,8 @@ def _consumed(d: Difference) -> bool:
     past = s.after.alarm is not None and s.after.alarm <= s.now
     ran = s.we_called("execute") and not s.called("execute") and (past or _overdue(s))
     if owes_idle or ran:
-        return d.extra or d.facet in ("alarm", "state") or d.name == "scheduledAt"
+        more = d.extra and d.of in ("execute", "onIdle", "job.executed", "task.scheduled", "job.terminated")
+        return more or d.facet in ("alarm", "state") or d.name == "scheduledAt"
     return False
 
 
@@ -294,6 +317,8 @@ def _same_meaning(d: Difference) -> bool:
     if s.key.kind != "task":
         return False
     shown = [call["ctx"]["state"] for call in s.out["calls"]]
+    if d.name == "createdAt":
+        return d.original is NOTHING and "task:createdAt" not in s.before.storage
     if d.name == "isFirstEvent":
         return d.original is True and d.ours is False and None in shown
     if d.facet == "call" and d.of.endswith(" read") and d.name == "state":
@@ -335,7 +360,7 @@ def _complete(d: Difference) -> bool:
 
 def _any_exception(d: Difference) -> bool:
     s = d.step
-    defect = _error(s).get("kind") == "die"
+    defect = _error(s).get("kind") == "die" or d.original == "Error"
     misfit = "ValidationError" in (_cause(s), _error(s).get("tag"))
     ours = any(str(event["error"]["message"]).startswith("new state of") for event in s.we_sent("job.failed"))
     unreadable = misfit and _raised(s) == "ValidationError" and s.name != "start"
@@ -359,23 +384,30 @@ def _kept(d: Difference) -> bool:
         return False
     if d.facet == "event":
         return d.of == "job.retryExhausted" and d.extra
-    return d.facet == "alarm" or d.name in ("exists", "parked", "terminated")
+    if d.facet == "alarm":
+        return d.original in (None, s.before.alarm)
+    return d.name in ("exists", "parked", "terminated")
 
 
 def _discarded(d: Difference) -> bool:
     s = d.step
-    if not s.seen.raised or not s.called("onError"):
+    if not s.called("onError"):
         return False
-    if d.facet == "call" and d.of.split()[0] in ("onError", "onIdle"):
-        return d.name in ("state", "scheduledTime")
-    kept = d.facet in ("alarm", "state") or d.name == "scheduledAt"
-    return kept or (d.of == "task.scheduled" and d.missing)
+    done = {step[0] for handler in s.seen.raised for step in s.seen.script.get(handler, [])}
+    if d.name == "state":
+        return bool(done & {"set", "inc"}) and d.of.split()[:1] in ([], ["onError"], ["onIdle"])
+    scheduled = d.facet == "alarm" or d.name in ("scheduledAt", "scheduledTime")
+    return bool(done & _SCHEDULES) and (scheduled or (d.of == "task.scheduled" and d.missing))
+
+
+_SCHEDULES = {"schedule", "schedule_str", "schedule_at", "schedule_date", "cancel_schedule"}
 
 
 RULES = (
     Rule("S-32", "an expression that can never match is refused at definition", _never_matches),
     Rule("S-63", "two different keys never collide", _keys_apart),
-    Rule("S-61", "the errors, and what answers `not found`, are these", _errors),
+    Rule("S-8", "an instance of a job that is not registered is left alone", _unregistered),
+    Rule("S-35", "no status stops an instance but `paused`, which `pause` sets", _statuses),
     Rule("S-4", "an early, late, duplicate or spurious alarm changes nothing", _spurious),
     Rule("S-30", "validated first; the reply follows the creation, not the first run", _creation),
     Rule("S-62", "strict: no coercion, no unknown fields, refused at the edge", _strict),
@@ -384,10 +416,9 @@ RULES = (
     Rule("S-42", "an event added during a flush or a retry belongs to the next window", _next_window),
     Rule("S-45", "status tells batch and window apart; an add that closes answers now", _told),
     Rule("S-38", "a failed hook is not raised; its outcome is told, and kept for 60 s", _not_raised),
-    Rule("S-44", "flushed only if all succeeded, with fresh attempts; one in flight goes on", _all_of_it),
     Rule("S-17", "ctx.terminate is not swallowed, and every ending is told (S-46)", _ended),
     Rule("S-50", "the sender is told of an ending; a failing on_event leaves nothing", _sender),
-    Rule("S-18", "a run that waits stays the same run", _same_run),
+    Rule("S-18", "a run that waits stays the same run, and a flush revives it", _same_run),
     Rule("S-20", "jitter before the cap, never negative, whole milliseconds", _jitter),
     Rule("S-21", "the delay counts from the end; max_duration is judged on failing", _from_the_end),
     Rule("S-33", "ticks never go back; missed ones are one run at once", _tick),
