@@ -187,7 +187,9 @@ def _next_window(d: Difference) -> bool:
         return d.original - d.ours == held if not during else d.ours < d.original
     if d.name == "state" and d.facet == "call":
         return d.ours is None
-    return d.facet in ("error", "result", "alarm", "state") or d.whole
+    if d.facet == "result":
+        return d.name in ("willFlushAt", "retryScheduled")
+    return d.facet in ("error", "alarm") or d.whole or (d.facet == "state" and d.ours is not False)
 
 
 def _told(d: Difference) -> bool:
@@ -250,7 +252,8 @@ def _same_run(d: Difference) -> bool:
     if s.name == "trigger":
         return d.name == "runCount" and bool(d.original == d.ours + 1)
     again = s.name == "flush" and any(call["ctx"].get("attempt") == 1 for call in s.seen.calls)
-    return again and (d.name in ("attempt", "isRetry", "exists") or d.facet == "alarm" or d.whole)
+    kept = d.name == "exists" and d.ours is True
+    return again and (kept or d.name in ("attempt", "isRetry") or d.facet == "alarm" or d.whole)
 
 
 def _jitter(d: Difference) -> bool:
@@ -386,7 +389,7 @@ def _kept(d: Difference) -> bool:
         return d.of == "job.retryExhausted" and d.extra
     if d.facet == "alarm":
         return d.original in (None, s.before.alarm)
-    return d.name in ("exists", "parked", "terminated")
+    return d.name == "terminated" or (d.name in ("exists", "parked") and d.ours is True)
 
 
 def _discarded(d: Difference) -> bool:
