@@ -111,7 +111,9 @@ class Place:
             return {**view, "runCount": get("cont:runCount", 0), "attempt": self.attempt}
         if self.kind == "debounce":
             started = get("deb:startedAt")
-            return {**view, "eventCount": get("deb:count", 0), "startedAt": started, "attempt": self.attempt}
+            count = get("deb:count", 0)
+            held = count if self.failed or self.attempt is not None else 0
+            return {**view, "eventCount": count, "held": held, "startedAt": started, "attempt": self.attempt}
         counts = {"eventCount": get("task:eventCount", 0), "executeCount": get("task:execCount", 0)}
         scheduled = None if self.stale else get("task:scheduledAt")
         created = get("task:createdAt", self.storage["meta"]["createdAt"])
@@ -180,6 +182,7 @@ def view_of(body: AnyBody | None, created_at: int | None) -> dict[str, Any]:
             "exists": True,
             "state": held[-1].state.value,
             "eventCount": sum(part.count for part in held),
+            "held": 0 if body.batch is None else body.batch.count,
             "startedAt": held[0].started_at,
             "attempt": attempt,
         }

@@ -24,6 +24,8 @@ from durable_jobs_core.telemetry import TelemetryEvent
 from durable_jobs_core.words import Key, Revision, from_datetime, to_datetime
 from reference.jobs import reduced, register
 
+AGAIN_MAX = 3
+"""How often a script is followed in one step: one that asks for the past again and again has no end."""
 FOREVER = timedelta(days=36_500)
 _HOOKS = {"execute": "execute", "on_event": "onEvent", "on_idle": "onIdle", "on_error": "onError"}
 _METHODS = {"getState": "get_state"}
@@ -223,7 +225,8 @@ class Player:
             steps: list[Any] = []
             frame.calls.append({"handler": handler, "ctx": show(), "steps": steps})
             try:
-                value = self._interpret(frame.script.get(handler, []), ctx, show, steps)
+                again = sum(call["handler"] == handler for call in frame.calls) > AGAIN_MAX
+                value = self._interpret([] if again else frame.script.get(handler, []), ctx, show, steps)
             except Exception:
                 frame.raised.append(handler)
                 raise

@@ -56,7 +56,7 @@ def _gave_up(s: Step) -> bool:
 
 def _overdue(s: Step) -> bool:
     """An alarm had passed before the step, and the recording had not delivered it."""
-    return s.before.alarm is not None and s.before.alarm <= s.now and s.name != "fire_alarm"
+    return s.before.alarm is not None and s.before.alarm <= s.out["now"] and s.name != "fire_alarm"
 
 
 def _unfinished(s: Step) -> bool:
@@ -126,8 +126,6 @@ def _strict(d: Difference) -> bool:
     if s.refused is not None:
         return any(name.endswith("_number") for name in s.spec)
     refused = s.name in ("start", "add", "send") and _raised(s) == "ValidationError"
-    if "error" in s.out:
-        return refused and d.facet == "error" and _cause(s) == "ParseError"
     return refused and (d.facet in ("error", "alarm", "state") or d.missing)
 
 
@@ -166,7 +164,7 @@ def _leaves_nothing(d: Difference) -> bool:
             return True
         if d.facet == "error" and d.ours is NOTHING:  # only as `state === event`
             return _error(s).get("kind") == "die" and not s.called("onEvent")
-    first = d.facet == "call" and d.of == "onEvent" and d.name == "state" and d.ours is None
+    first = d.facet == "call" and d.of in ("onEvent", "onEvent read") and d.name == "state" and d.ours is None
     return first and d.original == s.op.get("event")
 
 
@@ -179,6 +177,10 @@ def _next_window(d: Difference) -> bool:
         return fell_due and d.ours in ("flushAfter", "timeout")
     if s.outer is None and s.overlaps is not None and s.overlaps["op"] == "add":
         return d.facet in ("alarm", "state")
+    if s.name == "add" and _overdue(s) and s.seen.due is not None and s.we_called("execute"):
+        return d.extra or d.facet in ("alarm", "state")  # it was due, and closes
+    if s.name == "add" and s.before.failed and s.we_called("execute"):
+        return d.facet != "error"  # the window is full: the batch first (S-25)
     during = s.outer is not None and s.key == s.outer.key
     if s.name != "add" or not (during or _unfinished(s)):
         return False
@@ -198,7 +200,7 @@ def _told(d: Difference) -> bool:
         return False
     if s.before.stopped and s.name == "fire_alarm":
         return d.facet in ("alarm", "state") or d.extra
-    if s.name == "add" and s.called("execute"):
+    if s.name == "add" and (s.called("execute") or _overdue(s)):
         if d.name == "willFlushAt":
             return d.ours == s.now
         return d.name == "retryScheduled" or (d.facet == "error" and d.ours is NOTHING)
@@ -207,7 +209,7 @@ def _told(d: Difference) -> bool:
     if d.name == "status":
         return d.original == "debouncing" and d.ours in ("flushing", "parked")
     if d.name == "eventCount":
-        return d.original == s.before.storage["deb:count"] and d.ours == 0
+        return bool(d.original == d.ours + s.seen.body.batch.count)
     return d.facet == "result" and d.name in ("startedAt", "willFlushAt") and d.ours is NOTHING
 
 
@@ -229,6 +231,8 @@ def _ended(d: Difference) -> bool:
         by_client = s.name in ("clear", "terminate") and s.key.kind != "continuous"
         return by_client or bool(_script(s, "terminate", "terminate_caught"))
     swallowed = bool(_script(s, "terminate_caught")) and bool(s.we_sent("job.terminated"))
+    if swallowed and d.facet == "result":
+        return d.name in ("terminated", "scheduledAt", "retryScheduled")
     return swallowed and (d.facet in ("alarm", "state") or (d.missing and d.of != "job.started"))
 
 
@@ -245,7 +249,7 @@ def _sender(d: Difference) -> bool:
 
 def _same_run(d: Difference) -> bool:
     s = d.step
-    if s.before.attempt is None:
+    if not _unfinished(s):
         return False
     if d.name == "flushReason" or (d.of == "debounce.flushed" and d.name == "reason"):
         return d.original in ("flushAfter", "timeout", "manual") and d.ours == s.before.reason
@@ -306,12 +310,13 @@ def _consumed(d: Difference) -> bool:
         return d.ours is None and d.original == left
     if s.before.stale and d.facet == "result" and not s.we_called("onIdle"):
         return (d.original, d.ours) == ("active", "idle") or (d.name == "scheduledAt" and d.original == left)
+    ran = [sum(call["handler"] == "execute" for call in calls) for calls in (s.seen.calls, s.out["calls"])]
+    past = s.after.alarm is not None and s.after.alarm <= s.out["now"]
+    again = ran[0] > ran[1] and (past or _overdue(s))
     owes_idle = s.we_called("onIdle") and not s.called("onIdle") and (s.before.stale or s.after.stale)
-    past = s.after.alarm is not None and s.after.alarm <= s.now
-    ran = s.we_called("execute") and not s.called("execute") and (past or _overdue(s))
-    if owes_idle or ran:
-        more = d.extra and d.of in ("execute", "onIdle", "job.executed", "task.scheduled", "job.terminated")
-        return more or d.facet in ("alarm", "state") or d.name == "scheduledAt"
+    idle_failed = "onIdle" in s.seen.raised and s.name != "send"
+    if again or owes_idle or idle_failed:
+        return d.extra or d.facet in ("alarm", "state") or d.name == "scheduledAt"
     return False
 
 
@@ -347,7 +352,8 @@ def _complete(d: Difference) -> bool:
     if d.facet != "event":
         return False
     if d.of == "job.failed" and d.name == "error":
-        return d.original == "[object Object]" or str(d.original).startswith("Retry scheduled for attempt")
+        others = [event["error"]["message"] for event in s.we_sent("job.failed")]
+        return d.original in ("[object Object]", *others) or str(d.original).startswith("Retry scheduled for attempt")
     if d.of == "job.failed" and d.name == "preExecutionState":
         return s.called("onIdle")  # the state of the hook that failed
     if d.of == "job.failed" and d.extra:
@@ -363,7 +369,9 @@ def _complete(d: Difference) -> bool:
 
 def _any_exception(d: Difference) -> bool:
     s = d.step
-    defect = _error(s).get("kind") == "die" or d.original == "Error"
+    defect = _error(s).get("kind") == "die"
+    if d.facet == "error" and d.ours == "ExecutionError" and s.seen.raised:
+        return d.original != "ExecutionError"
     misfit = "ValidationError" in (_cause(s), _error(s).get("tag"))
     ours = any(str(event["error"]["message"]).startswith("new state of") for event in s.we_sent("job.failed"))
     unreadable = misfit and _raised(s) == "ValidationError" and s.name != "start"
@@ -372,7 +380,8 @@ def _any_exception(d: Difference) -> bool:
     if d.facet == "call":
         return d.extra and d.of in ("onError", "onIdle")
     if d.facet == "alarm":
-        return d.original is None
+        untouched = d.ours in (None, s.seen.due) or (s.we_called("onError") and not s.called("onError"))
+        return untouched or d.original in (None, s.before.alarm)
     return d.facet in ("error", "state") or (d.facet == "event" and d.whole and d.of != "job.started")
 
 
@@ -381,7 +390,7 @@ def _kept(d: Difference) -> bool:
     if (s.before.stuck or s.after.stuck) and d.name in ("", "nextRunAt", "willFlushAt"):
         if d.facet in ("alarm", "result") and d.original in (None, NOTHING):
             return isinstance(d.ours, int)
-    if s.before.failed and (d.facet == "alarm" or d.name == "willFlushAt"):
+    if (s.before.failed or s.after.failed) and (d.facet == "alarm" or d.name == "willFlushAt"):
         return d.ours is None  # it is parked, and has no alarm (S-25)
     if not _gave_up(s):
         return False
@@ -399,6 +408,8 @@ def _discarded(d: Difference) -> bool:
     done = {step[0] for handler in s.seen.raised for step in s.seen.script.get(handler, [])}
     if d.name == "state":
         return bool(done & {"set", "inc"}) and d.of.split()[:1] in ([], ["onError"], ["onIdle"])
+    if s.we_called("onIdle") and not s.called("onIdle") and done & _SCHEDULES and d.extra:
+        return True  # then nothing is scheduled
     scheduled = d.facet == "alarm" or d.name in ("scheduledAt", "scheduledTime")
     return bool(done & _SCHEDULES) and (scheduled or (d.of == "task.scheduled" and d.missing))
 
