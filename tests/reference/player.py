@@ -1,0 +1,388 @@
+"""One recorded run on the real core and engine: requests by the real clients, hooks by its scripts.
+
+Time is the recording's. Alarms go off only where the recording says so: the store hands out a due
+instance when its alarm is delivered, and keeps the others to itself.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Coroutine, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from attrs import define, evolve, field
+from durable_jobs_memory import MemoryBackend
+from support.rig import EPOCH, Rig
+
+from durable_jobs_core import Client, DurableJobsError, Failure, create_durable_jobs
+from durable_jobs_core.backend import Answer, Batch, Write
+from durable_jobs_core.codec import encode
+from durable_jobs_core.record import AnyBody, Record
+from durable_jobs_core.step import alarm_of
+from durable_jobs_core.telemetry import TelemetryEvent
+from durable_jobs_core.words import Key, Revision, from_datetime, to_datetime
+from reference.jobs import reduced, register
+
+AGAIN_MAX = 3
+"""How often a script is followed in one step: one that asks for the past again and again has no end."""
+FOREVER = timedelta(days=36_500)
+_HOOKS = {"execute": "execute", "on_event": "onEvent", "on_idle": "onIdle", "on_error": "onError"}
+_METHODS = {"getState": "get_state"}
+
+
+class Fail(Exception):
+    """A failure of the script, and a defect, which the original tells apart."""
+
+
+class UnknownVerb(Exception):
+    """There is no such kind, or it has no such request."""
+
+
+class OneAlarm(MemoryBackend):
+    """A store that claims only the instance whose alarm is delivered, due or not, and that once."""
+
+    delivered: Key | None = None
+
+    def exchange(self, lane: int, batch: Batch) -> Answer:
+        answer = super().exchange(lane, evolve(batch, claim=None))
+        row = None if self.delivered is None else self._store.rows.get(self.delivered)
+        if batch.claim is None or row is None or (row.key.kind, row.key.job) not in batch.claim.limits:
+            return answer
+        self.delivered = None
+        return evolve(answer, claimed=(row,))
+
+
+@define(kw_only=True)
+class Seen:
+    """What ours did in a step, in the words of the recording."""
+
+    script: Mapping[str, list[Any]]
+    result: Any = None
+    error: BaseException | None = None
+    calls: list[dict[str, Any]] = field(factory=list)
+    events: list[dict[str, Any]] = field(factory=list)
+    due: int | None = None
+    """Its alarm before the step."""
+    alarm: int | None = None
+    body: AnyBody | None = None
+    created_at: int | None = None
+    raised: list[str] = field(factory=list)
+    """The hooks that failed."""
+
+
+class Player:
+    """A store, an engine, and a script at a time."""
+
+    def __init__(self, specs: Mapping[str, Mapping[str, Any]]) -> None:
+        self.specs = specs
+        taken, self.refused = register(specs, self._hook)
+        self.jobs = create_durable_jobs(taken)
+        self.store = OneAlarm(lambda: self.now)
+        self.nodes = 0
+        self.frames: list[Seen] = []
+        self._begin(0)
+
+    def _begin(self, t: int) -> None:
+        """A new engine on the store, as if the process had been started again."""
+        self.nodes += 1
+        self._told = 0
+        limits = {"poll": 10**12, "exchange": 10**12}
+        self.rig = Rig(self.jobs.by_key, node=self.nodes, stores=[self.store], t=t, **limits)
+        self.rig.settle()
+
+    @property
+    def now(self) -> int:
+        """The instant of the recording."""
+        return EPOCH + self.rig.t
+
+    def set_time(self, instant: float) -> None:
+        """It is `instant`, or the whole millisecond before it; time may go back."""
+        t = math.floor(instant) - EPOCH
+        if t < self.rig.t:
+            self._begin(t)
+        elif t > self.rig.t:
+            self.rig.wait(t - self.rig.t)
+
+    def record(self, key: Key) -> Record | None:
+        """What is stored."""
+        return None if self.rig.row(key) is None else self.rig.record(key)
+
+    def put(self, key: Key, body: AnyBody | None, created_at: int) -> None:
+        """Make the instance stand there, as another process would have written it."""
+        row = self.rig.row(key)
+        expected = None if row is None else row.revision
+        self._begin(self.rig.t)
+        if body is None:
+            new = None
+        else:
+            revision = Revision(self.nodes, 1, 10_000 + self.nodes)
+            record = Record(
+                revision=revision,
+                writers=((revision.engine, revision.number),),
+                created_at=created_at,
+                at=min(self.now, max(created_at, 0)),
+                seq=0,
+                body=body,
+            )
+            new = encode(key, record, alarm_of(key.kind, record))
+        if row is not None or new is not None:
+            self.store.exchange(0, Batch(writes=(Write(key, expected, new),), not_after=self.now))
+
+    # -- steps
+
+    def play(
+        self, op: Mapping[str, Any], key: Key, *, delivers: bool = True, registered: bool = True
+    ) -> Seen:
+        """Do one operation, with every hook it calls. The alarm of a job that is not registered goes off
+        in an engine that does not have it."""
+        self._hear()
+        nested, row = bool(self.frames), self.rig.row(key)
+        seen = Seen(script=op.get("script") or {}, due=None if row is None else row.wake)
+        self.frames.append(seen)
+        try:
+            if op["op"] == "fire_alarm":
+                seen.result = {"fired": delivers}
+                self.store.delivered = key if delivers else None
+                if registered:
+                    self.rig.nudge()
+                    self._run()
+                else:
+                    Rig({}, node=0, stores=[self.store], t=self.rig.t).settle()
+                self.store.delivered = None
+            elif op["op"] != "alarms":
+                seen.result = told(key, self._ask(op, key, nested), self.now)
+        except (DurableJobsError, UnknownVerb) as error:
+            seen.error = error
+        self._run()
+        self._hear()
+        self.frames.pop()
+        row, record = self.rig.row(key), self.record(key)
+        seen.alarm = None if row is None else row.wake
+        seen.body, seen.created_at = (None, None) if record is None else (record.body, record.created_at)
+        return seen
+
+    def _ask(self, op: Mapping[str, Any], key: Key, nested: bool) -> Any:
+        """One request by the client of its kind; raises what the client raises."""
+        name = op["op"]
+        client_of = getattr(Client(self.jobs, self), key.kind, None)
+        client = None if client_of is None else client_of(key.job)
+        method = getattr(client, _METHODS.get(name, name), None)
+        if method is None:
+            raise UnknownVerb(name)
+        if name == "start":
+            return drive(method(key.id, op.get("input")))
+        if name in ("add", "send"):
+            event = self.jobs.by_name[key.job].event.decode(op.get("event"), "event")  # type: ignore[union-attr]
+            return drive(method(key.id, event))
+        if name in ("trigger", "flush"):
+            return drive(method(key.id, wait=None if nested else FOREVER))
+        if name == "terminate":
+            return drive(method(key.id, reason=op.get("reason")))
+        return drive(method(key.id))
+
+    async def call(self, key: Key, request: Any, *, wait_ms: int | None = None, size: int = 0) -> Any:
+        """What a driver does for its clients."""
+        call = self.rig.call(key, request, deadline=10**12, wait_ms=wait_ms, size=size)
+        self._run()
+        result = self.rig.result(call)
+        if isinstance(result, BaseException):
+            raise result
+        return result
+
+    async def page(self, *args: Any) -> Any:
+        """No recording lists."""
+        raise NotImplementedError
+
+    def _run(self) -> None:
+        """Exchanges and hooks, until there are none but those that wait for this one."""
+        self.rig.settle()
+        while self.rig.invokes:
+            self.rig.finish()
+            self.rig.settle()
+
+    def _hear(self) -> None:
+        """What telemetry was told since, to the step that is on."""
+        new = self.rig.events[self._told :]
+        self._told = len(self.rig.events)
+        if self.frames:
+            self.frames[-1].events += map(wire, new)
+
+    # -- hooks
+
+    def _hook(self, job: str, name: str) -> Callable[..., Any]:
+        spec = self.specs[job]
+
+        def hook(*args: Any) -> Any:
+            ctx, given = args[-1], args[0]
+            handler, frame = _HOOKS[name], self.frames[-1]
+            if spec["kind"] == "debounce":
+                given = getattr(ctx, "event", None)
+
+            def show() -> dict[str, Any]:
+                return shown(spec["kind"], handler, ctx, given, self.now)
+
+            steps: list[Any] = []
+            frame.calls.append({"handler": handler, "ctx": show(), "steps": steps})
+            try:
+                again = sum(call["handler"] == handler for call in frame.calls) > AGAIN_MAX
+                value = self._interpret([] if again else frame.script.get(handler, []), ctx, show, steps)
+            except Exception:
+                frame.raised.append(handler)
+                raise
+            if handler == "onEvent" and spec["kind"] == "debounce":
+                return reduced(spec["reducer"], ctx.event, ctx.state) if value is None else value
+            return None
+
+        return hook
+
+    def _interpret(self, script: list[Any], ctx: Any, show: Callable[[], Any], steps: list[Any]) -> Any:
+        value = None
+        for name, *args in script:
+            if name == "read":
+                steps.append(show())
+            elif name == "call":
+                key = key_of(args[0], self.specs)
+                steps.append({"nested": (args[0], key, self.play(args[0], key))})
+            elif name == "advance":
+                self.rig.wait(args[0])
+            elif name == "terminate_caught":
+                try:
+                    ctx.terminate(*args)
+                except BaseException:  # the user's catch-all
+                    steps.append({"caught": "TerminateSignal"})
+            elif name == "return":
+                value = args[0]
+            elif name == "fail_if_attempt_le":
+                if ctx.attempt <= args[0]:
+                    raise Fail(args[1])
+            elif name in _RAISES:
+                raise _RAISES[name](*args)
+            else:
+                _DOES[name](ctx, *args)
+        return value
+
+
+def _inc(ctx: Any, k: float) -> None:
+    ctx.update_state(lambda state: {**(state or {}), "n": (state or {"n": 0})["n"] + k})
+
+
+_DOES: dict[str, Callable[..., Any]] = {
+    "set": lambda ctx, state: ctx.set_state(state),
+    "inc": _inc,
+    "schedule": lambda ctx, ms: ctx.schedule(timedelta(milliseconds=ms)),
+    "schedule_str": lambda ctx, text: ctx.schedule(text),
+    "schedule_at": lambda ctx, at: ctx.schedule(to_datetime(at)),
+    "schedule_date": lambda ctx, at: ctx.schedule(to_datetime(at)),
+    "cancel_schedule": lambda ctx: ctx.cancel_schedule(),
+    "terminate": lambda ctx, reason=None: ctx.terminate(reason),
+}
+_RAISES: dict[str, Callable[..., BaseException]] = {
+    "fail": Fail,
+    "fail_tagged": Fail,
+    "fail_string": Fail,
+    "fail_object": lambda value: Fail(str(value)),
+    "fail_uncloneable": lambda: Fail(lambda: 1),
+    "die": RuntimeError,
+    "throw": TypeError,
+}
+
+
+def drive(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """The result of a coroutine that waits for nothing."""
+    try:
+        coroutine.send(None)
+    except StopIteration as end:
+        return end.value
+    raise AssertionError("it waits")
+
+
+def key_of(op: Mapping[str, Any], specs: Mapping[str, Mapping[str, Any]]) -> Key:
+    """The instance an operation is about."""
+    job = op["job"]
+    kind: Any = op.get("kind") or specs[job]["kind"]
+    return Key(kind, job, op["id"])
+
+
+def wire(event: TelemetryEvent) -> dict[str, Any]:
+    """A telemetry value as it is sent, without what only ours sends."""
+    sent = event.wire(with_state=True)
+    for name in ("eventId", "life", "seq", "run", "hook"):
+        sent.pop(name, None)
+    return sent
+
+
+def instant(value: Any) -> Any:
+    """A `datetime` as the recording writes it."""
+    return from_datetime(value) if isinstance(value, datetime) else value
+
+
+_SHOWN = {
+    ("continuous", "execute"): "state instanceId jobName runCount attempt isRetry",
+    ("debounce", "onEvent"): "event state eventCount instanceId",
+    ("debounce", "execute"): "state instanceId attempt isRetry flushReason eventCount debounceStartedAt",
+    ("task", "onEvent"): "event state instanceId jobName isFirstEvent eventCount createdAt scheduledTime",
+    ("task", "execute"): "state instanceId jobName eventCount createdAt executeCount scheduledTime",
+    ("task", "onIdle"): "state instanceId jobName scheduledTime",
+    ("task", "onError"): "error state instanceId jobName scheduledTime",
+}
+"""What both show a hook. Ours has no `executionStartedAt`, `idleReason`, `errorSource` (S-37, S-43, S-52)."""
+
+
+def shown(kind: str, handler: str, ctx: Any, given: Any, now: int) -> dict[str, Any]:
+    """What a hook sees, in the words of the recording."""
+    see: dict[str, Any] = {} if (kind, handler) == ("debounce", "onEvent") else {"now": now}
+    for name in _SHOWN[kind, handler].split():
+        if name in ("event", "error"):
+            see[name] = given.message if isinstance(given, Failure) else given
+        else:
+            see[name] = instant(getattr(ctx, snake(name)))
+    return see
+
+
+def snake(name: str) -> str:
+    """`runCount` as `run_count`."""
+    return "".join("_" + letter.lower() if letter.isupper() else letter for letter in name)
+
+
+_TOLD = {
+    "StartResult": "created status",
+    "ContinuousStatus": "status runCount nextRunAt",
+    "AddResult": "eventCount willFlushAt created",
+    "FlushResult": "flushed eventCount reason",
+    "ClearResult": "cleared discardedEvents",
+    "DebounceStatus": "status eventCount startedAt willFlushAt",
+    "SendResult": "created scheduledAt",
+    "TaskStatus": "status scheduledAt createdAt eventCount executeCount",
+    "StateResult": "state",
+    "TaskStateResult": "state scheduledAt createdAt",
+    "TriggerResult": "triggered",
+    "TerminateResult": "terminated",
+    "PauseResult": "paused",
+}
+_IF_GIVEN = {"nextRunAt", "willFlushAt", "startedAt"}
+
+
+def told(key: Key, result: Any, now: int) -> dict[str, Any]:
+    """A result in the words of the recording: what is not there is left out where the original does."""
+    names = _TOLD[type(result).__name__].split()
+    values = {name: instant(getattr(result, snake(name))) for name in names}
+    values = {name: value for name, value in values.items() if value is not None or name not in _IF_GIVEN}
+    if values.get("status") == "not_found":
+        values = {name: values[name] for name in ("status", "scheduledAt") if name in values}
+    if type(result).__name__ == "TaskStateResult" and values["createdAt"] is None:
+        values = {"scheduledAt": None}
+    if type(result).__name__ == "TerminateResult" and key.kind == "continuous":
+        reason = result.reason if result.terminated else "not_found"
+        values.update({} if reason is None else {"reason": reason})
+    outcome = getattr(result, "outcome", None)
+    if outcome == "retrying":
+        values["retryScheduled"] = True
+    elif type(result).__name__ == "FlushResult" and outcome is not None:
+        values["retryScheduled"] = False
+    if outcome in ("failed", "parked", "accepted", "cleared", "pending"):
+        values["outcome"] = outcome
+    for name in ("terminated", "queued", "joined"):
+        if type(result).__name__ != "TerminateResult" and getattr(result, name, False):
+            values[name] = True
+    return values

@@ -1,0 +1,446 @@
+"""Why ours differs: one rule a sentence of the specification, matching no more than it says.
+
+A rule looks at one difference and the step it is in: what was asked, where the original stood before
+(`before`) and after, and what ours did. The first that wants it explains it. Every step begins where
+the original stood, so that a rule never has to excuse what an earlier difference led to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from attrs import frozen
+
+from durable_jobs_core.record import ContinuousBody, DebounceBody
+from durable_jobs_core.words import JOB_NAME, to_datetime
+from reference.compare import NOTHING, Difference, Step
+
+
+@frozen
+class Rule:
+    """`sentence`: of SPEC; `says`: in short, what ours does; `wants`: whether a difference is that."""
+
+    sentence: str
+    says: str
+    wants: Callable[[Difference], bool]
+
+
+def _script(s: Step, *names: str) -> list[Any]:
+    """The script's steps of those names, of all handlers."""
+    return [step for script in s.seen.script.values() for step in script if step[0] in names]
+
+
+def _raised(s: Step) -> str:
+    """What ours raised to the caller."""
+    return "" if s.seen.error is None else type(s.seen.error).__name__
+
+
+def _error(s: Step) -> Mapping[str, Any]:
+    error: Mapping[str, Any] = s.out.get("error") or {}
+    return error
+
+
+def _cause(s: Step) -> str | None:
+    cause = _error(s).get("cause") or {}
+    tag: str | None = cause.get("tag")
+    return tag
+
+
+def _gave_up(s: Step) -> bool:
+    """The run was over in this step, and not well, with both."""
+    theirs = s.sent("job.retryExhausted") or ("error" in s.out and s.called("execute"))
+    return bool(theirs) and any(not event["willRetry"] for event in s.we_sent("job.failed"))
+
+
+def _overdue(s: Step) -> bool:
+    """An alarm had passed before the step, and the recording had not delivered it."""
+    return s.before.alarm is not None and s.before.alarm <= s.out["now"] and s.name != "fire_alarm"
+
+
+def _unfinished(s: Step) -> bool:
+    """The original held a batch that had failed."""
+    return s.before.attempt is not None or s.before.failed
+
+
+def _clock_changes(zone: str, *instants: int) -> bool:
+    """Whether the zone's clock is put forward or back on one of the days around these instants."""
+    days = (min(instants) - 86_400_000, max(instants) + 86_400_000)
+    offsets = {to_datetime(day).astimezone(ZoneInfo(zone)).utcoffset() for day in days}
+    return len(offsets) > 1
+
+
+# -- one function a sentence
+
+
+def _never_matches(d: Difference) -> bool:
+    return d.step.refused is not None and "cron" in d.step.spec
+
+
+def _keys_apart(d: Difference) -> bool:
+    bad_name = d.step.refused is not None and not JOB_NAME.fullmatch(d.step.key.job)
+    return bad_name or d.step.collides
+
+
+def _statuses(d: Difference) -> bool:
+    s = d.step
+    if s.before.stopped:
+        return s.key.kind == "continuous"
+    return s.name == "pause" and s.out.get("result") == {"$undefined": True}
+
+
+def _unregistered(d: Difference) -> bool:
+    s = d.step
+    left_alone = not s.seen.calls and not s.seen.events and s.seen.alarm == s.seen.due
+    return s.before.unregistered and s.name == "fire_alarm" and left_alone
+
+
+def _spurious(d: Difference) -> bool:
+    s = d.step
+    if d.facet == "result":
+        return False
+    not_due = s.seen.due is None or s.seen.due > s.now
+    unchanged = not s.seen.calls and not s.seen.events and s.seen.alarm == s.seen.due
+    return s.name == "fire_alarm" and s.delivered and not_due and unchanged
+
+
+def _creation(d: Difference) -> bool:
+    s = d.step
+    if s.key.kind != "continuous":
+        return False
+    if s.before.orphan:
+        return d.facet in ("result", "alarm", "state") or d.whole
+    if s.name != "start":
+        return False
+    if _raised(s) == "ValidationError":
+        return "error" in s.out and (d.name == "exists" or d.of == "job.started")
+    created = isinstance(s.seen.result, Mapping) and bool(s.seen.result["created"])
+    if d.facet == "error":
+        return created and s.called("execute") and d.ours is NOTHING
+    return created and d.name == "status" and (d.original, d.ours) == ("terminated", "running")
+
+
+def _strict(d: Difference) -> bool:
+    s = d.step
+    if s.refused is not None:
+        return any(name.endswith("_number") for name in s.spec)
+    refused = s.name in ("start", "add", "send") and _raised(s) == "ValidationError"
+    return refused and (d.facet in ("error", "alarm", "state") or d.missing)
+
+
+_OTHERS = ("trigger", "flush", "fire_alarm", "send", "terminate", "clear")
+_LEFT = (
+    "",
+    "state",
+    "preExecutionState",
+    "attempt",
+    "isRetry",
+    "isFirstEvent",
+    "scheduledTime",
+    "scheduledAt",
+)
+
+
+def _one_at_a_time(d: Difference) -> bool:
+    s = d.step
+    if s.outer is not None:
+        whole = d.whole or d.facet in ("result", "error")
+        return s.key == s.outer.key and s.name in _OTHERS and whole
+    if s.before.residue:
+        return d.name in _LEFT
+    if s.overlaps is not None and s.overlaps["op"] in _OTHERS:
+        answer = d.facet == "result" and d.name in ("terminated", "retryScheduled", "outcome", "scheduledAt")
+        return d.facet in ("alarm", "state") or answer or (d.whole and (d.facet == "event" or d.extra))
+    return s.after.residue and (d.facet == "alarm" or (d.facet == "event" and d.whole))
+
+
+def _leaves_nothing(d: Difference) -> bool:
+    s = d.step
+    if s.key.kind != "debounce":
+        return False
+    if (s.before.orphan and s.name != "flush") or (s.after.orphan and s.name == "add"):
+        if d.facet in ("result", "alarm", "state") or d.whole:
+            return True
+        if d.facet == "error" and d.ours is NOTHING:  # only as `state === event`
+            return _error(s).get("kind") == "die" and not s.called("onEvent")
+    first = d.facet == "call" and d.of in ("onEvent", "onEvent read") and d.name == "state" and d.ours is None
+    return first and d.original == s.op.get("event")
+
+
+def _next_window(d: Difference) -> bool:
+    s = d.step
+    if s.key.kind != "debounce":
+        return False
+    if d.name in ("flushReason", "reason"):
+        fell_due = s.seen.due is not None and s.seen.due <= s.now and s.name != "fire_alarm"
+        return fell_due and d.ours in ("flushAfter", "timeout")
+    if s.outer is None and s.overlaps is not None and s.overlaps["op"] == "add":
+        return d.facet in ("alarm", "state")
+    if s.name == "add" and _overdue(s) and s.seen.due is not None and s.we_called("execute"):
+        return d.extra or d.facet in ("alarm", "state")  # it was due, and closes
+    if s.name == "add" and s.before.failed and s.we_called("execute"):
+        return d.facet != "error"  # the window is full: the batch first (S-25)
+    during = s.outer is not None and s.key == s.outer.key
+    if s.name != "add" or not (during or _unfinished(s)):
+        return False
+    if d.name == "eventCount" and d.facet in ("result", "call"):
+        held = s.before.storage.get("deb:count", 0)
+        return d.original - d.ours == held if not during else d.ours < d.original
+    if d.name == "state" and d.facet == "call":
+        return d.ours is None
+    if d.facet == "result":
+        return d.name in ("willFlushAt", "retryScheduled")
+    return d.facet in ("error", "alarm") or d.whole or (d.facet == "state" and d.ours is not False)
+
+
+def _told(d: Difference) -> bool:
+    s = d.step
+    if s.key.kind != "debounce":
+        return False
+    if s.before.stopped and s.name == "fire_alarm":
+        return d.facet in ("alarm", "state") or d.extra
+    if s.name == "add" and (s.called("execute") or _overdue(s)):
+        if d.name == "willFlushAt":
+            return d.ours == s.now
+        return d.name == "retryScheduled" or (d.facet == "error" and d.ours is NOTHING)
+    if s.name != "status" or not isinstance(s.seen.body, DebounceBody) or s.seen.body.batch is None:
+        return False
+    if d.name == "status":
+        return d.original == "debouncing" and d.ours in ("flushing", "parked")
+    if d.name == "eventCount":
+        return bool(d.original == d.ours + s.seen.body.batch.count)
+    return d.facet == "result" and d.name in ("startedAt", "willFlushAt") and d.ours is NOTHING
+
+
+def _not_raised(d: Difference) -> bool:
+    s = d.step
+    if s.name in ("trigger", "flush", "fire_alarm"):
+        if d.facet == "error":
+            failed = _error(s).get("kind") == "die" or d.original == "ExecutionError"
+            return failed and d.ours is NOTHING and bool(s.we_sent("job.failed"))
+        if d.facet == "result" and d.name in ("outcome", "flushed", "retryScheduled"):
+            return bool(s.we_sent("job.failed"))
+    kept = isinstance(s.seen.body, DebounceBody) and s.seen.body.marked and s.seen.body.batch is None
+    return d.facet == "alarm" and kept and d.original is None
+
+
+def _ended(d: Difference) -> bool:
+    s = d.step
+    if d.of == "job.terminated" and d.extra:
+        by_client = s.name in ("clear", "terminate") and s.key.kind != "continuous"
+        return by_client or bool(_script(s, "terminate", "terminate_caught"))
+    swallowed = bool(_script(s, "terminate_caught")) and bool(s.we_sent("job.terminated"))
+    if swallowed and d.facet == "result":
+        return d.name in ("terminated", "scheduledAt", "retryScheduled")
+    return swallowed and (d.facet in ("alarm", "state") or (d.missing and d.of != "job.started"))
+
+
+def _sender(d: Difference) -> bool:
+    s = d.step
+    if s.key.kind != "task":
+        return False
+    if d.facet == "result" and d.name == "terminated":
+        return s.name in ("send", "trigger") and bool(s.we_sent("job.terminated"))
+    if s.name != "send" or not _raised(s):
+        return False
+    return d.facet in ("alarm", "state") or (d.of in ("task.scheduled", "job.executed") and d.missing)
+
+
+def _same_run(d: Difference) -> bool:
+    s = d.step
+    if not _unfinished(s):
+        return False
+    if d.name == "flushReason" or (d.of == "debounce.flushed" and d.name == "reason"):
+        return d.original in ("flushAfter", "timeout", "manual") and d.ours == s.before.reason
+    if s.name == "trigger":
+        return d.name == "runCount" and bool(d.original == d.ours + 1)
+    again = s.name == "flush" and any(call["ctx"].get("attempt") == 1 for call in s.seen.calls)
+    kept = d.name == "exists" and d.ours is True
+    return again and (kept or d.name in ("attempt", "isRetry") or d.facet == "alarm" or d.whole)
+
+
+def _jitter(d: Difference) -> bool:
+    s, retry = d.step, d.step.spec.get("retry", {})
+    if isinstance(d.original, float) and not d.original.is_integer() and isinstance(d.ours, int):
+        if 0 <= d.original - d.ours < 1:
+            return True
+    delay = retry.get("delay") or {}
+    if str(delay.get("fn", "")).startswith("-") and s.we_sent("job.failed"):
+        return d.facet in ("alarm", "state") or d.name == "willRetry" or d.of == "job.retryExhausted"
+    retried = any(event["willRetry"] for event in s.we_sent("job.failed"))
+    if d.facet != "alarm" or not retry.get("jitter") or not retried or not d.ours or not d.original:
+        return False
+    cap = delay.get("exponential", {}).get("max_ms")
+    ours, theirs = d.ours - s.now, d.original - s.now
+    return (cap is None or ours <= cap) and bool(abs(ours - theirs) <= 0.2 * max(ours, theirs))
+
+
+def _from_the_end(d: Difference) -> bool:
+    s = d.step
+    took = sum(step[1] for step in _script(s, "advance"))
+    if d.facet == "alarm" and s.we_sent("job.failed") and took and d.original and d.ours:
+        return bool(d.ours - d.original == took)
+    judged = any(e["reason"] == "max_duration" for e in s.we_sent("job.retryExhausted"))
+    skipped = bool(s.sent("job.retryExhausted")) and not s.called("execute")
+    if "maxDuration_ms" not in s.spec.get("retry", {}) or not (judged or skipped):
+        return False
+    return d.facet in ("alarm", "state") or d.name == "willRetry" or d.whole
+
+
+def _tick(d: Difference) -> bool:
+    s = d.step
+    if "cron" not in s.spec:
+        return False
+    if d.facet == "alarm" or d.name == "nextRunAt":
+        instants = d.original, d.ours
+        later = None not in instants and NOTHING not in instants and d.ours > s.now
+        return later and _clock_changes(s.spec["tz"] or "UTC", *instants)
+    missed = s.before.attempt is not None and s.name == "fire_alarm"
+    ran_more = len(s.seen.calls) > len(s.out["calls"])
+    return (_overdue(s) or missed) and ran_more and (d.extra or d.facet == "state")
+
+
+def _consumed(d: Difference) -> bool:
+    s = d.step
+    if s.key.kind != "task":
+        return False
+    left = s.before.storage.get("task:scheduledAt")
+    if d.name == "scheduledTime":
+        return d.ours is None and d.original == left
+    if s.before.stale and d.facet == "result" and not s.we_called("onIdle"):
+        return (d.original, d.ours) == ("active", "idle") or (d.name == "scheduledAt" and d.original == left)
+    ran = [sum(call["handler"] == "execute" for call in calls) for calls in (s.seen.calls, s.out["calls"])]
+    past = s.after.alarm is not None and s.after.alarm <= s.out["now"]
+    again = ran[0] > ran[1] and (past or _overdue(s))
+    owes_idle = s.we_called("onIdle") and not s.called("onIdle") and (s.before.stale or s.after.stale)
+    idle_failed = "onIdle" in s.seen.raised and s.name != "send"
+    if again or owes_idle or idle_failed:
+        return d.extra or d.facet in ("alarm", "state") or d.name == "scheduledAt"
+    return False
+
+
+def _same_meaning(d: Difference) -> bool:
+    s = d.step
+    if s.key.kind != "task":
+        return False
+    shown = [call["ctx"]["state"] for call in s.out["calls"]]
+    if d.name == "createdAt":
+        return d.original is NOTHING and "task:createdAt" not in s.before.storage
+    if d.name == "isFirstEvent":
+        return d.original is True and d.ours is False and None in shown
+    if d.facet == "call" and d.of.endswith(" read") and d.name == "state":
+        return d.original in shown
+    return bool(_script(s, "inc")) and d.name == "state" and d.original is None and None in shown
+
+
+def _json(d: Difference) -> bool:
+    s = d.step
+    if d.name in ("input", "preExecutionState") and "Codec" in (s.spec.get("state"), s.spec.get("event")):
+        return isinstance(d.original, Mapping) and d.ours == {"n": str(d.original["n"])}
+    if s.spec.get("state") != "State|null" or not isinstance(s.seen.body, ContinuousBody):
+        return False
+    null = s.before.exists and s.before.storage.get("state") is None
+    null = null or (s.after.exists and s.after.storage.get("state") is None)
+    if null:
+        return d.extra or d.facet == "state" or d.original == "terminated" or d.name == "terminated"
+    return d.name == "state" and d.ours is None and ["set", None] in _script(s, "set")
+
+
+def _complete(d: Difference) -> bool:
+    s = d.step
+    if d.facet != "event":
+        return False
+    if d.of == "job.failed" and d.name == "error":
+        others = [event["error"]["message"] for event in s.we_sent("job.failed")]
+        return d.original in ("[object Object]", *others) or str(d.original).startswith("Retry scheduled for attempt")
+    if d.of == "job.failed" and d.name == "preExecutionState":
+        return s.called("onIdle")  # the state of the hook that failed
+    if d.of == "job.failed" and d.extra:
+        return bool(s.seen.raised) or not s.we_called("execute")
+    if d.of == "task.scheduled" and d.name == "trigger":
+        return bool(d.ours == "error")
+    if d.of == "job.executed" and s.called("onIdle") and s.we_called("onIdle") and not s.seen.raised:
+        return d.whole and len(s.sent("job.executed")) == len(s.we_sent("job.executed"))
+    if d.of == "job.executed" and d.missing:
+        return bool(s.we_sent("job.failed"))
+    return d.extra and s.telemetry == "delivered" and "error" in s.out
+
+
+def _any_exception(d: Difference) -> bool:
+    s = d.step
+    defect = _error(s).get("kind") == "die"
+    if d.facet == "error" and d.ours == "ExecutionError" and s.seen.raised:
+        return d.original != "ExecutionError"
+    misfit = "ValidationError" in (_cause(s), _error(s).get("tag"))
+    ours = any(str(event["error"]["message"]).startswith("new state of") for event in s.we_sent("job.failed"))
+    unreadable = misfit and _raised(s) == "ValidationError" and s.name != "start"
+    if not (defect or misfit or ours) or not (s.we_sent("job.failed") or unreadable):
+        return False
+    if d.facet == "call":
+        return d.extra and d.of in ("onError", "onIdle")
+    if d.facet == "alarm":
+        untouched = d.ours in (None, s.seen.due) or (s.we_called("onError") and not s.called("onError"))
+        return untouched or d.original in (None, s.before.alarm)
+    return d.facet in ("error", "state") or (d.facet == "event" and d.whole and d.of != "job.started")
+
+
+def _kept(d: Difference) -> bool:
+    s = d.step
+    if (s.before.stuck or s.after.stuck) and d.name in ("", "nextRunAt", "willFlushAt"):
+        if d.facet in ("alarm", "result") and d.original in (None, NOTHING):
+            return isinstance(d.ours, int)
+    if (s.before.failed or s.after.failed) and (d.facet == "alarm" or d.name == "willFlushAt"):
+        return d.ours is None  # it is parked, and has no alarm (S-25)
+    if not _gave_up(s):
+        return False
+    if d.facet == "event":
+        return d.of == "job.retryExhausted" and d.extra
+    if d.facet == "alarm":
+        return d.original in (None, s.before.alarm)
+    return d.name == "terminated" or (d.name in ("exists", "parked") and d.ours is True)
+
+
+def _discarded(d: Difference) -> bool:
+    s = d.step
+    if not s.called("onError"):
+        return False
+    done = {step[0] for handler in s.seen.raised for step in s.seen.script.get(handler, [])}
+    if d.name == "state":
+        return bool(done & {"set", "inc"}) and d.of.split()[:1] in ([], ["onError"], ["onIdle"])
+    if s.we_called("onIdle") and not s.called("onIdle") and done & _SCHEDULES and d.extra:
+        return True  # then nothing is scheduled
+    scheduled = d.facet == "alarm" or d.name in ("scheduledAt", "scheduledTime")
+    return bool(done & _SCHEDULES) and (scheduled or (d.of == "task.scheduled" and d.missing))
+
+
+_SCHEDULES = {"schedule", "schedule_str", "schedule_at", "schedule_date", "cancel_schedule"}
+
+
+RULES = (
+    Rule("S-32", "an expression that can never match is refused at definition", _never_matches),
+    Rule("S-63", "two different keys never collide", _keys_apart),
+    Rule("S-8", "an instance of a job that is not registered is left alone", _unregistered),
+    Rule("S-35", "no status stops an instance but `paused`, which `pause` sets", _statuses),
+    Rule("S-4", "an early, late, duplicate or spurious alarm changes nothing", _spurious),
+    Rule("S-30", "validated first; the reply follows the creation, not the first run", _creation),
+    Rule("S-62", "strict: no coercion, no unknown fields, refused at the edge", _strict),
+    Rule("S-11", "one leased hook at a time; only the holder of the token commits", _one_at_a_time),
+    Rule("S-40", "the first reducer call sees None; any failure leaves nothing", _leaves_nothing),
+    Rule("S-42", "an event added during a flush or a retry belongs to the next window", _next_window),
+    Rule("S-45", "status tells batch and window apart; an add that closes answers now", _told),
+    Rule("S-38", "a failed hook is not raised; its outcome is told, and kept for 60 s", _not_raised),
+    Rule("S-17", "ctx.terminate is not swallowed, and every ending is told (S-46)", _ended),
+    Rule("S-50", "the sender is told of an ending; a failing on_event leaves nothing", _sender),
+    Rule("S-18", "a run that waits stays the same run, and a flush revives it", _same_run),
+    Rule("S-20", "jitter before the cap, never negative, whole milliseconds", _jitter),
+    Rule("S-21", "the delay counts from the end; max_duration is judged on failing", _from_the_end),
+    Rule("S-33", "ticks never go back; missed ones are one run at once", _tick),
+    Rule("S-53", "a schedule that fired is consumed, a past one is due, then on_idle", _consumed),
+    Rule("S-52", "the members of ctx mean the same in every hook", _same_meaning),
+    Rule("S-64", "state is JSON, and null is a state", _json),
+    Rule("S-65", "telemetry is complete and has the real error", _complete),
+    Rule("S-22", "any exception is a failure, and so is a state that does not fit", _any_exception),
+    Rule("S-24", "a run that gives up deletes nothing, and the schedule goes on", _kept),
+    Rule("S-16", "what a hook did before it raised is discarded", _discarded),
+)
