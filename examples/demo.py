@@ -180,8 +180,8 @@ class Stage:
     @property
     def acknowledged(self) -> int:
         """How many events the client was promised."""
-        events = (*self.log.webhooks.values(), *self.log.orders.values())
-        return sum(len(mine) for mine in events)
+        webhooks, orders = self.log.webhooks.values(), self.log.orders.values()
+        return sum(map(len, webhooks)) + sum(map(len, orders))
 
     async def kill(self, after: float, service: str) -> None:
         """When `service` has next done something, after so many seconds: SIGKILL, before it is stored."""
@@ -269,7 +269,7 @@ async def show(stage: Stage) -> None:
         if stage.screen.is_live and frame % 15 == 0:
             stage.screen.draw(picture(stage))
         elif not stage.screen.is_live and frame % 300 == 0:
-            shown = (f"{row.job}: {row.runs} runs, {row.retries} retries" for row in rows(stage))
+            shown = (f"{row.job}: runs {row.runs}, retries {row.retries}" for row in rows(stage))
             stage.tell("at work", "; ".join(shown), "dim")
         await asyncio.sleep(0.01)
 
