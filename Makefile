@@ -26,6 +26,7 @@ check: $(READY) ## style, types, import contracts, generated docs, README code
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/mypy examples
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -q tests/tidy tests/docs
