@@ -24,7 +24,7 @@ from collections.abc import Iterable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import durable_jobs_asyncio
 from attrs import frozen
@@ -37,6 +37,7 @@ from durable_jobs_core import (
     DebounceEventContext,
     DuplicateEventError,
     DurableJobsError,
+    OverloadedError,
     Retry,
     ValidationError,
     create_durable_jobs,
@@ -46,6 +47,7 @@ from durable_jobs_core.engine import Limits
 # What a killed process was about goes on when its lease ends: here sooner than by default.
 LIMITS = Limits(lease=3_000, hold=1_000)
 ADDED_AT_A_TIME = 200
+MOST_WAITING = 1_000  # webhooks of a repository, while its receiver is slow or away
 FOREVER = 1_000_000
 OWNERS = (("repository", "full_name"), ("organization", "login"), ("installation", "account", "login"))
 NO_REPOSITORY = "(no repository)"
@@ -106,6 +108,7 @@ def batcher(url: str, *, timeout: float, flush_after: float, most_files: int) ->
         execute=deliver,
         flush_after=timedelta(seconds=flush_after),
         max_events=50,
+        max_pending=MOST_WAITING,
         retry=Retry(max_attempts=FOREVER, delay=Backoff.exponential("100 ms", max="5 seconds")),
         max_crashes=FOREVER,
         remember_ids=max(most_files, 128),
@@ -154,14 +157,19 @@ async def add_all(runtime: Runtime, job: Debounce[Webhook, Batch], webhooks: Ite
     problems: list[str] = []
 
     async def add(webhook: Webhook) -> None:
-        async with turn:
+        while True:
             try:
-                await client.add(webhook.repository, webhook, event_id=webhook.file)
+                async with turn:
+                    await client.add(webhook.repository, webhook, event_id=webhook.file)
                 counts["added"] += 1
             except DuplicateEventError:
                 counts["known"] += 1
+            except OverloadedError:  # its receiver is slow or away: wait until there is room
+                await asyncio.sleep(0.1)
+                continue
             except ValidationError as error:
                 problems.append(f"{webhook.file!r}: {error}")
+            return
 
     await asyncio.gather(*map(add, webhooks))
     print(f"{counts['added']} webhooks added, {counts['known']} known from an earlier run", flush=True)
@@ -181,8 +189,8 @@ async def delivered(runtime: Runtime, job: Debounce[Webhook, Batch]) -> None:
         if not held:
             return
         status = await client.status(held[0])
-        trouble = f"; {held[0]}: {status.last_error.message}" if status.last_error else ""
-        news = f"{len(held)} repositories have something to deliver{trouble}"
+        trouble = f"; {held[0]}: {status.last_error}" if status.last_error else ""
+        news = f"repositories with something to deliver: {len(held)}{trouble}"
         if news != told:
             print(news, flush=True)
             told = news
@@ -216,6 +224,8 @@ def main() -> None:
     parser.add_argument("--timeout", type=float, default=5, help="seconds the receiver has to answer")
     parser.add_argument("--flush-after", type=float, default=0.5, help="seconds a batch is collected")
     arguments = parser.parse_args()
+    if urlsplit(arguments.url).scheme not in ("http", "https"):
+        sys.exit(f"{arguments.url}: expected an http or https URL")
     if not arguments.payloads.is_dir():
         sys.exit(f"{arguments.payloads}: expected a folder")
     try:

@@ -5,19 +5,19 @@ from __future__ import annotations
 import json
 import math
 from collections import defaultdict
+from itertools import chain, repeat
 from pathlib import Path
 from random import Random
 
 from support.killing import ROOT, command, finish, kill_often
 from support.receiver import Receiver, receiver, unreliable
 
-RECORDED = ROOT.parent / "shared" / "data" / "webhooks"
 OPTIONS = {"timeout": 0.5, "flush_after": 0.2}
 
 
 def recorded() -> Path | None:
-    """Recorded payloads beside the repository, if this machine has them; worktrees lie one deeper."""
-    folders = [above / "shared/data/webhooks" for above in ROOT.parents[:2]]
+    """Recorded payloads in a folder beside the repository, if they are there."""
+    folders = [above / "shared/data/webhooks" for above in ROOT.parents[:2]]  # a worktree lies deeper
     return next((folder for folder in folders if folder.is_dir()), None)
 
 
@@ -50,15 +50,18 @@ def balance(server: Receiver, folder: Path) -> None:
     assert server.delivered == set(by_key)
 
 
-def deliver(folder: Path, database: Path, *, kills: int, seed: int) -> Receiver:
-    """Deliver a folder, killed `kills` times on the way, and balance the account."""
+def deliver(folder: Path, database: Path, *, kills: int, seed: int, meanwhile: int) -> Receiver:
+    """Deliver a folder, killed `kills` times on the way, and balance the account.
+
+    The receiver takes `meanwhile` batches until the last kill: fewer than there are, so that there is work.
+    """
     random = Random(seed)
     with receiver(unreliable(random)) as server:
         server.allowed = 0.0
         arguments = command("webhooks.py", payloads=folder, db=database, url=server.url, **OPTIONS)
 
         def killed() -> None:
-            server.allowed += 0.5  # so that something is left to deliver until the last kill
+            server.allowed += meanwhile / kills
 
         kill_often(arguments, kills=kills, random=random, busy=server.arrived, killed=killed)
         server.allowed = math.inf
@@ -74,14 +77,14 @@ def deliver(folder: Path, database: Path, *, kills: int, seed: int) -> Receiver:
 
 def deliver_recorded(database: Path, *, kills: int, seed: int, otherwise: Path) -> None:
     """The recorded payloads, or generated ones where there are none."""
-    deliver(recorded() or generated(otherwise), database, kills=kills, seed=seed)
+    deliver(recorded() or generated(otherwise), database, kills=kills, seed=seed, meanwhile=10)
 
 
 def deliver_one_repository(folder: Path, database: Path, *, files: int, kills: int, seed: int) -> None:
     """Many files of one repository: none is forgotten, none sent twice."""
     payload = {"repository": {"full_name": "octo/large"}}
     write(folder, {f"push.{n:05d}.json": payload for n in range(files)})
-    server = deliver(folder, database, kills=kills, seed=seed)
+    server = deliver(folder, database, kills=kills, seed=seed, meanwhile=1)
     assert {batch["repository"] for batch in server.batches} == {"octo/large"}
 
 
@@ -129,6 +132,16 @@ def test_a_file_that_is_no_payload_is_named_and_holds_up_no_other(tmp_path: Path
     assert "note.txt" not in done.stderr
 
 
+def test_S_42_more_files_than_may_wait_are_added_as_the_receiver_takes_them(tmp_path: Path) -> None:
+    payload = {"repository": {"full_name": "octo/large"}}
+    folder = write(tmp_path / "payloads", {f"push.{n:05d}.json": payload for n in range(1_100)})
+    with receiver(chain(repeat("error", 5), repeat("fine")).__next__) as server:
+        finish(command("webhooks.py", payloads=folder, db=tmp_path / "j.db", url=server.url, **OPTIONS))
+
+    balance(server, folder)
+    assert max(len(batch["files"]) for batch in server.batches) > 50, "one collected while others waited"
+
+
 def test_S_22_a_redirect_is_no_delivery_and_is_tried_again(tmp_path: Path) -> None:
     folder = write(tmp_path / "payloads", {"a.json": {}})
     with receiver(iter(["redirect", "fine"]).__next__) as server:
@@ -143,8 +156,10 @@ def test_what_is_not_there_is_said(tmp_path: Path) -> None:
 
     no_folder = finish(command("webhooks.py", payloads=missing, db=tmp_path / "j.db", url=url), expected=1)
     (tmp_path / "full").mkdir()
+    no_url = finish(command("webhooks.py", payloads=tmp_path, db=tmp_path / "j.db", url="there"), expected=1)
     no_store = finish(command("webhooks.py", payloads=tmp_path, db=tmp_path / "full", url=url), expected=1)
 
     assert no_folder.stderr.strip() == f"{missing}: expected a folder"
+    assert no_url.stderr.strip() == "there: expected an http or https URL"
     assert str(tmp_path / "full") in no_store.stderr
     assert "Traceback" not in no_store.stderr
