@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Generator
-from contextlib import contextmanager
 from pathlib import Path
 from random import Random
 
 import pytest
 from oauth_server import Families, OAuthServer, Refused
 from support.killing import command, finish, kill_often
+from support.servers import serving
 
 USERS = 4
 
@@ -21,31 +20,21 @@ class SlowServer(OAuthServer):
     def __init__(self, random: Random) -> None:
         super().__init__(trouble=0.2, random=random)
         self.busy = threading.Event()
-        self.stopping = threading.Event()
+        self.ended = threading.Event()
+
+    def server_close(self) -> None:
+        self.ended.set()
+        super().server_close()
 
     def granted(self) -> None:
         self.busy.set()
-        self.stopping.wait(self.random.uniform(0, 0.1))
-
-
-@contextmanager
-def slow_server(random: Random) -> Generator[SlowServer]:
-    server = SlowServer(random)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-    thread.start()
-    try:
-        yield server
-    finally:
-        server.stopping.set()
-        server.shutdown()
-        thread.join()
-        server.server_close()
+        self.ended.wait(self.random.uniform(0, 0.1))
 
 
 def rotate_tokens(database: Path, *, kills: int, seed: int) -> None:
     """Refresh tokens through `kills` kills: no family is revoked, and no user has two."""
     random = Random(seed)
-    with slow_server(random) as server:
+    with serving(SlowServer(random)) as server:
         options = {"db": database, "url": server.url, "users": USERS, "every": 0.05}
         kill_often(command("token_refresh.py", **options), kills=kills, random=random, busy=server.busy)
         families = server.families
@@ -80,7 +69,7 @@ def test_the_server_repeats_its_answer_to_a_key_and_revokes_a_family_whose_used_
 
 
 def test_S_24_a_revoked_token_parks_its_user_who_has_to_log_in(tmp_path: Path) -> None:
-    with slow_server(Random(2)) as server:
+    with serving(SlowServer(Random(2))) as server:
         options = {"db": tmp_path / "tokens.db", "url": server.url, "users": 1, "every": 0.05}
         finish(command("token_refresh.py", **options, runs=2))
         (family,) = server.families.all

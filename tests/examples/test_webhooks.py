@@ -10,7 +10,7 @@ from pathlib import Path
 from random import Random
 
 from support.killing import ROOT, command, finish, kill_often
-from support.receiver import Receiver, receiver, unreliable
+from support.servers import Receiver, receiver, unreliable
 
 OPTIONS = {"timeout": 0.5, "flush_after": 0.2}
 

@@ -1,4 +1,4 @@
-"""A receiver of webhook batches: a real HTTP server that answers 500 or hangs when it likes."""
+"""Servers in a thread: a receiver of webhook batches that answers 500 or hangs when it likes."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import json
 import math
 import threading
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from random import Random
-from typing import Any
+from socketserver import BaseServer
+from typing import Any, TypeVar
 
+S = TypeVar("S", bound=BaseServer)
 STATUS = {"fine": 200, "error": 500, "redirect": 302}
 
 
@@ -83,9 +85,8 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def receiver(choose: Callable[[], str] = lambda: "fine") -> Generator[Receiver]:
-    """A receiver, listening while the block is open."""
-    server = Receiver(choose)
+def serving(server: S) -> Generator[S]:
+    """A server that answers while the block is open."""
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
     thread.start()
     try:
@@ -94,3 +95,8 @@ def receiver(choose: Callable[[], str] = lambda: "fine") -> Generator[Receiver]:
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+def receiver(choose: Callable[[], str] = lambda: "fine") -> AbstractContextManager[Receiver]:
+    """A receiver, listening while the block is open."""
+    return serving(Receiver(choose))
