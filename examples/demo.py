@@ -335,7 +335,7 @@ def main() -> int:
             trouble = tuple(f"{type(error).__name__}: {error}" for error in errors.exceptions)
         finally:
             stage.stop()
-        stage.effects.follow()
+        stage.look()
         if stage.screen.is_live:
             stage.screen.draw(picture(stage))
         checks = verify(stage.log, (Effect(**line) for line in stage.effects.lines))
@@ -344,4 +344,7 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit("interrupted")
