@@ -26,12 +26,14 @@ check: $(READY) ## style, types, import contracts, generated docs, README code
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/mypy examples
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -q tests/tidy tests/docs
 
 soak: $(READY) ## hundreds of SIGKILLs, several workers on one file: about twenty minutes
 	$(BIN)/python -m tests.soak
+	$(BIN)/python -m tests.examples.soak --kills 50
 
 bench: $(READY) ## accepted and drained jobs a second, beside a bare loop and a featureless prototype
 	$(BIN)/python -m benchmarks

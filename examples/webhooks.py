@@ -1,4 +1,4 @@
-"""Batch webhooks by repository and deliver each batch once, whatever dies in between.
+"""Batch webhooks by repository and deliver each batch, whatever dies in between.
 
     python examples/webhooks.py --payloads DIR --db FILE --url URL
 
@@ -6,6 +6,10 @@ adds every `*.json` of DIR (a webhook payload; the event's id is the file's name
 repository, POSTs each batch to URL as `{"repository", "idempotency_key", "flush_reason", "files"}`, and
 exits with 0 when all are delivered. Kill it at any moment and start it again with the same arguments:
 it goes on where it was. A batch may be delivered again, then with the same key and the same files.
+
+An event without a repository goes by its organization, or the account of its installation; these have
+no slash in their names. A file that holds no JSON object is named on stderr and left out; the others
+are delivered all the same, and the exit code is 1.
 """
 
 from __future__ import annotations
@@ -16,10 +20,15 @@ import json
 import sys
 import urllib.request
 from collections import Counter
+from collections.abc import Iterable
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlsplit
 
 import durable_jobs_asyncio
 from attrs import frozen
+from durable_jobs_asyncio import Runtime
 
 from durable_jobs_core import (
     Backoff,
@@ -27,12 +36,21 @@ from durable_jobs_core import (
     DebounceContext,
     DebounceEventContext,
     DuplicateEventError,
+    DurableJobsError,
+    OverloadedError,
     Retry,
+    ValidationError,
     create_durable_jobs,
 )
+from durable_jobs_core.engine import Limits
 
-HTTP_SECONDS = 2.0
-AT_A_TIME = 200
+# What a killed process was about goes on when its lease ends: here sooner than by default.
+LIMITS = Limits(lease=3_000, hold=1_000)
+ADDED_AT_A_TIME = 200
+MOST_WAITING = 1_000  # webhooks of a repository, while its receiver is slow or away
+FOREVER = 1_000_000
+OWNERS = (("repository", "full_name"), ("organization", "login"), ("installation", "account", "login"))
+NO_REPOSITORY = "(no repository)"
 
 
 @frozen
@@ -51,26 +69,36 @@ class Batch:
     files: list[str]
 
 
+# -- the job
+
+
 def collect(ctx: DebounceEventContext[Webhook, Batch]) -> Batch:
     """Add a webhook to the batch of its repository."""
     files = ctx.state.files if ctx.state is not None else []
     return Batch(ctx.event.repository, [*files, ctx.event.file])
 
 
-def batcher(url: str, most_files: int) -> Debounce[Webhook, Batch]:
-    """The job: at most half a second or 50 webhooks a batch, tried until the receiver takes it."""
+class NoRedirects(urllib.request.HTTPRedirectHandler):
+    """A redirected POST would arrive as a GET without its body: let it fail instead."""
+
+    def redirect_request(self, *args: Any, **kwargs: Any) -> None:
+        return None
+
+
+def batcher(url: str, *, timeout: float, flush_after: float, most_files: int) -> Debounce[Webhook, Batch]:
+    """The job: at most `flush_after` seconds or 50 webhooks a batch, tried until the receiver takes it."""
+    receiver = urllib.request.build_opener(NoRedirects)
 
     def deliver(ctx: DebounceContext[Batch]) -> None:
         body = {
             "repository": ctx.state.repository,
-            "idempotency_key": ctx.idempotency_key,
+            "idempotency_key": ctx.idempotency_key,  # the same however often this batch is tried
             "flush_reason": ctx.flush_reason,
             "files": ctx.state.files,
         }
-        request = urllib.request.Request(
-            url, json.dumps(body).encode(), {"Content-Type": "application/json"}, method="POST"
-        )
-        with urllib.request.urlopen(request, timeout=HTTP_SECONDS):
+        headers = {"Content-Type": "application/json"}
+        request = urllib.request.Request(url, json.dumps(body).encode(), headers, method="POST")
+        with receiver.open(request, timeout=timeout):
             pass  # anything but 2xx raises, and is tried again
 
     return Debounce.make(
@@ -78,61 +106,113 @@ def batcher(url: str, most_files: int) -> Debounce[Webhook, Batch]:
         state=Batch,
         on_event=collect,
         execute=deliver,
-        flush_after="500 ms",
+        flush_after=timedelta(seconds=flush_after),
         max_events=50,
-        retry=Retry(max_attempts=1_000_000, delay=Backoff.exponential("100 ms", max="2 seconds")),
-        max_crashes=1_000_000,
+        max_pending=MOST_WAITING,
+        retry=Retry(max_attempts=FOREVER, delay=Backoff.exponential("100 ms", max="5 seconds")),
+        max_crashes=FOREVER,
         remember_ids=max(most_files, 128),
         remember_ids_for="365 days",
     )
 
 
-def read(folder: Path) -> list[Webhook]:
-    """The webhooks of a folder, in the order of their names."""
+# -- the payloads
+
+
+def owner(payload: dict[str, Any]) -> str:
+    """Whose batch a payload belongs to: its repository's, or else its organization's or installer's."""
+    for path in OWNERS:
+        found: Any = payload
+        for name in path:
+            found = found.get(name) if isinstance(found, dict) else None
+        if found and isinstance(found, str):
+            return found
+    return NO_REPOSITORY
+
+
+def read(folder: Path) -> tuple[list[Webhook], list[str]]:
+    """The webhooks of a folder in the order of their names, and what is wrong with the other files."""
     webhooks: list[Webhook] = []
+    problems: list[str] = []
     for path in sorted(folder.glob("*.json")):
         try:
             payload = json.loads(path.read_bytes())
-            repository = payload.get("repository") or {}
-            name = repository.get("full_name") or "(no repository)"
-        except (ValueError, AttributeError) as error:
-            sys.exit(f"{path}: expected a webhook payload, a JSON object: {error}")
-        webhooks.append(Webhook(name, path.name))
-    return webhooks
+        except (OSError, ValueError, RecursionError) as error:
+            problems.append(f"{path}: expected a JSON object: {error}")
+            continue
+        if isinstance(payload, dict):
+            webhooks.append(Webhook(owner(payload), path.name))
+        else:
+            problems.append(f"{path}: expected a JSON object, got {type(payload).__name__}")
+    return webhooks, problems
 
 
-async def run(webhooks: list[Webhook], db: Path, url: str) -> None:
-    """Add all webhooks, then wait until nothing is held any more."""
-    most_files = max(Counter(webhook.repository for webhook in webhooks).values(), default=0)
-    job = batcher(url, most_files)
-    jobs = create_durable_jobs({"webhooks": job})
-    turn = asyncio.Semaphore(AT_A_TIME)
-    added = known = 0
-    async with durable_jobs_asyncio.open_runtime(jobs, f"sqlite:///{db}") as runtime:
-        client = runtime.client.debounce(job)
+# -- the run
 
-        async def add(webhook: Webhook) -> None:
-            nonlocal added, known
-            async with turn:
-                try:
-                    await client.add(webhook.repository, webhook, event_id=webhook.file)
-                    added += 1
-                except DuplicateEventError:
-                    known += 1
 
-        await asyncio.gather(*map(add, webhooks))
-        print(f"{added} webhooks added, {known} known from an earlier run", flush=True)
+async def add_all(runtime: Runtime, job: Debounce[Webhook, Batch], webhooks: Iterable[Webhook]) -> list[str]:
+    """Add all webhooks that are not known yet; what could not be added."""
+    client, turn = runtime.client.debounce(job), asyncio.Semaphore(ADDED_AT_A_TIME)
+    counts = Counter[str]()
+    problems: list[str] = []
+
+    async def add(webhook: Webhook) -> None:
         while True:
-            held = [
-                instance
-                for status in ("debouncing", "flushing", "parked")
-                for instance in (await client.list(status=status)).instances
-            ]
-            if not held:
-                break
-            print(f"{len(held)} repositories have something to deliver", flush=True)
-            await asyncio.sleep(0.2)
-    print("all delivered")
+            try:
+                async with turn:
+                    await client.add(webhook.repository, webhook, event_id=webhook.file)
+                counts["added"] += 1
+            except DuplicateEventError:
+                counts["known"] += 1
+            except OverloadedError:  # its receiver is slow or away: wait until there is room
+                await asyncio.sleep(0.1)
+                continue
+            except ValidationError as error:
+                problems.append(f"{webhook.file!r}: {error}")
+            return
+
+    await asyncio.gather(*map(add, webhooks))
+    print(f"{counts['added']} webhooks added, {counts['known']} known from an earlier run", flush=True)
+    return problems
+
+
+async def delivered(runtime: Runtime, job: Debounce[Webhook, Batch]) -> None:
+    """Return when nothing is held any more; until then say what is, whenever that changes."""
+    client = runtime.client.debounce(job)
+    told = ""
+    while True:
+        held = [
+            instance.key.id
+            for status in ("debouncing", "flushing", "parked")
+            for instance in (await client.list(status=status)).instances
+        ]
+        if not held:
+            return
+        status = await client.status(held[0])
+        trouble = f"; {held[0]}: {status.last_error}" if status.last_error else ""
+        news = f"repositories with something to deliver: {len(held)}{trouble}"
+        if news != told:
+            print(news, flush=True)
+            told = news
+        await asyncio.sleep(0.1)
+
+
+async def run(arguments: argparse.Namespace) -> int:
+    """Add the webhooks, wait until all are delivered; the exit code."""
+    webhooks, problems = read(arguments.payloads)
+    most_files = max(Counter(webhook.repository for webhook in webhooks).values(), default=0)
+    job = batcher(
+        arguments.url, timeout=arguments.timeout, flush_after=arguments.flush_after, most_files=most_files
+    )
+    jobs = create_durable_jobs({"webhooks": job})
+    async with durable_jobs_asyncio.open_runtime(
+        jobs, f"sqlite:///{quote(str(arguments.db))}", limits=LIMITS
+    ) as runtime:
+        problems += await add_all(runtime, job, webhooks)
+        await delivered(runtime, job)
+    print("all delivered" if not problems else "the others are delivered")
+    print(*problems, sep="\n", end="\n" if problems else "", file=sys.stderr)
+    return 1 if problems else 0
 
 
 def main() -> None:
@@ -141,10 +221,19 @@ def main() -> None:
     parser.add_argument("--payloads", type=Path, required=True, help="a folder of *.json")
     parser.add_argument("--db", type=Path, required=True, help="the SQLite file, made if missing")
     parser.add_argument("--url", required=True, help="where batches are POSTed")
+    parser.add_argument("--timeout", type=float, default=5, help="seconds the receiver has to answer")
+    parser.add_argument("--flush-after", type=float, default=0.5, help="seconds a batch is collected")
     arguments = parser.parse_args()
+    if urlsplit(arguments.url).scheme not in ("http", "https"):
+        sys.exit(f"{arguments.url}: expected an http or https URL")
     if not arguments.payloads.is_dir():
         sys.exit(f"{arguments.payloads}: expected a folder")
-    asyncio.run(run(read(arguments.payloads), arguments.db, arguments.url))
+    try:
+        sys.exit(asyncio.run(run(arguments)))
+    except DurableJobsError as error:
+        sys.exit(f"{arguments.db}: {error}")
+    except KeyboardInterrupt:
+        sys.exit("interrupted; start it again with the same arguments and it goes on")
 
 
 if __name__ == "__main__":
