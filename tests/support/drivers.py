@@ -39,6 +39,8 @@ class Driver(Protocol):
 
     async def turn(self) -> None: ...
 
+    async def sleep(self, seconds: float) -> None: ...
+
     async def together(self, *mains: Main) -> None: ...
 
     async def cancelled_when(self, event: Event, main: Main) -> None: ...
@@ -68,6 +70,9 @@ class Asyncio:
     async def turn(self) -> None:
         """Let the other tasks have a turn."""
         await asyncio.sleep(0)
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
 
     async def together(self, *mains: Main) -> None:
         await asyncio.gather(*(main() for main in mains))
@@ -107,6 +112,9 @@ class Trio:
 
     async def turn(self) -> None:
         await trio.lowlevel.checkpoint()
+
+    async def sleep(self, seconds: float) -> None:
+        await trio.sleep(seconds)
 
     async def together(self, *mains: Main) -> None:
         async with trio.open_nursery() as nursery:

@@ -1,0 +1,93 @@
+"""A campaign: rounds of a process that is killed, on one file, with a check after each.
+
+    python -m crash.rounds FOLDER SEED ROUNDS
+
+is one by itself. The seed decides when the process is killed, under which driver it runs, and what the
+client and the hooks do; what the machine adds to that, it does not.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from attrs import define, field
+from crash.checker import Violation, check
+from crash.history import History
+from crash.log import Log, read
+from crash.store import look
+
+TESTS = Path(__file__).parents[1]
+CALM_SECONDS = 60.0
+LONGEST = 0.8
+
+
+@define
+class Report:
+    """What a campaign has seen: rounds, what was counted, and every violation."""
+
+    seed: int
+    rounds: int = 0
+    requests: int = 0
+    attempts: int = 0
+    violations: list[Violation] = field(factory=list)
+
+    def __str__(self) -> str:
+        head = f"seed {self.seed}: {self.rounds} rounds, {self.requests} requests, {self.attempts} attempts"
+        return "\n".join([head, *(f"  {violation}" for violation in self.violations)])
+
+
+def campaign(
+    folder: Path, seed: int, rounds: int, told: Callable[[Report], None] = lambda report: None
+) -> Report:
+    """Kill `rounds` processes, then let a last one come to rest; stops at the first violation."""
+    report = Report(seed)
+    for round in range(1, rounds + 2):
+        chance = random.Random(f"{seed} {round}")
+        calm = round > rounds
+        _perform(folder, chance, seed, round, calm)
+        history = History.of(read(folder / "log"))
+        report.violations = check(history, look(folder), calm=calm)
+        report.rounds, report.requests = round, len(history.requests)
+        report.attempts = len(history.attempts)
+        told(report)
+        if report.violations:
+            break
+    return report
+
+
+def _perform(folder: Path, chance: random.Random, seed: int, round: int, calm: bool) -> None:
+    driver = chance.choice(("trio", "asyncio"))
+    arguments = [str(folder), "--driver", driver, "--round", str(round), "--seed", f"{seed} {round}"]
+    command = [sys.executable, "-m", "crash.child", *arguments, *(["--calm"] if calm else [])]
+    environment = {**os.environ, "PYTHONPATH": str(TESTS)}
+    began = time.monotonic()
+    with (
+        (folder / "stderr").open("wb") as errors,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, env=environment) as child,
+    ):
+        assert child.stdout is not None
+        if calm:
+            child.wait(CALM_SECONDS)
+            assert child.returncode == 0, f"the calm round failed: {child.returncode}"
+            return
+        delay = chance.uniform(0, LONGEST)
+        if chance.random() < 0.85:
+            assert child.stdout.readline() == b"ready\n", "the process ended before it was killed"
+        time.sleep(delay)  # now and then counted from the start, so that it is killed while it opens
+        assert child.poll() is None, f"the process ended by itself: {child.returncode}"
+        child.kill()
+    log = Log(folder / "log", round)
+    log.write("killed", seconds=time.monotonic() - began)
+    log.close()
+
+
+if __name__ == "__main__":
+    found = campaign(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
+    print(found)
+    sys.exit(1 if found.violations else 0)
