@@ -24,7 +24,8 @@ from support.drivers import DRIVERS, Driver
 from durable_jobs_core.backend import Backend
 from durable_jobs_core.telemetry import TelemetryEvent
 
-SETTLE_SECONDS = 15.0
+SETTLE_SECONDS = 30.0
+LONGEST_SECONDS = 50.0
 
 
 class LogTracker:
@@ -64,7 +65,7 @@ def run(folder: Path, driver: Driver, round: int, seed: str, calm: bool) -> None
             else:
                 await client.live()
 
-    driver.run(main)
+    driver.run(main, LONGEST_SECONDS)
 
 
 async def settle(runtime: Any, backend: Backend, driver: Driver, client: Client) -> None:

@@ -29,7 +29,7 @@ class Driver(Protocol):
 
     name: str
 
-    def run(self, main: Main) -> None: ...
+    def run(self, main: Main, seconds: float = 20) -> None: ...
 
     def open(self, *args: Any, **kwargs: Any) -> AbstractAsyncContextManager[Any]: ...
 
@@ -51,9 +51,9 @@ class Asyncio:
 
     name = "asyncio"
 
-    def run(self, main: Main) -> None:
+    def run(self, main: Main, seconds: float = 20) -> None:
         async def limited() -> None:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(seconds):
                 await main()
 
         asyncio.run(limited())
@@ -94,9 +94,9 @@ class Trio:
 
     name = "trio"
 
-    def run(self, main: Main) -> None:
+    def run(self, main: Main, seconds: float = 20) -> None:
         async def limited() -> None:
-            with trio.fail_after(20):
+            with trio.fail_after(seconds):
                 await main()
 
         trio.run(limited)

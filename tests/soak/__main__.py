@@ -1,0 +1,85 @@
+"""`make soak`: hundreds of SIGKILLs, and several workers on one file. Exit code 1 if anything is wrong.
+
+python -m tests.soak [--only kills|two|four] [--rounds 500] [--runs 10000] [--seed N]
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from crash.rounds import Report, campaign
+from soak.share import share
+
+CAMPAIGN = 25
+"""Rounds on one file; then another is begun, and the log with it."""
+
+
+def kills(arguments: argparse.Namespace) -> bool:
+    """So many rounds of a process that is killed."""
+    rounds = requests = attempts = 0
+    began = time.monotonic()
+
+    def told(report: Report) -> None:
+        done = rounds + min(report.rounds, CAMPAIGN)
+        print(f"\rkills: {done} of {arguments.rounds} rounds", end="", flush=True)
+
+    for seed in range(arguments.seed, arguments.seed + -(-arguments.rounds // CAMPAIGN)):
+        with tempfile.TemporaryDirectory() as folder:
+            count = min(CAMPAIGN, arguments.rounds - rounds)
+            report = campaign(Path(folder), seed, count, told)
+        rounds += count
+        requests += report.requests
+        attempts += report.attempts
+        if report.violations:
+            print(f"\nFAILED (python -m crash.rounds FOLDER {seed} {count})\n{report}")
+            return False
+    minutes = (time.monotonic() - began) / 60
+    print(
+        f"\nkills: {rounds} rounds, {requests} requests, {attempts} attempts, 0 violations, {minutes:.1f} min"
+    )
+    return True
+
+
+def sharing(workers: int, least: float) -> Callable[[argparse.Namespace], bool]:
+    """So many workers share the runs."""
+
+    def part(arguments: argparse.Namespace) -> bool:
+        with tempfile.TemporaryDirectory() as folder:
+            result = share(Path(folder), workers, arguments.runs, least)
+        print(f"{workers} workers, {arguments.runs} runs in {result}")
+        return not result.faults
+
+    return part
+
+
+PARTS: dict[str, Callable[[argparse.Namespace], bool]] = {
+    "two": sharing(2, 1 / 4),
+    "four": sharing(4, 1 / 10),
+    "kills": kills,
+}
+
+
+def main() -> None:
+    """Read the arguments, run the parts, say which failed."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
+    parser.add_argument("--only", choices=[*PARTS], action="append", help="a part; may be repeated")
+    parser.add_argument("--rounds", type=int, default=500, help="how many SIGKILLs")
+    parser.add_argument("--runs", type=int, default=10_000, help="how many runs the workers share")
+    parser.add_argument("--seed", type=int, default=int.from_bytes(os.urandom(3), "big"))
+    arguments = parser.parse_args()
+    print(f"seed {arguments.seed}")
+    failed = [name for name in arguments.only or PARTS if not PARTS[name](arguments)]
+    print(f"failed: {', '.join(failed)}" if failed else "all went well")
+    sys.exit(1 if failed else 0)
+
+
+if __name__ == "__main__":
+    main()
