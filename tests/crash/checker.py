@@ -7,7 +7,6 @@ JSON is read as it is. `test_checker.py` shows of every check that it can fail.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
@@ -313,6 +312,22 @@ def telemetry_is_in_order(case: Case) -> Found:
             yield "I-7", f"telemetry {seq} was given, and the file has come to {case.held.seq}"
 
 
+NEVER = {
+    "alarm.repaired": "I-4",
+    "history.regressed": "file",
+    "job.quarantined": "file",
+    "job.newer": "file",
+}
+"""Telemetry that says that something is wrong with the file, and by which invariant it ought not to be."""
+
+
+def nothing_is_wrong_with_the_file(case: Case) -> Found:
+    """The product found nothing to repair."""
+    for line in case.log.emitted:
+        if line["type"] in NEVER:
+            yield NEVER[line["type"]], f"{line['type']} in round {line['round']}"
+
+
 # -- alarms
 
 
@@ -381,9 +396,7 @@ def _rest(history: History) -> Iterator[Violation]:
     if not ends:
         yield Violation("I-8", "-", "the last round did not come to rest")
     for line in ends:
-        left = Counter(key for key, _ in line["left"])
-        for key in left:
-            what = ", ".join(what for other, what in line["left"] if other == key)
+        for key, what in line["left"]:
             yield Violation("I-8", key, f"there is work left: {what}")
 
 
@@ -396,6 +409,7 @@ CHECKS = (
     lives_end,
     hooks_follow_their_commit,
     telemetry_is_in_order,
+    nothing_is_wrong_with_the_file,
     alarms_are_in_time,
     inbox_is_worked_on,
 )

@@ -10,11 +10,10 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from crash.client import KEYS, Client, named
+from crash.client import Client, named
 from crash.jobs import LIMITS, Work, make_jobs
 from crash.log import Log, read
 from crash.store import Held, rows_of
@@ -22,7 +21,7 @@ from durable_jobs_sqlite import SQLiteBackend
 from support.drivers import DRIVERS, Driver
 
 from durable_jobs_core.backend import Backend
-from durable_jobs_core.telemetry import TelemetryEvent
+from durable_jobs_core.telemetry import RetryExhausted, TelemetryEvent
 
 SETTLE_SECONDS = 30.0
 LONGEST_SECONDS = 50.0
@@ -41,7 +40,8 @@ class LogTracker:
 
     def _write(self, event: TelemetryEvent) -> None:
         life = f"{event.life:016x}"
-        self._log.write("emitted", type=event.type, key=str(event.key), life=life, seq=event.seq)
+        more = {"reason": event.reason} if isinstance(event, RetryExhausted) else {}
+        self._log.write("emitted", type=event.type, key=str(event.key), life=life, seq=event.seq, **more)
 
     def close(self, timeout: float) -> None:
         """Nothing is held."""
@@ -72,26 +72,20 @@ async def settle(runtime: Any, backend: Backend, driver: Driver, client: Client)
     """Bring everything to rest, and log what is left if it does not come."""
     until = time.monotonic() + SETTLE_SECONDS
     while True:
-        left = [*await runtime.in_thread(leftovers, backend)]
+        left = await runtime.in_thread(leftovers, backend)
         if not left or time.monotonic() > until:
-            client.asker.log.write("settled", left=left)
+            client.asker.log.write("settled", left=[(held.key, what) for held, what in left])
             return
-        for key in {key for key, _ in left}:
-            for op in _ENDINGS[named(key).kind]:
-                await client.asker.ask(op, key)
+        for held, _ in left:
+            for op in _endings(held):
+                await client.asker.ask(op, held.key)
         await driver.sleep(0.1)
 
 
-_ENDINGS = {"continuous": ("resume", "pause"), "debounce": ("flush",), "task": ("redrive",)}
-
-
-def leftovers(backend: Backend) -> Iterator[tuple[str, str]]:
-    """The work that is not done, as (key, what)."""
-    rows = rows_of(backend)
-    for key in KEYS:
-        held = rows.get(key)
-        if held is not None:
-            yield from ((key, what) for what in _unfinished(held))
+def leftovers(backend: Backend) -> list[tuple[Held, str]]:
+    """The instances with work that is not done, and what it is."""
+    named = ((held, ", ".join(_unfinished(held))) for held in rows_of(backend).values())
+    return [(held, what) for held, what in named if what]
 
 
 def _unfinished(held: Held) -> list[str]:
@@ -100,6 +94,17 @@ def _unfinished(held: Held) -> list[str]:
     if named(held.key).kind == "continuous" and not body.get("paused"):
         names.append("next_at")
     return [name for name in names if body.get(name)]
+
+
+def _endings(held: Held) -> list[str]:
+    """What a client asks for so that an instance comes to rest: schedules end, what is parked is tried."""
+    kind = named(held.key).kind
+    if kind == "debounce":
+        return ["flush"]
+    runs = [run for run in (held.body.get("run"), held.body.get("intake")) if run]
+    if any(not run.get("lease") and run.get("due") is None for run in runs):
+        return ["trigger"]
+    return ["redrive"] if kind == "task" else ["resume", "pause"]
 
 
 def main() -> None:

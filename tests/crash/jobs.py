@@ -40,7 +40,7 @@ class Rule:
 
 RULES = {
     "ticker": Rule(kind="continuous", attempts=3, drops=True),
-    "slow": Rule(kind="continuous", attempts=2, crashes=3),
+    "slow": Rule(kind="continuous", attempts=2, crashes=2),
     "collect": Rule(kind="debounce", attempts=3),
     "digest": Rule(kind="debounce", attempts=2, drops=True),
     "full": Rule(kind="debounce", attempts=1),

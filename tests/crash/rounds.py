@@ -13,6 +13,7 @@ import random
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from attrs import define, field
 from crash.checker import Violation, check
 from crash.history import History
 from crash.log import Log, read
+from crash.sights import sights
 from crash.store import look
 
 TESTS = Path(__file__).parents[1]
@@ -29,17 +31,27 @@ LONGEST = 0.8
 
 @define
 class Report:
-    """What a campaign has seen: rounds, what was counted, and every violation."""
+    """What a campaign has come to: rounds, what was counted, what was seen, and every violation."""
 
     seed: int
     rounds: int = 0
     requests: int = 0
     attempts: int = 0
+    seen: Counter[str] = field(factory=Counter)
     violations: list[Violation] = field(factory=list)
 
+    def add(self, other: Report, rounds: int) -> None:
+        """Count another campaign in; the next one has another seed."""
+        self.seed += 1
+        self.rounds += rounds
+        self.requests += other.requests
+        self.attempts += other.attempts
+        self.seen += other.seen
+
     def __str__(self) -> str:
-        head = f"seed {self.seed}: {self.rounds} rounds, {self.requests} requests, {self.attempts} attempts"
-        return "\n".join([head, *(f"  {violation}" for violation in self.violations)])
+        head = f"{self.rounds} rounds, {self.requests} requests, {self.attempts} attempts"
+        seen = [f"  {count:7} {name}" for name, count in self.seen.items()]
+        return "\n".join([head, *seen, *(f"  {violation}" for violation in self.violations)])
 
 
 def campaign(
@@ -54,7 +66,7 @@ def campaign(
         history = History.of(read(folder / "log"))
         report.violations = check(history, look(folder), calm=calm)
         report.rounds, report.requests = round, len(history.requests)
-        report.attempts = len(history.attempts)
+        report.attempts, report.seen = len(history.attempts), sights(history)
         told(report)
         if report.violations:
             break

@@ -323,7 +323,7 @@ def _(s: Scene) -> None:
 @spoiled("I-6", "more crashes than allowed")
 def _(s: Scene) -> None:
     key = "continuous:slow:a"
-    for crashes in (0, 1, 2, 3):
+    for crashes in (0, 1, 2):
         s.run(key, 1, how="", n=0, run_count=1, crashes=crashes)
         s.kill()
     lease = [7, 7, NOW, NOW]
@@ -378,6 +378,16 @@ def _(s: Scene) -> None:
 @spoiled("I-7", "telemetry is missing in a process")
 def _(s: Scene) -> None:
     s.find("emitted", seq=3)["seq"] = 4
+
+
+@spoiled("I-4", "an alarm had to be repaired")
+def _(s: Scene) -> None:
+    s.find("emitted", seq=3)["type"] = "alarm.repaired"
+
+
+@spoiled("file", "a store went back behind a commit")
+def _(s: Scene) -> None:
+    s.say("emitted", key=LEDGER, life=LIFE, seq=None, type="history.regressed")
 
 
 @spoiled("I-7", "what was started is not there")

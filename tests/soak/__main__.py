@@ -16,36 +16,38 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from crash.rounds import Report, campaign
+from crash.sights import SIGHTS
 from soak.share import share
 
 CAMPAIGN = 25
 """Rounds on one file; then another is begun, and the log with it."""
 
+SIGHTS_AFTER = 500
+"""After so many rounds, what was never seen is a fault of the soak."""
+
 
 def kills(arguments: argparse.Namespace) -> bool:
-    """So many rounds of a process that is killed."""
-    rounds = requests = attempts = 0
+    """So many rounds of a process that is killed; of enough of them, each sight is to be seen."""
+    total = Report(arguments.seed)
     began = time.monotonic()
 
     def told(report: Report) -> None:
-        done = rounds + min(report.rounds, CAMPAIGN)
+        done = min(total.rounds + report.rounds, arguments.rounds)
         print(f"\rkills: {done} of {arguments.rounds} rounds", end="", flush=True)
 
-    for seed in range(arguments.seed, arguments.seed + -(-arguments.rounds // CAMPAIGN)):
+    while total.rounds < arguments.rounds:
+        count = min(CAMPAIGN, arguments.rounds - total.rounds)
         with tempfile.TemporaryDirectory() as folder:
-            count = min(CAMPAIGN, arguments.rounds - rounds)
-            report = campaign(Path(folder), seed, count, told)
-        rounds += count
-        requests += report.requests
-        attempts += report.attempts
+            report = campaign(Path(folder), total.seed, count, told)
+        total.add(report, count)
         if report.violations:
-            print(f"\nFAILED (python -m crash.rounds FOLDER {seed} {count})\n{report}")
+            print(f"\nFAILED (python -m crash.rounds FOLDER {report.seed} {count})\n{report}")
             return False
-    minutes = (time.monotonic() - began) / 60
-    print(
-        f"\nkills: {rounds} rounds, {requests} requests, {attempts} attempts, 0 violations, {minutes:.1f} min"
-    )
-    return True
+    print(f"\nkills: {total}\n0 violations in {(time.monotonic() - began) / 60:.1f} minutes")
+    missing = [name for name in SIGHTS if not total.seen[name]]
+    if missing:
+        print(f"never seen: {', '.join(missing)}")
+    return not missing or arguments.rounds < SIGHTS_AFTER
 
 
 def sharing(workers: int, least: float) -> Callable[[argparse.Namespace], bool]:
