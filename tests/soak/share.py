@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import time
@@ -15,11 +14,11 @@ from typing import Any
 
 from attrs import define, field
 from crash.log import Line, read
+from crash.rounds import environment
 from crash.store import look
 from soak.worker import LONGEST_SECONDS, make_jobs
 from support.drivers import DRIVERS, Driver
 
-TESTS = Path(__file__).parents[1]
 EXCHANGE_MAX_MS = 500.0
 PATIENCE_SECONDS = 300.0
 CALLERS = 200
@@ -78,13 +77,12 @@ def _fill(folder: Path, runs: int) -> None:
 
 def _work(folder: Path, names: list[str], runs: int) -> float:
     """Start the workers together, and end them when everything has been run; the seconds it took."""
-    environment = {**os.environ, "PYTHONPATH": str(TESTS)}
     children = [
         subprocess.Popen(
             [sys.executable, "-m", "soak.worker", str(folder), name, "--driver", driver.name],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env=environment,
+            env=environment(),
         )
         for name, driver in zip(names, _alternate(), strict=False)
     ]
