@@ -193,21 +193,24 @@ def attempts_follow_the_policy(case: Case) -> Found:
             yield "I-6", f"{said}: at most {case.rule.crashes} crashes were allowed"
     for attempts in groups.values():
         for first, second in pairwise(attempts):
-            why = _uncounted(first, second)
+            why = _uncounted(first, second, case.log.stopped)
             if why:
                 yield "I-6", f"{first.hook} of run {first.run}: {why}"
 
 
-def _uncounted(first: Attempt, second: Attempt) -> str:
+def _uncounted(first: Attempt, second: Attempt, stopped: set[int]) -> str:
     """What is wrong with the second attempt of a hook following the first."""
     step, crashes = second.attempt - first.attempt, second.crashes - first.crashes
     possible = second.round - first.round + (second.at - first.at > LIMITS.lease / 2)
+    handed_back = first.round in stopped and first.how in ("cancelled", "raised")
+    if handed_back and first.how == "cancelled":
+        possible -= 1
     if second.attempt == 1 and second.crashes <= possible:
         return ""  # revived: from the beginning
     if crashes < 0 or crashes > possible:
-        return f"{crashes} crashes counted in {second.round - first.round} kills"
+        return f"{crashes} crashes counted in {second.round - first.round} rounds"
     if step == 0:
-        return "" if crashes else f"attempt {second.attempt} was made again, and not counted"
+        return "" if crashes or handed_back else f"attempt {second.attempt} was made again, and not counted"
     if step == 1:
         return "" if first.how == "raised" else f"attempt {second.attempt} follows one that did not fail"
     return f"attempt {second.attempt} follows attempt {first.attempt}"
@@ -296,20 +299,22 @@ def hooks_follow_their_commit(case: Case) -> Found:
 
 
 def telemetry_is_in_order(case: Case) -> Found:
-    """I-7: telemetry follows its commit, once; in a process it is complete and in order."""
-    last: dict[str, tuple[int, int]] = {}
+    """I-7: telemetry follows its commit, once; of a process that is alone it is complete and in order."""
+    lives: dict[str, dict[int, list[int]]] = {}
     for line in case.log.emitted:
-        life, seq, round = line["life"], line["seq"], line["round"]
-        if seq is None:
-            continue
-        before_round, before = last.get(life, (0, 0))
-        if seq <= before:
-            yield "I-7", f"telemetry {seq} of life {life} came after {before}"
-        elif before_round == round and seq != before + 1:
-            yield "I-7", f"telemetry {before + 1} to {seq - 1} of life {life} is missing"
-        last[life] = round, seq
-        if case.held is not None and case.held.life == life and seq > case.held.seq:
-            yield "I-7", f"telemetry {seq} was given, and the file has come to {case.held.seq}"
+        if line["seq"] is not None:
+            lives.setdefault(line["life"], {}).setdefault(line["round"], []).append(line["seq"])
+    for life, rounds in lives.items():
+        last = 0
+        for round, given in rounds.items():
+            ordered = given if case.log.opened[round] == 1 else sorted(given)
+            if ordered[0] <= last or any(second <= first for first, second in pairwise(ordered)):
+                yield "I-7", f"telemetry of life {life} after {last} is {given}"
+            elif ordered is given and given != [*range(given[0], given[0] + len(given))]:
+                yield "I-7", f"some telemetry of life {life} is missing: {given}"
+            last = ordered[-1]
+        if case.held is not None and case.held.life == life and last > case.held.seq:
+            yield "I-7", f"telemetry {last} was given, and the file has come to {case.held.seq}"
 
 
 NEVER = {

@@ -1,15 +1,19 @@
 """The process that is killed: one round of all jobs on one file, under one of the drivers.
 
-    python -m crash.child FOLDER --driver trio --round 3 --seed 17 [--calm]
+    python -m crash.child FOLDER --role client --driver trio --round 3 --seed 17
 
-Says `ready` on its output when the runtime is open. A calm round makes no new requests and no hook fails:
-it asks again what is unresolved, ends what waits for a client, and closes once nothing is left.
+Says `ready` on its output when the runtime is open. A `client` runs jobs and makes requests, a `worker`
+only runs jobs, both until a signal. A `calm` one makes no new requests and no hook fails: it asks again
+what is unresolved, ends what waits for a client, and closes once nothing is left.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import time
+import traceback
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +29,7 @@ from durable_jobs_core.telemetry import RetryExhausted, TelemetryEvent
 
 SETTLE_SECONDS = 30.0
 LONGEST_SECONDS = 50.0
+GRACE = "30 ms"
 
 
 class LogTracker:
@@ -47,25 +52,46 @@ class LogTracker:
         """Nothing is held."""
 
 
-def run(folder: Path, driver: Driver, round: int, seed: str, calm: bool) -> None:
+def run(folder: Path, role: str, driver: Driver, round: int, seed: str) -> None:
     """One round."""
     lines = read(folder / "log")
-    log = Log(folder / "log", round)
-    log.write("opened", driver=driver.name)
+    log = Log(folder / "log", round, role[0])
+    log.write("opened", driver=driver.name, role=role)
 
     async def main() -> None:
         backend = SQLiteBackend.open(f"sqlite:///{folder / 'jobs.db'}")
-        jobs = make_jobs(Work(log, f"{seed} hooks", driver.sleep, calm))
-        async with driver.open(jobs, backend, limits=LIMITS, trackers=[LogTracker(log)]) as runtime:
+        jobs = make_jobs(Work(log, f"{seed} {role} hooks", driver.sleep, calm=role == "calm"))
+        options: dict[str, Any] = {"limits": LIMITS, "trackers": [LogTracker(log)], "grace": GRACE}
+        async with driver.open(jobs, backend, **options) as runtime:
             client = Client(runtime, backend, driver, log, lines, seed)
             print("ready", flush=True)
-            if calm:
+            if role == "calm":
                 await client.resolve()
                 await settle(runtime, backend, driver, client)
+            elif role == "worker":
+                await runtime.serve()
             else:
-                await client.live()
+                await serve(runtime, driver, client)
 
     driver.run(main, LONGEST_SECONDS)
+
+
+async def serve(runtime: Any, driver: Driver, client: Client) -> None:
+    """Make requests until a signal comes."""
+    stop = driver.event()
+
+    async def live() -> None:
+        try:
+            await client.live()
+        except Exception:
+            traceback.print_exc()
+            os._exit(1)
+
+    async def until_signal() -> None:
+        await runtime.serve()
+        stop.set()
+
+    await driver.together(until_signal, partial(driver.cancelled_when, stop, live))
 
 
 async def settle(runtime: Any, backend: Backend, driver: Driver, client: Client) -> None:
@@ -111,13 +137,13 @@ def main() -> None:
     """Read the arguments and run."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("folder", type=Path)
+    parser.add_argument("--role", choices=["client", "worker", "calm"], required=True)
     parser.add_argument("--driver", choices=[driver.name for driver in DRIVERS], required=True)
     parser.add_argument("--round", type=int, required=True)
     parser.add_argument("--seed", required=True)
-    parser.add_argument("--calm", action="store_true")
     arguments = parser.parse_args()
     driver = next(driver for driver in DRIVERS if driver.name == arguments.driver)
-    run(arguments.folder, driver, arguments.round, arguments.seed, arguments.calm)
+    run(arguments.folder, arguments.role, driver, arguments.round, arguments.seed)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
@@ -83,13 +84,15 @@ def _accepts(ask: Request) -> bool:
 
 @define(kw_only=True)
 class History:
-    """Everything the log says."""
+    """Everything the log says. `opened`: processes by round; `stopped`: the rounds that ended unkilled."""
 
     requests: list[Request] = field(factory=list)
     attempts: list[Attempt] = field(factory=list)
     emitted: list[Line] = field(factory=list)
     probed: list[Line] = field(factory=list)
     settled: list[Line] = field(factory=list)
+    opened: Counter[int] = field(factory=Counter)
+    stopped: set[int] = field(factory=set)
     last_round: int = 0
 
     @classmethod
@@ -119,6 +122,10 @@ class History:
                     history.probed.append(line)
                 case "settled":
                     history.settled.append(line)
+                case "opened":
+                    history.opened[line["round"]] += 1
+                case "stopped":
+                    history.stopped.add(line["round"])
         return history
 
     def of_key(self, key: str) -> KeyHistory:
@@ -128,6 +135,8 @@ class History:
             requests=[request for request in self.requests if request.key == key],
             attempts=[attempt for attempt in self.attempts if attempt.key == key],
             emitted=[line for line in self.emitted if line["key"] == key],
+            opened=self.opened,
+            stopped=self.stopped,
         )
 
     @property
@@ -144,6 +153,8 @@ class KeyHistory:
     requests: list[Request]
     attempts: list[Attempt]
     emitted: list[Line]
+    opened: Counter[int]
+    stopped: set[int]
 
     @property
     def leased(self) -> list[Attempt]:

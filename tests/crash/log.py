@@ -19,16 +19,17 @@ Line: TypeAlias = dict[str, Any]
 
 
 class Log:
-    """Appends to the log, for one round."""
+    """Appends to the log, for one process of a round; `by` tells it from the others."""
 
-    def __init__(self, path: Path, round: int) -> None:
+    def __init__(self, path: Path, round: int, by: str = "") -> None:
         self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
         self._numbers = itertools.count(1)
         self.round = round
+        self._by = by
 
     def name(self) -> str:
         """A name that nothing else in the campaign has."""
-        return f"{self.round}.{next(self._numbers)}"
+        return f"{self.round}{self._by}.{next(self._numbers)}"
 
     def write(self, what: str, **fields: Any) -> None:
         """Append one line."""

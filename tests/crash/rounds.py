@@ -1,9 +1,9 @@
-"""A campaign: rounds of a process that is killed, on one file, with a check after each.
+"""A campaign: rounds of processes that are killed, on one file, with a check after each.
 
     python -m crash.rounds FOLDER SEED ROUNDS
 
-is one by itself. The seed decides when the process is killed, under which driver it runs, and what the
-client and the hooks do; what the machine adds to that, it does not.
+is one by itself. The seed decides how and when a round ends, the drivers, and what the client and the hooks
+do; what the machine adds to that, it does not.
 """
 
 from __future__ import annotations
@@ -26,8 +26,14 @@ from crash.sights import sights
 from crash.store import look
 
 TESTS = Path(__file__).parents[1]
-CALM_SECONDS = 60.0
-LONGEST = 0.8
+PATIENCE_SECONDS = 60.0
+
+LONGEST, TAKE_OVER, STOPPING = 0.8, 1.6, 0.1
+"""Seconds: of a round, of a worker after the client was killed, of a shutdown that is not waited for."""
+
+ENDINGS = {"killed": 7, "outlived": 1, "stopped": 1, "stopping": 1}
+"""How a round ends, and how often: killed; killed while a second process goes on; told to stop; told to
+stop, and killed while it does."""
 
 
 @define
@@ -63,9 +69,10 @@ def campaign(
     for round in range(1, rounds + 2):
         chance = random.Random(f"{seed} {round}")
         calm = round > rounds
-        failed = _perform(folder, chance, seed, round, calm)
+        ran = Round(folder, chance, seed, round)
+        ran.perform("calm" if calm else chance.choices([*ENDINGS], [*ENDINGS.values()])[0])
         history = History.of(read(folder / "log"))
-        report.violations = failed + check(history, look(folder), calm=calm)
+        report.violations = ran.failures + check(history, look(folder), calm=calm)
         report.rounds, report.requests = round, len(history.requests)
         report.attempts, report.seen = len(history.attempts), sights(history)
         told(report)
@@ -74,32 +81,67 @@ def campaign(
     return report
 
 
-def _perform(folder: Path, chance: random.Random, seed: int, round: int, calm: bool) -> list[Violation]:
-    """One round; what its process did that no process should do."""
-    driver = chance.choice(("trio", "asyncio"))
-    arguments = [str(folder), "--driver", driver, "--round", str(round), "--seed", f"{seed} {round}"]
-    command = [sys.executable, "-m", "crash.child", *arguments, *(["--calm"] if calm else [])]
-    began = time.monotonic()
-    with (
-        (folder / "stderr").open("wb") as errors,
-        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, env=environment()) as child,
-    ):
-        assert child.stdout is not None
-        delay = chance.uniform(0, LONGEST)
-        if calm:
-            child.wait(CALM_SECONDS)
+@define
+class Round:
+    """One round: its processes, and what they did that no process should do."""
+
+    folder: Path
+    chance: random.Random
+    seed: int
+    number: int
+    failures: list[Violation] = field(factory=list)
+
+    def perform(self, ending: str) -> None:
+        """Let it begin, and end in one of the `ENDINGS`, or calmly."""
+        client = self._begin("calm" if ending == "calm" else "client")
+        others = [self._begin("worker")] if ending == "outlived" else []
+        assert client.stdout is not None
+        if ending == "calm":
+            self._end(client, 0)
         else:
-            if chance.random() < 0.85:
-                child.stdout.readline()
-            time.sleep(delay)  # now and then counted from the start, so that it is killed while it opens
+            if ending != "killed" or self.chance.random() < 0.85:
+                client.stdout.readline()  # else it may be killed while it opens the file
+            time.sleep(self.chance.uniform(0, LONGEST))
+            self._signal(client, ending)
+        for other in others:
+            time.sleep(self.chance.uniform(0, TAKE_OVER))
+            self._signal(other, "killed")
+        log = Log(self.folder / "log", self.number)
+        log.write("stopped" if client.returncode == 0 else "killed", how=ending)
+        log.close()
+
+    def _begin(self, role: str) -> subprocess.Popen[bytes]:
+        arguments = ["--role", role, "--driver", self.chance.choice(("trio", "asyncio"))]
+        arguments += ["--round", str(self.number), "--seed", f"{self.seed} {self.number}"]
+        command = [sys.executable, "-m", "crash.child", str(self.folder), *arguments]
+        with self._errors(role).open("wb") as errors:
+            return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, env=environment())
+
+    def _signal(self, child: subprocess.Popen[bytes], ending: str) -> None:
+        if ending in ("killed", "outlived"):
             child.kill()
-    if child.returncode != (0 if calm else -signal.SIGKILL):
-        end = (folder / "stderr").read_text(errors="replace")[-3_000:]
-        return [Violation("process", "-", f"round {round} ended by itself: {child.returncode}\n{end}")]
-    log = Log(folder / "log", round)
-    log.write("killed", seconds=time.monotonic() - began)
-    log.close()
-    return []
+            self._end(child, -signal.SIGKILL)
+            return
+        child.terminate()
+        if ending == "stopping":
+            time.sleep(self.chance.uniform(0, STOPPING))
+            child.kill()
+        self._end(child, 0, -signal.SIGTERM, -signal.SIGKILL)
+
+    def _end(self, child: subprocess.Popen[bytes], *expected: int) -> None:
+        try:
+            code = child.wait(PATIENCE_SECONDS)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            code = child.wait()
+        if child.stdout is not None:
+            child.stdout.close()
+        if code not in expected:
+            said = "".join(path.read_text(errors="replace")[-3_000:] for path in self.folder.glob("stderr.*"))
+            self.failures.append(Violation("process", "-", f"round {self.number} ended with {code}\n{said}"))
+
+    def _errors(self, role: str) -> Path:
+        return self.folder / f"stderr.{role}"
 
 
 def environment() -> dict[str, str]:

@@ -23,15 +23,22 @@ def _events(wanted: Callable[[Event], bool]) -> Callable[[History], int]:
 
 def _pairs(wanted: Callable[[Attempt, Attempt], bool]) -> Callable[[History], int]:
     """Counts attempts of a hook that follow one another in a run."""
+    return lambda history: sum(wanted(*pair) for pair in _following(history))
 
-    def count(history: History) -> int:
-        groups: dict[tuple[str, str, int, str], list[Attempt]] = {}
-        for one in history.attempts:
-            if one.life:
-                groups.setdefault((one.key, one.life, one.run, one.hook), []).append(one)
-        return sum(wanted(*pair) for attempts in groups.values() for pair in pairwise(attempts))
 
-    return count
+def _handed_back(history: History) -> int:
+    pairs = _following(history)
+    return sum(
+        a.round in history.stopped and a.how == "cancelled" and a.crashes == b.crashes for a, b in pairs
+    )
+
+
+def _following(history: History) -> list[tuple[Attempt, Attempt]]:
+    groups: dict[tuple[str, str, int, str], list[Attempt]] = {}
+    for one in history.attempts:
+        if one.life:
+            groups.setdefault((one.key, one.life, one.run, one.hook), []).append(one)
+    return [pair for attempts in groups.values() for pair in pairwise(attempts)]
 
 
 def _emitted(type_: str) -> Callable[[History], int]:
@@ -49,6 +56,10 @@ def _refusals(error: str) -> Callable[[History], int]:
 SIGHTS: dict[str, Callable[[History], int]] = {
     "attempts killed": _attempts(lambda one: one.how == ""),
     "attempts taken over": _pairs(lambda first, second: second.crashes > first.crashes),
+    "attempts taken over by a living process": _pairs(
+        lambda first, second: second.crashes > first.crashes and second.round == first.round
+    ),
+    "attempts handed back": _handed_back,
     "retries": _attempts(lambda one: one.attempt > 1),
     "retries after a kill": _pairs(lambda a, b: b.attempt > a.attempt and b.round > a.round),
     "successes lost with their process": _pairs(lambda a, b: a.how == "returned" and b.round > a.round),

@@ -52,6 +52,7 @@ class Scene:
     def kill(self) -> None:
         self.say("killed")
         self.round += 1
+        self.say("opened")
 
     def hold(self, key: str, wake: int | None, **body: Any) -> None:
         self.store.rows[key] = Held(key=key, life=LIFE, wake=wake, entry=wake, seq=9, body=body)
@@ -74,6 +75,7 @@ LIFE = "00000000000000aa"
 def scene() -> Scene:
     """A bit of everything, through one kill."""
     s = Scene()
+    s.say("opened")
     s.ask("start", TICKER)
     s.run(TICKER, 1, n=0, run_count=1)
     s.run(TICKER, 2, how="raised", n=1, run_count=2)
@@ -338,6 +340,15 @@ def _(s: Scene) -> None:
             s.kill()
     lease = [7, 7, NOW, NOW]
     s.body(TICKER).update(runs=3, run={"number": 3, "hook": "execute", "lease": lease})
+
+
+@spoiled("I-6", "an attempt handed back at a shutdown is counted as a crash")
+def _(s: Scene) -> None:
+    s.run(TICKER, 3, how="cancelled", n=2, run_count=3, attempt=2)
+    s.say("stopped")
+    s.round += 1
+    s.run(TICKER, 3, n=2, run_count=3, attempt=2, crashes=1)
+    s.body(TICKER).update(runs=3, state=[1, {"n": 3, "last": ""}])
 
 
 @spoiled("I-6", "an attempt is counted that did not fail")
