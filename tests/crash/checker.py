@@ -386,6 +386,16 @@ def _expiry(body: dict[str, Any]) -> Iterator[int]:
     yield max([until for _, until in body.get("ids", ())] + [outcome])
 
 
+def what_waits_for_nothing_gave_up(case: Case) -> Found:
+    """I-4: a run that waits for nothing is parked, and then it has used up its attempts or its crashes."""
+    for run in filter(None, (case.body.get("run"), case.body.get("intake"))):
+        if run.get("lease") or run.get("due") is not None:
+            continue
+        attempt, crashes = run.get("attempt", 1), run.get("crashes", 0)
+        if attempt < case.rule.attempts and crashes < case.rule.crashes:
+            yield "I-4", f"run {run['number']} waits for nothing at attempt {attempt}, crashes {crashes}"
+
+
 def inbox_is_worked_on(case: Case) -> Found:
     """I-4: queued events have somebody who applies them, or are parked."""
     if case.body.get("inbox") and not case.body.get("intake") and not (case.current.get("lease")):
@@ -416,5 +426,6 @@ CHECKS = (
     telemetry_is_in_order,
     nothing_is_wrong_with_the_file,
     alarms_are_in_time,
+    what_waits_for_nothing_gave_up,
     inbox_is_worked_on,
 )

@@ -29,7 +29,7 @@ from durable_jobs_core.telemetry import RetryExhausted, TelemetryEvent
 
 SETTLE_SECONDS = 30.0
 LONGEST_SECONDS = 50.0
-GRACE = "30 ms"
+GRACE = "5 ms"
 
 
 class LogTracker:

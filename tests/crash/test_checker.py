@@ -250,6 +250,12 @@ def _(s: Scene) -> None:
     s.store.rows[LEDGER].wake = s.store.rows[LEDGER].entry = NOW
 
 
+@spoiled("I-4", "a retry waits for nothing")
+def _(s: Scene) -> None:
+    s.body(TICKER).update(runs=3, run={"number": 3, "hook": "execute", "attempt": 2})
+    s.store.rows[TICKER].wake = s.store.rows[TICKER].entry = None
+
+
 @spoiled("I-5", "an event outlives a terminate")
 def _(s: Scene) -> None:
     s.hold(MENDER, None, event_count=1, state=[1, {"mark": "m", "seen": ["m1"], "handled": []}])
