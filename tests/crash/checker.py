@@ -193,18 +193,18 @@ def attempts_follow_the_policy(case: Case) -> Found:
             yield "I-6", f"{said}: at most {case.rule.crashes} crashes were allowed"
     for attempts in groups.values():
         for first, second in pairwise(attempts):
-            why = _uncounted(first, second, case.log.stopped)
+            why = _uncounted(first, second, case.log)
             if why:
                 yield "I-6", f"{first.hook} of run {first.run}: {why}"
 
 
-def _uncounted(first: Attempt, second: Attempt, stopped: set[int]) -> str:
+def _uncounted(first: Attempt, second: Attempt, log: KeyHistory) -> str:
     """What is wrong with the second attempt of a hook following the first."""
     step, crashes = second.attempt - first.attempt, second.crashes - first.crashes
     possible = second.round - first.round + (second.at - first.at > LIMITS.lease / 2)
-    handed_back = first.round in stopped and first.how in ("cancelled", "raised")
-    if handed_back and first.how == "cancelled":
-        possible -= 1
+    handed_back = first.round in log.told_to_stop and first.how in ("cancelled", "raised")
+    if first.round in log.stopped and first.how == "cancelled":
+        possible -= 1  # it was handed back for certain
     if second.attempt == 1 and second.crashes <= possible:
         return ""  # revived: from the beginning
     if crashes < 0 or crashes > possible:

@@ -84,7 +84,10 @@ def _accepts(ask: Request) -> bool:
 
 @define(kw_only=True)
 class History:
-    """Everything the log says. `opened`: processes by round; `stopped`: the rounds that ended unkilled."""
+    """Everything the log says.
+
+    `opened`: processes by round; `told_to_stop`: rounds that got a signal to stop, `stopped`: and did.
+    """
 
     requests: list[Request] = field(factory=list)
     attempts: list[Attempt] = field(factory=list)
@@ -93,6 +96,7 @@ class History:
     settled: list[Line] = field(factory=list)
     opened: Counter[int] = field(factory=Counter)
     stopped: set[int] = field(factory=set)
+    told_to_stop: set[int] = field(factory=set)
     last_round: int = 0
 
     @classmethod
@@ -126,6 +130,9 @@ class History:
                     history.opened[line["round"]] += 1
                 case "stopped":
                     history.stopped.add(line["round"])
+                    history.told_to_stop.add(line["round"])
+                case "killed" if line.get("how") == "stopping":
+                    history.told_to_stop.add(line["round"])
         return history
 
     def of_key(self, key: str) -> KeyHistory:
@@ -137,6 +144,7 @@ class History:
             emitted=[line for line in self.emitted if line["key"] == key],
             opened=self.opened,
             stopped=self.stopped,
+            told_to_stop=self.told_to_stop,
         )
 
     @property
@@ -155,6 +163,7 @@ class KeyHistory:
     emitted: list[Line]
     opened: Counter[int]
     stopped: set[int]
+    told_to_stop: set[int]
 
     @property
     def leased(self) -> list[Attempt]:

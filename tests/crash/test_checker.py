@@ -118,6 +118,17 @@ def test_nothing_is_found_where_nothing_is_wrong() -> None:
     assert scene().found(calm=True) == set()
 
 
+def test_S_67_an_attempt_handed_back_by_a_process_that_is_killed_while_it_stops_is_made_again() -> None:
+    s = scene()
+    s.run(TICKER, 3, how="cancelled", n=2, run_count=3, attempt=2)
+    s.say("killed", how="stopping")
+    s.kill()
+    s.run(TICKER, 3, n=2, run_count=3, attempt=2)
+    s.body(TICKER).update(runs=3, state=[1, {"n": 3, "last": ""}])
+
+    assert s.found() == set()
+
+
 Spoil = Callable[[Scene], None]
 
 

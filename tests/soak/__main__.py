@@ -1,15 +1,17 @@
 """`make soak`: hundreds of SIGKILLs, and several workers on one file. Exit code 1 if anything is wrong.
 
-python -m tests.soak [--only kills|two|four] [--rounds 500] [--runs 10000] [--seed N]
+python -m tests.soak [--only two|four|kills|webhooks|tokens] [--rounds 500] [--runs 10000] [--seed N]
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 
@@ -37,12 +39,13 @@ def kills(arguments: argparse.Namespace) -> bool:
 
     while total.rounds < arguments.rounds:
         count = min(CAMPAIGN, arguments.rounds - total.rounds)
-        with tempfile.TemporaryDirectory() as folder:
-            report = campaign(Path(folder), total.seed, count, told)
-        total.add(report, count)
+        folder = tempfile.mkdtemp()
+        report = campaign(Path(folder), total.seed, count, told)
         if report.violations:
-            print(f"\nFAILED (python -m crash.rounds FOLDER {report.seed} {count})\n{report}")
+            print(f"\nFAILED: seed {report.seed}, the log and the file are in {folder}\n{report}")
             return False
+        shutil.rmtree(folder)
+        total.add(report, count)
     print(f"\nkills: {total}\n0 violations in {(time.monotonic() - began) / 60:.1f} minutes")
     missing = [name for name in SIGHTS if not total.seen[name]]
     if missing:
@@ -62,11 +65,43 @@ def sharing(workers: int, least: float) -> Callable[[argparse.Namespace], bool]:
     return part
 
 
+def webhooks(arguments: argparse.Namespace) -> bool:
+    """The webhook example delivers each file once, killed again and again."""
+    from examples.test_webhooks import deliver_one_repository, deliver_recorded
+
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        deliver_recorded(folder / "a.db", kills=50, seed=arguments.seed, otherwise=folder / "a")
+        deliver_one_repository(folder / "b", folder / "b.db", files=1_000, kills=50, seed=arguments.seed)
+    print("webhooks: two accounts balance after 50 kills each")
+    return True
+
+
+def tokens(arguments: argparse.Namespace) -> bool:
+    """The token rotation example loses no family, killed again and again."""
+    from examples.test_token_refresh import rotate_tokens
+
+    with tempfile.TemporaryDirectory() as folder:
+        rotate_tokens(Path(folder) / "tokens.db", kills=50, seed=arguments.seed)
+    print("tokens: no family was revoked by 50 kills")
+    return True
+
+
 PARTS: dict[str, Callable[[argparse.Namespace], bool]] = {
     "two": sharing(2, 1 / 4),
     "four": sharing(4, 1 / 10),
     "kills": kills,
+    "webhooks": webhooks,
+    "tokens": tokens,
 }
+
+
+def _went_well(name: str, arguments: argparse.Namespace) -> bool:
+    try:
+        return PARTS[name](arguments)
+    except Exception:
+        traceback.print_exc()
+        return False
 
 
 def main() -> None:
@@ -78,7 +113,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=int.from_bytes(os.urandom(3), "big"))
     arguments = parser.parse_args()
     print(f"seed {arguments.seed}")
-    failed = [name for name in arguments.only or PARTS if not PARTS[name](arguments)]
+    failed = [name for name in arguments.only or PARTS if not _went_well(name, arguments)]
     print(f"failed: {', '.join(failed)}" if failed else "all went well")
     sys.exit(1 if failed else 0)
 
