@@ -177,8 +177,15 @@ def attempts_are_alone(case: Case) -> Found:
     for first, second in pairwise(case.log.leased):
         same = first.round == second.round and first.life == second.life
         overlap = first.end_pos is None or first.end_pos > second.pos
-        if same and overlap and second.at - first.at < LIMITS.lease / 2:
+        if same and overlap and not _may_be_over(case, first, second):
             yield "I-3", f"run {second.run} began while run {first.run} of the same life was executed"
+
+
+def _may_be_over(case: Case, first: Attempt, second: Attempt) -> bool:
+    """Whether the lease of the first attempt may have ended, by time, before the second began."""
+    if first.by != second.by and first.round in case.log.stalled:
+        return True
+    return second.at - first.at > LIMITS.lease / 2
 
 
 def attempts_follow_the_policy(case: Case) -> Found:
@@ -193,17 +200,17 @@ def attempts_follow_the_policy(case: Case) -> Found:
             yield "I-6", f"{said}: at most {case.rule.crashes} crashes were allowed"
     for attempts in groups.values():
         for first, second in pairwise(attempts):
-            why = _uncounted(first, second, case.log)
+            why = _uncounted(case, first, second)
             if why:
                 yield "I-6", f"{first.hook} of run {first.run}: {why}"
 
 
-def _uncounted(first: Attempt, second: Attempt, log: KeyHistory) -> str:
+def _uncounted(case: Case, first: Attempt, second: Attempt) -> str:
     """What is wrong with the second attempt of a hook following the first."""
     step, crashes = second.attempt - first.attempt, second.crashes - first.crashes
-    possible = second.round - first.round + (second.at - first.at > LIMITS.lease / 2)
-    handed_back = first.round in log.told_to_stop and first.how in ("cancelled", "raised")
-    if first.round in log.stopped and first.how == "cancelled":
+    possible = second.round - first.round + _may_be_over(case, first, second)
+    handed_back = first.round in case.log.told_to_stop and first.how in ("cancelled", "raised")
+    if first.round in case.log.stopped and first.how == "cancelled":
         possible -= 1  # it was handed back for certain
     if second.attempt == 1 and second.crashes <= possible:
         return ""  # revived: from the beginning

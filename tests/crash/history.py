@@ -33,14 +33,19 @@ class Request:
 
 @define(kw_only=True)
 class Attempt:
-    """One call of a hook that told of itself. `shown`: what it was shown; `how` it ended, `""` if nobody
-    knows; `life`, `run`: of its idempotency key, none for an inline hook."""
+    """One call of a hook that told of itself.
+
+    `by`: its process; `since`: when it was leased, by the store's clock; `shown`: what it was shown; `how`
+    it ended, `""` if nobody knows; `life`, `run`: of its idempotency key, none for an inline hook.
+    """
 
     key: str
     hook: str
     pos: int
     round: int
     at: float
+    by: str
+    since: float
     shown: Line
     life: str = ""
     run: int = 0
@@ -86,7 +91,8 @@ def _accepts(ask: Request) -> bool:
 class History:
     """Everything the log says.
 
-    `opened`: processes by round; `told_to_stop`: rounds that got a signal to stop, `stopped`: and did.
+    `opened`: processes by round; `told_to_stop`: rounds that got a signal to stop, `stopped`: and did;
+    `stalled`: rounds in which a process slept for longer than a lease, even between any two lines.
     """
 
     requests: list[Request] = field(factory=list)
@@ -97,6 +103,7 @@ class History:
     opened: Counter[int] = field(factory=Counter)
     stopped: set[int] = field(factory=set)
     told_to_stop: set[int] = field(factory=set)
+    stalled: set[int] = field(factory=set)
     last_round: int = 0
 
     @classmethod
@@ -133,6 +140,8 @@ class History:
                     history.told_to_stop.add(line["round"])
                 case "killed" if line.get("how") == "stopping":
                     history.told_to_stop.add(line["round"])
+                case "killed" if line.get("how") == "stalled":
+                    history.stalled.add(line["round"])
         return history
 
     def of_key(self, key: str) -> KeyHistory:
@@ -145,6 +154,7 @@ class History:
             opened=self.opened,
             stopped=self.stopped,
             told_to_stop=self.told_to_stop,
+            stalled=self.stalled,
         )
 
     @property
@@ -164,11 +174,12 @@ class KeyHistory:
     opened: Counter[int]
     stopped: set[int]
     told_to_stop: set[int]
+    stalled: set[int]
 
     @property
     def leased(self) -> list[Attempt]:
-        """The attempts under a lease."""
-        return [attempt for attempt in self.attempts if attempt.life]
+        """The attempts under a lease, in the order of the leases: who stalls may begin late."""
+        return sorted((attempt for attempt in self.attempts if attempt.life), key=lambda one: one.since)
 
     @property
     def events(self) -> list[Event]:
@@ -206,7 +217,14 @@ def _request(pos: int, line: Line) -> Request:
 
 def _attempt(pos: int, line: Line) -> Attempt:
     attempt = Attempt(
-        key=line["key"], hook=line["hook"], pos=pos, round=line["round"], at=line["at"], shown=line
+        key=line["key"],
+        hook=line["hook"],
+        pos=pos,
+        round=line["round"],
+        at=line["at"],
+        by=line["call"].partition(".")[0],
+        since=line.get("since", line["at"]),
+        shown=line,
     )
     if "idem" in line:
         _, attempt.life, run = line["idem"].split("-")

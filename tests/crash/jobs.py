@@ -105,10 +105,11 @@ class Work:
 
     @contextmanager
     def told(self, ctx: Any, hook: str, **shown: Any) -> Iterator[None]:
-        """Log the beginning of a hook, with what it was shown, and how it ended."""
+        """Log the beginning of a hook, with what it was shown and when it was leased, and how it ended."""
         name = self.log.name()
         if ctx.idempotency_key is not None:
             shown.update(idem=ctx.idempotency_key, attempt=ctx.attempt, crashes=ctx.crashes)
+            shown.update(since=ctx._call.at)
         self.log.write("began", call=name, key=ctx.instance_id, hook=hook, **shown)
         how = "cancelled"
         try:

@@ -31,9 +31,12 @@ PATIENCE_SECONDS = 60.0
 LONGEST, TAKE_OVER, STOPPING = 0.8, 1.6, 0.1
 """Seconds: of a round, of a worker after the client was killed, of a shutdown that is not waited for."""
 
-ENDINGS = {"killed": 7, "outlived": 1, "stopped": 1, "stopping": 1}
-"""How a round ends, and how often: killed; killed while a second process goes on; told to stop; told to
-stop, and killed while it does."""
+STALLED = 1.1, 1.8
+"""Seconds: longer than a lease."""
+
+ENDINGS = {"killed": 14, "outlived": 2, "stalled": 2, "stopped": 1, "stopping": 2}
+"""How a round ends, and how often: killed; killed while a second process goes on; stopped for longer than
+its leases, woken, and killed; told to stop; told to stop, and killed while it does."""
 
 
 @define
@@ -94,7 +97,7 @@ class Round:
     def perform(self, ending: str) -> None:
         """Let it begin, and end in one of the `ENDINGS`, or calmly."""
         client = self._begin("calm" if ending == "calm" else "client")
-        others = [self._begin("worker")] if ending == "outlived" else []
+        others = [self._begin("worker")] if ending in ("outlived", "stalled") else []
         assert client.stdout is not None
         if ending == "calm":
             self._end(client, 0)
@@ -102,6 +105,8 @@ class Round:
             if ending != "killed" or self.chance.random() < 0.85:
                 client.stdout.readline()  # else it may be killed while it opens the file
             time.sleep(self.chance.uniform(0, LONGEST))
+            if ending == "stalled":
+                self._stall(client)
             self._signal(client, ending)
         for other in others:
             time.sleep(self.chance.uniform(0, TAKE_OVER))
@@ -117,16 +122,22 @@ class Round:
         with self._errors(role).open("wb") as errors:
             return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, env=environment())
 
+    def _stall(self, child: subprocess.Popen[bytes]) -> None:
+        child.send_signal(signal.SIGSTOP)
+        time.sleep(self.chance.uniform(*STALLED))
+        child.send_signal(signal.SIGCONT)
+        time.sleep(self.chance.uniform(0, LONGEST / 2))
+
     def _signal(self, child: subprocess.Popen[bytes], ending: str) -> None:
-        if ending in ("killed", "outlived"):
+        if ending in ("stopped", "stopping"):
+            child.terminate()
+            if ending == "stopping":
+                time.sleep(self.chance.uniform(0, STOPPING))
+                child.kill()
+            self._end(child, 0, -signal.SIGTERM, -signal.SIGKILL)
+        else:
             child.kill()
             self._end(child, -signal.SIGKILL)
-            return
-        child.terminate()
-        if ending == "stopping":
-            time.sleep(self.chance.uniform(0, STOPPING))
-            child.kill()
-        self._end(child, 0, -signal.SIGTERM, -signal.SIGKILL)
 
     def _end(self, child: subprocess.Popen[bytes], *expected: int) -> None:
         try:

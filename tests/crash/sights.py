@@ -90,6 +90,7 @@ SIGHTS: dict[str, Callable[[History], int]] = {
     "illegal requests": _refusals("InvalidStateError"),
     "refusals compared byte by byte": lambda history: len(history.probed),
     "crashes told": _emitted("job.crashed"),
+    "completions that came too late": _emitted("job.stale"),
 }
 
 
