@@ -27,7 +27,9 @@ class Clock:
         return self.last
 
     def told(self, clock: int) -> None:
-        """An answer came that says it is `clock`."""
+        """An answer came that says it was `clock`; it may have been long on its way."""
+        if self.known:
+            self.last = self.now
         self.at, self.at_t = clock, self.t
 
     def t_of(self, instant: int) -> int:
