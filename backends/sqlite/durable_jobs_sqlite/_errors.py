@@ -12,9 +12,6 @@ import sqlite3
 
 from durable_jobs_core.errors import StorageError
 
-VALUE_ERRORS = (OverflowError, UnicodeError, sqlite3.InterfaceError, sqlite3.ProgrammingError)
-"""What `sqlite3` raises for a value that it cannot pass to SQLite."""
-
 _BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL)
 _TRANSIENT = (*_BUSY, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_NOMEM)
 _WHOLE = (*_TRANSIENT, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_INTERRUPT)
@@ -31,21 +28,23 @@ _CAUSES = {
 
 
 class StoreError(StorageError):
-    """The file of a store cannot be used. `path`: which file; `cause`: what is wrong, in words.
+    """The file of a store cannot be used.
 
-    Raised by `open`, nothing was changed; raised by `exchange`, the outcome of its writes is unknown.
+    `path`: which file; `cause`: what is wrong, in words; `transient`: trying again later may help. Raised
+    by `open`, nothing was changed; raised by `exchange`, the outcome of its writes is unknown.
     """
 
     changed = None
 
-    def __init__(self, path: str, cause: str) -> None:
-        self.path, self.cause = path, cause
+    def __init__(self, path: str, cause: str, *, transient: bool = False) -> None:
+        self.path, self.cause, self.transient = path, cause, transient
         super().__init__(f"{path}: {cause}")
 
     @classmethod
     def of(cls, path: str, error: Exception, doing: str = "") -> StoreError:
         """The typed form of what `sqlite3` raised."""
-        return cls(path, f"{doing}: {cause_of(error)}" if doing else cause_of(error))
+        cause = f"{doing}: {cause_of(error)}" if doing else cause_of(error)
+        return cls(path, cause, transient=is_transient(error))
 
 
 class NewerStoreError(StoreError):

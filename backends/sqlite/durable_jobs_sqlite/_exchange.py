@@ -63,6 +63,11 @@ class Exchanger:
         """Perform a batch. What it raises is `StoreError`, and leaves the outcome of writes unknown."""
         try:
             return self._perform(batch)
+        except StoreError as error:  # before a COMMIT was tried
+            if batch.loads or not batch.writes:
+                raise
+            refused = Refused(str(error), error.transient)
+            return Answer(outcomes=(refused,) * len(batch.writes), clock=self._plan.clock(ticks()))
         except sqlite3.Error as error:
             self.close()
             raise StoreError.of(self._file.path, error) from error
@@ -74,15 +79,10 @@ class Exchanger:
         """Close the connection; the next exchange opens another."""
         connection, self._connection = self._connection, None
         if connection is not None:
-            self._file.disconnect(connection)
+            self._file.give_up(connection)
 
     def _perform(self, batch: Batch) -> Answer:
-        try:
-            connection = self._connected()
-        except StoreLostError as error:
-            if batch.loads or not batch.writes:
-                raise
-            return self._all_refused(batch, error)
+        connection = self._connected()
         if not (batch.writes or batch.settle):
             answer = self._read(connection, batch)
             if answer is not None:
@@ -91,7 +91,7 @@ class Exchanger:
             return self._write(connection, batch)
         except UndoneError as undone:
             if batch.settle:
-                raise StoreError(self._file.path, undone.reason) from undone
+                raise StoreError(self._file.path, undone.reason, transient=undone.transient) from undone
             if undone.reopen:
                 self.close()
             refused = Refused(f"{self._file.path}: {undone.reason}", undone.transient)
@@ -100,17 +100,21 @@ class Exchanger:
         return answer
 
     def _connected(self) -> sqlite3.Connection:
-        if self._connection is None:
-            self._connection = self._file.reconnect()
-        else:
+        connection = self._connection
+        if connection is None:
+            self._connection = connection = self._file.reconnect()
+            return connection
+        try:
             self._file.check()
+        except StoreError:
+            self.close()
+            raise
+        try:
             self._file.check_log()
-        return self._connection
-
-    def _all_refused(self, batch: Batch, error: StoreLostError) -> Answer:
-        """The file is gone: nothing was tried."""
-        outcomes = (Refused(str(error), transient=False),) * len(batch.writes)
-        return Answer(outcomes=outcomes, clock=self._plan.clock(ticks()))
+        except StoreLostError:
+            self._leave_log(connection)
+            raise
+        return connection
 
     # -- reading
 
@@ -280,15 +284,31 @@ class Exchanger:
             return
         self._emptied = now
         try:
-            while self._is_log_busy(connection) and time.monotonic() - now < _EMPTYING_MAX_SECONDS:
-                wait_a_little()
+            self._is_emptied(connection)
         except sqlite3.Error as error:
             self._warn(f"the write-ahead log cannot be emptied: {cause_of(error)}")
             self.close()
 
-    def _is_log_busy(self, connection: sqlite3.Connection) -> bool:
-        busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-        return bool(busy)
+    def _leave_log(self, connection: sqlite3.Connection) -> None:
+        """Move what a lost log holds into the file, and leave it.
+
+        While another reads from it, it is kept: a new log would not have what this one has.
+        """
+        try:
+            if not self._is_emptied(connection):
+                return
+        except sqlite3.Error as error:
+            self._warn(f"a write-ahead log that was lost cannot be read: {cause_of(error)}")
+        self.close()
+
+    def _is_emptied(self, connection: sqlite3.Connection) -> bool:
+        """Whether others let the log be emptied, which needs a moment without readers."""
+        until = time.monotonic() + _EMPTYING_MAX_SECONDS
+        while True:
+            (busy, _, _) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            if not busy or time.monotonic() > until:
+                return not busy
+            wait_a_little()
 
     def _warn(self, text: str) -> None:
         self.warnings.pop(text, None)
