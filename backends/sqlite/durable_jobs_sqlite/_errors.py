@@ -12,6 +12,9 @@ import sqlite3
 
 from durable_jobs_core.errors import StorageError
 
+SQLITE_ERRORS = (sqlite3.Error, UnicodeDecodeError)
+"""What `sqlite3` raises: the second for a message of SQLite's that quotes a damaged file."""
+
 _BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL)
 _TRANSIENT = (*_BUSY, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_NOMEM)
 _WHOLE = (*_TRANSIENT, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_INTERRUPT)
@@ -78,8 +81,6 @@ def is_transient(error: Exception) -> bool:
 
 def is_damage(error: Exception) -> bool:
     """Whether what is stored cannot be read: a malformed page, or text that is no text."""
-    if isinstance(error, sqlite3.Error) and not hasattr(error, "sqlite_errorcode"):
-        return "decode" in str(error)
     return _code(error) == sqlite3.SQLITE_CORRUPT
 
 
@@ -89,4 +90,6 @@ def concerns_all(error: Exception) -> bool:
 
 
 def _code(error: Exception) -> int:
+    if not hasattr(error, "sqlite_errorcode") and "decode" in str(error):
+        return sqlite3.SQLITE_CORRUPT
     return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF

@@ -18,11 +18,11 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TypeVar
 
-from durable_jobs_core.backend import Answer, Batch, Claim, Outcome, Refused
+from durable_jobs_core.backend import Answer, Batch, Claim, Damaged, Outcome, Refused, Row
 from durable_jobs_sqlite import _attempt, _rows, _schema
 from durable_jobs_sqlite._attempt import AgainError, Care, UndoneError
 from durable_jobs_sqlite._clock import MARK_AHEAD_MS, Plan, Reading, read_clocks, ticks
-from durable_jobs_sqlite._errors import StoreError, StoreLostError, cause_of, is_busy
+from durable_jobs_sqlite._errors import SQLITE_ERRORS, StoreError, StoreLostError, cause_of, is_busy
 from durable_jobs_sqlite._file import StoreFile, read_plan, write_plan
 from durable_jobs_sqlite._rows import COMMITTED, Job, Stored
 from durable_jobs_sqlite._turns import BUSY_MAX_SECONDS, Turns, wait_a_little
@@ -68,7 +68,7 @@ class Exchanger:
                 raise
             refused = Refused(str(error), error.transient)
             return Answer(outcomes=(refused,) * len(batch.writes), clock=self._plan.clock(ticks()))
-        except sqlite3.Error as error:
+        except SQLITE_ERRORS as error:
             self.close()
             raise StoreError.of(self._file.path, error) from error
         except BaseException:
@@ -126,7 +126,7 @@ class Exchanger:
         return self._file.patiently(look, BUSY_MAX_SECONDS)
 
     def _look(self, connection: sqlite3.Connection, batch: Batch, refused: Refused | None) -> Answer | None:
-        stored = [_rows.load(connection, key) for key in batch.loads]
+        stored = [_rows.find(connection, key) for key in batch.loads]
         next_wake = None
         if batch.claim is not None:
             next_wake = self._next_wake(connection, batch.claim)
@@ -159,9 +159,9 @@ class Exchanger:
     # -- writing
 
     def _write(self, connection: sqlite3.Connection, batch: Batch) -> Answer:
-        care = Care(self._stuck)
+        care = Care(self._stuck, unsure=bool(self._stuck and batch.claim))
         try:
-            answer = self._transact(connection, partial(self._fill, connection, batch, care))
+            answer = self._transact(connection, batch, care)
         finally:
             for text in care.warnings:
                 self._warn(text)
@@ -172,22 +172,27 @@ class Exchanger:
             self._empty_log(connection)
         return answer
 
-    def _transact(self, connection: sqlite3.Connection, fill: Callable[[], T]) -> T:
-        """One transaction, tried again as `fill` asks. Before COMMIT it raises `UndoneError`."""
+    def _transact(self, connection: sqlite3.Connection, batch: Batch, care: Care) -> Answer:
+        """One transaction, tried again as care is needed. Before COMMIT it raises `UndoneError`."""
         while True:
-            self._begin(connection)
+            self._begin(connection, batch, care)
             taken = time.monotonic()
             try:
-                result = self._filled(connection, fill)
+                answer = self._filled(connection, partial(self._fill, connection, batch, care))
                 connection.execute("COMMIT")
-                return result
+                return answer
             except AgainError:
                 pass
             finally:
                 self._turns.release(taken)
 
-    def _begin(self, connection: sqlite3.Connection) -> None:
+    def _begin(self, connection: sqlite3.Connection, batch: Batch, care: Care) -> None:
         """Take the write lock, in turn with others."""
+        if care.unsure:
+            try:
+                _attempt.survey(connection, batch, care)
+            except sqlite3.Error as error:
+                raise UndoneError.of(error) from error
         self._turns.give_way()
         until = time.monotonic() + BUSY_MAX_SECONDS
         while True:
@@ -222,11 +227,9 @@ class Exchanger:
             outcomes = (Refused(_LATE, transient=True),) * len(batch.writes)  # R-5
         elif batch.writes:
             outcomes = _attempt.put(connection, batch.writes, care)
-        stored = [_rows.load(connection, key) for key in batch.loads]
-        for item in stored:
-            if item is not None and item.misfiled:
-                _rows.put_back(connection, item.n)
-        claimed, next_wake = (), None
+        stored = [_attempt.load(connection, key, care) for key in batch.loads]
+        claimed: tuple[Row | Damaged, ...] = ()
+        next_wake = None
         if batch.claim is not None:
             claimed, next_wake = _attempt.claim(connection, batch.claim, care)
         clock = self._tick(connection, plan, settle=batch.settle)

@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from durable_jobs_sqlite import _schema
 from durable_jobs_sqlite._clock import Plan, boot_id, first_plan, read_clocks
-from durable_jobs_sqlite._errors import StoreError, StoreLostError, is_busy
+from durable_jobs_sqlite._errors import SQLITE_ERRORS, StoreError, StoreLostError, is_busy
 from durable_jobs_sqlite._turns import BUSY_MAX_SECONDS, wait_a_little
 from durable_jobs_sqlite._url import Location
 
@@ -52,7 +52,7 @@ class StoreFile:
         self._check_fork()
         try:
             connection = self.patiently(self._prepare, OPEN_MAX_SECONDS)
-        except sqlite3.Error as error:
+        except SQLITE_ERRORS as error:
             raise StoreError.of(self.path, error, self._where()) from error
         self.identity = _identity(self.path)
         self._wal = _identity(self._wal_path)
@@ -97,7 +97,7 @@ class StoreFile:
         self.check()
         try:
             connection = self.patiently(self.connect, BUSY_MAX_SECONDS)
-        except sqlite3.Error as error:
+        except SQLITE_ERRORS as error:
             raise StoreError.of(self.path, error) from error
         self._wal = _identity(self._wal_path)
         self.check()
@@ -114,7 +114,7 @@ class StoreFile:
             connection.execute("BEGIN")
             self.patiently(partial(read_plan, connection), BUSY_MAX_SECONDS)
             yield connection
-        except sqlite3.Error as error:
+        except SQLITE_ERRORS as error:
             raise StoreError.of(self.path, error) from error
         finally:
             if connection is not None:
@@ -218,7 +218,12 @@ def read_plan(connection: sqlite3.Connection) -> Plan:
 def find_plan(connection: sqlite3.Connection) -> Plan | None:
     """The same; `None` in a store that has none yet."""
     found = connection.execute(_PLAN).fetchone()
-    return None if found is None else Plan(*found)
+    if found is None:
+        return None
+    plan = Plan(*found)
+    if type(plan.boot) is not str or any(type(cell) is not int for cell in plan if cell is not plan.boot):
+        raise sqlite3.DatabaseError("the store's clock is damaged")
+    return plan
 
 
 def write_plan(connection: sqlite3.Connection, plan: Plan) -> None:

@@ -14,7 +14,7 @@ from durable_jobs_sqlite._schema import APPLICATION_ID, MIGRATIONS
 from support.children import Spawn
 from support.files import raw, unprivileged
 
-from durable_jobs_core.backend import Batch
+from durable_jobs_core.backend import Batch, Write
 from durable_jobs_core.errors import StorageError
 
 FOREVER = 2**63 - 1
@@ -204,9 +204,10 @@ def test_a_process_of_the_old_release_stops_when_another_brings_the_file_up_to_d
     with monkeypatch.context() as patch:
         patch.setattr(_schema, "MIGRATIONS", (*MIGRATIONS, NEXT))
         sqlite.again().create("b")
-    for act in (lambda: sqlite.load("a"), lambda: sqlite.create("c")):
-        with pytest.raises(NewerStoreError, match="schema version 2; this release knows 1"):
-            act()
+    with pytest.raises(NewerStoreError, match="schema version 2; this release knows 1"):
+        sqlite.load("a")
+    (outcome,) = sqlite.ask(Write(sqlite.key("c"), None, sqlite.row("c"))).outcomes
+    assert "schema version 2; this release knows 1" in outcome.reason
     monkeypatch.setattr(_schema, "MIGRATIONS", (*MIGRATIONS, NEXT))
     newer = sqlite.again()
     assert newer.load("a") == rows[0]
