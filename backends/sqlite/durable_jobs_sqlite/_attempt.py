@@ -55,8 +55,8 @@ class Care:
 
     `stuck`: damaged rows that this process has claimed before. `one_by_one`: the writes, `refused`: those
     that cannot be done; `unsure`: a survey is due; `row_by_row`: the claim; `by_number`, `by_key`: rows that
-    are not to be touched, damaged most of them; `unclaimable`: the claim cannot be done at all; `found`: damaged rows it has
-    claimed; `warnings`: what an operator should know of it.
+    are not to be touched, damaged most of them; `unclaimable`: the claim cannot be done at all; `found`:
+    damaged rows it has claimed; `warnings`: what an operator should know of it.
     """
 
     stuck: set[int]
