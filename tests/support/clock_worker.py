@@ -25,7 +25,7 @@ from attrs import define
 from durable_jobs_core import DuplicateEventError, Task, TaskContext, create_durable_jobs
 from durable_jobs_core.engine import Limits
 
-PULSE_MS = 400
+PULSE_MS = 800
 LEASE_MS = 3_000
 IDS = [*"abcdef", "long"]
 

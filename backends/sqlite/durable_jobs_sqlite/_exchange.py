@@ -14,9 +14,10 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
-from typing import TypeVar
+
+from attrs import evolve
 
 from durable_jobs_core.backend import Answer, Batch, Claim, Damaged, Outcome, Refused, Row
 from durable_jobs_sqlite import _attempt, _rows, _schema
@@ -26,8 +27,6 @@ from durable_jobs_sqlite._errors import SQLITE_ERRORS, StoreError, StoreLostErro
 from durable_jobs_sqlite._file import StoreFile, read_plan, write_plan
 from durable_jobs_sqlite._rows import COMMITTED, Job, Stored
 from durable_jobs_sqlite._turns import BUSY_MAX_SECONDS, Turns, wait_a_little
-
-T = TypeVar("T")
 
 WAL_MAX_BYTES = 16 * 1024 * 1024
 """A write-ahead log larger than this is emptied, which needs a moment without readers."""
@@ -178,9 +177,9 @@ class Exchanger:
             self._begin(connection, batch, care)
             taken = time.monotonic()
             try:
-                answer = self._filled(connection, partial(self._fill, connection, batch, care))
+                answer = self._filled(connection, batch, care)
                 connection.execute("COMMIT")
-                return answer
+                return evolve(answer, clock=self._plan.clock(ticks()))  # a commit may have taken long
             except AgainError:
                 pass
             finally:
@@ -205,10 +204,10 @@ class Exchanger:
                 return
             self._turns.meet()
 
-    def _filled(self, connection: sqlite3.Connection, fill: Callable[[], T]) -> T:
-        """What `fill` returns; whatever it raises, the transaction is undone."""
+    def _filled(self, connection: sqlite3.Connection, batch: Batch, care: Care) -> Answer:
+        """What a transaction does, COMMIT apart; whatever is raised, the transaction is undone."""
         try:
-            return fill()
+            return self._fill(connection, batch, care)
         except BaseException as raised:
             try:
                 if connection.in_transaction:
@@ -220,7 +219,7 @@ class Exchanger:
             raise
 
     def _fill(self, connection: sqlite3.Connection, batch: Batch, care: Care) -> Answer:
-        """What a transaction does, COMMIT apart (R-4)."""
+        """Writes, loads, the claim and the clock, in this order (R-4)."""
         plan = self._read_plan(connection)
         outcomes: tuple[Outcome, ...] = ()
         if batch.writes and plan.clock(ticks()) > batch.not_after:
@@ -276,6 +275,7 @@ class Exchanger:
             new = new._replace(mark=plan.mark + 1)
         if new is not plan:
             write_plan(connection, new)
+            self._plan = new
         return clock
 
     # -- upkeep
