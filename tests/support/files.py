@@ -27,3 +27,13 @@ def unprivileged() -> Iterator[None]:
 def raw(path: Path | str) -> AbstractContextManager[sqlite3.Connection]:
     """A connection past the backend."""
     return closing(sqlite3.connect(path, isolation_level=None, timeout=5))
+
+
+def spoil(path: Path, statement: str, *args: object) -> None:
+    """Change the file past the rules of its table."""
+    with raw(path) as connection:
+        connection.execute("PRAGMA writable_schema = ON")
+        connection.execute("UPDATE sqlite_schema SET sql = replace(sql, ' STRICT', '')")
+        connection.execute("UPDATE sqlite_schema SET sql = replace(sql, ' NOT NULL,', ',')")
+        connection.execute("PRAGMA writable_schema = RESET")
+        connection.execute(statement, args)

@@ -52,7 +52,7 @@ class Exchanger:
         self._connection: sqlite3.Connection | None = connection
         self._turns = Turns()
         self._stuck: set[int] = set()
-        self._plan = read_plan(connection)
+        self._plan = file.plan
         self._followed = float("-inf")
         self._emptied = float("-inf")
         self.hint: tuple[Sequence[Job], int | None] | None = None
@@ -89,10 +89,10 @@ class Exchanger:
         try:
             return self._write(connection, batch)
         except UndoneError as undone:
-            if batch.settle:
-                raise StoreError(self._file.path, undone.reason, transient=undone.transient) from undone
             if undone.reopen:
                 self.close()
+            if batch.settle:
+                raise StoreError(self._file.path, undone.reason, transient=undone.transient) from undone
             refused = Refused(f"{self._file.path}: {undone.reason}", undone.transient)
         answer = self._read(self._connected(), batch, refused)
         assert answer is not None, "it was told to make do with reading"
@@ -213,7 +213,8 @@ class Exchanger:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
             except sqlite3.Error as error:
-                raise UndoneError.of(error) from error  # and closing the connection rolls back
+                self.close()  # that rolls back
+                raise UndoneError.of(error) from error
             if isinstance(raised, sqlite3.Error):
                 raise UndoneError.of(raised) from raised
             raise

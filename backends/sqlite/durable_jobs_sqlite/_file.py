@@ -7,7 +7,7 @@ import os
 import sqlite3
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from functools import partial
 from typing import TypeAlias, TypeVar
@@ -32,14 +32,15 @@ _SET_PLAN = "REPLACE INTO clock (one, schema, boot, base, since, target, mark) V
 class StoreFile:
     """A file that this process has open.
 
-    `path`, `synchronous`: as the URL says; `boot`: the boot in which it was opened; `wal_bytes`: the size
-    of the write-ahead log when it was last looked at. `_wal`: which log it is; `None` while there is no
-    connection that stays open.
+    `path`, `synchronous`: as the URL says; `boot`: the boot in which it was opened, `plan`: how the clock ran
+    then; `wal_bytes`: the size of the write-ahead log when it was last looked at. `_wal`: which log it is;
+    `None` while there is no connection that stays open.
     """
 
     def __init__(self, location: Location) -> None:
         self.path, self.synchronous = location.path, location.synchronous
         self.boot = boot_id()
+        self.plan: Plan
         self.wal_bytes = 0
         self.pid = os.getpid()
         self.identity: Identity | None = None
@@ -104,7 +105,7 @@ class StoreFile:
         return connection
 
     @contextmanager
-    def reading(self) -> Iterator[sqlite3.Connection]:
+    def reading(self) -> Generator[sqlite3.Connection]:
         """A connection of its own for one use, which sees one state of the store."""
         self.check()
         self.check_log()
@@ -182,6 +183,7 @@ class StoreFile:
             plan = found.adopted(self.boot, reading)
         if plan != found:
             write_plan(connection, plan)
+        self.plan = plan
 
     def _check_fork(self) -> None:
         """Refuse a file that the parent has open: SQLite would use the parent's locks (see ADR 1)."""

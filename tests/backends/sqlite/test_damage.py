@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from durable_jobs_sqlite import SQLiteBackend, StoreError
-from support.files import raw
+from support.files import raw, spoil
 
 from durable_jobs_core.backend import (
     Batch,
@@ -34,16 +34,6 @@ DONE = Committed()
 FOREVER = 2**63 - 1
 IDS = [f"{n:03}" for n in range(60)]
 T = 1_700_000_000_000
-
-
-def spoil(path: Path, statement: str, *args: object) -> None:
-    """Change the file past the rules of its table."""
-    with raw(path) as connection:
-        connection.execute("PRAGMA writable_schema = ON")
-        connection.execute("UPDATE sqlite_schema SET sql = replace(sql, ' STRICT', '')")
-        connection.execute("UPDATE sqlite_schema SET sql = replace(sql, ' NOT NULL,', ',')")
-        connection.execute("PRAGMA writable_schema = RESET")
-        connection.execute(statement, args)
 
 
 # -- cells that are not what they ought to be
@@ -252,6 +242,16 @@ def test_r9_a_lost_page_of_the_table_takes_its_rows_and_no_others(sqlite, many) 
     assert done == DONE
     (warning,) = handle.backend.health().warnings
     assert "cannot be written: it is damaged (SQLITE_CORRUPT)" in warning
+
+
+def test_r7_a_claim_of_few_bytes_takes_damaged_rows_in_their_turn(sqlite, many) -> None:
+    overwrite(many, pages_of(many, "rows")[3])
+    handle = sqlite.again()
+    taken: list[str] = []
+    while claimed := handle.claim(T + 99, max_bytes=2_000):
+        assert len(claimed) <= 2 + 5
+        taken += claimed
+    assert sorted(taken) == IDS
 
 
 def test_r9_a_lost_page_of_the_due_index_stops_claims_and_is_said(sqlite, many) -> None:

@@ -288,6 +288,44 @@ def test_a_log_that_several_have_lost_loses_nothing_acknowledged(sqlite, path, s
     assert again.scan() == ["0", "2", *"abcdefghij"]
 
 
+def test_a_log_that_another_still_reads_is_kept_until_it_has_done_so(sqlite, path) -> None:
+    """A new log would not have what this one has."""
+    rows = sqlite.create("a")
+    with raw(path) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT * FROM rows").fetchall()
+        sqlite.create("b")
+        os.unlink(f"{path}-wal")
+        for _ in range(2):
+            assert refusal(sqlite).transient
+        for act in (sqlite.scan, lambda: sqlite.load("a")):
+            with pytest.raises(StoreLostError, match="-wal file was replaced or unlinked"):
+                act()
+    refusal(sqlite)
+    assert sqlite.load("a") == rows[0]
+    assert sqlite.scan() == ["a", "b"]
+
+
+def test_a_log_that_was_destroyed_is_said(sqlite, path) -> None:
+    sqlite.create("a")
+    sqlite.backend.close()
+    handle = sqlite.again()
+    handle.create("b")
+    os.truncate(f"{path}-wal", 0)
+    os.unlink(f"{path}-wal")
+    assert refusal(handle).transient
+    handle.load("a")
+    (warning,) = handle.backend.health().warnings
+    assert "a write-ahead log that was lost cannot be read: disk I/O error" in warning
+
+
+def test_a_store_that_loses_its_clock_is_said(sqlite, path) -> None:
+    with raw(path) as connection:
+        connection.execute("DELETE FROM clock")
+    with pytest.raises(StoreError, match="the store has lost its clock"):
+        sqlite.ask()
+
+
 FRIEND = """
 import sys
 from durable_jobs_sqlite import SQLiteBackend

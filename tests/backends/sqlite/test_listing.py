@@ -8,6 +8,7 @@ import pytest
 from durable_jobs_sqlite import SQLiteBackend, _listing
 
 from durable_jobs_core.backend import Batch, Page, Query, Row, Write
+from durable_jobs_core.errors import StorageError
 from durable_jobs_core.words import Key
 
 
@@ -80,6 +81,12 @@ def test_S_66_a_cursor_may_stand_where_no_row_is(sqlite, rows) -> None:
     assert sqlite.backend.scan(Query(), between, 100).rows == tuple(rows[24:])
     last = json.dumps(["task", "b", "99"])
     assert sqlite.backend.scan(Query(), last, 100) == Page((), None)
+
+
+@pytest.mark.parametrize("cursor", ["", "x", "1", "[]", '["task", "a"]', '["task", "a", 1]', "{}"])
+def test_S_66_what_is_no_cursor_is_refused(sqlite, rows, cursor) -> None:
+    with pytest.raises(StorageError, match="is not a cursor of this backend"):
+        sqlite.backend.scan(Query(), cursor, 5)
 
 
 def test_health_lists_the_jobs_there_are_and_means_what_it_says(sqlite, rows, path) -> None:
