@@ -66,7 +66,9 @@ def _debounce(body: DebounceBody) -> int | None:
         return body.window.due_at
     if body.run is not None:
         return None
-    return max((until for _, until in body.ids), default=0) + 60_000  # it is to go, some time
+    kept = [until for _, until in body.ids]
+    kept += [body.outcome.at + 60_000] if body.marked and body.outcome is not None else []
+    return max(kept, default=0)
 
 
 def _task(body: TaskBody) -> int | None:

@@ -47,6 +47,7 @@ class HookRun:
             self._ms += 600_000 if fate("hook_hang") else 0
         self._deaf_ms = fate.dice("hook_deaf").between(1, 60_000) if fate("hook_deaf") else 0
         self._error: BaseException | None = None
+        self._told = False
         if fate("hook_failure"):
             self._error = InjectedFailure("injected")
         elif fate("hook_exit"):
@@ -131,7 +132,9 @@ class HookRun:
 
     def _returned(self, outcome: HookOutcome) -> None:
         """The thread of a plain hook returns: to whom it may concern."""
-        if self.ended:
+        if self.ended and not self._told:
+            self.node.later(1, lambda: self._returned(outcome))
+        elif self.ended:
             self.node.returned(self)
             self.node.feed(Returned(self.invoke.id))
         else:
@@ -142,6 +145,7 @@ class HookRun:
         self.node.later(0, lambda: self._tell(outcome))
 
     def _tell(self, outcome: HookOutcome) -> None:
+        self._told = True
         self.node.finished(self, outcome)
         self.node.feed(Finished(self.invoke.id, outcome))
 

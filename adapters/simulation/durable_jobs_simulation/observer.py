@@ -63,18 +63,20 @@ class Call:
 
 @define(eq=False)
 class History:
-    """What is known of one key. `seen`, `acked`, `rejected`: event ids, how often committed, acknowledged,
+    """What is known of one key. `granted`: leases whose hook was not called; `seen`, `acked`, `rejected`: event ids, how often committed, acknowledged,
     refused; `asked`: how often requested; `written`: by engine, the count of its last commit;
     `terminators`: the engines that were asked to end it; `rotten`: what is there cannot be read; `damaged`:
     it was destroyed once."""
 
+    key: Key
     record: Record | None = None
     commits: int = 0
     ended: set[int] = field(factory=set[int])
     tokens: dict[Token, Attempt] = field(factory=dict[Token, Attempt])
     latest: Attempt | None = None
+    granted: list[Attempt] = field(factory=list[Attempt])
     seq: dict[int, int] = field(factory=dict[int, int])
-    told: dict[int, list[int]] = field(factory=dict[int, list[int]])
+    told: dict[int, dict[int, None]] = field(factory=dict[int, dict[int, None]])
     seen: Counter[str] = field(factory=Counter[str])
     acked: Counter[str] = field(factory=Counter[str])
     rejected: Counter[str] = field(factory=Counter[str])
@@ -112,7 +114,7 @@ class Observer:
         """What is known of a key."""
         history = self.histories.get(key)
         if history is None:
-            history = self.histories[key] = History()
+            history = self.histories[key] = History(key)
         return history
 
     def started(self, node: Node) -> None:
@@ -238,6 +240,8 @@ class Observer:
         )
         self._check_attempt(history, attempt, after)
         history.tokens[new.token] = history.latest = attempt
+        history.granted = [other for other in history.granted if other.token.engine != engine]
+        history.granted.append(attempt)
         self.counts["attempts"] += 1
 
     def _check_end(
@@ -266,7 +270,7 @@ class Observer:
     def _check_attempt(self, history: History, new: Attempt, after: Record) -> None:
         """I-6: attempts and crashes count what happened, and keep to the policy."""
         old = history.latest
-        definition = self._world.releases[-1].by_key.get(self._job_of(history))
+        definition = self._world.releases[-1].by_key.get((history.key.kind, history.key.job))
         if definition is not None:
             most = 1 if definition.retry is None else definition.retry.max_attempts
             if len(self._world.releases) == 1 and new.attempt > most:
@@ -290,10 +294,6 @@ class Observer:
         else:
             raise Violated("I-6", f"attempts went up by {failed} and crashes by {crashed}")
 
-    def _job_of(self, history: History) -> Any:
-        key = next(key for key, one in self.histories.items() if one is history)
-        return key.kind, key.job
-
     # -- hooks
 
     def invoked(self, node: Node, need: Invoke) -> None:
@@ -306,16 +306,16 @@ class Observer:
         if not need.leased:
             self._running[node.engine_id, need.id] = None
             return
-        mine = [a for a in history.tokens.values() if a.token.engine == node.engine_id and not a.invoked]
         facts = (call.life, call.run, call.hook, call.attempt, call.crashes)
-        for attempt in reversed(mine):
-            if (attempt.life, attempt.run, attempt.hook, attempt.attempt, attempt.crashes) == facts:
-                break
-        else:
+        attempt = next((one for one in history.granted if one.token.engine == node.engine_id), None)
+        if attempt is None or facts != (
+            attempt.life, attempt.run, attempt.hook, attempt.attempt, attempt.crashes
+        ):
             raise Violated("I-7", f"{need.key}: {call.hook} was called without a lease for it")
         if attempt.state != call.state and len(self._world.releases) == 1:
             raise Violated("I-7", f"{need.key}: {call.hook} was shown a state that was not committed")
         attempt.invoked = True
+        history.granted.remove(attempt)
         self._running[node.engine_id, need.id] = attempt
 
     def finished(self, node: Node, invoke: Invoke, outcome: HookOutcome) -> None:
@@ -405,10 +405,10 @@ class Observer:
             self._world.say(node.name, "emit", value.type, *(() if value.seq is None else (value.seq,)), key=value.key)
             if value.seq is None:
                 continue
-            told = history.told.setdefault(value.life, [])
-            if value.seq in told:
+            told = history.told.setdefault(value.life, {})
+            if value.seq in told and value.life not in history.ended:  # (d) of D-6 may tell an end twice
                 raise Violated("I-7", f"{value.key}: {value.type} was told twice as {value.seq}")
-            told.append(value.seq)
+            told[value.seq] = None
             if value.seq > history.seq.get(value.life, 0) and value.life not in history.ended:
                 raise Violated("I-7", f"{value.key}: {value.type} was told before its commit")
 
@@ -427,8 +427,8 @@ class Observer:
         """I-7: without faults telemetry is complete and in order."""
         for key, history in self.histories.items():
             for life, told in history.told.items():
-                if told != list(range(1, len(told) + 1)) or len(told) < history.seq.get(life, 0):
-                    raise Violated("I-7", f"{key}: telemetry of a life came as {told}")
+                if list(told) != list(range(1, len(told) + 1)) or len(told) < history.seq.get(life, 0):
+                    raise Violated("I-7", f"{key}: telemetry of a life came as {list(told)}")
 
 
 def _told(call: Any, leased: bool) -> tuple[str, ...]:

@@ -97,6 +97,10 @@ class Simulation:
         """Whether what was stored under a key was ever destroyed by a fault."""
         return self._world.observer.history(key).damaged
 
+    def fail(self, why: str) -> None:
+        """End the run: something is wrong that the hook or scenario that saw it cannot raise."""
+        self._world.failure = self._world.failure or why
+
     def say(self, *details: object, key: Key | None = None) -> None:
         """Add a line to the trace."""
         self._world.say("client", "note", *details, key=key)

@@ -59,6 +59,8 @@ class World:
         self._pushed = 0
         self._at_once = 0
         self.calm = False
+        self.failure: str | None = None
+        """What a hook or a scenario found wrong."""
         self.graveyard: list[Any] = []
         """Coroutines of hooks whose node died: kept, so that none of their code runs."""
         self.observer = Observer(self)
@@ -87,6 +89,8 @@ class World:
         self.now = at
         self.trace.steps += 1
         action()
+        if self.failure is not None:
+            raise Violated("scenario", self.failure)
         return True
 
     @property
