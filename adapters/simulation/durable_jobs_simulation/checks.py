@@ -110,7 +110,9 @@ def check_counts(before: Record, after: Record) -> None:
 def check_window(before: DebounceBody, after: DebounceBody) -> None:
     """I-2: a window that closes is the batch, whole."""
     window, batch = before.window, after.batch
-    if batch is None or (before.batch is not None and after.run and before.run and after.run.number == before.run.number):
+    if batch is None or (
+        before.batch is not None and after.run and before.run and after.run.number == before.run.number
+    ):
         return
     if window is None or window.started_at != batch.started_at:
         return

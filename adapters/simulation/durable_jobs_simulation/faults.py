@@ -16,7 +16,7 @@
     hook_failure      a hook raises, before or after it has done its work
     hook_exit         a hook raises `SystemExit`
     hook_slow         a hook takes up to 40 s longer
-    hook_hang         a hook takes 10 minutes longer
+    hook_hang         a hook takes 2 minutes longer
     hook_deaf         a hook takes up to a minute to end when it is cancelled
     damage            a stored row is overwritten with something unreadable
     newer             a newer release writes a row, and an hour later an older one can read it again

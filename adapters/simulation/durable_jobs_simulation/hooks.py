@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from durable_jobs_simulation.node import Node
 
 
-class InjectedFailure(Exception):  # noqa: N818 - it is not an error of the hook
+class InjectedFailure(Exception):
     """Raised in the place of a hook, or after it, by the fault `hook_failure`."""
 
 
@@ -44,7 +44,7 @@ class HookRun:
         self._ms = 0 if invoke.inline_def and not invoke.function.is_async else dice.between(0, 4)
         if not invoke.inline_def:
             self._ms += fate.dice("hook_slow").between(1, 40_000) if fate("hook_slow") else 0
-            self._ms += 600_000 if fate("hook_hang") else 0
+            self._ms += 120_000 if fate("hook_hang") else 0
         self._deaf_ms = fate.dice("hook_deaf").between(1, 60_000) if fate("hook_deaf") else 0
         self._error: BaseException | None = None
         self._told = False

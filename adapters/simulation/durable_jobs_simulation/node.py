@@ -90,9 +90,7 @@ class Node:
         self._clock = (world.now, world.identities.below(10**9), speed)
         self.engine_id = world.identities.bits()
         self.jobs, release = world.release_for(self)
-        self._engine = Engine(
-            self.jobs.by_key, node=self.engine_id, limits=world.limits, worker=self.worker
-        )
+        self._engine = Engine(self.jobs.by_key, node=self.engine_id, limits=world.limits, worker=self.worker)
         self._wake_at, self._nudged = None, False
         world.observer.started(self)
         drifts = () if speed == _MILLION else (f"clock {speed / _MILLION:.3f}",)
@@ -172,7 +170,9 @@ class Node:
         try:
             self._engine.feed(self.t, input)
         except Exception as error:
-            raise Violated("engine", f"feed({type(input).__name__}) raised {type(error).__name__}: {error}") from error
+            raise Violated(
+                "engine", f"feed({type(input).__name__}) raised {type(error).__name__}: {error}"
+            ) from error
         self._pump()
         if self.up and not self.stalled:
             if world.fate("stall"):

@@ -52,21 +52,27 @@ class Attempt:
 
 @define(eq=False)
 class Call:
-    """A request. `commits`: of its key when it was made; `excused`: its id may have come and gone."""
+    """A request. `commits`: of its key when it was made; `life`: there then; `excused`: its id may have
+    come and gone."""
 
     key: Key
     request: events.Request
     engine: int
     commits: int
+    life: int | None
     excused: bool = False
 
 
 @define(eq=False)
 class History:
-    """What is known of one key. `granted`: leases whose hook was not called; `seen`, `acked`, `rejected`: event ids, how often committed, acknowledged,
-    refused; `asked`: how often requested; `written`: by engine, the count of its last commit;
+    """What is known of one key.
+
+    `ended`: lives that are over; `granted`: leases whose hook was not called; `seq`, `told`: by life, of the
+    last commit and of the telemetry so far; `seen`, `acked`, `rejected`, `asked`: event ids, how often they
+    were committed, acknowledged, refused, requested; `written`: by engine, the count of its last commit;
     `terminators`: the engines that were asked to end it; `rotten`: what is there cannot be read; `damaged`:
-    it was destroyed once."""
+    it was destroyed once.
+    """
 
     key: Key
     record: Record | None = None
@@ -287,7 +293,9 @@ class Observer:
                 raise Violated("I-6", f"attempt {new.attempt} began again and nothing was counted")
         elif (failed, crashed) == (0, 1):
             if after.at < old.until:
-                raise Violated("S-14", f"a crash was counted {old.until - after.at} ms before the lease ended")
+                raise Violated(
+                    "S-14", f"a crash was counted {old.until - after.at} ms before the lease ended"
+                )
         elif (failed, crashed) == (1, 0):
             if old.outcome is None and old.invoked:
                 raise Violated("I-6", f"attempt {new.attempt} follows one that has not ended")
@@ -309,7 +317,11 @@ class Observer:
         facts = (call.life, call.run, call.hook, call.attempt, call.crashes)
         attempt = next((one for one in history.granted if one.token.engine == node.engine_id), None)
         if attempt is None or facts != (
-            attempt.life, attempt.run, attempt.hook, attempt.attempt, attempt.crashes
+            attempt.life,
+            attempt.run,
+            attempt.hook,
+            attempt.attempt,
+            attempt.crashes,
         ):
             raise Violated("I-7", f"{need.key}: {call.hook} was called without a lease for it")
         if attempt.state != call.state and len(self._world.releases) == 1:
@@ -340,7 +352,13 @@ class Observer:
         """A request has reached a node."""
         history = self.history(ask.key)
         self._world.say(node.name, "call", number, _request(ask.request), key=ask.key)
-        self._calls[node.name, number] = Call(ask.key, ask.request, node.engine_id, history.commits)
+        self._calls[node.name, number] = Call(
+            ask.key,
+            ask.request,
+            node.engine_id,
+            history.commits,
+            None if history.record is None else history.record.revision.life,
+        )
         id = getattr(ask.request, "event_id", None)
         if id is not None:
             history.asked[id] += 1
@@ -358,7 +376,12 @@ class Observer:
         said = type(reply.result if reply.error is None else reply.error).__name__
         outcome = getattr(reply.result, "outcome", None)
         self._world.say(
-            node.name, "reply", reply.call, said, *([outcome] if outcome else []), key=call.key,
+            node.name,
+            "reply",
+            reply.call,
+            said,
+            *([outcome] if outcome else []),
+            key=call.key,
             fault=reply.error is not None,
         )
         self.counts["replies"] += 1
@@ -369,11 +392,18 @@ class Observer:
                 history.rejected[id] += 1
                 self._check_ids(history, call.key, id)
             return
+        self._check_terminated(history, call, reply.result)
         if _wrote(reply.result) and history.written.get(call.engine, 0) <= call.commits:
             raise Violated("I-7", f"{call.key}: {said} was given and nothing was committed")
         if id is not None and not call.excused and not getattr(reply.result, "terminated", False):
             history.acked[id] += 1
             self._check_ids(history, call.key, id)
+
+    def _check_terminated(self, history: History, call: Call, result: Any) -> None:
+        """I-5. Who ended the life is not known: another may have been first (DESIGN D-6, d)."""
+        if isinstance(result, results.TerminateResult) and result.terminated and history.record is not None:
+            if history.record.revision.life == call.life:
+                raise Violated("I-5", f"{call.key}: it was terminated, and lives on")
 
     def _check_ids(self, history: History, key: Key, id: str) -> None:
         seen, possible = history.seen[id], history.asked[id] - history.rejected[id]
@@ -402,7 +432,9 @@ class Observer:
         """I-7: telemetry follows its commit, and is said once."""
         for value in values:
             history = self.history(value.key)
-            self._world.say(node.name, "emit", value.type, *(() if value.seq is None else (value.seq,)), key=value.key)
+            self._world.say(
+                node.name, "emit", value.type, *(() if value.seq is None else (value.seq,)), key=value.key
+            )
             if value.seq is None:
                 continue
             told = history.told.setdefault(value.life, {})
@@ -459,8 +491,6 @@ def _wrote(result: Any) -> bool:
             return result.paused
         case results.ResumeResult():
             return result.resumed
-        case results.TerminateResult():
-            return result.terminated
         case results.RedriveResult():
             return result.redriven > 0
         case results.DiscardResult():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Sequence
-from contextlib import contextmanager
+from contextlib import suppress
 from contextvars import ContextVar
 from datetime import datetime
 from typing import Any, TypeAlias
@@ -74,7 +74,8 @@ class Simulation:
         await Sleep(to_ms(span, "sleep(span)"))
 
     def spawn(self, coroutine: Coroutine[Any, Any, None], name: str = "client") -> None:
-        """Run something beside the scenario. A `DurableJobsError` ends it, and is noted."""
+        """Run something beside the scenario; it should end once `calm`. A `DurableJobsError` ends it, and is
+        noted."""
         task = Task(name, coroutine, self._want, lambda value, error: self._ended(name, error))
         self._tasks.append(task)
         self._world.after(0, lambda: task.resume(0))
@@ -107,8 +108,8 @@ class Simulation:
 
     @property
     def active(self) -> bool:
-        """Whether the scenario still runs."""
-        return any(not task.over for task in self._tasks)
+        """Whether the scenario itself still runs; what it spawned does not count."""
+        return not self._tasks[0].over
 
     def _want(self, task: Task, wanted: Wanted) -> None:
         turn = task.turn
@@ -127,16 +128,8 @@ class Simulation:
 
     def _bury(self) -> None:
         for coroutine in [task.coroutine for task in self._tasks] + self._world.graveyard:
-            with _ignored():
+            with suppress(BaseException):
                 coroutine.close()
-
-
-@contextmanager
-def _ignored() -> Any:
-    try:
-        yield
-    except BaseException:
-        pass
 
 
 class _Caller:
@@ -289,7 +282,11 @@ def _undone(world: World, began: int) -> str:
     if old:
         return f"a hook of {old[0]} still runs"
     overdue = world.observer.overdue(0)
-    return f"{overdue[0]} and {len(overdue) - 1} others are due and were not run" if overdue else "nothing is left"
+    return (
+        f"{overdue[0]} and {len(overdue) - 1} others are due and were not run"
+        if overdue
+        else "nothing is left"
+    )
 
 
 def _check(invariant: Invariant, simulation: Simulation) -> None:
@@ -298,5 +295,3 @@ def _check(invariant: Invariant, simulation: Simulation) -> None:
     except AssertionError as error:
         name = getattr(invariant, "__name__", "invariant")
         raise Violated(name, str(error) or "it does not hold") from error
-
-

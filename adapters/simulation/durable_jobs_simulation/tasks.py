@@ -42,6 +42,10 @@ class Ask:
 Wanted: TypeAlias = Sleep | Ask
 Ended: TypeAlias = "Callable[[Any, BaseException | None], None]"
 
+_ADVICE = (
+    "the simulation does not have: await `durable_jobs_simulation.sleep` or a client of the simulation, and "
+    "let your hooks reach the outside through something that a test can replace"
+)
 _FOREIGN_LOOPS = ("no running event loop", "must be called from async context")
 
 
@@ -83,10 +87,7 @@ class Task:
         else:
             if not isinstance(wanted, Sleep | Ask):
                 what = f"{type(wanted).__module__}.{type(wanted).__name__}"
-                raise SimulationError(
-                    f"{self.name} awaited {what}, which the simulation does not know: await "
-                    "`durable_jobs_simulation.sleep`, a client of the simulation, or nothing of a real event loop"
-                )
+                raise SimulationError(f"{self.name} awaited {what}, which {_ADVICE}")
             self._want(self, wanted)
 
     def _end(self, value: Any, error: BaseException | None) -> None:
@@ -97,7 +98,4 @@ class Task:
 def refuse_foreign(name: str, raised: BaseException) -> None:
     """A hook that calls a real event loop fails there in a way that says little: say more."""
     if isinstance(raised, RuntimeError) and any(text in str(raised) for text in _FOREIGN_LOOPS):
-        raise SimulationError(
-            f"{name} needs a real event loop ({raised}); in a simulation await `durable_jobs_simulation.sleep` "
-            "instead, and give the hook what it calls as an argument or attribute that you can replace"
-        ) from raised
+        raise SimulationError(f"{name} wants a real event loop ({raised}), which {_ADVICE}") from raised

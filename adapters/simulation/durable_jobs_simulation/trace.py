@@ -39,7 +39,8 @@ class Event(NamedTuple):
     def __str__(self) -> str:
         key = "-" if self.key is None else str(self.key)
         mark = "!" if self.fault else " "
-        return f"{self.step:>6} {clock(self.at)} {mark} {self.lane:<6} {self.what:<9} {key:<28} {self.text}".rstrip()
+        head = f"{self.step:>6} {clock(self.at)} {mark} {self.lane:<6} {self.what:<9}"
+        return f"{head} {key:<28} {self.text}".rstrip()
 
 
 def clock(ms: int) -> str:
@@ -58,6 +59,7 @@ class Trace:
 
     seed: int
     faults: Faults
+    case: str | None = None
     setup: str = ""
     events: list[Event] = field(factory=list, repr=False)
     hits: dict[str, int] = field(factory=dict)
@@ -90,6 +92,7 @@ class Trace:
     def json_lines(self) -> Iterator[str]:
         """The head, then one JSON object an event."""
         head: dict[str, Any] = {
+            "case": self.case,
             "seed": self.seed,
             "setup": self.setup,
             "faults": self.faults.rates(),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from durable_jobs_simulation.trace import Trace
 
 
-class Violated(Exception):  # noqa: N818 - made into a `Violation` where the run ends
+class Violated(Exception):
     """Raised where an invariant is found violated: its name, and what was seen."""
 
     def __init__(self, invariant: str, why: str) -> None:
@@ -13,7 +13,7 @@ class Violated(Exception):  # noqa: N818 - made into a `Violation` where the run
         super().__init__(f"{invariant}: {why}")
 
 
-class Violation(AssertionError):  # noqa: N818
+class Violation(AssertionError):
     """A run of `simulate` violated an invariant. `trace` has all that led to it."""
 
     def __init__(self, invariant: str, why: str, trace: Trace) -> None:

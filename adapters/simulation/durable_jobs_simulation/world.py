@@ -175,7 +175,9 @@ class World:
         node.later(dice.between(1, 12_000), lambda: self._fail(node, need))
         if dice.chance(0.5):
             engine = node.engine_id
-            self.after(dice.between(1, 20_000), lambda: self._land(engine, need.batch, len(need.batch.writes)))
+            self.after(
+                dice.between(1, 20_000), lambda: self._land(engine, need.batch, len(need.batch.writes))
+            )
 
     def _land(self, engine: int, batch: Batch, count: int) -> None:
         for write in batch.writes[:count]:

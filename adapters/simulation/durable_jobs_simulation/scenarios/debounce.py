@@ -159,9 +159,7 @@ async def _use(
         await sim.sleep(f"{dice.between(1, 8_000)} ms")
 
 
-async def _add(
-    sim: Simulation, client: DebounceClient[int, list[int]], key: Key, sent: Deliveries
-) -> None:
+async def _add(sim: Simulation, client: DebounceClient[int, list[int]], key: Key, sent: Deliveries) -> None:
     """Add a number; with an event id, as often as it takes to know that it is in."""
     number = sent.number()
     id = f"e{number}" if sim.dice.chance(0.6) else None

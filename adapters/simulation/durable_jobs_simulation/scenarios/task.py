@@ -59,8 +59,9 @@ def _numbers(record: Record) -> list[int]:
     body = record.body
     assert isinstance(body, TaskBody)
     noted: Any = [] if body.state is None else body.state.value
-    waiting: list[Any] = [event.event for event in (*body.inbox, *body.dead)]
-    return [*noted, *waiting]
+    queued: list[Any] = [event.event for event in body.inbox]
+    dead: list[Any] = [event.event for event in body.dead]
+    return [*noted, *queued, *dead]
 
 
 def orders() -> Case:
