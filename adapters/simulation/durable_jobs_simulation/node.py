@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from durable_jobs_core.engine import (
     Abandoned,
@@ -29,6 +29,8 @@ from durable_jobs_simulation.violation import Violated
 
 if TYPE_CHECKING:
     from durable_jobs_simulation.world import World
+
+T = TypeVar("T")
 
 _MILLION = 1_000_000
 REQUEST_TIMEOUT_MS = 30_000
@@ -167,12 +169,7 @@ class Node:
     def feed(self, input: Input) -> None:
         """Feed an input and perform the needs."""
         world = self.world
-        try:
-            self._engine.feed(self.t, input)
-        except Exception as error:
-            raise Violated(
-                "engine", f"feed({type(input).__name__}) raised {type(error).__name__}: {error}"
-            ) from error
+        self._engine_says(lambda: self._engine.feed(self.t, input))
         self._pump()
         if self.up and not self.stalled:
             if world.fate("stall"):
@@ -181,20 +178,24 @@ class Node:
                 self.stop(world.fate.dice("redeploy").choose((0, 1_000, 10_000)))
 
     def _pump(self) -> None:
-        try:
-            while needs := self._engine.needs():
-                for need in needs:
-                    if self.world.fate("crash"):
-                        self.crash()
-                        return
-                    self._perform(need)
-                    if not self.up:
-                        return
-            wakeup = self._engine.next_wakeup
-        except AssertionError as error:
-            raise Violated("engine", f"an assertion of the core failed: {error}") from error
+        while needs := self._engine_says(self._engine.needs):
+            for need in needs:
+                if self.world.fate("crash"):
+                    self.crash()
+                    return
+                self._perform(need)
+                if not self.up:
+                    return
+        wakeup = self._engine_says(lambda: self._engine.next_wakeup)
         if wakeup is not None:
             self._set_timer(self._when(wakeup))
+
+    def _engine_says(self, ask: Callable[[], T]) -> T:
+        """What the engine answers. It never raises, whatever users, hooks and backends do."""
+        try:
+            return ask()
+        except Exception as error:
+            raise Violated("engine", f"it raised {type(error).__name__}: {error}") from error
 
     def _set_timer(self, at: int) -> None:
         at = max(at, self.world.now)
