@@ -1,4 +1,4 @@
-"""The simulation is tested: each of these faults of the core or the engine is found, by the check that names it."""
+"""The simulation is tested: faults of the core and the engine are found, by the check that names them."""
 
 from __future__ import annotations
 

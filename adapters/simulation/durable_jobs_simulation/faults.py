@@ -4,6 +4,8 @@
     stall             a node does nothing for a while, as if its machine slept; then it goes on
     redeploy          a node is shut down in two phases, and comes back, perhaps as another release
     drift             a node's clock runs fast or slow, by up to 5 %
+    outage            the store answers nobody for up to 90 s
+    partition         it does not answer one node for as long
     lost_request      an exchange never arrives, or arrives late, after its node gave up on it
     lost_answer       an exchange is done, wholly or in part, and its answer never comes
     unknown           the backend cannot tell the outcome of one write, which lands, now or later, or not
@@ -21,8 +23,8 @@
     damage            a stored row is overwritten with something unreadable
     newer             a newer release writes a row, and an hour later an older one can read it again
 
-Rates are per opportunity: a need for `crash`, an exchange for `slow`, a hook for `hook_failure`, a
-second of a node for `stall`, a commit for `damage`.
+Rates are per opportunity: a need for `crash`, an input of an engine for `stall` and `redeploy`, an
+exchange for `slow` and `outage`, a hook for `hook_failure`, a commit for `damage`.
 """
 
 from __future__ import annotations
@@ -40,6 +42,8 @@ class Faults:
     stall: float = 0.0
     redeploy: float = 0.0
     drift: float = 0.0
+    outage: float = 0.0
+    partition: float = 0.0
     lost_request: float = 0.0
     lost_answer: float = 0.0
     unknown: float = 0.0
@@ -76,6 +80,8 @@ _HIGHEST = {
     "stall": 0.02,
     "redeploy": 0.01,
     "drift": 1.0,
+    "outage": 0.002,
+    "partition": 0.005,
     "damage": 0.002,
     "newer": 0.005,
     "hook_hang": 0.05,

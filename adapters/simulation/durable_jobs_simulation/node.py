@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _MILLION = 1_000_000
-REQUEST_TIMEOUT_MS = 30_000
 
 
 class Node:
@@ -170,7 +169,10 @@ class Node:
         """Feed an input and perform the needs."""
         world = self.world
         self._engine_says(lambda: self._engine.feed(self.t, input))
-        self._pump()
+        if world.routes.below(4):
+            self._pump()
+        else:  # other inputs may come before the needs are asked for
+            self.later(world.routes.below(2), self._pump)
         if self.up and not self.stalled:
             if world.fate("stall"):
                 self.stall(world.fate.dice("stall").between(100, 3 * world.limits.lease))
@@ -269,7 +271,7 @@ class Node:
         self._callers[number] = answer
         self.world.observer.called(self, number, ask)
         called = Called(
-            number, ask.key, ask.request, self.t + REQUEST_TIMEOUT_MS, wait_ms=ask.wait_ms, size=ask.size
+            number, ask.key, ask.request, self.t + ask.timeout_ms, wait_ms=ask.wait_ms, size=ask.size
         )
         if self.world.fate("abandoned"):
             self.later(self.world.fate.dice("abandoned").between(0, 3_000), lambda: self._abandon(number))

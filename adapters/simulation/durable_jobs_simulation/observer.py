@@ -52,14 +52,15 @@ class Attempt:
 
 @define(eq=False)
 class Call:
-    """A request. `commits`: of its key when it was made; `life`: there then; `excused`: its id may have
-    come and gone."""
+    """A request. `commits`: of its key when it was made; `life`: there then; `by`: when it
+    must be answered, if that can be told; `excused`: its id may have come and gone."""
 
     key: Key
     request: events.Request
     engine: int
     commits: int
     life: int | None
+    by: int | None
     excused: bool = False
 
 
@@ -70,7 +71,8 @@ class History:
     `ended`: lives that are over; `granted`: leases whose hook was not called; `seq`, `told`: by life, of the
     last commit and of the telemetry so far; `seen`, `acked`, `rejected`, `asked`: event ids, how often they
     were committed, acknowledged, refused, requested; `written`: by engine, the count of its last commit;
-    `terminators`: the engines that were asked to end it; `rotten`: what is there cannot be read; `damaged`:
+    `terminators`: the engines that were asked to end it; `records`: all that were
+    there, first none; `replaced`: the simulation has put something there; `rotten`: it cannot be read; `damaged`:
     it was destroyed once.
     """
 
@@ -89,6 +91,8 @@ class History:
     asked: Counter[str] = field(factory=Counter[str])
     written: dict[int, int] = field(factory=dict[int, int])
     terminators: set[int] = field(factory=set[int])
+    records: list[Record | None] = field(factory=lambda: [None])
+    replaced: bool = False
     rotten: bool = False
     damaged: bool = False
 
@@ -154,6 +158,7 @@ class Observer:
         except Violated as violated:
             raise Violated(violated.invariant, f"{key}, committed by {node}: {violated.why}") from None
         history.record = after
+        history.records.append(after)
         for watcher in self.watchers:
             watcher(Commit(key, node, was, after))
         if write.row is not None:
@@ -171,7 +176,7 @@ class Observer:
     def replaced(self, key: Key, record: Record | None, *, lost: bool = False) -> None:
         """The simulation has put something else there, which cannot be read if `None`; `lost`: for good."""
         history = self.history(key)
-        history.rotten = record is None
+        history.rotten, history.replaced = record is None, True
         history.damaged = history.damaged or lost
         if record is not None:
             history.record = record
@@ -358,12 +363,20 @@ class Observer:
             node.engine_id,
             history.commits,
             None if history.record is None else history.record.revision.life,
+            self._must_answer_by(ask),
         )
         id = getattr(ask.request, "event_id", None)
         if id is not None:
             history.asked[id] += 1
         if isinstance(ask.request, events.TerminateRequested):
             history.terminators.add(node.engine_id)
+
+    def _must_answer_by(self, ask: Ask) -> int | None:
+        """Engine, 5: by the deadline, and then by the end of the wait; as far as clocks go right."""
+        rates = self._world.trace.faults
+        if rates.stall or rates.drift:
+            return None
+        return self._world.now + ask.timeout_ms + (ask.wait_ms or 0) + 20
 
     def lost_call(self, node: Node, number: int) -> None:
         """Its caller will not hear of it any more."""
@@ -386,18 +399,39 @@ class Observer:
         )
         self.counts["replies"] += 1
         history = self.history(call.key)
+        if call.by is not None and self._world.now > call.by:
+            raise Violated("S-3", f"{call.key}: a caller was answered {self._world.now - call.by} ms late")
         id = getattr(call.request, "event_id", None)
         if reply.error is not None:
             if id is not None and not isinstance(reply.error, OutcomeUnknownError):
                 history.rejected[id] += 1
                 self._check_ids(history, call.key, id)
             return
+        self._check_read(history, call, reply.result)
+        self._check_outcome(history, call, outcome)
         self._check_terminated(history, call, reply.result)
         if _wrote(reply.result) and history.written.get(call.engine, 0) <= call.commits:
             raise Violated("I-7", f"{call.key}: {said} was given and nothing was committed")
         if id is not None and not call.excused and not getattr(reply.result, "terminated", False):
             history.acked[id] += 1
             self._check_ids(history, call.key, id)
+
+    def _check_read(self, history: History, call: Call, result: Any) -> None:
+        """S-3: a read shows what was stored at some instant between its call and its answer (DESIGN D-7)."""
+        if history.replaced or not isinstance(result, _READS):
+            return
+        shown = _view(result)
+        stored = [_stored(record, result) for record in history.records[call.commits :]]
+        if shown not in stored:
+            raise Violated("S-3", f"{call.key}: {shown} was read; it was {stored[0]}, and then {stored[1:]}")
+
+    def _check_outcome(self, history: History, call: Call, outcome: str | None) -> None:
+        """S-38: who waited is told how an attempt ended that ended since."""
+        if outcome not in ("succeeded", "retrying", "failed", "parked") or history.replaced:
+            return
+        since = history.records[call.commits + 1 :]
+        if not any(_ended_as(record, outcome) for record in since if record is not None):
+            raise Violated("S-38", f"{call.key}: {outcome} was told, and no attempt has ended so")
 
     def _check_terminated(self, history: History, call: Call, result: Any) -> None:
         """I-5. Who ended the life is not known: another may have been first (DESIGN D-6, d)."""
@@ -499,3 +533,52 @@ def _wrote(result: Any) -> bool:
             return True
         case _:
             return False
+
+
+_READS = (
+    results.StateResult,
+    results.TaskStateResult,
+    results.ContinuousStatus,
+    results.DebounceStatus,
+    results.TaskStatus,
+)
+
+
+def _view(result: Any) -> tuple[Any, ...]:
+    """What a read shows, as far as it can be told from a record without the core's rules."""
+    match result:
+        case results.ContinuousStatus():
+            return (result.status == "not_found", result.run_count, result.attempt)
+        case results.DebounceStatus():
+            return (result.status == "not_found", result.event_count, result.batch_event_count)
+        case results.TaskStatus():
+            facts = (result.event_count, result.execute_count, result.queued_events, result.dead_letters)
+            return (result.status == "not_found", *facts)
+        case _:
+            return (result.state,)
+
+
+def _stored(record: Record | None, result: Any) -> tuple[Any, ...]:
+    """The same of a record."""
+    body: Any = None if record is None else record.body
+    match result:
+        case results.ContinuousStatus():
+            run = None if body is None else body.run
+            return (body is None, 0 if body is None else body.runs, None if run is None else run.attempt)
+        case results.DebounceStatus():
+            parts = (None, None) if body is None else (body.window, body.batch)
+            return (body is None, *(0 if part is None else part.count for part in parts))
+        case results.TaskStatus():
+            if body is None:
+                return (True, 0, 0, 0, 0)
+            return (False, body.event_count, body.execute_count, len(body.inbox), len(body.dead))
+        case _:
+            held = (body.window or body.batch) if isinstance(body, DebounceBody) else body
+            return (None if held is None else held.state,)
+
+
+def _ended_as(record: Record, outcome: str) -> bool:
+    body = record.body
+    if body.outcome is not None and body.outcome.result == outcome:
+        return True
+    return isinstance(body, DebounceBody) and outcome == "succeeded" and body.batch is None

@@ -122,7 +122,7 @@ class Simulation:
         if isinstance(error, DurableJobsError):
             self._world.say("client", "gave up", name, type(error).__name__)
         elif isinstance(error, AssertionError):
-            raise Violated(name, str(error) or "an assertion of the scenario failed") from error
+            raise Violated(name, _said(error)) from error
         elif error is not None:
             raise SimulationError(f"{name} raised {type(error).__name__}: {error}") from error
 
@@ -294,4 +294,9 @@ def _check(invariant: Invariant, simulation: Simulation) -> None:
         invariant(simulation)
     except AssertionError as error:
         name = getattr(invariant, "__name__", "invariant")
-        raise Violated(name, str(error) or "it does not hold") from error
+        raise Violated(name, _said(error)) from error
+
+
+def _said(error: AssertionError) -> str:
+    """The first line: what test runners add below it is about their interpreter."""
+    return (str(error).splitlines() or ["it does not hold"])[0]

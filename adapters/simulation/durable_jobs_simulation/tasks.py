@@ -34,6 +34,7 @@ class Ask:
     def __init__(self, node: str | None, key: Key, request: Request, wait_ms: int | None, size: int) -> None:
         self.node, self.key, self.request = node, key, request
         self.wait_ms, self.size = wait_ms, size
+        self.timeout_ms = 30_000
 
     def __await__(self) -> Generator[Ask, Any, Any]:
         return (yield self)

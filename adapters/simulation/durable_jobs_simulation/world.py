@@ -54,9 +54,11 @@ class World:
         self.hook_dice = dice.split("hooks")
         self._travel = dice.split("travel")
         self._order = dice.split("order")
-        self._routes = dice.split("routes")
+        self.routes = dice.split("routes")
         self._heap: list[tuple[int, int, int, Callable[[], None]]] = []
         self._pushed = 0
+        self._silent: dict[str, int] = {}
+        """Until when the store does not answer a node; `""`: all of them."""
         self._at_once = 0
         self.calm = False
         self.failure: str | None = None
@@ -126,6 +128,7 @@ class World:
         """No more faults: what is down comes back, what stalls goes on, old releases are replaced."""
         self.calm = True
         self.fate.calm()
+        self._silent = {}
         self.rot.heal()
         self.say("world", "calm")
         for node in self.nodes:
@@ -145,6 +148,8 @@ class World:
         if ask.node is not None:
             up = [node for node in self.nodes if node.name == ask.node]
         delay = self._travel.between(0, 2)
+        if self._travel.below(8) == 0:
+            ask.timeout_ms = self._travel.choose((1, 500, 3_000))
 
         def back(value: Any, error: BaseException | None) -> None:
             self.after(self._travel.between(0, 2), lambda: answer(value, error))
@@ -152,7 +157,7 @@ class World:
         if not up:
             back(None, ClosedError("no node is up"))
             return
-        node = self._routes.choose(up)
+        node = self.routes.choose(up)
         self.after(delay, lambda: node.call(ask, back))
 
     # -- exchanges
@@ -161,6 +166,14 @@ class World:
         """An exchange on its way to the store."""
         fate, dice = self.fate, self._travel
         ms = dice.between(0, 3)
+        for fault, who in (("outage", ""), ("partition", node.name)):
+            if fate(fault):
+                span = fate.dice(fault).between(1_000, 90_000)
+                self._silent[who] = max(self._silent.get(who, 0), self.now + span)
+                self.say(who or "store", fault, f"{span} ms", fault=True)
+        if self.now < max(self._silent.get("", 0), self._silent.get(node.name, 0)):
+            node.later(dice.between(1, 5_000), lambda: self._fail(node, need))
+            return
         if fate("slow"):
             ms += fate.dice("slow").between(500, 15_000)
         if fate("lost_request"):
