@@ -25,7 +25,7 @@ from durable_jobs_simulation import (
     sleep,
     swarm,
 )
-from durable_jobs_simulation.__main__ import main
+from durable_jobs_simulation.cli import main
 from durable_jobs_simulation.scenarios import CASES
 
 from durable_jobs_core import (

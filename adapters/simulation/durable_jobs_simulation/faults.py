@@ -2,7 +2,8 @@
 
     crash             a node dies between two needs, and comes back later under another identity
     stall             a node does nothing for a while, as if its machine slept; then it goes on
-    redeploy          a node is shut down in two phases, and comes back, perhaps as another release
+    redeploy          a node is shut down in two phases, and comes back
+    old_release       a node that starts runs an older release, if there is one
     drift             a node's clock runs fast or slow, by up to 5 %
     outage            the store answers nobody for up to 90 s
     partition         it does not answer one node for as long
@@ -41,6 +42,7 @@ class Faults:
     crash: float = 0.0
     stall: float = 0.0
     redeploy: float = 0.0
+    old_release: float = 0.0
     drift: float = 0.0
     outage: float = 0.0
     partition: float = 0.0
@@ -79,6 +81,7 @@ _HIGHEST = {
     "crash": 0.02,
     "stall": 0.02,
     "redeploy": 0.01,
+    "old_release": 1.0,
     "drift": 1.0,
     "outage": 0.002,
     "partition": 0.005,

@@ -17,7 +17,7 @@ from durable_jobs_core.backend import Damaged, Row, Write
 from durable_jobs_core.codec import decode
 from durable_jobs_core.engine import HookDetached, HookOutcome, HookRaised, HookReturned, Invoke, Reply
 from durable_jobs_core.errors import OutcomeUnknownError
-from durable_jobs_core.record import DebounceBody, Record, Stored, TaskBody
+from durable_jobs_core.record import DebounceBody, Record, Run, Stored, TaskBody
 from durable_jobs_core.telemetry import TelemetryEvent
 from durable_jobs_core.words import Key, Token
 from durable_jobs_simulation import checks
@@ -71,9 +71,8 @@ class History:
     `ended`: lives that are over; `granted`: leases whose hook was not called; `seq`, `told`: by life, of the
     last commit and of the telemetry so far; `seen`, `acked`, `rejected`, `asked`: event ids, how often they
     were committed, acknowledged, refused, requested; `written`: by engine, the count of its last commit;
-    `terminators`: the engines that were asked to end it; `records`: all that were
-    there, first none; `replaced`: the simulation has put something there; `rotten`: it cannot be read; `damaged`:
-    it was destroyed once.
+    `terminators`: the engines that were asked to end it; `records`: all that were there, first none;
+    `replaced`: the simulation has put something there; `rotten`: it cannot be read; `damaged`: for good.
     """
 
     key: Key
@@ -126,6 +125,10 @@ class Observer:
         if history is None:
             history = self.histories[key] = History(key)
         return history
+
+    @property
+    def _mixed(self) -> bool:
+        return self._world.trace.faults.old_release > 0 and len(self._world.releases) > 1
 
     def started(self, node: Node) -> None:
         """A node has a new engine."""
@@ -250,6 +253,7 @@ class Observer:
             state=checks.state_of(after.body),
         )
         self._check_attempt(history, attempt, after)
+        self._check_early(attempt, is_, before)
         history.tokens[new.token] = history.latest = attempt
         history.granted = [other for other in history.granted if other.token.engine != engine]
         history.granted.append(attempt)
@@ -284,7 +288,7 @@ class Observer:
         definition = self._world.releases[-1].by_key.get((history.key.kind, history.key.job))
         if definition is not None:
             most = 1 if definition.retry is None else definition.retry.max_attempts
-            if len(self._world.releases) == 1 and new.attempt > most:
+            if not self._mixed and new.attempt > most:
                 raise Violated("I-6", f"attempt {new.attempt} of at most {most}")
             if new.crashes > definition.max_crashes:
                 raise Violated("I-6", f"{new.crashes} crashes of at most {definition.max_crashes}")
@@ -306,6 +310,21 @@ class Observer:
                 raise Violated("I-6", f"attempt {new.attempt} follows one that has not ended")
         else:
             raise Violated("I-6", f"attempts went up by {failed} and crashes by {crashed}")
+
+    def _check_early(self, new: Attempt, run: Run, before: Record | None) -> None:
+        """S-13: no run is early by the store's clock, as far as the nodes' clocks go right."""
+        if self._world.trace.faults.drift:
+            return
+        now, waited = self._world.now, None
+        if run.scheduled_for is not None and not run.forced:
+            waited = run.scheduled_for
+        old = (
+            [] if before is None else [one for one in checks.runs_of(before.body) if one.number == run.number]
+        )
+        if old and run.attempt > 1 and (old[0].hook, old[0].attempt) == (run.hook, run.attempt):
+            waited = old[0].due
+        if waited is not None and now < waited:
+            raise Violated("S-13", f"run {new.run} began {waited - now} ms early")
 
     # -- hooks
 
@@ -329,7 +348,7 @@ class Observer:
             attempt.crashes,
         ):
             raise Violated("I-7", f"{need.key}: {call.hook} was called without a lease for it")
-        if attempt.state != call.state and len(self._world.releases) == 1:
+        if attempt.state != call.state and not self._mixed:
             raise Violated("I-7", f"{need.key}: {call.hook} was shown a state that was not committed")
         attempt.invoked = True
         history.granted.remove(attempt)

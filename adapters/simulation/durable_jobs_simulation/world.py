@@ -108,10 +108,10 @@ class World:
     # -- nodes
 
     def release_for(self, node: Node) -> tuple[Jobs, tuple[str, ...]]:
-        """What a node that starts runs: any release while there are faults, the newest else."""
-        if len(self.releases) == 1:
-            return self.releases[0], ()
-        number = len(self.releases) - 1 if self.calm else self.identities.below(len(self.releases))
+        """What a node that starts runs: the newest release, unless it is late."""
+        if len(self.releases) == 1 or not self.fate("old_release"):
+            return self.releases[-1], ()
+        number = self.fate.dice("old_release").below(len(self.releases) - 1)
         return self.releases[number], (f"release {number + 1}",)
 
     def node_down(self, node: Node) -> None:

@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections import Counter
 from typing import TypeAlias
 
-from durable_jobs_core import Backoff, Continuous, ContinuousContext, Retry, create_durable_jobs, cron, every
+from durable_jobs_core import Backoff, Continuous, ContinuousContext, Retry, cron, every
 from durable_jobs_core.client import ContinuousClient
 from durable_jobs_core.errors import DurableJobsError, InstanceNotFoundError, InvalidStateError
 from durable_jobs_core.record import ContinuousBody
 from durable_jobs_simulation.case import Case
 from durable_jobs_simulation.observer import Commit
+from durable_jobs_simulation.scenarios.releases import releases
 from durable_jobs_simulation.simulation import Simulation, current
 from durable_jobs_simulation.tasks import sleep
 
@@ -96,12 +97,12 @@ def tokens() -> Case:
 
     async def scenario(sim: Simulation) -> None:
         sim.watch(_check_state)
-        for name, job in definitions.items():
+        for name in definitions:
             for id in ("a", "b"):
-                sim.spawn(_use(sim, sim.client.continuous(job), id, server), f"user of {name} {id}")
+                sim.spawn(_use(sim, sim.client.continuous(name), id, server), f"user of {name} {id}")
         await sim.sleep("2 minutes")
 
-    return Case(name="tokens", jobs=create_durable_jobs(definitions), scenario=scenario)
+    return Case(name="tokens", jobs=releases(definitions), scenario=scenario)
 
 
 def _check_state(commit: Commit) -> None:

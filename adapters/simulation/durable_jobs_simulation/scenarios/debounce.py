@@ -15,7 +15,6 @@ from durable_jobs_core import (
     DebounceContext,
     DebounceEventContext,
     Retry,
-    create_durable_jobs,
 )
 from durable_jobs_core.client import DebounceClient
 from durable_jobs_core.errors import (
@@ -26,6 +25,7 @@ from durable_jobs_core.errors import (
 from durable_jobs_core.record import DebounceBody
 from durable_jobs_core.words import Key
 from durable_jobs_simulation.case import Case
+from durable_jobs_simulation.scenarios.releases import releases
 from durable_jobs_simulation.simulation import Simulation, current
 from durable_jobs_simulation.tasks import sleep
 
@@ -110,10 +110,10 @@ def webhooks() -> Case:
     }
 
     async def scenario(sim: Simulation) -> None:
-        for name, job in definitions.items():
+        for name in definitions:
             for id in ("x", "y"):
                 for _ in range(2):
-                    user = _use(sim, sim.client.debounce(job), name, id, sent)
+                    user = _use(sim, sim.client.debounce(name), name, id, sent)
                     sim.spawn(user, f"user of {name} {id}")
         await sim.sleep("1 minute")
 
@@ -130,9 +130,7 @@ def webhooks() -> Case:
         refused = held & sent.refused.keys()
         assert not refused, f"I-9: {sorted(refused)} were refused and are held"
 
-    return Case(
-        name="webhooks", jobs=create_durable_jobs(definitions), scenario=scenario, at_end=(nothing_is_lost,)
-    )
+    return Case(name="webhooks", jobs=releases(definitions), scenario=scenario, at_end=(nothing_is_lost,))
 
 
 async def _use(
@@ -143,7 +141,7 @@ async def _use(
         try:
             match dice.below(12):
                 case 0:
-                    await client.flush(id, wait=f"{dice.between(1, 20_000)} ms")
+                    await _flush(sim, client, Key("debounce", name, id), sent)
                 case 1:
                     await client.flush(id, wait=None)
                 case 2:
@@ -157,6 +155,15 @@ async def _use(
         except DurableJobsError:
             pass
         await sim.sleep(f"{dice.between(1, 8_000)} ms")
+
+
+async def _flush(sim: Simulation, client: DebounceClient[int, list[int]], key: Key, sent: Deliveries) -> None:
+    """S-44: `flushed` means that all that was held has been delivered."""
+    held = [number for number, owner in sent.acked.items() if owner == key]
+    result = await client.flush(key.id, wait=f"{sim.dice.between(1, 20_000)} ms")
+    if result.flushed and key.id == "x" and not sim.damaged(key):
+        missing = [number for number in held if number not in sent.under]
+        assert not missing, f"S-44: {key} was flushed and {missing} were not delivered"
 
 
 async def _add(sim: Simulation, client: DebounceClient[int, list[int]], key: Key, sent: Deliveries) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from durable_jobs_core import Backoff, Retry, Task, TaskContext, create_durable_jobs
+from durable_jobs_core import Backoff, Retry, Task, TaskContext
 from durable_jobs_core.client import TaskClient
 from durable_jobs_core.errors import (
     DuplicateEventError,
@@ -21,6 +21,7 @@ from durable_jobs_core.record import Record, TaskBody
 from durable_jobs_core.words import Failure, Key
 from durable_jobs_simulation.case import Case
 from durable_jobs_simulation.observer import Commit
+from durable_jobs_simulation.scenarios.releases import releases
 from durable_jobs_simulation.simulation import Simulation, current
 from durable_jobs_simulation.tasks import sleep
 
@@ -128,10 +129,10 @@ def orders() -> Case:
 
     async def scenario(sim: Simulation) -> None:
         sim.watch(log.committed)
-        for name, job in definitions.items():
+        for name in definitions:
             for id in ("x", "y"):
                 for _ in range(2):
-                    sim.spawn(_use(sim, sim.client.task(job), name, id, log), f"user of {name} {id}")
+                    sim.spawn(_use(sim, sim.client.task(name), name, id, log), f"user of {name} {id}")
         await sim.sleep("1 minute")
 
     def nothing_is_lost(sim: Simulation) -> None:
@@ -143,9 +144,7 @@ def orders() -> Case:
             forgiven = log.forgiven.get(str(key), 0)
             assert len(numbers) <= forgiven, f"I-1: {numbers} were acknowledged by {key} and are nowhere"
 
-    return Case(
-        name="orders", jobs=create_durable_jobs(definitions), scenario=scenario, at_end=(nothing_is_lost,)
-    )
+    return Case(name="orders", jobs=releases(definitions), scenario=scenario, at_end=(nothing_is_lost,))
 
 
 async def _use(sim: Simulation, client: TaskClient[int, list[int]], name: str, id: str, log: Orders) -> None:
