@@ -510,12 +510,14 @@ class Observer:
             if isinstance(row, Row) and row.wake is not None and row.wake <= limit
         ]
 
-    def check_telemetry(self) -> None:
-        """I-7: without faults telemetry is complete and in order."""
+    def check_faultless(self) -> None:
+        """Without faults telemetry is complete and in order (I-7), and no lease is ever lost (S-14)."""
         for key, history in self.histories.items():
             for life, told in history.told.items():
                 if list(told) != list(range(1, len(told) + 1)) or len(told) < history.seq.get(life, 0):
                     raise Violated("I-7", f"{key}: telemetry of a life came as {list(told)}")
+            if any(attempt.crashes for attempt in history.tokens.values()):
+                raise Violated("S-14", f"{key}: an attempt crashed, and nothing had happened to it")
 
 
 def _told(call: Any, leased: bool) -> tuple[str, ...]:
@@ -576,7 +578,7 @@ def _view(result: Any) -> tuple[Any, ...]:
             facts = (result.event_count, result.execute_count, result.queued_events, result.dead_letters)
             return (result.status == "not_found", *facts)
         case _:
-            return (result.state,)
+            return (_value(result.state),)
 
 
 def _stored(record: Record | None, result: Any) -> tuple[Any, ...]:
@@ -595,7 +597,12 @@ def _stored(record: Record | None, result: Any) -> tuple[Any, ...]:
             return (False, body.event_count, body.execute_count, len(body.inbox), len(body.dead))
         case _:
             held = (body.window or body.batch) if isinstance(body, DebounceBody) else body
-            return (None if held is None else held.state,)
+            return (None if held is None else _value(held.state),)
+
+
+def _value(state: Stored | None) -> Any:
+    """Without its version: an older one is made current before it is shown (S-6)."""
+    return None if state is None else state.value
 
 
 def _ended_as(record: Record, outcome: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from contextvars import ContextVar
@@ -33,6 +34,7 @@ PATIENCE_MS = 20 * 60_000
 PATIENCE_STEPS = 200_000
 STEPS_MAX = 2_000_000
 
+_NAMED = re.compile(r"([A-Z]-\d+): ")
 _CURRENT: ContextVar[Simulation] = ContextVar("durable_jobs_simulation")
 
 
@@ -99,8 +101,9 @@ class Simulation:
         return self._world.observer.history(key).damaged
 
     def fail(self, why: str) -> None:
-        """End the run: something is wrong that the hook or scenario that saw it cannot raise."""
-        self._world.failure = self._world.failure or why
+        """End the run: for a hook that sees something wrong, which it may not raise. `why` may begin with a
+        name, as in `I-1: it is lost`."""
+        self._world.failure = self._world.failure or _violated("scenario", AssertionError(why))
 
     def say(self, *details: object, key: Key | None = None) -> None:
         """Add a line to the trace."""
@@ -122,7 +125,7 @@ class Simulation:
         if isinstance(error, DurableJobsError):
             self._world.say("client", "gave up", name, type(error).__name__)
         elif isinstance(error, AssertionError):
-            raise Violated(name, _said(error)) from error
+            raise _violated(name, error) from error
         elif error is not None:
             raise SimulationError(f"{name} raised {type(error).__name__}: {error}") from error
 
@@ -257,7 +260,7 @@ def _run(world: World, simulation: Simulation, until: int, invariants: Sequence[
         for invariant in invariants:
             _check(invariant, simulation)
     if faultless:
-        world.observer.check_telemetry()
+        world.observer.check_faultless()
 
 
 def _done(world: World, began: int) -> bool:
@@ -294,9 +297,12 @@ def _check(invariant: Invariant, simulation: Simulation) -> None:
         invariant(simulation)
     except AssertionError as error:
         name = getattr(invariant, "__name__", "invariant")
-        raise Violated(name, _said(error)) from error
+        raise _violated(name, error) from error
 
 
-def _said(error: AssertionError) -> str:
-    """The first line: what test runners add below it is about their interpreter."""
-    return (str(error).splitlines() or ["it does not hold"])[0]
+def _violated(name: str, error: AssertionError) -> Violated:
+    """What an assertion says in its first line: what test runners add is about their interpreter. It may
+    begin with the name of what it checks, as in `I-1: it is lost`."""
+    said = (str(error).splitlines() or ["it does not hold"])[0]
+    named = _NAMED.match(said)
+    return Violated(name, said) if named is None else Violated(named[1], said[named.end() :])

@@ -61,7 +61,7 @@ class World:
         """Until when the store does not answer a node; `""`: all of them."""
         self._at_once = 0
         self.calm = False
-        self.failure: str | None = None
+        self.failure: Violated | None = None
         """What a hook or a scenario found wrong."""
         self.graveyard: list[Any] = []
         """Coroutines of hooks whose node died: kept, so that none of their code runs."""
@@ -92,7 +92,7 @@ class World:
         self.trace.steps += 1
         action()
         if self.failure is not None:
-            raise Violated("scenario", self.failure)
+            raise self.failure
         return True
 
     @property
