@@ -20,7 +20,7 @@ from durable_jobs_core.engine.lane import ATTEMPT_ENDS, BACKOFF_MAX_MS, Flight, 
 from durable_jobs_core.engine.protocol import Answered, Exchange
 from durable_jobs_core.engine.slots import Job, job_of
 from durable_jobs_core.engine.state import State
-from durable_jobs_core.engine.turn import perform, rebased
+from durable_jobs_core.engine.turn import perform, rebased, turn
 from durable_jobs_core.errors import StorageError
 from durable_jobs_core.events import AlarmFired, AlarmMisfiled
 from durable_jobs_core.record import Record
@@ -45,12 +45,23 @@ def send(state: State, lane: Lane) -> None:
             state.needs.append(Exchange(flight.id, lane.id, flight.batch))
         return
     now = state.clock.now
+    _lease_anew(state, lane, now)
     claim = _claim(state, lane, now)
     if claim is None and not lane.can_build(now):
         return
     not_after = now + state.limits.exchange
     flight = lane.build(state.new_id(), state.stamp, now, not_after, claim)
     state.needs.append(Exchange(flight.id, lane.id, flight.batch))
+
+
+def _lease_anew(state: State, lane: Lane, now: int) -> None:
+    """A lease that waited for its turn is taken anew: it would reach its handler half over, or as a crash."""
+    for keeper in tuple(lane.writes.values()):
+        since = keeper.leases_since
+        if since is not None and now - since > state.limits.lease // 10:
+            keeper.rewind()
+            state.ready[keeper.key] = keeper
+    turn(state)
 
 
 def claim_at(state: State, lane: Lane) -> int | None:

@@ -27,7 +27,13 @@ from durable_jobs_core.engine.settling import revision, same, settle
 from durable_jobs_core.engine.slots import Job, Slots, job_of
 from durable_jobs_core.engine.unreadable import Unreadable, answer, deletes, revision_of
 from durable_jobs_core.errors import DurableJobsError, OutcomeUnknownError
-from durable_jobs_core.events import AddRequested, SendRequested, StartRequested, TerminateRequested
+from durable_jobs_core.events import (
+    AddRequested,
+    AlarmFired,
+    SendRequested,
+    StartRequested,
+    TerminateRequested,
+)
 from durable_jobs_core.operations import InlineOutcome
 from durable_jobs_core.record import Record
 from durable_jobs_core.step import Env, alarm_of, step
@@ -83,6 +89,14 @@ class Keeper:
     def dirty(self) -> bool:
         """Whether there is something to write."""
         return bool(self.steps)
+
+    @property
+    def leases_since(self) -> int | None:
+        """When a lease was taken that is not handed out yet."""
+        if self.work is None or not any(stepped.leases for stepped in self.steps):
+            return None
+        run = self.work.body.in_flight
+        return None if run is None or run.lease is None else run.lease.since
 
     @property
     def blocked(self) -> bool:
@@ -142,6 +156,8 @@ class Keeper:
             return False
         if self.base is not None and not isinstance(self.base, Record):
             return self._step_unreadable(queue, self.base, make_env, released)
+        if isinstance(entry.event, AlarmFired) and self.leases_since is not None:
+            return self._answer(queue, (), released)  # what nobody has yet cannot have ended
         env = make_env(self, entry)
         try:
             transition = step(self.definition, self.work, entry.event, env)
