@@ -8,8 +8,7 @@ import pytest
 from support.rig import EPOCH, Rig, client, greeted, start, writes
 from support.samples import CHORE, FOLD, TICK, chore, folding, jobs, nothing, number, tick
 
-from durable_jobs_core.backend import Refused
-from durable_jobs_core.engine import HookCancelled, HookDetached, HookRaised, HookReturned, Invoke
+from durable_jobs_core.engine import HookCancelled, HookDetached, HookRaised, HookReturned
 from durable_jobs_core.errors import ExecutionError, StorageError
 from durable_jobs_core.events import (
     AddRequested,
@@ -575,5 +574,3 @@ def test_an_exception_of_an_inline_hook_is_the_cause_of_what_the_caller_is_told(
 
     assert isinstance(rig.result(call), ExecutionError)
     assert rig.replies[call].cause is error
-
-
