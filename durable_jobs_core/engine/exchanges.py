@@ -16,13 +16,13 @@ from durable_jobs_core.codec import Loaded, load
 from durable_jobs_core.engine import callers, hooks
 from durable_jobs_core.engine.entries import Entry, Released
 from durable_jobs_core.engine.keeper import Keeper
-from durable_jobs_core.engine.lane import ATTEMPT_ENDS, BACKOFF_MAX_MS, Flight, Lane
+from durable_jobs_core.engine.lane import BACKOFF_MAX_MS, Flight, Lane
 from durable_jobs_core.engine.protocol import Answered, Exchange
 from durable_jobs_core.engine.slots import Job, job_of
 from durable_jobs_core.engine.state import State
 from durable_jobs_core.engine.turn import perform, rebased
 from durable_jobs_core.errors import StorageError
-from durable_jobs_core.events import AlarmFired, AlarmMisfiled
+from durable_jobs_core.events import AlarmFired, AlarmMisfiled, HandlerEvent
 from durable_jobs_core.record import Record
 from durable_jobs_core.step import alarm_of
 from durable_jobs_core.telemetry import HistoryRegressed
@@ -191,7 +191,7 @@ def _refuse(state: State, keeper: Keeper, outcome: Refused, *, alone: bool) -> N
         call = None if entry.call is None else state.calls.by_id.get(entry.call)
         if call is not None:
             callers.refuse(state, call, StorageError(f"{keeper.key}: {outcome.reason}"))
-        elif isinstance(entry.event, ATTEMPT_ENDS):  # kept until it is committed, stale or settled
+        elif isinstance(entry.event, HandlerEvent):  # kept until it is committed, stale or settled
             entry.conflicts += 1
             hold(state, keeper, min(100 << min(entry.conflicts, 6), BACKOFF_MAX_MS))
         else:

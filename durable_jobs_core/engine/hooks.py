@@ -43,7 +43,7 @@ def call(state: State, keeper: Keeper, call: HookCall, token: Token | None) -> N
         return
     if run is not None and run.lease is not None:
         invocation.until = run.lease.until
-        invocation.renew_at = state.t + state.limits.lease // 3
+        invocation.renew_at = _renew_at(state, run.lease.until)
     state.handlers.add(invocation)
     state.needs.append(invoke)
 
@@ -112,8 +112,13 @@ def follow_lease(state: State, keeper: Keeper) -> None:
     if run is None or run.lease is None:
         cancel(state, invocation, "lost")
     elif run.lease.until > invocation.until:
-        renew_at = state.t + state.limits.lease // 3
-        state.handlers.renewed(invocation, run.lease.until, renew_at)
+        state.handlers.renewed(invocation, run.lease.until, _renew_at(state, run.lease.until))
+
+
+def _renew_at(state: State, until: int) -> int:
+    """When, on the driver's clock, a third of a lease is over, counted from when it was taken."""
+    lease = state.limits.lease
+    return state.clock.t_of(until - lease + lease // 3)
 
 
 def renew(state: State) -> None:
@@ -122,7 +127,8 @@ def renew(state: State) -> None:
     for key, invocation in handlers.leased.items():
         if invocation.renew_at > state.t:
             break
-        if key not in handlers.renewing and invocation.token is not None:
+        if key not in handlers.renewing:
+            assert invocation.token is not None, "it is leased"
             handlers.renewing[key] = invocation
             event = LeaseRenewed(invocation.token)
             state.push(invocation.keeper, urgent(state, event))

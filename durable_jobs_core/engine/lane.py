@@ -17,13 +17,11 @@ from durable_jobs_core.backend import (
 )
 from durable_jobs_core.engine.keeper import Keeper
 from durable_jobs_core.engine.slots import Job
-from durable_jobs_core.events import HandlerFailed, HandlerReleased, HandlerSucceeded, LeaseRenewed
+from durable_jobs_core.events import HandlerEvent
 from durable_jobs_core.words import Key
 
 BACKOFF_FIRST_MS = 50
 BACKOFF_MAX_MS = 5_000
-ATTEMPT_ENDS = (HandlerSucceeded, HandlerFailed, HandlerReleased)
-_FIRST = (*ATTEMPT_ENDS, LeaseRenewed)
 
 
 @value
@@ -166,4 +164,4 @@ class Lane:
 
 
 def _is_first(keeper: Keeper) -> bool:
-    return any(isinstance(stepped.entry.event, _FIRST) for stepped in keeper.steps)
+    return any(isinstance(stepped.entry.event, HandlerEvent) for stepped in keeper.steps)

@@ -205,6 +205,13 @@ class Rig:
         self.settle()
         return self.result(call)
 
+    def ask_inline(self, key: Key, request: Request, **fields: Any) -> Any:
+        """A caller's request, carried out with the inline hooks it needs; its result, or its error."""
+        call = self.call(key, request, **fields)
+        while self.settle() or any(not invoke.leased and invoke.key == key for invoke in self.invokes):
+            self.finish(invoke=next(i for i in self.invokes if not i.leased and i.key == key))
+        return self.result(call)
+
     def result(self, call: int) -> Any:
         """What a caller was answered: a result or an error."""
         reply = self.replies[call]

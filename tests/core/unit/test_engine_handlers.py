@@ -104,7 +104,7 @@ def test_S_10_execute_is_leased_and_told_so() -> None:
 def test_S_16_what_a_hook_asks_for_is_applied_when_it_has_returned_and_not_before() -> None:
     rig = running()
     (invoke,) = rig.invokes
-    invoke.ctx.set_state(7)  # type: ignore[union-attr]
+    invoke.ctx.set_state(7)
     rig.tick()
     rig.settle()
     before = body(rig).state
@@ -118,7 +118,7 @@ def test_S_16_what_a_hook_asks_for_is_applied_when_it_has_returned_and_not_befor
 @pytest.mark.parametrize("outcome", [HookRaised(ValueError("no")), HookTimedOut(), HookDetached()], ids=repr)
 def test_S_16_if_a_hook_does_not_return_all_it_asked_for_is_discarded(outcome: HookOutcome) -> None:
     rig = running()
-    rig.invokes[0].ctx.set_state(7)  # type: ignore[union-attr]
+    rig.invokes[0].ctx.set_state(7)
 
     rig.finish(outcome)
     rig.settle()
@@ -147,7 +147,7 @@ def test_S_17_terminate_is_honoured_though_user_code_swallows_it() -> None:
 def test_S_17_terminate_is_honoured_whatever_the_hook_does_after_it(outcome: HookOutcome) -> None:
     rig = running()
     with pytest.raises(TerminateSignal):
-        rig.invokes[0].ctx.terminate("enough")  # type: ignore[union-attr]
+        rig.invokes[0].ctx.terminate("enough")
 
     rig.finish(outcome)
     rig.settle()
@@ -158,7 +158,7 @@ def test_S_17_terminate_is_honoured_whatever_the_hook_does_after_it(outcome: Hoo
 def test_S_15_what_a_detached_thread_asked_for_is_dropped_its_termination_too() -> None:
     rig = running()
     with pytest.raises(TerminateSignal):
-        rig.invokes[0].ctx.terminate("too late")  # type: ignore[union-attr]
+        rig.invokes[0].ctx.terminate("too late")
 
     rig.finish(HookDetached())
     rig.settle()
@@ -207,7 +207,7 @@ def test_S_14_S_22_whatever_a_hook_raises_by_itself_is_a_failure(outcome: HookOu
 @pytest.mark.parametrize("state", ["text", True, 1.5, object(), recursive()], ids=lambda state: type(state))
 def test_S_22_a_new_state_that_does_not_fit_is_a_failure(state: Any) -> None:
     rig = running()
-    rig.invokes[0].ctx.set_state(state)  # type: ignore[union-attr]
+    rig.invokes[0].ctx.set_state(state)
 
     rig.finish(HookReturned())
     rig.settle()
@@ -246,7 +246,7 @@ def test_S_14_a_handler_cancelled_because_its_lease_was_lost_is_a_crash_and_not_
     rig.t = 30_000
     other.wait(3_000)
 
-    assert [invoke.ctx.crashes for invoke in other.invokes] == [1]  # type: ignore[union-attr]
+    assert [invoke.ctx.crashes for invoke in other.invokes] == [1]
     assert (run_of(rig).attempt, body(rig).last_error) == (1, None)
 
 
@@ -274,7 +274,7 @@ def test_S_14_S_67_after_the_shutdowns_cancel_any_outcome_but_success_is_a_hand_
 def test_S_67_a_success_after_the_shutdowns_cancel_is_a_success() -> None:
     rig = running()
     rig.stop()
-    rig.invokes[0].ctx.set_state(7)  # type: ignore[union-attr]
+    rig.invokes[0].ctx.set_state(7)
 
     rig.finish(HookReturned())
     rig.settle()
@@ -285,7 +285,7 @@ def test_S_67_a_success_after_the_shutdowns_cancel_is_a_success() -> None:
 def test_S_67_a_new_state_that_does_not_fit_after_the_shutdowns_cancel_is_handed_back() -> None:
     rig = running()
     rig.stop()
-    rig.invokes[0].ctx.set_state("text")  # type: ignore[union-attr]
+    rig.invokes[0].ctx.set_state("text")
 
     rig.finish(HookReturned())
     rig.settle()
@@ -398,7 +398,7 @@ def test_S_15_a_detached_inline_hook_keeps_no_slot_and_what_it_returns_is_droppe
     rig.settle()
     row = rig.row(CHORE)
 
-    invoke.ctx.set_state([1])  # type: ignore[union-attr]
+    invoke.ctx.set_state([1])
     rig.returned(invoke)
     rig.settle()
 

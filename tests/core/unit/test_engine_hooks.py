@@ -1,0 +1,595 @@
+"""Calling hooks, cancelling them, hearing of their ends, and renewing their leases (S-10 to S-15, S-36)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from attrs import evolve
+from support.rig import EPOCH, Rig, client, greeted, start, writes
+from support.samples import CHORE, FOLD, TICK, chore, folding, jobs, nothing, number, tick
+
+from durable_jobs_core.engine import HookCancelled, HookDetached, HookRaised, HookReturned, Invoke
+from durable_jobs_core.errors import ExecutionError, StorageError
+from durable_jobs_core.events import (
+    AddRequested,
+    SendRequested,
+    StartRequested,
+    StatusRequested,
+    TerminateRequested,
+    TriggerRequested,
+)
+from durable_jobs_core.record import Lease
+from durable_jobs_core.telemetry import JobStale
+from durable_jobs_core.words import Key
+
+START = StartRequested(number(0))
+LEASE = 30_000
+
+
+def running(execute: Any = nothing, *, limits: dict[str, Any] | None = None, **options: Any) -> Rig:
+    """An engine in which `execute` of one continuous instance runs."""
+    rig = greeted(jobs(tick=tick(execute, **options)), **(limits or {}))
+    rig.ask(TICK, START)
+    assert [invoke.hook for invoke in rig.invokes] == ["execute"]
+    return rig
+
+
+def second(rig: Rig, node: int = 2, **limits: Any) -> Rig:
+    """Another worker on the same store, at the same time."""
+    return greeted(rig.engine._state.jobs, node=node, stores=rig.stores, lane=rig.lane_of, t=rig.t, **limits)
+
+
+def lease_of(rig: Rig, key: Key = TICK) -> Lease:
+    run = rig.record(key).body.in_flight
+    assert run is not None
+    assert run.lease is not None
+    return run.lease
+
+
+def called(rig: Rig, hook: str = "on_event") -> int:
+    """How often a hook was called."""
+    needs = [need for drain in rig.drains for need in drain]
+    return sum(isinstance(need, Invoke) and need.hook == hook for need in needs)
+
+
+# -- renewing (S-13)
+
+
+def test_S_13_a_lease_is_renewed_at_a_third_of_its_length() -> None:
+    rig = running()
+
+    rig.wait(9_999)
+    before = lease_of(rig).until
+    rig.wait(1)
+
+    assert (before, lease_of(rig).until) == (EPOCH + LEASE, EPOCH + 10_000 + LEASE)
+    assert rig.entry(TICK) == EPOCH + 10_000 + LEASE
+
+
+def test_S_13_a_lease_is_renewed_for_as_long_as_its_handler_runs() -> None:
+    rig = running()
+    token = lease_of(rig).token
+
+    rig.wait(600_000)
+
+    assert (lease_of(rig).token, rig.cancels, len(rig.invokes)) == (token, [], 1)
+    assert lease_of(rig).until > rig.now() + LEASE // 2
+
+
+def test_S_13_all_leases_are_renewed_each_at_its_own_time() -> None:
+    rig = greeted()
+    keys = [Key("continuous", "tick", str(name)) for name in range(20)]
+    for key in keys:
+        rig.ask(key, START)
+        rig.wait(300)
+
+    rig.wait(60_000)
+
+    assert rig.cancels == []
+    assert all(lease_of(rig, key).until > rig.now() + 2 * LEASE // 3 - 1 for key in keys)
+
+
+def test_S_13_a_handler_that_could_not_renew_is_cancelled_a_tenth_of_its_lease_before_the_end() -> None:
+    rig = running()
+
+    rig.wait(26_999, settle=False)
+    before = list(rig.cancels)
+    rig.wait(1, settle=False)
+
+    assert (before, rig.cancels) == ([], [rig.invokes[0].id])
+    assert rig.invokes[0].ctx.cancelled
+
+
+def test_S_13_a_handler_is_cancelled_once() -> None:
+    rig = running()
+
+    rig.wait(200_000, settle=False)
+    rig.stop()
+    rig.tick()
+
+    assert rig.cancels == [rig.invokes[0].id]
+
+
+def told_late(slow: int) -> Rig:
+    """An engine that hears of the commit of a lease so long after it took it."""
+    rig = greeted()
+    rig.call(TICK, START)
+    answer = rig.perform(rig.exchanges[0])
+    rig.t += slow
+    rig.answer(evolve(answer, clock=rig.now()))
+    return rig
+
+
+def test_S_13_a_lease_whose_commit_was_told_late_is_renewed_a_third_after_it_was_taken() -> None:
+    rig = told_late(9_000)
+
+    rig.wait(1_000)
+
+    assert lease_of(rig).until == EPOCH + 10_000 + LEASE
+
+
+@pytest.mark.parametrize(("slow", "cancelled_at"), [(25_000, 27_000), (27_000, 27_000), (29_000, 29_000)])
+def test_S_13_a_lease_whose_commit_was_told_late_is_renewed_at_once_and_its_handler_cancelled_in_time(
+    slow: int, cancelled_at: int
+) -> None:
+    rig = told_late(slow)
+    renewals = [write.key for exchange in rig.exchanges for write in writes(exchange)]
+
+    rig.wait(cancelled_at - rig.t, settle=False)
+
+    assert renewals == [TICK]
+    assert rig.cancels == [rig.invokes[0].id]
+
+
+def test_S_13_a_late_lease_is_renewed_before_the_ones_taken_after_it() -> None:
+    rig = Rig(lanes=2, lane=lambda key: int(key.id) % 2)
+    rig.settle()
+    early, late = Key("continuous", "tick", "0"), Key("continuous", "tick", "1")
+    rig.call(early, START)
+    answer = rig.perform(rig.exchanges[0])
+    rig.t += 6_000
+    rig.call(late, START)
+    rig.answer(lane=1)
+    rig.answer(evolve(answer, clock=rig.now()), lane=0)
+
+    rig.wait(4_000)
+
+    assert lease_of(rig, early).until == EPOCH + 10_000 + LEASE
+    assert lease_of(rig, late).until == EPOCH + 6_000 + LEASE
+
+
+def test_S_13_a_renewal_that_is_refused_is_tried_again() -> None:
+    rig = running()
+    rig.wait(10_000, settle=False)
+    while not any(writes(exchange) for exchange in rig.exchanges):
+        rig.answer()
+        rig.tick()
+
+    rig.refuse(transient=False)
+    rig.wait(20_000)
+
+    assert rig.cancels == []
+    assert lease_of(rig).until > rig.now()
+
+
+def test_S_13_a_renewal_whose_answer_is_lost_is_a_renewal_if_it_landed() -> None:
+    rig = running()
+    rig.wait(10_000, settle=False)
+    while not any(writes(exchange) for exchange in rig.exchanges):
+        rig.answer()
+        rig.tick()
+
+    rig.fail(landed=True)
+    rig.wait(1_000)
+
+    assert (lease_of(rig).until, rig.cancels) == (EPOCH + 10_000 + LEASE, [])
+
+
+def test_S_36_another_engine_cancels_its_handler_at_its_next_renewal() -> None:
+    rig = running()
+    client(rig).ask(TICK, TerminateRequested())
+    before = list(rig.cancels)
+
+    rig.wait(10_000)
+
+    assert (before, rig.cancels) == ([], [rig.invokes[0].id])
+    rig.finish(HookCancelled())
+    rig.settle()
+    assert (rig.row(TICK), rig.slots_taken, rig.engine._state.keepers) == (None, 0, {})
+
+
+def test_S_13_a_renewal_for_a_lease_that_is_gone_wakes_nobody_in_vain() -> None:
+    rig = running(limits={"poll": 1_000_000})
+    client(rig).ask(TICK, TerminateRequested())
+    rig.wait(10_000)
+    drains = len(rig.drains)
+
+    rig.wait(100_000)
+
+    assert len(rig.drains) - drains < 5
+
+
+# -- a lease that was lost (S-11, S-14)
+
+
+def test_S_11_I_3_a_stalled_engine_cannot_commit_what_another_took_over() -> None:
+    rig = running(lambda ctx: ctx.set_state(1))
+    other = second(rig)
+    rig.t = other.t = LEASE
+    other.wait(1_000)
+    assert [invoke.ctx.crashes for invoke in other.invokes] == [1]
+    rig.t = other.t
+
+    rig.finish()
+    rig.settle()
+
+    assert (rig.record(TICK).body.state, rig.slots_taken) == (number(0), 0)
+    assert [type(event) for event in rig.events if isinstance(event, JobStale)] == [JobStale]
+    other.finish()
+    other.settle()
+    assert rig.record(TICK).body.state == number(1)
+
+
+def test_S_11_a_completion_after_the_lease_end_commits_if_nobody_took_over() -> None:
+    rig = running(lambda ctx: ctx.set_state(1))
+    rig.t = 10 * LEASE
+
+    rig.finish()
+    rig.settle()
+
+    assert rig.record(TICK).body.state == number(1)
+
+
+def test_S_11_an_engine_never_takes_over_a_run_whose_handler_it_still_holds() -> None:
+    rig = running(limits={"poll": 1_000})
+    rig.wait(27_000, settle=False)
+    rig.fail()
+    rig.t = 40_000
+    rig.tick()
+    rig.engine._state.lanes[0].writes.clear()  # the renewal is not written
+
+    rig.wait(100_000)
+
+    assert len(rig.invokes) == 1
+
+
+def test_S_11_when_its_handler_has_ended_the_alarm_that_came_meanwhile_is_seen_to() -> None:
+    rig = running()
+    call = client(rig).ask(TICK, TerminateRequested())
+    assert call.was_running
+    start(rig, "tick", "a")
+    rig.nudge()
+    rig.settle()
+    first = rig.invokes[0]
+    assert (len(rig.invokes), rig.cancels) == (1, [first.id])  # the claim showed that its lease is gone
+
+    rig.finish(HookCancelled(), invoke=first)
+    rig.settle()
+
+    assert rig.t == 0
+    assert [invoke.hook for invoke in rig.invokes] == ["execute"]
+    assert rig.slots_taken == 1
+
+
+def test_S_14_a_lease_that_is_gone_when_its_commit_is_heard_of_calls_nothing() -> None:
+    rig = greeted()
+    rig.call(TICK, START)
+    rig.fail(landed=True)
+    client(rig).ask(TICK, TerminateRequested())
+
+    rig.wait(20_000)
+
+    assert (rig.invokes, rig.slots_taken, rig.row(TICK)) == ([], 0, None)
+
+
+def test_a_lease_that_another_engine_ended_before_it_was_heard_of_gives_its_slot_back() -> None:
+    rig = greeted()
+    rig.call(TICK, START)
+    rig.perform(rig.exchanges[0])
+    other = second(rig)
+    rig.t = other.t = LEASE
+    other.wait(1_000)
+    assert len(other.invokes) == 1
+    rig.t = other.t
+
+    rig.answer(ConnectionError("only the answer is lost"))
+    rig.wait(1_000)
+
+    assert (rig.invokes, rig.slots_taken) == ([], 0)
+
+
+# -- terminate (S-36)
+
+
+def test_S_36_terminate_cancels_the_handler_of_this_engine_at_once_and_does_not_wait_for_it() -> None:
+    rig = running()
+
+    result = rig.ask(TICK, TerminateRequested("enough"))
+
+    assert (result.terminated, result.was_running, rig.row(TICK)) == (True, True, None)
+    assert rig.cancels == [rig.invokes[0].id]
+    assert rig.invokes[0].ctx.cancelled
+
+
+def test_I_5_what_a_handler_returns_after_terminate_leaves_no_residue() -> None:
+    rig = running(lambda ctx: ctx.set_state(1))
+    rig.ask(TICK, TerminateRequested())
+
+    rig.finish()
+    rig.settle()
+    rig.wait(100_000)
+
+    assert (rig.row(TICK), rig.entry(TICK), rig.slots_taken) == (None, None, 0)
+    assert rig.engine._state.keepers == {}
+
+
+def test_S_36_a_new_life_does_not_run_here_before_the_old_handler_has_ended() -> None:
+    rig = running()
+    rig.ask(TICK, TerminateRequested())
+    assert rig.ask(TICK, START).created
+    rig.wait(5_000)
+    assert len(rig.invokes) == 1
+    first = rig.invokes[0]
+
+    rig.finish(HookCancelled())
+    rig.wait(5_000)
+
+    (invoke,) = rig.invokes
+    assert invoke.ctx.idempotency_key != first.ctx.idempotency_key
+
+
+def test_S_12_the_old_handlers_success_is_nothing_to_a_new_life_of_the_same_id() -> None:
+    rig = running(lambda ctx: ctx.set_state(1))
+    rig.ask(TICK, TerminateRequested())
+    rig.ask(TICK, START)
+
+    rig.finish()
+    rig.settle()
+
+    assert rig.record(TICK).body.state == number(0)
+
+
+def test_S_36_an_inline_hook_not_yet_committed_is_called_again_as_on_a_new_instance() -> None:
+    rig = greeted()
+    rig.ask_inline(CHORE, SendRequested(event=1))
+    call = rig.call(CHORE, SendRequested(event=2))
+    rig.settle()
+    assert rig.invokes[0].ctx.state == [1]
+
+    ended = rig.ask(CHORE, TerminateRequested())
+    rig.finish()
+    rig.settle()
+    assert rig.invokes[0].ctx.state is None
+    rig.finish()
+    rig.settle()
+
+    assert (ended.terminated, rig.result(call).created) == (True, True)
+    assert rig.record(CHORE).body.state == number([2])
+
+
+# -- detached threads (S-15, S-69)
+
+
+def test_S_15_S_69_a_detached_thread_keeps_its_slot_until_it_returns() -> None:
+    rig = running(limits={"concurrency": 1})
+    other = Key("continuous", "tick", "b")
+    rig.ask(other, START)
+
+    first = rig.finish(HookDetached())
+    rig.wait(60_000)
+    held = (rig.slots_taken, list(rig.invokes))
+    rig.returned(first)
+    rig.settle()
+
+    assert held == (1, [])
+    assert first.ctx.cancelled
+    assert len(rig.invokes) == 1
+
+
+def test_S_15_the_engine_goes_on_without_a_detached_thread() -> None:
+    rig = running(limits={"concurrency": 2})
+
+    rig.finish(HookDetached())
+    rig.wait(5_000)
+
+    (invoke,) = rig.invokes
+    assert (invoke.key, invoke.ctx.attempt, rig.slots_taken) == (TICK, 2, 2)
+
+
+def test_S_11_a_lease_abandoned_with_its_thread_may_overlap_but_only_the_new_one_commits() -> None:
+    rig = running(lambda ctx: ctx.set_state(ctx.attempt), limits={"concurrency": 2})
+    first = rig.finish(HookDetached())
+    rig.wait(5_000)
+
+    first.ctx.set_state(99)
+    rig.returned(first)
+    rig.finish()
+    rig.settle()
+
+    assert rig.record(TICK).body.state == number(2)
+    assert rig.slots_taken == 0
+
+
+def test_S_15_a_hook_that_follows_a_detached_one_needs_a_slot_of_its_own() -> None:
+    def fails(*args: Any) -> None:
+        raise ValueError
+
+    definition = chore(execute=fails, retry=None, on_error=nothing, timeout="1 second")
+    rig = greeted(jobs(chore=definition), concurrency=1)
+    rig.ask_inline(CHORE, SendRequested(event=1))
+    rig.ask(CHORE, TriggerRequested())
+    first = rig.finish(HookDetached())
+    rig.wait(5_000)
+    waiting = list(rig.invokes)
+
+    rig.returned(first)
+    rig.settle()
+
+    assert (waiting, [invoke.hook for invoke in rig.invokes], rig.slots_taken) == ([], ["on_error"], 1)
+
+
+# -- hooks that follow, and slots
+
+
+def test_S_10_the_commit_that_records_the_end_of_execute_claims_the_on_idle_that_follows() -> None:
+    rig = greeted(jobs(chore=chore(on_idle=nothing)), concurrency=1)
+    rig.call(CHORE, SendRequested(event=1))
+    for _ in range(2):
+        rig.settle()
+        rig.finish()
+    rig.settle()
+    rig.ask(CHORE, TriggerRequested())
+    commits = len(rig.drains)
+
+    rig.finish()
+    (exchange,) = rig.exchanges
+    rig.settle()
+
+    assert [write.key for write in writes(exchange)] == [CHORE]
+    assert ([invoke.hook for invoke in rig.invokes], rig.slots_taken) == (["on_idle"], 1)
+    assert len(rig.drains) == commits + 2
+
+
+def test_I_7_a_leased_hook_is_called_after_the_commit_of_its_claim() -> None:
+    rig = greeted()
+    rig.call(TICK, START)
+    rig.tick()
+    before = list(rig.invokes)
+
+    rig.answer()
+
+    assert (before, [invoke.key for invoke in rig.invokes]) == ([], [TICK])
+
+
+def test_I_7_a_claim_that_did_not_land_calls_nothing() -> None:
+    rig = greeted()
+    rig.call(TICK, START)
+
+    rig.fail()
+
+    assert rig.invokes == []
+
+
+# -- inline hooks and conflicts (S-10)
+
+
+def folded(rig: Rig) -> Any:
+    return rig.record(FOLD).body.window.state.value
+
+
+def add_by_another(rig: Rig, event: int) -> None:
+    other = client(rig, node=50 + event)
+    other.ask_inline(FOLD, AddRequested(event=event))
+
+
+def test_S_10_on_a_conflict_an_inline_hook_is_called_again_if_what_it_was_shown_changed() -> None:
+    rig = greeted()
+    rig.ask_inline(FOLD, AddRequested(event=1))
+    call = rig.call(FOLD, AddRequested(event=3))
+    rig.settle()
+    rig.finish()
+    add_by_another(rig, 2)
+    rig.settle()
+
+    (again,) = rig.invokes
+    assert again.ctx.state == [1, 2]
+    rig.finish()
+    rig.settle()
+
+    assert (folded(rig), rig.result(call).event_count) == ([1, 2, 3], 3)
+
+
+def test_S_10_on_a_conflict_an_inline_hook_that_was_shown_the_same_is_not_called_again() -> None:
+    rig = greeted(jobs(chore=chore(on_idle=None)))
+    rig.ask_inline(CHORE, SendRequested(event=1))
+    call = rig.call(CHORE, SendRequested(event=2))
+    rig.settle()
+    rig.finish()
+    other = second(rig)
+    other.ask(CHORE, TriggerRequested())
+    other.finish(HookReturned())
+    other.settle()  # the run changed the counts of runs, which `on_event` is shown
+    rig.settle()
+    called_again = len(rig.invokes)
+    rig.finish()
+    client(rig).ask(CHORE, StatusRequested())
+    rig.settle()
+
+    assert (called_again, rig.result(call).created) == (1, False)
+
+
+def test_S_11_inline_hooks_of_two_engines_may_overlap_and_each_is_applied_once() -> None:
+    one = greeted()
+    two = second(one)
+    calls = [(rig, rig.call(FOLD, AddRequested(event=event))) for rig, event in ((one, 1), (two, 2))]
+    one.settle()
+    two.settle()
+    assert len(one.invokes) == len(two.invokes) == 1
+    for rig in (one, two):
+        rig.finish()
+    for rig in (one, two, two):
+        rig.settle()
+        while rig.invokes:
+            rig.finish()
+            rig.settle()
+
+    assert sorted(folded(one)) == [1, 2]
+    assert sorted(rig.result(call).event_count for rig, call in calls) == [1, 2]
+
+
+def test_S_10_a_refused_write_does_not_call_the_hook_again() -> None:
+    rig = greeted()
+    call = rig.call(FOLD, AddRequested(event=1))
+    rig.settle()
+    rig.finish()
+
+    rig.refuse(transient=True)
+    rig.wait(1_000)
+
+    assert (called(rig), rig.result(call).event_count) == (1, 1)
+
+
+# -- the deadline of a request whose hook runs
+
+
+def test_a_hook_whose_request_is_out_of_time_is_cancelled_and_changes_nothing() -> None:
+    rig = greeted()
+    call = rig.call(FOLD, AddRequested(event=1), deadline=1_000)
+    rig.settle()
+
+    rig.wait(1_000)
+    assert rig.cancels == [rig.invokes[0].id]
+    rig.finish(HookReturned([1]))
+    rig.settle()
+
+    assert isinstance(rig.result(call), StorageError)
+    assert (rig.row(FOLD), rig.engine.idle) == (None, True)
+
+
+def test_what_waits_behind_a_hook_that_nobody_wants_is_called_when_it_has_ended() -> None:
+    rig = greeted()
+    rig.call(FOLD, AddRequested(event=1), deadline=1_000)
+    call = rig.call(FOLD, AddRequested(event=2))
+    rig.wait(1_000)
+    first = rig.invokes[0]
+    assert len(rig.invokes) == 1
+
+    rig.finish(HookCancelled(), invoke=first)
+    rig.finish()
+    rig.settle()
+
+    assert (folded(rig), rig.result(call).event_count) == ([2], 1)
+
+
+def test_an_exception_of_an_inline_hook_is_the_cause_of_what_the_caller_is_told() -> None:
+    rig = greeted(jobs(fold=folding()))
+    call = rig.call(FOLD, AddRequested(event=1))
+    rig.settle()
+    error = KeyError("gone")
+
+    rig.finish(HookRaised(error))
+    rig.settle()
+
+    assert isinstance(rig.result(call), ExecutionError)
+    assert rig.replies[call].cause is error
