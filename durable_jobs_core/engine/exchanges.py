@@ -41,15 +41,18 @@ def send(state: State, lane: Lane) -> None:
         return
     if not state.clock.known:
         if not lane.greeted:
-            flight = lane.build(state.new_id(), state.stamp, 0, 2**63 - 1, None)
-            state.needs.append(Exchange(flight.id, lane.id, flight.batch))
+            _ask(state, lane, 0, 2**63 - 1, None)
         return
     now = state.clock.now
     claim = _claim(state, lane, now)
     if claim is None and not lane.can_build(now):
         return
-    not_after = now + state.limits.exchange
+    _ask(state, lane, now, now + state.limits.exchange, claim)
+
+
+def _ask(state: State, lane: Lane, now: int, not_after: int, claim: Claim | None) -> None:
     flight = lane.build(state.new_id(), state.stamp, now, not_after, claim)
+    lane.asked_t = state.t
     state.needs.append(Exchange(flight.id, lane.id, flight.batch))
 
 
@@ -104,7 +107,7 @@ def answered(state: State, answered: Answered) -> None:
     if not isinstance(answer, Answer) or not _fits(flight, answer):
         _lost(state, lane, flight)
         return
-    state.clock.told(answer.clock)
+    state.clock.told(answer.clock, lane.asked_t)
     _take_outcomes(state, lane, flight, answer)
     for key, row in zip(flight.batch.loads, answer.rows, strict=True):
         keeper = state.keepers.get(key)

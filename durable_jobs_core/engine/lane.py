@@ -42,7 +42,7 @@ class Lane:
     `next_wake`: the earliest due instant known, `None` for none; `asked`: whether a claim was answered
     yet; `unasked`: the jobs that may have due runs, to be asked for as soon as they have a slot; `hot`:
     those that filled their last claim; `turn`: which job is named first; `poll_at`, `retry_at`: on the
-    driver's clock; `max_writes`: halved when a batch fails, so that one bad write fails alone (D-3).
+    driver's clock, as is `asked_t`, when it was asked last; `max_writes`: halved when a batch fails, so that one bad write fails alone (D-3).
     """
 
     id: int
@@ -55,6 +55,7 @@ class Lane:
     greeted: bool = False
     poll_at: int = 0
     retry_at: int = 0
+    asked_t: int = 0
     failures: int = 0
     max_writes: int = BATCH_MAX_WRITES
     unasked: set[Job] = field(factory=set)

@@ -129,6 +129,18 @@ def test_S_13_a_lease_whose_commit_was_told_late_is_renewed_a_third_after_it_was
     assert lease_of(rig).until == EPOCH + 10_000 + LEASE
 
 
+def test_S_13_a_late_answer_does_not_make_a_handler_outlive_its_lease() -> None:
+    rig = greeted()
+    rig.call(TICK, START)
+    answer = rig.perform(rig.exchanges[0])
+    rig.t += 25_000
+    rig.answer(answer)  # the store's clock as it was then
+
+    rig.wait(2_000, settle=False)
+
+    assert rig.cancels == [rig.invokes[0].id]
+
+
 @pytest.mark.parametrize(("slow", "cancelled_at"), [(25_000, 27_000), (27_000, 27_000), (29_000, 29_000)])
 def test_S_13_a_lease_whose_commit_was_told_late_is_renewed_at_once_and_its_handler_cancelled_in_time(
     slow: int, cancelled_at: int
