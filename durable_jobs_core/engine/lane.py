@@ -41,8 +41,9 @@ class Lane:
 
     `next_wake`: the earliest due instant known, `None` for none; `asked`: whether a claim was answered
     yet; `unasked`: the jobs that may have due runs, to be asked for as soon as they have a slot; `hot`:
-    those that filled their last claim; `turn`: which job is named first; `poll_at`, `retry_at`: on the
-    driver's clock, as is `asked_t`, when it was asked last; `max_writes`: halved when a batch fails, so that one bad write fails alone (D-3).
+    those that filled their last claim; `turn`: which job is named first; `poll_at`, `retry_at`, and
+    `asked_t`, when it was asked last: on the driver's clock; `max_writes`: halved when a batch fails, so
+    that one bad write fails alone (D-3).
     """
 
     id: int
