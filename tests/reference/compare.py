@@ -40,6 +40,8 @@ class Step:
     after: Place
     now: int
     delivered: bool = True
+    places: Mapping[Key, Place]
+    """Where the other instances of the original stood before."""
     telemetry: str = "emitted"
     collides: bool = False
     """Another job's instance is printed alike."""
@@ -207,7 +209,7 @@ def _ctx(ctx: Mapping[str, Any]) -> dict[str, Any]:
 
 def _nested(step: Step, out: Mapping[str, Any], seen: tuple[Mapping[str, Any], Key, Seen]) -> Step:
     op, key, mine = seen
-    place = Place(kind=key.kind, job=key.job)
+    place = step.places.get(key, Place(kind=key.kind, job=key.job))
     return Step(
         op=op,
         key=key,
@@ -215,6 +217,7 @@ def _nested(step: Step, out: Mapping[str, Any], seen: tuple[Mapping[str, Any], K
         out=out,
         seen=mine,
         before=step.before if key == step.key else place,
+        places=step.places,
         after=place.after(out),
         now=step.now,
         telemetry=step.telemetry,
