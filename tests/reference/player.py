@@ -91,7 +91,7 @@ class Player:
         """A new engine on the store, as if the process had been started again."""
         self.nodes += 1
         self._told = 0
-        limits = {"poll": LONG_MS, "exchange": LONG_MS, "lease": LONG_MS}
+        limits: Any = {"poll": LONG_MS, "exchange": LONG_MS, "lease": LONG_MS}
         self.rig = Rig(self.jobs.by_key, node=self.nodes, stores=[self.store], t=t, **limits)
         self.rig.settle()
 

@@ -164,7 +164,7 @@ def _next_window(d: Difference) -> bool:
         return False
     if d.name == "eventCount" and d.facet in ("result", "call"):
         held = s.before.storage.get("deb:count", 0)
-        return d.original - d.ours == held if not during else d.ours < d.original
+        return bool(d.ours < d.original if during else d.ours + held == d.original)
     if d.name == "state" and d.facet == "call":
         return d.ours is None
     if d.facet == "result":
