@@ -9,10 +9,10 @@ from typing import Any, Literal
 from attrs import field, frozen
 
 from durable_jobs_core.words import Key
-from reference.original import Place, view_of
+from reference.original import Place, has_work, view_of
 from reference.player import Seen
 
-Facet = Literal["result", "error", "alarm", "event", "call", "state"]
+Facet = Literal["result", "error", "alarm", "event", "call", "state", "law"]
 _NOT_SHOWN = {"executionStartedAt", "idleReason", "errorSource"}
 _HEAD = {"timestamp", "source", "instanceId", "jobType", "jobName", "id"}
 
@@ -132,6 +132,8 @@ def compare(step: Step) -> Iterator[Difference]:
         yield Difference(step, "error", "", "", _error(out), ours)
     if "error" not in out and seen.error is None:
         yield from _fields(step, "result", "", _result(out), result)
+    if step.outer is None and seen.alarm is None and has_work(seen.body):
+        yield Difference(step, "law", "", "I-4", "(work has an alarm)", None)
     if step.outer is None and out["alarm"] != seen.alarm:
         yield Difference(step, "alarm", "", "", out["alarm"], seen.alarm)
     told = [] if step.telemetry == "off" else seen.events

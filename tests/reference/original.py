@@ -195,3 +195,14 @@ def view_of(body: AnyBody | None, created_at: int | None) -> dict[str, Any]:
         "scheduledAt": body.scheduled_at,
         "parked": body.run is not None and body.run.parked,
     }
+
+
+def has_work(body: AnyBody | None) -> bool:
+    """Whether ours has something to do by itself, for which it needs an alarm (I-4)."""
+    if body is None or (body.run is not None and body.run.parked):
+        return False
+    if isinstance(body, ContinuousBody):
+        return not body.paused
+    if isinstance(body, DebounceBody):
+        return body.window is not None or body.run is not None
+    return bool(body.inbox) or body.run is not None or body.scheduled_at is not None

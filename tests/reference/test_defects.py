@@ -515,7 +515,7 @@ def test_defect_22_an_early_or_second_alarm_changes_nothing(key: Key) -> None:
 def test_defect_23_a_bare_number_is_not_a_time() -> None:
     """A23: a number as a duration is an instant in 1970, due for ever (S-52, S-62)."""
     bare: Any = 60_000
-    with pytest.raises(ValidationError):
+    with pytest.raises(DefinitionError):
         every(bare)
     with pytest.raises(DefinitionError):
         Debounce.make(event=int, flush_after=bare, execute=samples.nothing)
