@@ -754,6 +754,15 @@ def test_S_51_queued_events_go_before_a_retry_of_on_error() -> None:
     assert bench.call.hook == "on_event"
 
 
+@pytest.mark.parametrize("policy", ["continue", "terminate"])
+def test_without_a_policy_there_is_nothing_to_exhaust(policy: str) -> None:
+    bench = triggered(task(retry=None, on_exhausted=policy))
+
+    bench.fail()
+
+    assert "job.retryExhausted" not in bench.emitted
+
+
 def test_S_24_continue_drops_the_run_and_keeps_state_and_schedule() -> None:
     job = task(on_exhausted="continue")
     bench = Bench(job, inline={"on_event": returns(asked("kept", after=MINUTE))})
@@ -858,6 +867,25 @@ def test_S_25_S_53_a_schedule_tries_the_event_a_task_is_stuck_at_and_the_run_fol
     assert (bench.call.hook, bench.call.execute_count) == ("execute", 3)
 
 
+def test_S_25_a_schedule_tries_the_event_also_if_a_retry_waits_behind_it() -> None:
+    bench = queued(task(inbox_limit=1), "dead")
+    bench.fail_for_good()
+    bench.inline["on_event"] = returns(asked(after=MINUTE))
+    bench.send()
+    bench.trigger()
+    bench.send("stuck")
+    bench.fail()  # of execute: its retry waits
+    bench.fail_for_good()  # of the event
+    parked = (bench.status().parked_at, bench.alarm)
+
+    bench.wake()
+    trial = bench.call.event
+    bench.succeed()
+
+    assert parked == ("on_event", T + MINUTE)
+    assert (trial, bench.call.hook, bench.call.execute_count) == ("stuck", "execute", 2)
+
+
 def test_S_25_not_at_all_if_that_cancelled() -> None:
     bench = triggered(task())
     bench.fail_for_good()
@@ -950,6 +978,26 @@ def test_S_52_I_6_the_counters_are_those_of_what_was_committed() -> None:
 
     assert shown == (2, 1)
     assert (bench.body.event_count, bench.body.execute_count) == (1, 1)
+
+
+def test_S_52_every_hook_is_shown_the_counters_and_the_schedule() -> None:
+    bench = Bench(task("on_error", "on_idle"), inline={"on_event": returns(asked(after=MINUTE))})
+    bench.send()
+    bench.trigger()
+    bench.fail_for_good()
+    bench.succeed(asked(cancel=True))
+
+    shown = [
+        (call.hook, call.event_count, call.execute_count, call.scheduled_at)
+        for call in (*bench.shown, *(effect.call for effect in bench.calls))
+    ]
+
+    assert shown == [
+        ("on_event", 1, 0, None),
+        ("execute", 1, 1, T + MINUTE),
+        ("on_error", 1, 1, T + MINUTE),
+        ("on_idle", 1, 1, None),
+    ]
 
 
 @pytest.mark.parametrize("fails", [False, True])
