@@ -33,7 +33,7 @@ from durable_jobs_core.events import AlarmMisfiled, SendRequested, StateRequeste
 from durable_jobs_core.operations import HookCall, InlineOutcome, Operations
 from durable_jobs_core.record import QueuedEvent, Stored
 from durable_jobs_core.retry import Retry
-from durable_jobs_core.telemetry import JobTerminated
+from durable_jobs_core.telemetry import JobExecuted, JobTerminated
 from durable_jobs_core.words import INSTANT_MAX, Failure, to_datetime
 
 at = to_datetime
@@ -144,6 +144,21 @@ def test_S_50_send_applies_the_event_at_once_and_answers_after_the_commit() -> N
     assert (reply.queued, reply.terminated) == (False, False)
     assert (bench.state, bench.body.event_count, bench.alarm) == ("paid", 1, T + MINUTE)
     assert not bench.send("again").created
+
+
+def test_S_65_an_inline_on_event_is_told_with_how_long_it_took() -> None:
+    bench = Bench(task())
+    bench.send()
+    at_once = bench.last(JobExecuted).duration_ms
+
+    def slow(call: HookCall) -> Operations:
+        bench.wait(SECOND)
+        return asked()
+
+    bench.inline["on_event"] = slow
+    bench.send()
+
+    assert (at_once, bench.last(JobExecuted).duration_ms) == (0, SECOND)
 
 
 def test_S_50_on_idle_follows_if_nothing_is_scheduled_and_no_run_is_unfinished() -> None:
@@ -927,6 +942,19 @@ def test_S_55_the_first_status_that_applies() -> None:
     seen.append(bench.status().status)  # a schedule
 
     assert seen == ["not_found", "idle", "active", "parked", "parked", "active"]
+
+
+def test_S_55_a_parked_run_is_told_of_while_a_queued_event_is_applied() -> None:
+    bench = triggered(task(retry=Retry(max_attempts=2, delay="1 second", jitter=0)))
+    bench.fail()
+    bench.wake()
+    bench.send("queued")
+
+    bench.fail("no")
+
+    status = bench.status()
+    assert (bench.call.hook, bench.call.attempt) == ("on_event", 1)
+    assert (status.status, status.parked_at, status.attempt) == ("parked", "execute", 2)
 
 
 def test_S_55_queued_events_make_a_task_active() -> None:
