@@ -443,6 +443,11 @@ def _(s: Scene) -> None:
     s.body(COLLECT)["window"].update(state=[1, ["e3", "e9"]], count=2)
 
 
+@spoiled("S-51", "events are applied in another order")
+def _(s: Scene) -> None:
+    s.body(LEDGER)["state"][1]["seen"].reverse()
+
+
 @spoiled("file", "a record cannot be read")
 def _(s: Scene) -> None:
     s.store.damage.append("frame or checksum is wrong")
