@@ -48,8 +48,8 @@ def _uncounted(case: Case, first: Attempt, second: Attempt) -> str:
     step, crashes = second.attempt - first.attempt, second.crashes - first.crashes
     possible = second.round - first.round + _may_be_over(case, first, second)
     handed_back = first.round in case.log.told_to_stop and first.how in ("cancelled", "raised")
-    if first.round in case.log.stopped and first.how == "cancelled":
-        possible -= 1  # it was handed back for certain
+    if _is_handed_back(case, first):
+        possible = second.round - first.round - 1 + (case.log.opened[second.round] > 1)
     if second.attempt == 1 and second.crashes <= possible:
         return ""  # revived: from the beginning
     if crashes < 0 or crashes > possible:
@@ -59,6 +59,12 @@ def _uncounted(case: Case, first: Attempt, second: Attempt) -> str:
     if step == 1:
         return "" if first.how == "raised" else f"attempt {second.attempt} follows one that did not fail"
     return f"attempt {second.attempt} follows attempt {first.attempt}"
+
+
+def _is_handed_back(case: Case, attempt: Attempt) -> bool:
+    """Whether an attempt was handed back for certain: cancelled at a shutdown, within its lease."""
+    in_time = attempt.end_at is not None and attempt.end_at - attempt.at < LIMITS.lease / 2
+    return attempt.round in case.log.stopped and attempt.how == "cancelled" and in_time
 
 
 def counts_are_the_facts(case: Case) -> Found:

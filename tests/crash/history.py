@@ -53,6 +53,7 @@ class Attempt:
     crashes: int = 0
     how: str = ""
     end_pos: int | None = None
+    end_at: float | None = None
 
 
 @define(kw_only=True)
@@ -126,7 +127,8 @@ class History:
                     begun[line["call"]] = attempt = _attempt(pos, line)
                     history.attempts.append(attempt)
                 case "ended":
-                    begun[line["call"]].how, begun[line["call"]].end_pos = line["how"], pos
+                    attempt = begun[line["call"]]
+                    attempt.how, attempt.end_pos, attempt.end_at = line["how"], pos, line["at"]
                 case "emitted":
                     history.emitted.append(line)
                 case "probed":

@@ -31,7 +31,8 @@ class Scene:
     round: int = 1
 
     def say(self, what: str, **fields: Any) -> Line:
-        line = {"what": what, "round": self.round, "at": 10.0 * len(self.lines), **fields}
+        at = 10.0 * len(self.lines) + 5_000 * self.round
+        line = {"what": what, "round": self.round, "at": at, **fields}
         self.lines.append(line)
         return line
 
@@ -363,7 +364,7 @@ def _(s: Scene) -> None:
 def _(s: Scene) -> None:
     s.run(TICKER, 3, how="cancelled", n=2, run_count=3, attempt=2)
     s.say("stopped")
-    s.round += 1
+    s.kill()
     s.run(TICKER, 3, n=2, run_count=3, attempt=2, crashes=1)
     s.body(TICKER).update(runs=3, state=[1, {"n": 3, "last": ""}])
 
