@@ -15,15 +15,13 @@ def attempts_are_alone(case: Case) -> Found:
     for first, second in pairwise(case.log.leased):
         same = first.round == second.round and first.life == second.life
         overlap = first.end_pos is None or first.end_pos > second.pos
-        if same and overlap and not _may_be_over(case, first, second):
+        if same and overlap and not _may_be_over(first, second):
             yield "I-3", f"run {second.run} began while run {first.run} of the same life was executed"
 
 
-def _may_be_over(case: Case, first: Attempt, second: Attempt) -> bool:
-    """Whether the lease of the first attempt may have ended, by time, before the second began."""
-    if first.by != second.by and first.round in case.log.stalled:
-        return True
-    return second.at - first.at > LIMITS.lease / 2
+def _may_be_over(first: Attempt, second: Attempt) -> bool:
+    """Whether the lease of the first attempt may have ended, by time, before the second was leased."""
+    return second.since - first.since > LIMITS.lease / 2
 
 
 def attempts_follow_the_policy(case: Case) -> Found:
@@ -46,7 +44,7 @@ def attempts_follow_the_policy(case: Case) -> Found:
 def _uncounted(case: Case, first: Attempt, second: Attempt) -> str:
     """What is wrong with the second attempt of a hook following the first."""
     step, crashes = second.attempt - first.attempt, second.crashes - first.crashes
-    possible = second.round - first.round + _may_be_over(case, first, second)
+    possible = second.round - first.round + _may_be_over(first, second)
     handed_back = first.round in case.log.told_to_stop and first.how in ("cancelled", "raised")
     if _is_handed_back(case, first):
         possible = second.round - first.round - 1 + (case.log.opened[second.round] > 1)
