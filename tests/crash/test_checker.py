@@ -130,6 +130,16 @@ def test_S_67_an_attempt_handed_back_by_a_process_that_is_killed_while_it_stops_
     assert s.found() == set()
 
 
+def test_S_11_a_stalled_process_may_begin_late_what_another_has_taken_over() -> None:
+    s = scene()
+    s.run(TICKER, 3, n=2, run_count=3, crashes=1, since=30_000)
+    late = {"n": 2, "run_count": 3, "attempt": 1, "crashes": 0, "since": 29_000}
+    s.say("began", call="late", key=TICKER, hook="execute", idem=f"k-{LIFE}-3", **late)
+    s.body(TICKER).update(runs=3, state=[1, {"n": 3, "last": ""}])
+
+    assert s.found() == set()
+
+
 Spoil = Callable[[Scene], None]
 
 
