@@ -575,5 +575,3 @@ def test_an_exception_of_an_inline_hook_is_the_cause_of_what_the_caller_is_told(
 
     assert isinstance(rig.result(call), ExecutionError)
     assert rig.replies[call].cause is error
-
-
