@@ -353,7 +353,9 @@ def _complete(d: Difference) -> bool:
         return False
     if d.of == "job.failed" and d.name == "error":
         others = [event["error"]["message"] for event in s.we_sent("job.failed")]
-        return d.original in ("[object Object]", *others) or str(d.original).startswith("Retry scheduled for attempt")
+        return d.original in ("[object Object]", *others) or str(d.original).startswith(
+            "Retry scheduled for attempt"
+        )
     if d.of == "job.failed" and d.name == "preExecutionState":
         return s.called("onIdle")  # the state of the hook that failed
     if d.of == "job.failed" and d.extra:
