@@ -221,8 +221,7 @@ class Node:
                 run = self._hooks[need.id] = HookRun(self, need)
                 run.start()
             case Cancel():
-                self.world.say(self.name, "cancel", key=self._hooks[need.invocation].invoke.key)
-                self._hooks[need.invocation].cancel()
+                self._cancel(need.invocation)
             case Reply():
                 answer = self._callers.pop(need.call, None)
                 observer.replied(self, need, heard=answer is not None)
@@ -237,6 +236,12 @@ class Node:
                 raise Violated("engine", f"an unknown need: {need!r}")
 
     # -- hooks
+
+    def _cancel(self, invocation: int) -> None:
+        run = self._hooks.get(invocation)
+        if run is not None:  # else its end is told already, and the two crossed
+            self.world.say(self.name, "cancel", key=run.invoke.key)
+            run.cancel()
 
     def finished(self, run: HookRun, outcome: HookOutcome) -> None:
         """A hook has ended, or is left behind."""
