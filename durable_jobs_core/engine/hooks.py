@@ -16,18 +16,22 @@ from durable_jobs_core.engine.keeper import Keeper
 from durable_jobs_core.engine.protocol import Cancel, Finished, HookDetached, Returned
 from durable_jobs_core.engine.state import State
 from durable_jobs_core.errors import ValidationError
-from durable_jobs_core.events import AlarmFired, Event, LeaseRenewed
+from durable_jobs_core.events import AlarmFired, Event, HandlerReleased, LeaseRenewed
 from durable_jobs_core.failures import describe
 from durable_jobs_core.operations import HookCall, InlineOutcome
-from durable_jobs_core.record import Record, Run
+from durable_jobs_core.record import Lease, Record
 from durable_jobs_core.words import Key, Token
 
 
 def call(state: State, keeper: Keeper, call: HookCall, token: Token | None) -> None:
     """Call a hook, unless its lease is gone already; what it is shown must decode."""
-    run = None if token is None else current_run(keeper, token)
-    if token is not None and run is None:
+    lease = None if token is None else current_lease(keeper, token)
+    if token is not None and lease is None:
         state.slots.give(keeper.job)
+        return
+    if lease is not None and _is_over(state, lease.until):
+        # This process slept, or the answer was long on its way. Unless another has taken over, begin anew.
+        state.push(keeper, urgent(state, HandlerReleased(lease.token), brings_slot=True))
         return
     try:
         invocation, invoke = prepare(state.new_id(), keeper, call, token)
@@ -41,18 +45,18 @@ def call(state: State, keeper: Keeper, call: HookCall, token: Token | None) -> N
         keeper.inline_finished(outcome)
         state.ready[keeper.key] = keeper
         return
-    if run is not None and run.lease is not None:
-        invocation.until = run.lease.until
-        invocation.renew_at = _renew_at(state, run.lease.until)
+    if lease is not None:
+        invocation.until = lease.until
+        invocation.renew_at = _renew_at(state, lease)
     state.handlers.add(invocation)
     state.needs.append(invoke)
 
 
-def current_run(keeper: Keeper, token: Token) -> Run | None:
-    """The run whose lease has that token, by what is known of the key."""
+def current_lease(keeper: Keeper, token: Token) -> Lease | None:
+    """The lease with that token, by what is known of the key."""
     run = keeper.base.body.in_flight if isinstance(keeper.base, Record) else None
-    holds = run is not None and run.lease is not None and run.lease.token == token
-    return run if holds else None
+    lease = None if run is None else run.lease
+    return lease if lease is not None and lease.token == token else None
 
 
 def urgent(state: State, event: Event, *, brings_slot: bool = False) -> Entry:
@@ -108,22 +112,22 @@ def follow_lease(state: State, keeper: Keeper) -> None:
     """What is known of a key has changed: its handler has a longer lease, or none any more."""
     invocation = state.handlers.leased[keeper.key]
     assert invocation.token is not None, "it is leased"
-    run = current_run(keeper, invocation.token)
-    if run is None or run.lease is None:
+    lease = current_lease(keeper, invocation.token)
+    if lease is None:
         cancel(state, invocation, "lost")
-    elif run.lease.until > invocation.until:
-        state.handlers.renewed(invocation, run.lease.until, _renew_at(state, run.lease.until))
+    elif lease.until > invocation.until:
+        state.handlers.renewed(invocation, lease.until, _renew_at(state, lease))
 
 
-def _renew_at(state: State, until: int) -> int:
+def _renew_at(state: State, lease: Lease) -> int:
     """When, on the driver's clock, a third of a lease is over, counted from when it was taken."""
-    lease = state.limits.lease
-    return state.clock.t_of(until - lease + lease // 3)
+    span = state.limits.lease
+    return state.clock.t_of(lease.until - span + span // 3)
 
 
 def renew(state: State) -> None:
     """Renew the leases a third of whose time is over; cancel those that could not be (S-13)."""
-    handlers, lease = state.handlers, state.limits.lease
+    handlers = state.handlers
     for key, invocation in handlers.leased.items():
         if invocation.renew_at > state.t:
             break
@@ -133,8 +137,13 @@ def renew(state: State) -> None:
             event = LeaseRenewed(invocation.token)
             state.push(invocation.keeper, urgent(state, event))
     for invocation in tuple(handlers.renewing.values()):
-        if state.clock.now >= invocation.until - lease // 10:
+        if _is_over(state, invocation.until):
             cancel(state, invocation, "lost")
+
+
+def _is_over(state: State, until: int) -> bool:
+    """Whether a lease has less than a tenth left: too little to begin with, or to be renewed in (S-13)."""
+    return state.clock.now >= until - state.limits.lease // 10
 
 
 def next_renewal(state: State) -> int | None:

@@ -27,7 +27,13 @@ from durable_jobs_core.engine.settling import revision, same, settle
 from durable_jobs_core.engine.slots import Job, Slots, job_of
 from durable_jobs_core.engine.unreadable import Unreadable, answer, deletes, revision_of
 from durable_jobs_core.errors import DurableJobsError, OutcomeUnknownError
-from durable_jobs_core.events import AddRequested, SendRequested, StartRequested, TerminateRequested
+from durable_jobs_core.events import (
+    AddRequested,
+    AlarmFired,
+    SendRequested,
+    StartRequested,
+    TerminateRequested,
+)
 from durable_jobs_core.operations import InlineOutcome
 from durable_jobs_core.record import Record
 from durable_jobs_core.step import Env, alarm_of, step
@@ -83,6 +89,14 @@ class Keeper:
     def dirty(self) -> bool:
         """Whether there is something to write."""
         return bool(self.steps)
+
+    @property
+    def leases_since(self) -> int | None:
+        """When a lease was taken that is not handed out yet."""
+        if self.work is None or not any(stepped.leases for stepped in self.steps):
+            return None
+        run = self.work.body.in_flight
+        return None if run is None or run.lease is None else run.lease.since
 
     @property
     def blocked(self) -> bool:
@@ -142,6 +156,8 @@ class Keeper:
             return False
         if self.base is not None and not isinstance(self.base, Record):
             return self._step_unreadable(queue, self.base, make_env, released)
+        if self.steps and isinstance(entry.event, AlarmFired) and self.leases_since is not None:
+            return self._answer(queue, (), released)  # what nobody has yet cannot have ended
         env = make_env(self, entry)
         try:
             transition = step(self.definition, self.work, entry.event, env)
@@ -253,14 +269,14 @@ class Keeper:
         """Take back a write that was not sent after all."""
         self.steps = list(self._taken_back().steps)
 
-    def committed(self, stamp: int) -> list[Released]:
+    def committed(self, stamp: int) -> tuple[Stepped, ...]:
         """The write is durable: what rests on it may be done."""
         writing = self._taken_back()
         if self.lost:
             self._clear_lost()
         self._rebase(writing.work, stamp)
         self.row = writing.row
-        return _release(writing)
+        return writing.steps
 
     def conflicted(self, found: Loaded | None, stamp: int) -> list[Released]:
         """Another wrote first: its record is what there is, and the inputs are stepped again.
@@ -362,7 +378,7 @@ class Keeper:
         for stepped in writing.steps:
             if stepped.leases:
                 self.slots.take(self.job)
-        return _release(writing)
+        return [Released(stepped.entry, stepped.then, committed=True) for stepped in writing.steps]
 
     def _doubted(self, entries: tuple[Entry, ...]) -> list[Released]:
         """No one can tell whether these happened: their callers are told so, and that is their end."""
@@ -391,10 +407,6 @@ class Keeper:
             wake = alarm_of(self.key.kind, self.base)
             return Defer(self.key, self.base.revision.to_bytes(), wake)
         return None if self.base is None else Defer(self.key, revision_of(self.base), hold_until)
-
-
-def _release(writing: Writing) -> list[Released]:
-    return [Released(stepped.entry, stepped.then, committed=True) for stepped in writing.steps]
 
 
 def _calls(then: tuple[Then, ...]) -> bool:

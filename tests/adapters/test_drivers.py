@@ -589,6 +589,31 @@ def test_S_67_a_thread_that_does_not_return_does_not_hold_up_the_shutdown(driver
     release.set()
 
 
+def test_S_67_a_hook_cancelled_before_its_first_line_ends_too(driver: Driver) -> None:
+    backend = Gate()
+    job = continuous(count)
+
+    async def main() -> None:
+        async with driver.open(create_durable_jobs({"job": job}), backend, grace="0 s") as runtime:
+            client = runtime.client.continuous(job)
+
+            async def start() -> None:
+                await client.start("a", Counter())
+
+            async def stop_while_the_lease_is_written() -> None:
+                await runtime.in_thread(backend.entered.acquire)
+                await driver.together(runtime.stop, release)
+
+            async def release() -> None:
+                await driver.turn()
+                backend.open_gate.set()
+
+            backend.open_gate.clear()
+            await driver.together(start, stop_while_the_lease_is_written)
+
+    driver.run(main)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_serve_ends_at_a_signal(driver: Driver, number: signal.Signals) -> None:
     async def main() -> None:

@@ -29,7 +29,7 @@ class Driver(Protocol):
 
     name: str
 
-    def run(self, main: Main) -> None: ...
+    def run(self, main: Main, seconds: float = 20) -> None: ...
 
     def open(self, *args: Any, **kwargs: Any) -> AbstractAsyncContextManager[Any]: ...
 
@@ -38,6 +38,8 @@ class Driver(Protocol):
     async def forever(self) -> None: ...
 
     async def turn(self) -> None: ...
+
+    async def sleep(self, seconds: float) -> None: ...
 
     async def together(self, *mains: Main) -> None: ...
 
@@ -49,9 +51,9 @@ class Asyncio:
 
     name = "asyncio"
 
-    def run(self, main: Main) -> None:
+    def run(self, main: Main, seconds: float = 20) -> None:
         async def limited() -> None:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(seconds):
                 await main()
 
         asyncio.run(limited())
@@ -68,6 +70,9 @@ class Asyncio:
     async def turn(self) -> None:
         """Let the other tasks have a turn."""
         await asyncio.sleep(0)
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
 
     async def together(self, *mains: Main) -> None:
         await asyncio.gather(*(main() for main in mains))
@@ -89,9 +94,9 @@ class Trio:
 
     name = "trio"
 
-    def run(self, main: Main) -> None:
+    def run(self, main: Main, seconds: float = 20) -> None:
         async def limited() -> None:
-            with trio.fail_after(20):
+            with trio.fail_after(seconds):
                 await main()
 
         trio.run(limited)
@@ -107,6 +112,9 @@ class Trio:
 
     async def turn(self) -> None:
         await trio.lowlevel.checkpoint()
+
+    async def sleep(self, seconds: float) -> None:
+        await trio.sleep(seconds)
 
     async def together(self, *mains: Main) -> None:
         async with trio.open_nursery() as nursery:

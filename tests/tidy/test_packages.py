@@ -20,6 +20,7 @@ IMPORTS = [
     "durable_jobs_runtime",
     "durable_jobs_asyncio",
     "durable_jobs_trio",
+    "durable_jobs_simulation",
 ]
 
 

@@ -116,7 +116,7 @@ class _Loop:
     def cancel_hook(self, invocation: int) -> None:
         task = self._hooks.pop(invocation, None)
         if task is not None:
-            task.cancel()
+            self._loop.call_soon(task.cancel)  # after its first step: a task cancelled before that never runs
 
     def broken(self) -> None:
         self.is_broken = True

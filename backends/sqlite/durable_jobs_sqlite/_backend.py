@@ -10,7 +10,7 @@ from durable_jobs_core.backend import Answer, Batch, Cursor, Health, Page, Query
 from durable_jobs_core.words import Key
 from durable_jobs_sqlite import _listing, _rows
 from durable_jobs_sqlite._clock import Plan, read_clocks
-from durable_jobs_sqlite._errors import StoreError
+from durable_jobs_sqlite._errors import SQLITE_ERRORS, StoreError
 from durable_jobs_sqlite._exchange import Exchanger
 from durable_jobs_sqlite._file import StoreFile, read_plan
 from durable_jobs_sqlite._url import parse
@@ -80,10 +80,11 @@ class SQLiteBackend:
         until = time.monotonic() + timeout
         try:
             self._watch(until)
-        except (sqlite3.Error, StoreError):
+        except (*SQLITE_ERRORS, StoreError):
             self._closed.wait(max(0.0, until - time.monotonic()))
 
     def _watch(self, until: float) -> None:
+        self._file.check_log()
         connection = self._file.connect()
         try:
             seen = _data_version(connection)

@@ -12,8 +12,8 @@ import sqlite3
 
 from durable_jobs_core.errors import StorageError
 
-VALUE_ERRORS = (OverflowError, UnicodeError, sqlite3.InterfaceError, sqlite3.ProgrammingError)
-"""What `sqlite3` raises for a value that it cannot pass to SQLite."""
+SQLITE_ERRORS = (sqlite3.Error, UnicodeDecodeError)
+"""What `sqlite3` raises: the second for a message of SQLite's that quotes a damaged file."""
 
 _BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL)
 _TRANSIENT = (*_BUSY, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_NOMEM)
@@ -31,21 +31,23 @@ _CAUSES = {
 
 
 class StoreError(StorageError):
-    """The file of a store cannot be used. `path`: which file; `cause`: what is wrong, in words.
+    """The file of a store cannot be used.
 
-    Raised by `open`, nothing was changed; raised by `exchange`, the outcome of its writes is unknown.
+    `path`: which file; `cause`: what is wrong, in words; `transient`: trying again later may help. Raised
+    by `open`, nothing was changed; raised by `exchange`, the outcome of its writes is unknown.
     """
 
     changed = None
 
-    def __init__(self, path: str, cause: str) -> None:
-        self.path, self.cause = path, cause
+    def __init__(self, path: str, cause: str, *, transient: bool = False) -> None:
+        self.path, self.cause, self.transient = path, cause, transient
         super().__init__(f"{path}: {cause}")
 
     @classmethod
     def of(cls, path: str, error: Exception, doing: str = "") -> StoreError:
         """The typed form of what `sqlite3` raised."""
-        return cls(path, f"{doing}: {cause_of(error)}" if doing else cause_of(error))
+        cause = f"{doing}: {cause_of(error)}" if doing else cause_of(error)
+        return cls(path, cause, transient=is_transient(error))
 
 
 class NewerStoreError(StoreError):
@@ -79,8 +81,6 @@ def is_transient(error: Exception) -> bool:
 
 def is_damage(error: Exception) -> bool:
     """Whether what is stored cannot be read: a malformed page, or text that is no text."""
-    if isinstance(error, sqlite3.Error) and not hasattr(error, "sqlite_errorcode"):
-        return "decode" in str(error)
     return _code(error) == sqlite3.SQLITE_CORRUPT
 
 
@@ -90,4 +90,6 @@ def concerns_all(error: Exception) -> bool:
 
 
 def _code(error: Exception) -> int:
+    if not hasattr(error, "sqlite_errorcode") and "decode" in str(error):
+        return sqlite3.SQLITE_CORRUPT
     return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF

@@ -14,20 +14,19 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
-from typing import TypeVar
+
+from attrs import evolve
 
 from durable_jobs_core.backend import Answer, Batch, Claim, Damaged, Outcome, Refused, Row
 from durable_jobs_sqlite import _attempt, _rows, _schema
 from durable_jobs_sqlite._attempt import AgainError, Care, UndoneError
 from durable_jobs_sqlite._clock import MARK_AHEAD_MS, Plan, Reading, read_clocks, ticks
-from durable_jobs_sqlite._errors import StoreError, StoreLostError, cause_of, is_busy
+from durable_jobs_sqlite._errors import SQLITE_ERRORS, StoreError, StoreLostError, cause_of, is_busy
 from durable_jobs_sqlite._file import StoreFile, read_plan, write_plan
 from durable_jobs_sqlite._rows import COMMITTED, Job, Stored
 from durable_jobs_sqlite._turns import BUSY_MAX_SECONDS, Turns, wait_a_little
-
-T = TypeVar("T")
 
 WAL_MAX_BYTES = 16 * 1024 * 1024
 """A write-ahead log larger than this is emptied, which needs a moment without readers."""
@@ -53,7 +52,7 @@ class Exchanger:
         self._connection: sqlite3.Connection | None = connection
         self._turns = Turns()
         self._stuck: set[int] = set()
-        self._plan = read_plan(connection)
+        self._plan = file.plan
         self._followed = float("-inf")
         self._emptied = float("-inf")
         self.hint: tuple[Sequence[Job], int | None] | None = None
@@ -63,7 +62,12 @@ class Exchanger:
         """Perform a batch. What it raises is `StoreError`, and leaves the outcome of writes unknown."""
         try:
             return self._perform(batch)
-        except sqlite3.Error as error:
+        except StoreError as error:  # before a COMMIT was tried
+            if batch.loads or not batch.writes:
+                raise
+            refused = Refused(str(error), error.transient)
+            return Answer(outcomes=(refused,) * len(batch.writes), clock=self._plan.clock(ticks()))
+        except SQLITE_ERRORS as error:
             self.close()
             raise StoreError.of(self._file.path, error) from error
         except BaseException:
@@ -74,15 +78,10 @@ class Exchanger:
         """Close the connection; the next exchange opens another."""
         connection, self._connection = self._connection, None
         if connection is not None:
-            self._file.disconnect(connection)
+            self._file.give_up(connection)
 
     def _perform(self, batch: Batch) -> Answer:
-        try:
-            connection = self._connected()
-        except StoreLostError as error:
-            if batch.loads or not batch.writes:
-                raise
-            return self._all_refused(batch, error)
+        connection = self._connected()
         if not (batch.writes or batch.settle):
             answer = self._read(connection, batch)
             if answer is not None:
@@ -90,27 +89,31 @@ class Exchanger:
         try:
             return self._write(connection, batch)
         except UndoneError as undone:
-            if batch.settle:
-                raise StoreError(self._file.path, undone.reason) from undone
             if undone.reopen:
                 self.close()
+            if batch.settle:
+                raise StoreError(self._file.path, undone.reason, transient=undone.transient) from undone
             refused = Refused(f"{self._file.path}: {undone.reason}", undone.transient)
         answer = self._read(self._connected(), batch, refused)
         assert answer is not None, "it was told to make do with reading"
         return answer
 
     def _connected(self) -> sqlite3.Connection:
-        if self._connection is None:
-            self._connection = self._file.reconnect()
-        else:
+        connection = self._connection
+        if connection is None:
+            self._connection = connection = self._file.reconnect()
+            return connection
+        try:
             self._file.check()
+        except StoreError:
+            self.close()
+            raise
+        try:
             self._file.check_log()
-        return self._connection
-
-    def _all_refused(self, batch: Batch, error: StoreLostError) -> Answer:
-        """The file is gone: nothing was tried."""
-        outcomes = (Refused(str(error), transient=False),) * len(batch.writes)
-        return Answer(outcomes=outcomes, clock=self._plan.clock(ticks()))
+        except StoreLostError:
+            self._leave_log(connection)
+            raise
+        return connection
 
     # -- reading
 
@@ -122,7 +125,7 @@ class Exchanger:
         return self._file.patiently(look, BUSY_MAX_SECONDS)
 
     def _look(self, connection: sqlite3.Connection, batch: Batch, refused: Refused | None) -> Answer | None:
-        stored = [_rows.load(connection, key) for key in batch.loads]
+        stored = [_rows.find(connection, key) for key in batch.loads]
         next_wake = None
         if batch.claim is not None:
             next_wake = self._next_wake(connection, batch.claim)
@@ -155,9 +158,9 @@ class Exchanger:
     # -- writing
 
     def _write(self, connection: sqlite3.Connection, batch: Batch) -> Answer:
-        care = Care(self._stuck)
+        care = Care(self._stuck, unsure=bool(self._stuck and batch.claim))
         try:
-            answer = self._transact(connection, partial(self._fill, connection, batch, care))
+            answer = self._transact(connection, batch, care)
         finally:
             for text in care.warnings:
                 self._warn(text)
@@ -168,22 +171,27 @@ class Exchanger:
             self._empty_log(connection)
         return answer
 
-    def _transact(self, connection: sqlite3.Connection, fill: Callable[[], T]) -> T:
-        """One transaction, tried again as `fill` asks. Before COMMIT it raises `UndoneError`."""
+    def _transact(self, connection: sqlite3.Connection, batch: Batch, care: Care) -> Answer:
+        """One transaction, tried again as care is needed. Before COMMIT it raises `UndoneError`."""
         while True:
-            self._begin(connection)
+            self._begin(connection, batch, care)
             taken = time.monotonic()
             try:
-                result = self._filled(connection, fill)
+                answer = self._filled(connection, batch, care)
                 connection.execute("COMMIT")
-                return result
+                return evolve(answer, clock=self._plan.clock(ticks()))  # a commit may have taken long
             except AgainError:
                 pass
             finally:
                 self._turns.release(taken)
 
-    def _begin(self, connection: sqlite3.Connection) -> None:
+    def _begin(self, connection: sqlite3.Connection, batch: Batch, care: Care) -> None:
         """Take the write lock, in turn with others."""
+        if care.unsure:
+            try:
+                _attempt.survey(connection, batch, care)
+            except sqlite3.Error as error:
+                raise UndoneError.of(error) from error
         self._turns.give_way()
         until = time.monotonic() + BUSY_MAX_SECONDS
         while True:
@@ -196,32 +204,30 @@ class Exchanger:
                 return
             self._turns.meet()
 
-    def _filled(self, connection: sqlite3.Connection, fill: Callable[[], T]) -> T:
-        """What `fill` returns; whatever it raises, the transaction is undone."""
+    def _filled(self, connection: sqlite3.Connection, batch: Batch, care: Care) -> Answer:
+        """What a transaction does, COMMIT apart; whatever is raised, the transaction is undone."""
         try:
-            return fill()
+            return self._fill(connection, batch, care)
         except BaseException as raised:
             try:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
             except sqlite3.Error as error:
-                raise UndoneError.of(error) from error  # and closing the connection rolls back
+                self.close()  # that rolls back
+                raise UndoneError.of(error) from error
             if isinstance(raised, sqlite3.Error):
                 raise UndoneError.of(raised) from raised
             raise
 
     def _fill(self, connection: sqlite3.Connection, batch: Batch, care: Care) -> Answer:
-        """What a transaction does, COMMIT apart (R-4)."""
+        """Writes, loads, the claim and the clock, in this order (R-4)."""
         plan = self._read_plan(connection)
         outcomes: tuple[Outcome, ...] = ()
         if batch.writes and plan.clock(ticks()) > batch.not_after:
             outcomes = (Refused(_LATE, transient=True),) * len(batch.writes)  # R-5
         elif batch.writes:
             outcomes = _attempt.put(connection, batch.writes, care)
-        stored = [_rows.load(connection, key) for key in batch.loads]
-        for item in stored:
-            if item is not None and item.misfiled:
-                _rows.put_back(connection, item.n)
+        stored = [_attempt.load(connection, key, care) for key in batch.loads]
         claimed: tuple[Row | Damaged, ...] = ()
         next_wake = None
         if batch.claim is not None:
@@ -270,6 +276,7 @@ class Exchanger:
             new = new._replace(mark=plan.mark + 1)
         if new is not plan:
             write_plan(connection, new)
+            self._plan = new
         return clock
 
     # -- upkeep
@@ -281,15 +288,31 @@ class Exchanger:
             return
         self._emptied = now
         try:
-            while self._is_log_busy(connection) and time.monotonic() - now < _EMPTYING_MAX_SECONDS:
-                wait_a_little()
+            self._is_emptied(connection)
         except sqlite3.Error as error:
             self._warn(f"the write-ahead log cannot be emptied: {cause_of(error)}")
             self.close()
 
-    def _is_log_busy(self, connection: sqlite3.Connection) -> bool:
-        busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-        return bool(busy)
+    def _leave_log(self, connection: sqlite3.Connection) -> None:
+        """Move what a lost log holds into the file, and leave it.
+
+        While another reads from it, it is kept: a new log would not have what this one has.
+        """
+        try:
+            if not self._is_emptied(connection):
+                return
+        except sqlite3.Error as error:
+            self._warn(f"a write-ahead log that was lost cannot be read: {cause_of(error)}")
+        self.close()
+
+    def _is_emptied(self, connection: sqlite3.Connection) -> bool:
+        """Whether others let the log be emptied, which needs a moment without readers."""
+        until = time.monotonic() + _EMPTYING_MAX_SECONDS
+        while True:
+            (busy, _, _) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            if not busy or time.monotonic() > until:
+                return not busy
+            wait_a_little()
 
     def _warn(self, text: str) -> None:
         self.warnings.pop(text, None)

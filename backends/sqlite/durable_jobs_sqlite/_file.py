@@ -9,11 +9,13 @@ import time
 import weakref
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from functools import partial
 from typing import TypeAlias, TypeVar
+from urllib.parse import quote
 
 from durable_jobs_sqlite import _schema
 from durable_jobs_sqlite._clock import Plan, boot_id, first_plan, read_clocks
-from durable_jobs_sqlite._errors import StoreError, StoreLostError, is_busy
+from durable_jobs_sqlite._errors import SQLITE_ERRORS, StoreError, StoreLostError, is_busy
 from durable_jobs_sqlite._turns import BUSY_MAX_SECONDS, wait_a_little
 from durable_jobs_sqlite._url import Location
 
@@ -30,13 +32,15 @@ _SET_PLAN = "REPLACE INTO clock (one, schema, boot, base, since, target, mark) V
 class StoreFile:
     """A file that this process has open.
 
-    `path`, `synchronous`: as the URL says; `boot`: the boot in which it was opened; `wal_bytes`: the size
-    of the write-ahead log when it was last looked at.
+    `path`, `synchronous`: as the URL says; `boot`: the boot in which it was opened, `plan`: how the clock ran
+    then; `wal_bytes`: the size of the write-ahead log when it was last looked at. `_wal`: which log it is;
+    `None` while there is no connection that stays open.
     """
 
     def __init__(self, location: Location) -> None:
         self.path, self.synchronous = location.path, location.synchronous
         self.boot = boot_id()
+        self.plan: Plan
         self.wal_bytes = 0
         self.pid = os.getpid()
         self.identity: Identity | None = None
@@ -49,7 +53,7 @@ class StoreFile:
         self._check_fork()
         try:
             connection = self.patiently(self._prepare, OPEN_MAX_SECONDS)
-        except sqlite3.Error as error:
+        except SQLITE_ERRORS as error:
             raise StoreError.of(self.path, error, self._where()) from error
         self.identity = _identity(self.path)
         self._wal = _identity(self._wal_path)
@@ -60,11 +64,17 @@ class StoreFile:
         """Forget the file; its connections are their users' to close."""
         _files.discard(self)
 
-    def connect(self) -> sqlite3.Connection:
+    def connect(self, *, create: bool = False) -> sqlite3.Connection:
         """A connection that never waits by itself, and begins no transaction unasked."""
-        connection = sqlite3.connect(self.path, timeout=0, isolation_level=None, check_same_thread=False)
+        connection = sqlite3.connect(
+            f"file:{quote(self.path)}?mode={'rwc' if create else 'rw'}",
+            uri=True,
+            timeout=0,
+            isolation_level=None,
+            check_same_thread=False,
+        )
         try:
-            connection.execute(f"PRAGMA synchronous = {self.synchronous}")
+            connection.execute(f"PRAGMA synchronous = {self.synchronous}")  # opens the log
             connection.execute("PRAGMA cell_size_check = ON")
             connection.execute("PRAGMA trusted_schema = OFF")
         except BaseException:
@@ -78,11 +88,18 @@ class StoreFile:
         self._connections.discard(connection)
         connection.close()
 
+    def give_up(self, connection: sqlite3.Connection) -> None:
+        """Close the connection that stays open, and with it perhaps the log."""
+        self._wal = None
+        self.disconnect(connection)
+
     def reconnect(self) -> sqlite3.Connection:
-        """A connection in place of one that was given up, to the same file."""
+        """A connection in place of one that was given up, to the same file. Raises `StoreError`."""
         self.check()
-        connection = self.connect()
-        read_plan(connection)  # opens the log
+        try:
+            connection = self.patiently(self.connect, BUSY_MAX_SECONDS)
+        except SQLITE_ERRORS as error:
+            raise StoreError.of(self.path, error) from error
         self._wal = _identity(self._wal_path)
         self.check()
         return connection
@@ -91,30 +108,36 @@ class StoreFile:
     def reading(self) -> Generator[sqlite3.Connection]:
         """A connection of its own for one use, which sees one state of the store."""
         self.check()
-        connection = self.connect()
+        self.check_log()
+        connection = None
         try:
+            connection = self.patiently(self.connect, BUSY_MAX_SECONDS)
             connection.execute("BEGIN")
-            self.patiently(lambda: read_plan(connection), BUSY_MAX_SECONDS)
+            self.patiently(partial(read_plan, connection), BUSY_MAX_SECONDS)
             yield connection
-        except sqlite3.Error as error:
+        except SQLITE_ERRORS as error:
             raise StoreError.of(self.path, error) from error
         finally:
-            self.disconnect(connection)
+            if connection is not None:
+                self.disconnect(connection)
 
     def check(self) -> None:
         """Raise unless this process may use the file, and it is the one that was opened."""
         self.check_process()
-        if _identity(self.path) != self.identity:
+        if self.identity is None or _identity(self.path) != self.identity:
             raise StoreLostError(self.path, "it was replaced or unlinked while it was open")
 
     def check_log(self) -> None:
         """The same of its write-ahead log, which is a part of it while it is open."""
+        if self._wal is None:
+            return
         try:
             found = os.stat(self._wal_path)
         except OSError:
             found = None
         if found is None or (found.st_dev, found.st_ino) != self._wal:
-            raise StoreLostError(self.path, "its -wal file was replaced or unlinked while it was open")
+            lost = "its -wal file was replaced or unlinked while it was open"
+            raise StoreLostError(self.path, lost, transient=True)
         self.wal_bytes = found.st_size
 
     def check_process(self) -> None:
@@ -139,7 +162,7 @@ class StoreFile:
             wait_a_little()
 
     def _prepare(self) -> sqlite3.Connection:
-        connection = self.connect()
+        connection = self.connect(create=True)
         try:
             _schema.version_of(connection, self.path)  # before a foreign file is changed in any way
             _schema.set_wal(connection, self.path)
@@ -160,6 +183,7 @@ class StoreFile:
             plan = found.adopted(self.boot, reading)
         if plan != found:
             write_plan(connection, plan)
+        self.plan = plan
 
     def _check_fork(self) -> None:
         """Refuse a file that the parent has open: SQLite would use the parent's locks (see ADR 1)."""
@@ -196,7 +220,12 @@ def read_plan(connection: sqlite3.Connection) -> Plan:
 def find_plan(connection: sqlite3.Connection) -> Plan | None:
     """The same; `None` in a store that has none yet."""
     found = connection.execute(_PLAN).fetchone()
-    return None if found is None else Plan(*found)
+    if found is None:
+        return None
+    plan = Plan(*found)
+    if type(plan.boot) is not str or any(type(cell) is not int for cell in plan if cell is not plan.boot):
+        raise sqlite3.DatabaseError("the store's clock is damaged")
+    return plan
 
 
 def write_plan(connection: sqlite3.Connection, plan: Plan) -> None:

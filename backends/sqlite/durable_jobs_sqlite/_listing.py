@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterator
-from typing import TypeAlias, cast
+from typing import Any, TypeAlias, cast
 
 from durable_jobs_core.backend import Cursor, Damaged, Page, Query, Row
 from durable_jobs_core.errors import StorageError
@@ -47,8 +47,9 @@ def jobs(connection: sqlite3.Connection) -> Iterator[Job]:
     """The jobs that have rows, in order, by jumping from one to the next in the index."""
     job = ("", "")
     while (found := connection.execute(_NEXT_JOB, job).fetchone()) is not None:
-        job = (found[0], found[1])
-        yield found[0], found[1]
+        _check_order(job, found)
+        job = found
+        yield found
 
 
 def _places(connection: sqlite3.Connection, query: Query, last: Key | None) -> Iterator[tuple[Job, str]]:
@@ -64,12 +65,13 @@ def _places(connection: sqlite3.Connection, query: Query, last: Key | None) -> I
 
 
 def _walk(connection: sqlite3.Connection, job: Job, start: str, status: str | None) -> Iterator[Found]:
-    """The rows of a job after an id; `None` in place of one of another status."""
+    """The rows of a job after an id; `None` in place of one of another status, as a damaged one is."""
     try:
         for id, fits, revision, wake, found, blob in connection.execute(_ROWS, (*job, start, status)):
+            _check_order((start,), (id,))
             start = id
             row = make_row(Key(*job, id), revision, wake, found, blob)
-            yield id, row if status is None or fits else None
+            yield id, row if status is None or (fits and isinstance(row, Row)) else None
     except sqlite3.Error as error:
         if not is_damage(error):
             raise
@@ -81,9 +83,17 @@ def _walk_with_damage(
 ) -> Iterator[Found]:
     """The same, row by row, so that one that cannot be read does not hide the others."""
     for id, n in connection.execute(_NUMBERS, (*job, start)):
+        _check_order((start,), (id,))
+        start = id
         row = load_n(connection, Key(*job, id), n)
         fits = status is None or (isinstance(row, Row) and row.status == status)
         yield id, row if fits else None
+
+
+def _check_order(before: tuple[str, ...], found: tuple[Any, ...]) -> None:
+    """Where an index is damaged, SQLite may find the same again and again, or what is no text."""
+    if any(type(cell) is not str for cell in found) or found <= before:
+        raise sqlite3.DatabaseError("the index of keys is damaged")
 
 
 def _position(after: Cursor | None) -> Key | None:

@@ -42,12 +42,17 @@ _DEFER = "UPDATE rows SET entry = ?5, held = 1 WHERE kind = ?1 AND job = ?2 AND 
 _DEFER_DAMAGED = "UPDATE rows SET entry = ?4, held = 1 WHERE kind = ?1 AND job = ?2 AND id = ?3"
 _MOVE = "UPDATE rows SET entry = ?, held = 1 WHERE n = ?"
 _PUT_BACK = "UPDATE rows SET entry = wake, held = 0 WHERE n = ?"
-_CELLS = "revision, wake, entry, held, status, blob"
-_LOAD = f"SELECT n, {_CELLS} FROM rows WHERE kind = ? AND job = ? AND id = ?"
-_LOAD_N = f"SELECT {_CELLS} FROM rows WHERE n = ?"
-_DUE = f"SELECT n, id, {_CELLS} FROM rows WHERE kind = ? AND job = ? AND entry <= ? ORDER BY entry LIMIT ?"
+_LOAD = "SELECT n, revision, wake, entry, held, status, blob FROM rows WHERE kind = ? AND job = ? AND id = ?"
+_LOAD_N = "SELECT id, revision, wake, status, blob FROM rows WHERE n = ?"
+_DUE = (
+    "SELECT n, id, revision, wake, status, blob FROM rows"
+    " WHERE kind = ? AND job = ? AND entry <= ? ORDER BY entry LIMIT ?"
+)
 _DUE_N = "SELECT n FROM rows WHERE kind = ? AND job = ? AND entry <= ? ORDER BY entry LIMIT ?"
-_FIRST = "SELECT n, entry FROM rows WHERE kind = ? AND job = ? AND entry IS NOT NULL ORDER BY entry LIMIT ?"
+_FIRST = (
+    "SELECT n, entry FROM rows WHERE kind = ? AND job = ?"
+    f" AND entry BETWEEN {-(2**63)} AND {INSTANT_MAX} ORDER BY entry LIMIT ?"  # no text, no infinity
+)
 _ID_OF = "SELECT id FROM rows INDEXED BY rows_key WHERE kind = ? AND job = ? AND n = ?"
 
 Job: TypeAlias = tuple[Kind, str]
@@ -75,34 +80,25 @@ def put_all(connection: sqlite3.Connection, writes: Sequence[Write | Defer]) -> 
     )
 
 
-def put(connection: sqlite3.Connection, write: Write | Defer) -> Outcome:
-    """Perform one write (R-2)."""
+def put(connection: sqlite3.Connection, write: Write | Defer) -> bool:
+    """Perform one write; whether it took effect (R-2)."""
     statement, values = _statement(write)
-    if connection.execute(statement, values).rowcount == 1:
-        return COMMITTED
-    found = load(connection, write.key)
-    if found is None:
-        return Conflicted(None)
-    if isinstance(found.row, Damaged) and found.row.revision == write.expected:
-        return _put_over_damage(connection, write)
-    return Conflicted(found.row)
+    return connection.execute(statement, values).rowcount == 1
 
 
-def _put_over_damage(connection: sqlite3.Connection, write: Write | Defer) -> Outcome:
-    """A damaged row has no revision in its cells; the caller has shown that this one is meant (R-9)."""
+def put_over_damage(connection: sqlite3.Connection, write: Write | Defer) -> Outcome:
+    """Perform a write to a row that is damaged: it has no revision in its cells (R-9)."""
     if isinstance(write, Defer):
         done = connection.execute(_DEFER_DAMAGED, (*write.key, write.wake))
     elif write.row is None:
         done = connection.execute(_DELETE_DAMAGED, write.key)
     else:
         return Refused(f"{write.key} is damaged: it can only be deleted", transient=False)
-    if done.rowcount != 1:
-        raise sqlite3.DatabaseError("an index disagrees with its table")
-    return COMMITTED
+    return COMMITTED if done.rowcount == 1 else Conflicted(None)
 
 
 def _statement(write: Write | Defer) -> tuple[str, tuple[Any, ...]]:
-    key, row = write.key, None
+    key = write.key
     if isinstance(write, Defer):
         return _DEFER, (*key, write.expected, write.wake)
     row = write.row
@@ -125,22 +121,30 @@ def move(connection: sqlite3.Connection, numbers: Sequence[int], until: int) -> 
 # -- reading
 
 
-def load(connection: sqlite3.Connection, key: Key) -> Stored | None:
+def find(connection: sqlite3.Connection, key: Key) -> Stored | None:
     """What is stored under a key; `Damaged` if it cannot be read (R-9)."""
     try:
-        found = connection.execute(_LOAD, key).fetchone()
-    except UnicodeError:
-        return None  # no stored id has lone surrogates
+        return load(connection, key)
     except sqlite3.Error as error:
         if not is_damage(error):
             raise
-        return Stored(-1, _unreadable(key, error), False)
+        return unreadable(key, error)
+
+
+def load(connection: sqlite3.Connection, key: Key) -> Stored | None:
+    """The same; raises `sqlite3.Error` if SQLite cannot read it."""
+    try:
+        found = connection.execute(_LOAD, key).fetchone()
+    except UnicodeEncodeError:
+        return None  # no stored id has lone surrogates
     if found is None:
         return None
     n, revision, wake, entry, held, status, blob = found
     row = make_row(key, revision, wake, status, blob)
-    misfiled = wake is not None and (entry is None or (not held and entry > wake))
-    return Stored(n, row, misfiled and isinstance(row, Row))
+    misfiled = (
+        isinstance(row, Row) and wake is not None and (type(entry) is not int or (not held and entry > wake))
+    )
+    return Stored(n, row, misfiled)
 
 
 def make_row(key: Key, revision: Any, wake: Any, status: Any, blob: Any) -> Row | Damaged:
@@ -163,40 +167,55 @@ def due(connection: sqlite3.Connection, job: Job, now: int, limit: int) -> Itera
 
     Raises `sqlite3.Error` or `UnreadableError` at one that cannot be read; then `due_with_damage` can.
     """
-    kind, name = job
-    for n, id, revision, wake, _, _, status, blob in connection.execute(_DUE, (kind, name, now, limit)):
-        row = make_row(Key(kind, name, id), revision, wake, status, blob)
-        if isinstance(row, Damaged):
-            raise UnreadableError
-        yield n, row
+    for n, *cells in connection.execute(_DUE, (*job, min(now, INSTANT_MAX), limit)):
+        yield n, _readable(job, *cells)
+
+
+def due_numbers(connection: sqlite3.Connection, job: Job, now: int, limit: int) -> list[int]:
+    """Their numbers, by the index alone."""
+    found = connection.execute(_DUE_N, (*job, min(now, INSTANT_MAX), limit))
+    return [n for (n,) in found.fetchall()]
+
+
+def due_row(connection: sqlite3.Connection, job: Job, n: int) -> Row:
+    """One of them, by its number. Raises as `due` does."""
+    found = connection.execute(_LOAD_N, (n,)).fetchone()
+    if found is None:
+        raise UnreadableError
+    return _readable(job, *found)
 
 
 def due_with_damage(
     connection: sqlite3.Connection, job: Job, now: int, limit: int
 ) -> Iterator[tuple[int, Row | Damaged]]:
-    """The same, row by row, so that one that cannot be read does not hide the others."""
-    kind, name = job
-    for (n,) in connection.execute(_DUE_N, (kind, name, now, limit)).fetchall():
-        (id,) = connection.execute(_ID_OF, (kind, name, n)).fetchone() or ("",)
-        yield n, load_n(connection, Key(kind, name, id), n)
+    """The same as `due`, row by row, so that one that cannot be read does not hide the others."""
+    for n in due_numbers(connection, job, now, limit):
+        (id,) = connection.execute(_ID_OF, (*job, n)).fetchone() or ("",)
+        yield n, load_n(connection, Key(*job, id if type(id) is str else ""), n)
 
 
 def load_n(connection: sqlite3.Connection, key: Key, n: int) -> Row | Damaged:
-    """The row of a number, which an index has given."""
+    """The row of a key whose number an index has given; `Damaged` if it cannot be read."""
     try:
         found = connection.execute(_LOAD_N, (n,)).fetchone()
     except sqlite3.Error as error:
         if not is_damage(error):
             raise
-        return _unreadable(key, error)
-    if found is None:
-        return _unreadable(key, LookupError("an index names a row that is not there"))
-    revision, wake, _, _, status, blob = found
-    return make_row(key, revision, wake, status, blob)
+        return unreadable(key, error).row
+    if found is None or found[0] != key.id:
+        return unreadable(key, LookupError("an index names a row that is not there")).row
+    return make_row(key, *found[1:])
 
 
 class UnreadableError(Exception):
     """A due row cannot be read."""
+
+
+def _readable(job: Job, id: Any, *cells: Any) -> Row:
+    row = make_row(Key(*job, id), *cells)
+    if isinstance(row, Damaged) or type(id) is not str:
+        raise UnreadableError
+    return row
 
 
 def first_entry(connection: sqlite3.Connection, job: Job, stuck: Collection[int] = ()) -> int | None:
@@ -207,8 +226,9 @@ def first_entry(connection: sqlite3.Connection, job: Job, stuck: Collection[int]
     return None
 
 
-def _unreadable(key: Key, error: Exception) -> Damaged:
-    return Damaged(key, _digest(repr(key).encode()), b"", str(error))
+def unreadable(key: Key, error: Exception) -> Stored:
+    """What stands for a row that SQLite cannot read."""
+    return Stored(-1, Damaged(key, _digest(repr(key).encode()), b"", str(error)), False)
 
 
 def _digest(raw: bytes) -> bytes:

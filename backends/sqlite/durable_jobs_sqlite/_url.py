@@ -23,7 +23,8 @@ class Location:
 def parse(url: str) -> Location:
     """The location a URL names; raises `StorageError` for one that names none.
 
-    A relative path is taken from the current directory, now. `%3F` stands for a `?` in a path.
+    A relative path is taken from the current directory, and links are followed, now: SQLite keeps its log
+    beside the file itself. `%3F` stands for a `?` in a path.
     """
     rest, _, query = url.partition("?")
     place = rest.removeprefix("sqlite://")
@@ -33,7 +34,7 @@ def parse(url: str) -> Location:
     if not place.startswith("/") or not path or "\0" in path:
         wanted = "sqlite:///relative.db or sqlite:////absolute/path.db"
         raise StorageError(f"{url!r} names no file; it has to look like {wanted}")
-    return Location(os.path.abspath(path), **_options(url, query))
+    return Location(os.path.realpath(path), **_options(url, query))
 
 
 def _options(url: str, query: str) -> dict[str, str]:

@@ -571,3 +571,23 @@ def test_an_index_entry_that_could_not_be_put_back_costs_a_hold() -> None:
 
     assert isinstance(exchange.batch.writes[0], Defer)
     assert rig.entry(TICK) == EPOCH + 5_000
+
+
+# -- leases that wait for their turn
+
+
+def test_S_10_a_lease_that_waited_for_its_turn_is_counted_from_when_it_is_written() -> None:
+    rig = greeted(lease=3_000)
+    start(rig, "tick", 0, 1, 2)
+    rig.nudge()
+    rig.answer()
+    rig.fail()  # now one write goes at a time
+    rig.wait(30, settle=False)
+    rig.answer()
+    rig.wait(5_000, settle=False)  # the first of them takes a while
+    rig.answer()
+    (exchange,) = rig.exchanges
+    rig.answer()
+
+    runs = [rig.record(write.key).body.in_flight for write in writes(exchange)]
+    assert [run.lease.until - rig.now() for run in runs if run and run.lease] == [3_000, 3_000]

@@ -563,6 +563,17 @@ def test_a_lease_takes_a_slot() -> None:
     assert bench.slots_taken == 1
 
 
+def test_S_14_a_lease_that_is_not_written_yet_has_not_crashed() -> None:
+    bench = Bench(tick(), TICK, may_start=True)
+    bench.ask(START)
+    bench.now += 60_000
+
+    bench.ask(AlarmFired(), urgent=True)
+
+    calls = [effect.call for effect in effects(bench.commit()) if isinstance(effect, CallHandler)]
+    assert [call.crashes for call in calls] == [0]
+
+
 def test_a_conflict_gives_back_the_slot_of_a_lease_that_was_not_taken() -> None:
     bench = Bench(tick(), TICK, may_start=True)
     bench.ask(START)

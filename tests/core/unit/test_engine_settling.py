@@ -10,7 +10,7 @@ from durable_jobs_core.backend import Damaged, Row
 from durable_jobs_core.codec import Loaded, Newer
 from durable_jobs_core.engine.entries import Entry, Stepped, Writing
 from durable_jobs_core.engine.settling import Verdict, judge, revision, same, settle
-from durable_jobs_core.events import AlarmFired
+from durable_jobs_core.events import AlarmFired, ClearRequested
 from durable_jobs_core.record import WRITERS_MAX, ContinuousBody, Record
 from durable_jobs_core.words import Revision
 
@@ -43,6 +43,7 @@ OTHERS = tuple((engine, 11 + engine) for engine in range(20, 20 + WRITERS_MAX))
 
 CHANGE = lost(BASE, WORK)
 DELETION = lost(BASE, None)
+CLEARING = lost(BASE, None, Entry(ClearRequested(), 0))
 CREATION = lost(None, record((ME, 10)))
 
 
@@ -64,6 +65,7 @@ CREATION = lost(None, record((ME, 10)))
         pytest.param(CHANGE, record(*OTHERS), False, Verdict.UNKNOWN, id="c: one forgotten"),
         pytest.param(DELETION, record(*OTHERS), False, Verdict.UNKNOWN, id="c: of a deletion"),
         pytest.param(DELETION, None, False, Verdict.COMMITTED, id="d: deleted"),
+        pytest.param(CLEARING, None, False, Verdict.UNKNOWN, id="e: cleared, or delivered by another"),
         pytest.param(DELETION, BASE, False, Verdict.NOT_LANDED, id="b: not deleted"),
         pytest.param(CHANGE, None, False, Verdict.UNKNOWN, id="e: gone"),
         pytest.param(CHANGE, None, True, Verdict.UNKNOWN, id="e: gone, and final"),

@@ -1,0 +1,224 @@
+"""The command line, `python -m durable_jobs_simulation`: run scenarios under seeds, and replay what failed.
+
+    run [module:scenario] --seed 7              one run, its trace on the terminal
+    run [module:scenario] --seeds 1000          many, from --first on; failures are shrunk and told
+    run [module:scenario] --hours 2             the same, for so long
+    replay trace.jsonl                          the run of a trace again, and whether it is the same
+
+Without a scenario our own run: `tokens` (continuous), `webhooks` (debounce), `orders` (task).
+`--trace FILE` writes the trace: Mermaid for .mmd, text for .txt, else JSON lines.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from itertools import count
+from multiprocessing import get_context
+from pathlib import Path
+
+from attrs import define, field
+
+from durable_jobs_simulation.case import MakeCase, load
+from durable_jobs_simulation.faults import Faults
+from durable_jobs_simulation.scenarios import CASES
+from durable_jobs_simulation.shrink import shrink
+from durable_jobs_simulation.tasks import SimulationError
+from durable_jobs_simulation.trace import Trace, clock
+from durable_jobs_simulation.violation import Violation
+
+BAR = 24
+
+
+def find(name: str) -> MakeCase:
+    """One of our own cases, or the one `module:scenario` names."""
+    return CASES[name] if name in CASES else load(name)
+
+
+@define
+class Ran:
+    """One run, told to the parent process."""
+
+    case: str
+    seed: int
+    steps: int
+    ms: int
+    hits: dict[str, int]
+    invariant: str | None = None
+    why: str = ""
+
+
+def run_one(name: str, seed: int) -> Ran:
+    """Run one seed of a case."""
+    try:
+        trace = find(name)().run(seed)
+    except Violation as violation:
+        trace = violation.trace
+        return Ran(name, seed, trace.steps, trace.ms, trace.hits, violation.invariant, violation.why)
+    return Ran(name, seed, trace.steps, trace.ms, trace.hits)
+
+
+@define
+class Tally:
+    """What was run so far. `goal`: seeds or seconds."""
+
+    began: float = field(factory=time.monotonic)
+    runs: int = 0
+    steps: int = 0
+    ms: int = 0
+    hits: Counter[str] = field(factory=Counter[str])
+    failed: list[Ran] = field(factory=list[Ran])
+
+    def add(self, ran: Ran) -> None:
+        """Count one."""
+        self.runs += 1
+        self.steps += ran.steps
+        self.ms += ran.ms
+        self.hits.update(ran.hits)
+        if ran.invariant is not None:
+            self.failed.append(ran)
+
+    @property
+    def seconds(self) -> float:
+        """Since it began."""
+        return time.monotonic() - self.began
+
+    def bar(self, share: float) -> str:
+        """The progress in one line."""
+        full = min(BAR, int(share * BAR))
+        rate = self.runs / max(self.seconds, 0.001)
+        return (
+            f"[{'#' * full}{'-' * (BAR - full)}] {min(share, 1):4.0%}  {self.runs} runs ({rate:.1f}/s), "
+            f"{self.steps} steps, {len(self.failed)} violations"
+        )
+
+    def summary(self) -> str:
+        """What came of it."""
+        hits = ", ".join(f"{name} {number}" for name, number in sorted(self.hits.items()))
+        done = f"{self.runs} runs, {self.steps} steps, {clock(self.ms)} of virtual time"
+        return f"{done} in {self.seconds:.0f} s: {len(self.failed)} violations\nfaults: {hits or 'none'}"
+
+
+def run_many(names: Sequence[str], args: argparse.Namespace) -> Tally:
+    """Run seeds of all the cases in turn, in `args.processes` processes, with a progress bar."""
+    tally = Tally()
+    seeds = range(args.first, args.first + args.seeds) if args.seeds else count(args.first)
+    work = ((name, seed) for seed in seeds for name in names)
+    total = len(names) * args.seeds if args.seeds else 0
+    for ran in _results(work, args.processes):
+        tally.add(ran)
+        share = tally.runs / total if total else tally.seconds / (args.hours * 3600)
+        if ran.invariant is not None:
+            _line(f"{ran.case} --seed {ran.seed}: {ran.invariant}: {ran.why}\n")
+        _line(tally.bar(share), end="")
+        if not total and share >= 1:
+            break
+    _line("")
+    return tally
+
+
+def _results(work: Iterator[tuple[str, int]], processes: int) -> Iterator[Ran]:
+    if processes == 1:
+        for name, seed in work:
+            yield run_one(name, seed)
+        return
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+        waiting: set[Future[Ran]] = set()
+        try:
+            for name, seed in work:
+                waiting.add(pool.submit(run_one, name, seed))
+                if len(waiting) >= 2 * processes:
+                    done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+                    yield from (future.result() for future in done)
+            yield from (future.result() for future in waiting)
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _line(text: str, end: str = "") -> None:
+    """Write over the progress bar; on a terminal only, but for whole lines."""
+    if sys.stderr.isatty():
+        sys.stderr.write(f"\r\x1b[K{text}{end}")
+        sys.stderr.flush()
+    elif text.endswith("\n"):
+        sys.stderr.write(text)
+
+
+def explain(name: str, seed: int, path: str | None) -> int:
+    """Run one seed; show its trace, or what failed in as few events as can be. 1 if something did."""
+    make = find(name)
+    try:
+        trace = make().run(seed)
+        failed = False
+    except Violation as violation:
+        trace, failed = violation.trace, True
+        print(f"{name}: {violation.invariant}; looking for a smaller run ...", file=sys.stderr)
+        trace = shrink(make, trace, violation.invariant, tried=lambda n: _line(f"try {n}"))
+        _line("")
+    trace.case = name
+    print(trace.text(last=None if path is None and failed else 60), end="")
+    print(f"{trace.steps} steps, {clock(trace.ms)}, digest {trace.digest}")
+    if path is not None:
+        trace.write(path)
+        print(f"written to {path}")
+    return int(failed)
+
+
+def replay(path: str) -> int:
+    """Run what a JSON trace was written of, and compare. 1 if it is not the same."""
+    lines = Path(path).read_text(encoding="utf-8").splitlines()
+    head = json.loads(lines[0])
+    try:
+        trace: Trace = find(head["case"])().run(head["seed"], Faults(**head["faults"]))
+    except Violation as violation:
+        trace = violation.trace
+    trace.case = head["case"]
+    print(trace.text(last=40), end="")
+    if list(trace.json_lines()) == lines:
+        print("the same, line by line")
+        return 0
+    print("it went another way: the code or the setup is not what it was")
+    return 1
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="durable_jobs_simulation",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    run = commands.add_parser("run", help="run a scenario")
+    run.add_argument("scenario", nargs="?", help="module:scenario, or one of ours: " + ", ".join(CASES))
+    much = run.add_mutually_exclusive_group()
+    much.add_argument("--seed", type=int, help="one run")
+    much.add_argument("--seeds", type=int, default=0, help="so many runs of each scenario")
+    much.add_argument("--hours", type=float, default=0.0, help="runs for so long")
+    run.add_argument("--first", type=int, default=0, help="the first seed")
+    run.add_argument("--processes", type=int, default=1)
+    run.add_argument("--trace", metavar="FILE", help="write the trace of --seed, or of the first violation")
+    again = commands.add_parser("replay", help="run what a trace was written of")
+    again.add_argument("trace", help="a trace in JSON lines")
+    args = parser.parse_args(argv)
+    try:
+        if args.command == "replay":
+            return replay(args.trace)
+        names = [args.scenario] if args.scenario else list(CASES)
+        if args.seed is not None:
+            return max(explain(name, args.seed, args.trace) for name in names)
+        args.seeds = args.seeds or (0 if args.hours else 20)
+        tally = run_many(names, args)
+        print(tally.summary())
+        if tally.failed:
+            first = tally.failed[0]
+            explain(first.case, first.seed, args.trace)
+        return int(bool(tally.failed))
+    except SimulationError as error:
+        print(error, file=sys.stderr)
+        return 2

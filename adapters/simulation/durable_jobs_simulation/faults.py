@@ -1,0 +1,135 @@
+"""Which faults a run has, and how often. The table of them, with what each does:
+
+    crash             a node dies between two needs, and comes back later under another identity
+    stall             a node does nothing for a while, as if its machine slept; then it goes on
+    redeploy          a node is shut down in two phases, and comes back
+    old_release       a node that starts runs an older release, if there is one
+    drift             a node's clock runs fast or slow, by up to 5 %
+    outage            the store answers nobody for up to 90 s
+    partition         it does not answer one node for as long
+    lost_request      an exchange never arrives, or arrives late, after its node gave up on it
+    lost_answer       an exchange is done, wholly or in part, and its answer never comes
+    unknown           the backend cannot tell the outcome of one write, which lands, now or later, or not
+    refused_transient the backend refuses a write for now
+    refused_permanent the backend refuses a write
+    slow              an exchange takes up to 15 s
+    nudge_lost        a hint that work is due is lost
+    nudge_late        it comes late, or twice
+    abandoned         a caller stops waiting for its answer
+    hook_failure      a hook raises, before or after it has done its work
+    hook_exit         a hook raises `SystemExit`
+    hook_slow         a hook takes up to 40 s longer
+    hook_hang         a hook takes 2 minutes longer
+    hook_deaf         a hook takes up to a minute to end when it is cancelled
+    damage            a stored row is overwritten with something unreadable
+    newer             a newer release writes a row, and an hour later an older one can read it again
+
+Rates are per opportunity: a need for `crash`, an input of an engine for `stall` and `redeploy`, an
+exchange for `slow` and `outage`, a hook for `hook_failure`, a commit for `damage`.
+"""
+
+from __future__ import annotations
+
+from attrs import asdict, evolve, fields_dict, frozen
+
+from durable_jobs_simulation.dice import Dice
+
+
+@frozen(kw_only=True)
+class Faults:
+    """The rate of each fault, from 0 to 1. `Faults()` has none; see the table of the module."""
+
+    crash: float = 0.0
+    stall: float = 0.0
+    redeploy: float = 0.0
+    old_release: float = 0.0
+    drift: float = 0.0
+    outage: float = 0.0
+    partition: float = 0.0
+    lost_request: float = 0.0
+    lost_answer: float = 0.0
+    unknown: float = 0.0
+    refused_transient: float = 0.0
+    refused_permanent: float = 0.0
+    slow: float = 0.0
+    nudge_lost: float = 0.0
+    nudge_late: float = 0.0
+    abandoned: float = 0.0
+    hook_failure: float = 0.0
+    hook_exit: float = 0.0
+    hook_slow: float = 0.0
+    hook_hang: float = 0.0
+    hook_deaf: float = 0.0
+    damage: float = 0.0
+    newer: float = 0.0
+
+    def rates(self) -> dict[str, float]:
+        """The faults that are on, by name."""
+        return {name: rate for name, rate in asdict(self).items() if rate > 0}
+
+    def without(self, *names: str) -> Faults:
+        """The same, with some faults off."""
+        return evolve(self, **dict.fromkeys(names, 0.0))
+
+    def __str__(self) -> str:
+        return ", ".join(f"{name} {rate:g}" for name, rate in self.rates().items()) or "none"
+
+
+ALL = tuple(fields_dict(Faults))
+
+_HIGHEST = {
+    "crash": 0.02,
+    "stall": 0.02,
+    "redeploy": 0.01,
+    "old_release": 1.0,
+    "drift": 1.0,
+    "outage": 0.002,
+    "partition": 0.005,
+    "damage": 0.002,
+    "newer": 0.005,
+    "hook_hang": 0.05,
+    "slow": 0.1,
+    "refused_permanent": 0.05,
+}
+"""A rate at which a run still gets something done."""
+
+_LOSES_DATA = ("damage",)
+
+
+def swarm(dice: Dice, *, loses_data: bool = True) -> Faults:
+    """A random subset of the faults, each with a random rate: a run with all of them finds less.
+
+    `loses_data`: also those that destroy what is stored.
+    """
+    share = dice.between(10, 60) / 100
+    rates: dict[str, float] = {}
+    for name in ALL:
+        on, strength = dice.chance(share), dice.between(5, 100) / 100
+        if on and (loses_data or name not in _LOSES_DATA):
+            rates[name] = round(strength * _HIGHEST.get(name, 0.25), 6)
+    return Faults(**rates)
+
+
+class Fate:
+    """Says whether a fault happens now. Each fault has a stream of its own: taking one away does not
+    change when the others strike, as far as the run goes the same way."""
+
+    def __init__(self, faults: Faults, dice: Dice) -> None:
+        self._rates = faults.rates()
+        self._dice = {name: dice.split(name) for name in ALL}
+        self.hits: dict[str, int] = dict.fromkeys(self._rates, 0)
+
+    def __call__(self, fault: str) -> bool:
+        rate = self._rates.get(fault)
+        if rate is None or not self._dice[fault].chance(rate):
+            return False
+        self.hits[fault] += 1
+        return True
+
+    def dice(self, fault: str) -> Dice:
+        """The stream for the details of a fault."""
+        return self._dice[fault]
+
+    def calm(self) -> None:
+        """From here on there are no faults."""
+        self._rates = {}

@@ -1,0 +1,615 @@
+"""The observer: checks I-1 to I-9 from what goes into the engines, what comes out, and the store.
+
+It keeps facts, not states: what was committed, who was called, who was answered what. It knows no engine
+from inside, and none of the core's rules.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from attrs import define, field
+
+from durable_jobs_core import events, results
+from durable_jobs_core.backend import Damaged, Row, Write
+from durable_jobs_core.codec import decode
+from durable_jobs_core.engine import HookDetached, HookOutcome, HookRaised, HookReturned, Invoke, Reply
+from durable_jobs_core.errors import OutcomeUnknownError
+from durable_jobs_core.record import DebounceBody, Record, Run, Stored, TaskBody
+from durable_jobs_core.telemetry import TelemetryEvent
+from durable_jobs_core.words import Key, Token
+from durable_jobs_simulation import checks
+from durable_jobs_simulation.violation import Violated
+
+if TYPE_CHECKING:
+    from durable_jobs_simulation.hooks import HookRun
+    from durable_jobs_simulation.node import Node
+    from durable_jobs_simulation.tasks import Ask
+    from durable_jobs_simulation.world import World
+
+HOLD_MAX_MS = 60_000
+CLOCKS_APART_MS = 10_000
+"""How far an engine's clock may go ahead of the store's before it hears from it again, under `drift`."""
+
+
+@define(eq=False)
+class Attempt:
+    """A lease that was committed. `until`: when it ends; `invoked`: its hook was called; `outcome`: how
+    that ended."""
+
+    token: Token
+    life: int
+    run: int
+    hook: str
+    attempt: int
+    crashes: int
+    until: int
+    state: Stored | None
+    invoked: bool = False
+    outcome: HookOutcome | None = None
+    stopping: bool = False
+
+
+@define(eq=False)
+class Call:
+    """A request. `commits`: of its key when it was made; `life`: there then; `by`: when it
+    must be answered, if that can be told; `excused`: its id may have come and gone."""
+
+    key: Key
+    request: events.Request
+    engine: int
+    commits: int
+    life: int | None
+    by: int | None
+    excused: bool = False
+
+
+@define(eq=False)
+class History:
+    """What is known of one key.
+
+    `ended`: lives that are over; `granted`: leases whose hook was not called; `seq`, `told`: by life, of the
+    last commit and of the telemetry so far; `seen`, `acked`, `rejected`, `asked`: event ids, how often they
+    were committed, acknowledged, refused, requested; `written`: by engine, the count of its last commit;
+    `terminators`: the engines that were asked to end it; `records`: all that were there, first none;
+    `replaced`: the simulation has put something there; `rotten`: it cannot be read; `damaged`: for good.
+    """
+
+    key: Key
+    record: Record | None = None
+    commits: int = 0
+    ended: set[int] = field(factory=set[int])
+    tokens: dict[Token, Attempt] = field(factory=dict[Token, Attempt])
+    latest: Attempt | None = None
+    granted: list[Attempt] = field(factory=list[Attempt])
+    seq: dict[int, int] = field(factory=dict[int, int])
+    told: dict[int, dict[int, None]] = field(factory=dict[int, dict[int, None]])
+    seen: Counter[str] = field(factory=Counter[str])
+    acked: Counter[str] = field(factory=Counter[str])
+    rejected: Counter[str] = field(factory=Counter[str])
+    asked: Counter[str] = field(factory=Counter[str])
+    written: dict[int, int] = field(factory=dict[int, int])
+    terminators: set[int] = field(factory=set[int])
+    records: list[Record | None] = field(factory=lambda: [None])
+    replaced: bool = False
+    rotten: bool = False
+    damaged: bool = False
+
+
+@define(frozen=True)
+class Commit:
+    """One commit: of an instance, by a node, from one record to another."""
+
+    key: Key
+    node: str
+    before: Record | None
+    after: Record | None
+
+
+class Observer:
+    """Told of everything, asked nothing. Raises `Violated`."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self.histories: dict[Key, History] = {}
+        self.watchers: list[Callable[[Commit], None]] = []
+        self.counts: Counter[str] = Counter()
+        self._engines: dict[int, str] = {}
+        self._calls: dict[tuple[str, int], Call] = {}
+        self._running: dict[tuple[int, int], Attempt | None] = {}
+        self._busy: Counter[tuple[int, Key, bool]] = Counter()
+
+    def history(self, key: Key) -> History:
+        """What is known of a key."""
+        history = self.histories.get(key)
+        if history is None:
+            history = self.histories[key] = History(key)
+        return history
+
+    @property
+    def _mixed(self) -> bool:
+        return self._world.trace.faults.old_release > 0 and len(self._world.releases) > 1
+
+    def started(self, node: Node) -> None:
+        """A node has a new engine."""
+        self._engines[node.engine_id] = node.name
+
+    # -- the store
+
+    def committed(self, engine: int, write: Write, before: Row | Damaged | None) -> None:
+        """A write has taken effect."""
+        key, world = write.key, self._world
+        history, node = self.history(key), self._engines[engine]
+        after = self._decoded(write.row)
+        world.say("store", "commit", node, checks.tell(after, world.now), key=key)
+        self.counts["commits"] += 1
+        history.commits += 1
+        history.written[engine] = history.commits
+        was = history.record
+        if isinstance(before, Damaged):
+            history.rotten = False
+        try:
+            self._check_life(history, was, after)
+            self._check_lease(history, engine, was, after)
+            self._note_ids(history, engine, key, was, after)
+            if after is not None:
+                assert write.row is not None, "there is a record"
+                checks.check_alarm(after, write.row.wake)
+                if was is not None and was.revision.life == after.revision.life:
+                    self._check_same_life(history, engine, was, after)
+                history.seq[after.revision.life] = after.seq
+        except Violated as violated:
+            raise Violated(violated.invariant, f"{key}, committed by {node}: {violated.why}") from None
+        history.record = after
+        history.records.append(after)
+        for watcher in self.watchers:
+            watcher(Commit(key, node, was, after))
+        if write.row is not None:
+            world.rot.after_commit(write.row)
+        world.hint(engine, None if write.row is None else write.row.wake)
+
+    def _decoded(self, row: Row | None) -> Record | None:
+        if row is None:
+            return None
+        record = decode(row)
+        if not isinstance(record, Record):
+            raise Violated("codec", f"what was written for {row.key} cannot be read")
+        return record
+
+    def replaced(self, key: Key, record: Record | None, *, lost: bool = False) -> None:
+        """The simulation has put something else there, which cannot be read if `None`; `lost`: for good."""
+        history = self.history(key)
+        history.rotten, history.replaced = record is None, True
+        history.damaged = history.damaged or lost
+        if record is not None:
+            history.record = record
+
+    def indexed(self, key: Key) -> None:
+        """I-4: the entry of a row is never later than its alarm but for a hold."""
+        store, now = self._world.store, self._world.now
+        row, entry = store.rows.get(key), store.entries.get(key)
+        if self.history(key).rotten or not isinstance(row, Row) or row.wake is None:
+            return
+        slack = CLOCKS_APART_MS if self._world.trace.faults.drift else 0
+        if entry is None or entry > max(row.wake, now + HOLD_MAX_MS + slack):
+            raise Violated("I-4", f"{key} wants to be woken at {row.wake} and is filed under {entry}")
+
+    def _check_life(self, history: History, before: Record | None, after: Record | None) -> None:
+        if after is not None and after.revision.life in history.ended:
+            raise Violated("I-5", "something of a life that had ended was written")
+        if before is not None and (after is None or after.revision.life != before.revision.life):
+            history.ended.add(before.revision.life)
+
+    def _check_same_life(self, history: History, engine: int, before: Record, after: Record) -> None:
+        checks.check_counts(before, after)
+        if isinstance(before.body, DebounceBody) and isinstance(after.body, DebounceBody):
+            checks.check_window(before.body, after.body)
+            return
+        was, is_ = checks.state_of(before.body), checks.state_of(after.body)
+        if was is None or is_ is None or was == is_ or was.version != is_.version:
+            return
+        run = checks.leased(before)
+        if run is None or run.lease is None:
+            if isinstance(before.body, TaskBody):
+                return
+            raise Violated("I-3", "the state changed while no attempt was in flight")
+        attempt = history.tokens.get(run.lease.token)
+        now = checks.leased(after)
+        if now is not None and now.lease is not None and now.lease.token == run.lease.token:
+            raise Violated("I-3", "the state changed during an attempt")
+        if attempt is None or attempt.token.engine != engine or attempt.outcome is None:
+            raise Violated("I-3", "the state was changed by one that did not hold the lease")
+        if isinstance(attempt.outcome, HookDetached):
+            raise Violated("S-15", "a hook that was left behind changed the state")
+
+    # -- leases
+
+    def _check_lease(
+        self, history: History, engine: int, before: Record | None, after: Record | None
+    ) -> None:
+        was, is_ = checks.leased(before), checks.leased(after)
+        old = None if was is None else was.lease
+        new = None if is_ is None else is_.lease
+        if old is not None and new is not None and old.token == new.token:
+            if new.until < old.until or (new.until > old.until and engine != old.token.engine):
+                raise Violated("I-3", "a lease was renewed by another, or shortened")
+            history.tokens[old.token].until = new.until
+            return
+        if old is not None and before is not None:
+            self._check_end(history, engine, history.tokens.get(old.token), old.until, before, after)
+        if new is None or is_ is None or after is None:
+            return
+        if new.token in history.tokens:
+            raise Violated("S-12", "a token was used again")
+        if (new.token.number, new.token.engine) != (after.revision.number, after.revision.engine):
+            raise Violated("S-12", "a token is not the revision that took it")
+        attempt = Attempt(
+            token=new.token,
+            life=after.revision.life,
+            run=is_.number,
+            hook=is_.hook,
+            attempt=is_.attempt,
+            crashes=is_.crashes,
+            until=new.until,
+            state=checks.state_of(after.body),
+        )
+        self._check_attempt(history, attempt, after)
+        self._check_early(attempt, is_, before)
+        history.tokens[new.token] = history.latest = attempt
+        history.granted = [other for other in history.granted if other.token.engine != engine]
+        history.granted.append(attempt)
+        self.counts["attempts"] += 1
+
+    def _check_end(
+        self,
+        history: History,
+        engine: int,
+        attempt: Attempt | None,
+        until: int,
+        before: Record,
+        after: Record | None,
+    ) -> None:
+        """A token ends: by its holder with the outcome, by time, or by `terminate`."""
+        if attempt is None:
+            return  # of a record that the simulation has written
+        ended = attempt.outcome is not None or not attempt.invoked
+        if engine == attempt.token.engine and ended:
+            return
+        at = self._world.now + 1_000 if after is None else after.at
+        if at >= until or (after is None and engine in history.terminators):
+            return
+        if after is None or after.revision.life != before.revision.life:
+            if history.terminators:
+                return
+        raise Violated("I-3", f"the lease of run {attempt.run} was ended by one that did not hold it")
+
+    def _check_attempt(self, history: History, new: Attempt, after: Record) -> None:
+        """I-6: attempts and crashes count what happened, and keep to the policy."""
+        old = history.latest
+        definition = self._world.releases[-1].by_key.get((history.key.kind, history.key.job))
+        if definition is not None:
+            most = 1 if definition.retry is None else definition.retry.max_attempts
+            if not self._mixed and new.attempt > most:
+                raise Violated("I-6", f"attempt {new.attempt} of at most {most}")
+            if new.crashes > definition.max_crashes:
+                raise Violated("I-6", f"{new.crashes} crashes of at most {definition.max_crashes}")
+        if old is None or (old.life, old.run, old.hook) != (new.life, new.run, new.hook):
+            return
+        if (new.attempt, new.crashes) == (1, 0):
+            return
+        failed, crashed = new.attempt - old.attempt, new.crashes - old.crashes
+        if (failed, crashed) == (0, 0):
+            if not old.stopping:
+                raise Violated("I-6", f"attempt {new.attempt} began again and nothing was counted")
+        elif (failed, crashed) == (0, 1):
+            if after.at < old.until:
+                raise Violated(
+                    "S-14", f"a crash was counted {old.until - after.at} ms before the lease ended"
+                )
+        elif (failed, crashed) == (1, 0):
+            if old.outcome is None and old.invoked:
+                raise Violated("I-6", f"attempt {new.attempt} follows one that has not ended")
+        else:
+            raise Violated("I-6", f"attempts went up by {failed} and crashes by {crashed}")
+
+    def _check_early(self, new: Attempt, run: Run, before: Record | None) -> None:
+        """S-13: no run is early by the store's clock, as far as the nodes' clocks go right."""
+        if self._world.trace.faults.drift:
+            return
+        now, waited = self._world.now, None
+        if run.scheduled_for is not None and not run.forced:
+            waited = run.scheduled_for
+        old = (
+            [] if before is None else [one for one in checks.runs_of(before.body) if one.number == run.number]
+        )
+        if old and run.attempt > 1 and (old[0].hook, old[0].attempt) == (run.hook, run.attempt):
+            waited = old[0].due
+        if waited is not None and now < waited:
+            raise Violated("S-13", f"run {new.run} began {waited - now} ms early")
+
+    # -- hooks
+
+    def invoked(self, node: Node, need: Invoke) -> None:
+        """I-7, S-10: a leased hook follows its own commit, and no other hook of its key runs here."""
+        history, call = self.history(need.key), need.ctx._call
+        self._world.say(node.name, "invoke", *_told(call, need.leased), key=need.key)
+        self._busy[node.engine_id, need.key, need.leased] += 1
+        if self._busy[node.engine_id, need.key, need.leased] > 1:
+            raise Violated("engine", f"{need.key}: two hooks at a time in {node.name}")
+        if not need.leased:
+            self._running[node.engine_id, need.id] = None
+            return
+        facts = (call.life, call.run, call.hook, call.attempt, call.crashes)
+        attempt = next((one for one in history.granted if one.token.engine == node.engine_id), None)
+        if attempt is None or facts != (
+            attempt.life,
+            attempt.run,
+            attempt.hook,
+            attempt.attempt,
+            attempt.crashes,
+        ):
+            raise Violated("I-7", f"{need.key}: {call.hook} was called without a lease for it")
+        if attempt.state != call.state and not self._mixed:
+            raise Violated("I-7", f"{need.key}: {call.hook} was shown a state that was not committed")
+        attempt.invoked = True
+        history.granted.remove(attempt)
+        self._running[node.engine_id, need.id] = attempt
+
+    def finished(self, node: Node, invoke: Invoke, outcome: HookOutcome) -> None:
+        """A hook has ended, or is left behind."""
+        attempt = self._running.pop((node.engine_id, invoke.id))
+        self._busy[node.engine_id, invoke.key, invoke.leased] -= 1
+        if attempt is not None:
+            attempt.outcome = outcome
+            attempt.stopping = node.stopping
+        error = (type(outcome.error).__name__,) if isinstance(outcome, HookRaised) else ()
+        name = type(outcome).__name__.removeprefix("Hook").lower()
+        failed = not isinstance(outcome, HookReturned)
+        self._world.say(node.name, name, invoke.hook, *error, key=invoke.key, fault=failed)
+
+    def hook_gone(self, node: Node, run: HookRun) -> None:
+        """A hook has died with its node."""
+        self._running.pop((node.engine_id, run.invoke.id), None)
+
+    # -- callers
+
+    def called(self, node: Node, number: int, ask: Ask) -> None:
+        """A request has reached a node."""
+        history = self.history(ask.key)
+        self._world.say(node.name, "call", number, _request(ask.request), key=ask.key)
+        self._calls[node.name, number] = Call(
+            ask.key,
+            ask.request,
+            node.engine_id,
+            history.commits,
+            None if history.record is None else history.record.revision.life,
+            self._must_answer_by(ask),
+        )
+        id = getattr(ask.request, "event_id", None)
+        if id is not None:
+            history.asked[id] += 1
+        if isinstance(ask.request, events.TerminateRequested):
+            history.terminators.add(node.engine_id)
+
+    def _must_answer_by(self, ask: Ask) -> int | None:
+        """Engine, 5: by the deadline, and then by the end of the wait; as far as clocks go right."""
+        rates = self._world.trace.faults
+        if rates.stall or rates.drift:
+            return None
+        return self._world.now + ask.timeout_ms + (ask.wait_ms or 0) + 20
+
+    def lost_call(self, node: Node, number: int) -> None:
+        """Its caller will not hear of it any more."""
+
+    def replied(self, node: Node, reply: Reply, *, heard: bool) -> None:
+        """I-7: an acknowledgement follows its commit. I-9: a refused request leaves nothing."""
+        call = self._calls.pop((node.name, reply.call), None)
+        if call is None:
+            raise Violated("engine", f"call {reply.call} was answered twice")
+        said = type(reply.result if reply.error is None else reply.error).__name__
+        outcome = getattr(reply.result, "outcome", None)
+        self._world.say(
+            node.name,
+            "reply",
+            reply.call,
+            said,
+            *([outcome] if outcome else []),
+            key=call.key,
+            fault=reply.error is not None,
+        )
+        self.counts["replies"] += 1
+        history = self.history(call.key)
+        if call.by is not None and self._world.now > call.by:
+            raise Violated("S-3", f"{call.key}: a caller was answered {self._world.now - call.by} ms late")
+        id = getattr(call.request, "event_id", None)
+        if reply.error is not None:
+            if id is not None and not isinstance(reply.error, OutcomeUnknownError):
+                history.rejected[id] += 1
+                self._check_ids(history, call.key, id)
+            return
+        self._check_read(history, call, reply.result)
+        self._check_outcome(history, call, outcome)
+        self._check_terminated(history, call, reply.result)
+        if _wrote(reply.result) and history.written.get(call.engine, 0) <= call.commits:
+            raise Violated("I-7", f"{call.key}: {said} was given and nothing was committed")
+        if id is not None and not call.excused and not getattr(reply.result, "terminated", False):
+            history.acked[id] += 1
+            self._check_ids(history, call.key, id)
+
+    def _check_read(self, history: History, call: Call, result: Any) -> None:
+        """S-3: a read shows what was stored at some instant between its call and its answer (DESIGN D-7)."""
+        if history.replaced or not isinstance(result, _READS):
+            return
+        if history.written.get(call.engine, 0) > call.commits:
+            return  # it may show a step between two commits, which were written as one
+        shown = _view(result)
+        stored = [_stored(record, result) for record in history.records[call.commits :]]
+        if shown not in stored:
+            raise Violated("S-3", f"{call.key}: {shown} was read; it was {stored[0]}, and then {stored[1:]}")
+
+    def _check_outcome(self, history: History, call: Call, outcome: str | None) -> None:
+        """S-38: who waited is told how an attempt ended that ended since."""
+        if outcome not in ("succeeded", "retrying", "failed", "parked") or history.replaced:
+            return
+        since = history.records[call.commits + 1 :]
+        if not any(_ended_as(record, outcome) for record in since if record is not None):
+            raise Violated("S-38", f"{call.key}: {outcome} was told, and no attempt has ended so")
+
+    def _check_terminated(self, history: History, call: Call, result: Any) -> None:
+        """I-5. Who ended the life is not known: another may have been first (DESIGN D-6, d)."""
+        if isinstance(result, results.TerminateResult) and result.terminated and history.record is not None:
+            if history.record.revision.life == call.life:
+                raise Violated("I-5", f"{call.key}: it was terminated, and lives on")
+
+    def _check_ids(self, history: History, key: Key, id: str) -> None:
+        seen, possible = history.seen[id], history.asked[id] - history.rejected[id]
+        if seen < history.acked[id]:
+            raise Violated("I-1", f"{key}: event {id!r} was acknowledged and is nowhere")
+        if seen > possible:
+            raise Violated("I-9", f"{key}: event {id!r} was refused and is there")
+
+    def _note_ids(
+        self, history: History, engine: int, key: Key, before: Record | None, after: Record | None
+    ) -> None:
+        life_ends = before is not None and (after is None or after.revision.life != before.revision.life)
+        if life_ends:
+            for call in self._calls.values():
+                if call.key == key and call.engine == engine:
+                    call.excused = True
+        known = {id for id, _ in getattr(before and before.body, "ids", ())}
+        for id, _ in getattr(after and after.body, "ids", ()):
+            if id not in known:
+                history.seen[id] += 1
+                self._check_ids(history, key, id)
+
+    # -- telemetry
+
+    def emitted(self, node: Node, values: tuple[TelemetryEvent, ...]) -> None:
+        """I-7: telemetry follows its commit, and is said once."""
+        for value in values:
+            history = self.history(value.key)
+            self._world.say(
+                node.name, "emit", value.type, *(() if value.seq is None else (value.seq,)), key=value.key
+            )
+            if value.seq is None:
+                continue
+            told = history.told.setdefault(value.life, {})
+            if value.seq in told and value.life not in history.ended:  # (d) of D-6 may tell an end twice
+                raise Violated("I-7", f"{value.key}: {value.type} was told twice as {value.seq}")
+            told[value.seq] = None
+            if value.seq > history.seq.get(value.life, 0) and value.life not in history.ended:
+                raise Violated("I-7", f"{value.key}: {value.type} was told before its commit")
+
+    # -- at the end
+
+    def overdue(self, by_ms: int) -> list[Key]:
+        """The instances that wanted to be woken longer ago than that, damaged ones apart."""
+        limit = self._world.now - by_ms
+        return [
+            row.key
+            for row in self._world.store.rows.values()
+            if isinstance(row, Row) and row.wake is not None and row.wake <= limit
+        ]
+
+    def check_faultless(self) -> None:
+        """Without faults telemetry is complete and in order (I-7), and no lease is ever lost (S-14)."""
+        for key, history in self.histories.items():
+            for life, told in history.told.items():
+                if list(told) != list(range(1, len(told) + 1)) or len(told) < history.seq.get(life, 0):
+                    raise Violated("I-7", f"{key}: telemetry of a life came as {list(told)}")
+            if any(attempt.crashes for attempt in history.tokens.values()):
+                raise Violated("S-14", f"{key}: an attempt crashed, and nothing had happened to it")
+
+
+def _told(call: Any, leased: bool) -> tuple[str, ...]:
+    if not leased:
+        return (call.hook,)
+    crashes = (f"crashes {call.crashes}",) if call.crashes else ()
+    return (call.hook, f"run {call.run} attempt {call.attempt}", *crashes)
+
+
+def _request(request: events.Request) -> str:
+    name = type(request).__name__.removesuffix("Requested").lower()
+    id = getattr(request, "event_id", None)
+    return name if id is None else f"{name} {id}"
+
+
+def _wrote(result: Any) -> bool:
+    """Whether an answer says that something was changed."""
+    match result:
+        case results.StartResult():
+            return result.created
+        case results.TriggerResult():
+            return result.triggered and not result.joined
+        case results.FlushResult():
+            return result.reason != "empty"
+        case results.ClearResult():
+            return result.cleared
+        case results.PauseResult():
+            return result.paused
+        case results.ResumeResult():
+            return result.resumed
+        case results.RedriveResult():
+            return result.redriven > 0
+        case results.DiscardResult():
+            return result.discarded > 0
+        case results.AddResult() | results.SendResult():
+            return True
+        case _:
+            return False
+
+
+_READS = (
+    results.StateResult,
+    results.TaskStateResult,
+    results.ContinuousStatus,
+    results.DebounceStatus,
+    results.TaskStatus,
+)
+
+
+def _view(result: Any) -> tuple[Any, ...]:
+    """What a read shows, as far as it can be told from a record without the core's rules."""
+    match result:
+        case results.ContinuousStatus():
+            return (result.status == "not_found", result.run_count, result.attempt)
+        case results.DebounceStatus():
+            return (result.status == "not_found", result.event_count, result.batch_event_count)
+        case results.TaskStatus():
+            facts = (result.event_count, result.execute_count, result.queued_events, result.dead_letters)
+            return (result.status == "not_found", *facts)
+        case _:
+            return (_value(result.state),)
+
+
+def _stored(record: Record | None, result: Any) -> tuple[Any, ...]:
+    """The same of a record."""
+    body: Any = None if record is None else record.body
+    match result:
+        case results.ContinuousStatus():
+            run = None if body is None else body.run
+            return (body is None, 0 if body is None else body.runs, None if run is None else run.attempt)
+        case results.DebounceStatus():
+            parts = (None, None) if body is None else (body.window, body.batch)
+            return (body is None, *(0 if part is None else part.count for part in parts))
+        case results.TaskStatus():
+            if body is None:
+                return (True, 0, 0, 0, 0)
+            return (False, body.event_count, body.execute_count, len(body.inbox), len(body.dead))
+        case _:
+            held = (body.window or body.batch) if isinstance(body, DebounceBody) else body
+            return (None if held is None else _value(held.state),)
+
+
+def _value(state: Stored | None) -> Any:
+    """Without its version: an older one is made current before it is shown (S-6)."""
+    return None if state is None else state.value
+
+
+def _ended_as(record: Record, outcome: str) -> bool:
+    body = record.body
+    if body.outcome is not None and body.outcome.result == outcome:
+        return True
+    return isinstance(body, DebounceBody) and outcome == "succeeded" and body.batch is None

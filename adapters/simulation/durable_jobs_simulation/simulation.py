@@ -1,0 +1,308 @@
+"""`simulate`: one run of a scenario, with faults and then without, and every invariant checked."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
+from contextvars import ContextVar
+from datetime import datetime
+from typing import Any, TypeAlias
+
+from durable_jobs_core import events
+from durable_jobs_core.backend import Row
+from durable_jobs_core.client import Client, Instance, InstancePage
+from durable_jobs_core.durations import Duration, to_ms
+from durable_jobs_core.engine import Limits
+from durable_jobs_core.errors import DurableJobsError
+from durable_jobs_core.jobs import Jobs
+from durable_jobs_core.record import Record
+from durable_jobs_core.words import Key, Kind, maybe_datetime, to_datetime
+from durable_jobs_simulation.dice import Dice
+from durable_jobs_simulation.faults import Faults, swarm
+from durable_jobs_simulation.observer import Commit
+from durable_jobs_simulation.tasks import Ask, SimulationError, Sleep, Task, Wanted
+from durable_jobs_simulation.trace import Trace, clock
+from durable_jobs_simulation.violation import Violated, Violation
+from durable_jobs_simulation.world import EPOCH, World
+
+Scenario: TypeAlias = "Callable[[Simulation], Coroutine[Any, Any, None]]"
+Invariant: TypeAlias = "Callable[[Simulation], None]"
+
+PATIENCE_MS = 20 * 60_000
+"""How long after the last fault everything due must be done (I-8)."""
+PATIENCE_STEPS = 200_000
+STEPS_MAX = 2_000_000
+
+_NAMED = re.compile(r"([A-Z]-\d+): ")
+_CURRENT: ContextVar[Simulation] = ContextVar("durable_jobs_simulation")
+
+
+class Simulation:
+    """What a scenario is given, and hooks and invariants may ask for (`current()`).
+
+    `client`: requests go to any node that is up, and may fail as in life; `dice`: randomness for the
+    scenario and the hooks.
+    """
+
+    def __init__(self, world: World, jobs: Jobs) -> None:
+        self._world = world
+        self._jobs = jobs
+        self._tasks: list[Task] = []
+        self.client = Client(jobs, _Caller(world, None))
+        self.dice: Dice = Dice(world.trace.seed).split("scenario")
+
+    def client_of(self, node: str) -> Client:
+        """A client whose requests go to that node: `w1`, `w2`, … are workers, `c1`, … clients only."""
+        return Client(self._jobs, _Caller(self._world, node))
+
+    @property
+    def now(self) -> datetime:
+        """The virtual instant."""
+        return to_datetime(self._world.now)
+
+    @property
+    def elapsed_ms(self) -> int:
+        """Virtual time since the beginning."""
+        return self._world.now - EPOCH
+
+    @property
+    def calm(self) -> bool:
+        """Whether the faults are over."""
+        return self._world.calm
+
+    async def sleep(self, span: Duration) -> None:
+        """Let virtual time pass."""
+        await Sleep(to_ms(span, "sleep(span)"))
+
+    def spawn(self, coroutine: Coroutine[Any, Any, None], name: str = "client") -> None:
+        """Run something beside the scenario; it should end once `calm`. A `DurableJobsError` ends it, and is
+        noted."""
+        task = Task(name, coroutine, self._want, lambda value, error: self._ended(name, error))
+        self._tasks.append(task)
+        self._world.after(0, lambda: task.resume(0))
+
+    def watch(self, function: Callable[[Commit], None]) -> None:
+        """Call `function` after every commit, with the records before and after it."""
+        self._world.observer.watchers.append(function)
+
+    def record(self, key: Key) -> Record | None:
+        """What is stored, as it is: to look at in an invariant."""
+        history = self._world.observer.histories.get(key)
+        return None if history is None or history.rotten else history.record
+
+    def records(self) -> dict[Key, Record]:
+        """All that is stored and can be read."""
+        found = ((key, self.record(key)) for key in self._world.observer.histories)
+        return {key: record for key, record in found if record is not None}
+
+    def damaged(self, key: Key) -> bool:
+        """Whether what was stored under a key was ever destroyed by a fault."""
+        return self._world.observer.history(key).damaged
+
+    def fail(self, why: str) -> None:
+        """End the run: for a hook that sees something wrong, which it may not raise. `why` may begin with a
+        name, as in `I-1: it is lost`."""
+        self._world.failure = self._world.failure or _violated("scenario", AssertionError(why))
+
+    def say(self, *details: object, key: Key | None = None) -> None:
+        """Add a line to the trace."""
+        self._world.say("client", "note", *details, key=key)
+
+    @property
+    def active(self) -> bool:
+        """Whether the scenario itself still runs; what it spawned does not count."""
+        return not self._tasks[0].over
+
+    def _want(self, task: Task, wanted: Wanted) -> None:
+        turn = task.turn
+        if isinstance(wanted, Sleep):
+            self._world.after(wanted.ms, lambda: task.resume(turn))
+        else:
+            self._world.ask(wanted, lambda value, error: task.resume(turn, value, error))
+
+    def _ended(self, name: str, error: BaseException | None) -> None:
+        if isinstance(error, DurableJobsError):
+            self._world.say("client", "gave up", name, type(error).__name__)
+        elif isinstance(error, AssertionError):
+            raise _violated(name, error) from error
+        elif error is not None:
+            raise SimulationError(f"{name} raised {type(error).__name__}: {error}") from error
+
+    def _bury(self) -> None:
+        for coroutine in [task.coroutine for task in self._tasks] + self._world.graveyard:
+            with suppress(BaseException):
+                coroutine.close()
+
+
+class _Caller:
+    """What the clients of a simulation call."""
+
+    def __init__(self, world: World, node: str | None) -> None:
+        self._world, self._node = world, node
+
+    async def call(
+        self, key: Key, request: events.Request, *, wait_ms: int | None = None, size: int = 0
+    ) -> Any:
+        return await Ask(self._node, key, request, wait_ms, size)
+
+    async def page(
+        self, kind: Kind | None, job: str | None, status: str | None, after: str | None, limit: int
+    ) -> InstancePage:
+        await Sleep(1)
+        rows = self._world.store.rows
+        keys = sorted(
+            key
+            for key, row in rows.items()
+            if kind in (None, key.kind)
+            and job in (None, key.job)
+            and status in (None, row.status if isinstance(row, Row) else "quarantined")
+            and (after is None or str(key) > after)
+        )
+        page = [_instance(key, rows[key]) for key in keys[:limit]]
+        return InstancePage(tuple(page), str(keys[limit - 1]) if len(keys) > limit else None)
+
+
+def _instance(key: Key, row: Any) -> Instance:
+    if isinstance(row, Row):
+        return Instance(key=key, status=row.status, alarm=maybe_datetime(row.wake))
+    return Instance(key=key, status="quarantined", alarm=None)
+
+
+def current() -> Simulation:
+    """The simulation that runs this hook. Raises `LookupError` outside of one."""
+    return _CURRENT.get()
+
+
+def draw_limits(dice: Dice) -> Limits:
+    """Limits that make trouble likely: short leases, few slots, no cache."""
+    return Limits(
+        concurrency=dice.choose((1, 2, 5, 100)),
+        lease=dice.choose((3_000, 10_000, 30_000)),
+        hold=dice.choose((500, 5_000)),
+        poll=dice.choose((500, 1_000, 5_000)),
+        exchange=dice.choose((2_000, 10_000)),
+        cache_bytes=dice.choose((0, 4_000, 8 * 1024 * 1024)),
+    )
+
+
+def simulate(
+    jobs: Jobs | Sequence[Jobs],
+    scenario: Scenario,
+    *,
+    seed: int,
+    faults: Faults | None = None,
+    nodes: int = 2,
+    clients: int = 1,
+    until: Duration = "10 minutes",
+    invariants: Sequence[Invariant] = (),
+    at_end: Sequence[Invariant] = (),
+    limits: Limits | None = None,
+) -> Trace:
+    """Run `scenario` once, and return its trace; raises `Violation` if an invariant does not hold.
+
+    `jobs`: what the nodes run; of several releases, a node that starts takes any, and the last one once
+    the faults are over. `faults`: by default drawn from the seed; `nodes`: workers; `clients`: nodes that
+    only serve callers; `until`: when the faults end at the latest, in virtual time, if the scenario has
+    not ended before; `invariants`: called after every step; `at_end`: once all that was due is done;
+    `limits`: of the engines, by default drawn from the seed. The same arguments give the same trace,
+    byte for byte.
+    """
+    releases = (jobs,) if isinstance(jobs, Jobs) else tuple(jobs)
+    dice = Dice(seed)
+    faults = swarm(dice.split("swarm")) if faults is None else faults
+    limits = draw_limits(dice.split("limits")) if limits is None else limits
+    world = World(releases, seed=seed, faults=faults, limits=limits, workers=nodes, clients=clients)
+    world.trace.setup = (
+        f"{nodes} workers, {clients} clients, concurrency {limits.concurrency}, lease {limits.lease}, "
+        f"hold {limits.hold}, poll {limits.poll}, exchange {limits.exchange}, cache {limits.cache_bytes}"
+    )
+    simulation = Simulation(world, releases[-1])
+    token = _CURRENT.set(simulation)
+    try:
+        simulation.spawn(scenario(simulation), "scenario")
+        _run(world, simulation, EPOCH + to_ms(until, "until"), invariants)
+        for invariant in at_end:
+            _check(invariant, simulation)
+    except Violated as violated:
+        world.trace.violation = str(violated)
+        raise Violation(violated.invariant, violated.why, _ended(world)) from violated.__cause__
+    finally:
+        simulation._bury()
+        _CURRENT.reset(token)
+    return _ended(world)
+
+
+def _ended(world: World) -> Trace:
+    trace = world.trace
+    trace.ms = world.now - EPOCH
+    trace.hits = {name: count for name, count in world.fate.hits.items() if count}
+    trace.counts = dict(sorted(world.observer.counts.items()))
+    return trace
+
+
+def _run(world: World, simulation: Simulation, until: int, invariants: Sequence[Invariant]) -> None:
+    """First safety under faults, then liveness without."""
+    while simulation.active and world.next_at is not None and world.next_at <= until:
+        world.step()
+        for invariant in invariants:
+            _check(invariant, simulation)
+        if world.trace.steps > STEPS_MAX:
+            raise SimulationError(f"{STEPS_MAX} steps were made in {clock(world.now - EPOCH)}")
+    faultless = not world.trace.faults.rates()
+    world.still()
+    began, steps = world.now, world.trace.steps
+    while not _done(world, began):
+        if world.now > began + PATIENCE_MS or world.trace.steps > steps + PATIENCE_STEPS:
+            raise Violated("I-8", f"{_undone(world, began)} {clock(world.now - began)} after the last fault")
+        if not world.step():
+            raise Violated("I-8", f"{_undone(world, began)}, and nothing will happen any more")
+        for invariant in invariants:
+            _check(invariant, simulation)
+    if faultless:
+        world.observer.check_faultless()
+
+
+def _done(world: World, began: int) -> bool:
+    """Whether all that was due when the faults ended is done."""
+    if world.now < began + 2 * world.limits.lease or not all(node.up for node in world.nodes):
+        return False
+    if any(node.open_calls or node.stopping for node in world.nodes):
+        return False
+    if any(run.began <= began for node in world.nodes for run in node.hooks):
+        return False
+    return not world.observer.overdue(0)
+
+
+def _undone(world: World, began: int) -> str:
+    """What is not done, for the one who must find out why."""
+    for node in world.nodes:
+        if not node.up or node.stopping:
+            return f"{node.name} is not up"
+        if node.open_calls:
+            return f"{node.open_calls} callers of {node.name} have no answer"
+    old = [run.invoke.key for node in world.nodes for run in node.hooks if run.began <= began]
+    if old:
+        return f"a hook of {old[0]} still runs"
+    overdue = world.observer.overdue(0)
+    return (
+        f"{overdue[0]} and {len(overdue) - 1} others are due and were not run"
+        if overdue
+        else "nothing is left"
+    )
+
+
+def _check(invariant: Invariant, simulation: Simulation) -> None:
+    try:
+        invariant(simulation)
+    except AssertionError as error:
+        name = getattr(invariant, "__name__", "invariant")
+        raise _violated(name, error) from error
+
+
+def _violated(name: str, error: AssertionError) -> Violated:
+    """What an assertion says in its first line: what test runners add is about their interpreter. It may
+    begin with the name of what it checks, as in `I-1: it is lost`."""
+    said = (str(error).splitlines() or ["it does not hold"])[0]
+    named = _NAMED.match(said)
+    return Violated(name, said) if named is None else Violated(named[1], said[named.end() :])

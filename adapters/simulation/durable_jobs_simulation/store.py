@@ -1,0 +1,127 @@
+"""The shared store of a simulation: the port on a virtual clock, and a history of what was committed."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+from durable_jobs_core.backend import (
+    Answer,
+    Batch,
+    Claim,
+    Committed,
+    Conflicted,
+    Damaged,
+    Defer,
+    Outcome,
+    Refused,
+    Row,
+    Write,
+)
+from durable_jobs_core.words import Key, Kind
+
+
+class Watcher(Protocol):
+    """Who is told what happens in a store."""
+
+    def committed(self, engine: int, write: Write, before: Row | Damaged | None) -> None:
+        """A write of that engine has taken effect."""
+        ...
+
+    def indexed(self, key: Key) -> None:
+        """The index entry of a key was set."""
+        ...
+
+
+class Store:
+    """Rows, and the index: `entries` says when each row is to be claimed, `due` has them in order.
+
+    `damaged`: what is there instead of the rows that were overwritten; `holds`: until when a claim or a
+    `Defer` holds an entry back.
+    """
+
+    def __init__(self, clock: Callable[[], int], watcher: Watcher) -> None:
+        self.clock = clock
+        self.watcher = watcher
+        self.rows: dict[Key, Row | Damaged] = {}
+        self.entries: dict[Key, int] = {}
+        self.holds: dict[Key, int] = {}
+        self._due: dict[tuple[Kind, str], list[tuple[int, Key]]] = {}
+
+    def perform(
+        self, engine: int, batch: Batch, outcomes: Callable[[Write | Defer], Outcome | None]
+    ) -> Answer:
+        """One batch, in the order of the port. `outcomes`: a fault that befalls a write, if any."""
+        done = tuple(outcomes(write) or self.write(engine, write, batch.not_after) for write in batch.writes)
+        rows = tuple(self._load(key) for key in batch.loads)
+        claimed = () if batch.claim is None else tuple(self._claim(batch.claim))
+        next_wake = None if batch.claim is None else self._next_wake(batch.claim)
+        return Answer(outcomes=done, rows=rows, claimed=claimed, next_wake=next_wake, clock=self.clock())
+
+    def write(self, engine: int, write: Write | Defer, not_after: int) -> Outcome:
+        """One write: it takes effect, or is refused for coming too late, or in conflict."""
+        stored = self.rows.get(write.key)
+        if self.clock() > not_after:
+            return Refused("it came after its deadline", transient=True)
+        if (None if stored is None else stored.revision) != write.expected:
+            return Conflicted(stored)
+        if isinstance(write, Defer):
+            self.index(write.key, write.wake, hold=write.wake)
+            return Committed()
+        if write.row is None:
+            del self.rows[write.key]
+        else:
+            self.rows[write.key] = write.row
+        self.index(write.key, None if write.row is None else write.row.wake)
+        self.watcher.committed(engine, write, stored)
+        return Committed()
+
+    def index(self, key: Key, wake: int | None, hold: int | None = None) -> None:
+        """Set the index entry; it replaces any hold."""
+        if hold is None:
+            self.holds.pop(key, None)
+        else:
+            self.holds[key] = hold
+        if wake is None:
+            self.entries.pop(key, None)
+            return
+        self.entries[key] = wake
+        heapq.heappush(self._due.setdefault((key.kind, key.job), []), (wake, key))
+        self.watcher.indexed(key)
+
+    def replace(self, row: Row | Damaged, wake: int | None) -> None:
+        """Put something there that no node wrote."""
+        self.rows[row.key] = row
+        self.index(row.key, wake)
+
+    def _load(self, key: Key) -> Row | Damaged | None:
+        row = self.rows.get(key)
+        if isinstance(row, Row) and row.wake is not None and key not in self.entries:
+            self.index(key, row.wake)
+        return row
+
+    def _claim(self, claim: Claim) -> Iterator[Row | Damaged]:
+        size = 0
+        for job, limit in claim.limits.items():
+            for _ in range(limit):
+                first = self._earliest(job)
+                if first is None or first[0] > claim.now:
+                    break
+                row = self.rows[first[1]]
+                bytes = len(row.blob) if isinstance(row, Row) else len(row.raw)
+                if size and size + bytes > claim.max_bytes:
+                    return
+                size += bytes
+                self.index(row.key, claim.until, hold=claim.until)
+                yield row
+
+    def _earliest(self, job: tuple[Kind, str]) -> tuple[int, Key] | None:
+        heap = self._due.get(job, [])
+        while heap and self.entries.get(heap[0][1]) != heap[0][0]:
+            heapq.heappop(heap)
+        return heap[0] if heap else None
+
+    def _next_wake(self, claim: Claim) -> int | None:
+        firsts = (self._earliest(job) for job in claim.limits)
+        return min((first[0] for first in firsts if first is not None), default=None)

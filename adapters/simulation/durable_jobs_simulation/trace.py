@@ -1,0 +1,145 @@
+"""What happened in a run, one line an event; as text, as JSON lines, as a sequence diagram.
+
+    step · virtual time since the beginning · lane · what · instance · details
+
+A lane is a node, `store`, `world` (what the simulation does to them) or `client` (the scenario). Faults
+are marked with `!`. Nothing in a trace depends on the interpreter: of exceptions only the type is told.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from attrs import define, field
+
+from durable_jobs_core.words import Key
+from durable_jobs_simulation.faults import Faults
+
+
+class Event(NamedTuple):
+    """One event. `at`: ms since the beginning; `details`: what was told, made into text when it is read."""
+
+    step: int
+    at: int
+    lane: str
+    what: str
+    key: Key | None
+    details: tuple[Any, ...]
+    fault: bool
+
+    @property
+    def text(self) -> str:
+        """The details."""
+        return " ".join(map(str, self.details))
+
+    def __str__(self) -> str:
+        key = "-" if self.key is None else str(self.key)
+        mark = "!" if self.fault else " "
+        head = f"{self.step:>6} {clock(self.at)} {mark} {self.lane:<6} {self.what:<9}"
+        return f"{head} {key:<28} {self.text}".rstrip()
+
+
+def clock(ms: int) -> str:
+    """A span as `1d 02:03:04.005`."""
+    seconds, ms = divmod(ms, 1000)
+    minutes, seconds = divmod(seconds, 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    return f"{f'{days}d ' if days else ''}{hours:02}:{minutes:02}:{seconds:02}.{ms:03}"
+
+
+@define(kw_only=True)
+class Trace:
+    """One run. `faults`: what was drawn for it; `hits`: how often each fault struck; `steps`, `ms`: how far
+    it went; `counts`: of commits, attempts and replies; `violation`: the invariant that failed, and why."""
+
+    seed: int
+    faults: Faults
+    case: str | None = None
+    setup: str = ""
+    events: list[Event] = field(factory=list, repr=False)
+    hits: dict[str, int] = field(factory=dict)
+    counts: dict[str, int] = field(factory=dict)
+    steps: int = 0
+    ms: int = 0
+    violation: str | None = None
+
+    def lines(self, *, last: int | None = None) -> Iterator[str]:
+        """The head, and the events: all, or only the last so many."""
+        yield f"seed {self.seed}"
+        yield f"setup {self.setup}"
+        yield f"faults {self.faults}"
+        events = self.events if last is None else self.events[-last:]
+        if len(events) < len(self.events):
+            yield f"... {len(self.events) - len(events)} events before"
+        yield from map(str, events)
+        if self.violation is not None:
+            yield f"VIOLATED {self.violation}"
+
+    def text(self, *, last: int | None = None) -> str:
+        """The run for a terminal."""
+        return "\n".join(self.lines(last=last)) + "\n"
+
+    @property
+    def digest(self) -> str:
+        """The same for two runs that went the same way."""
+        return hashlib.blake2b(self.text().encode(), digest_size=16).hexdigest()
+
+    def json_lines(self) -> Iterator[str]:
+        """The head, then one JSON object an event."""
+        head: dict[str, Any] = {
+            "case": self.case,
+            "seed": self.seed,
+            "setup": self.setup,
+            "faults": self.faults.rates(),
+            "hits": self.hits,
+            "violation": self.violation,
+        }
+        yield json.dumps(head, ensure_ascii=False)
+        for event in self.events:
+            line = event._asdict()
+            line["key"] = None if event.key is None else list(event.key)
+            line["details"] = event.text
+            yield json.dumps(line, ensure_ascii=False)
+
+    def write(self, path: str | Path) -> None:
+        """Write it: Mermaid for `.mmd`, plain text for `.txt`, else JSON lines."""
+        path = Path(path)
+        if path.suffix == ".mmd":
+            text = self.mermaid()
+        elif path.suffix == ".txt":
+            text = self.text()
+        else:
+            text = "\n".join(self.json_lines()) + "\n"
+        path.write_text(text, encoding="utf-8")
+
+    def mermaid(self, *, key: Key | None = None, last: int = 200) -> str:
+        """A sequence diagram of the last events, of one instance if given."""
+        chosen = [event for event in self.events if key is None or event.key in (None, key)][-last:]
+        return "\n".join(_mermaid(chosen, self.violation)) + "\n"
+
+
+def _mermaid(events: list[Event], violation: str | None) -> Iterable[str]:
+    lanes = dict.fromkeys(event.lane for event in events)
+    yield "sequenceDiagram"
+    for lane in lanes:
+        yield f"    participant {lane}"
+    for event in events:
+        label = f"{clock(event.at)} {event.what} {event.key or ''} {event.text}"
+        label = "".join(" " if char in ";:#" else char for char in label).strip()
+        arrow = _ARROWS.get(event.what)
+        if arrow is None or arrow[1] not in lanes or event.lane == arrow[1]:
+            yield f"    Note over {event.lane}: {'💥 ' if event.fault else ''}{label}"
+        else:
+            yield f"    {event.lane}{arrow[0]}{arrow[1]}: {label}"
+    if violation is not None:
+        said = "".join(" " if char in ";:#\n" else char for char in violation)
+        yield f"    Note over {next(iter(lanes), 'world')}: VIOLATED {said}"
+
+
+_ARROWS = {"ask": ("->>", "store"), "lost": ("-x", "store"), "reply": ("-->>", "client")}
+"""How an event is drawn that goes from its lane to another."""

@@ -1,0 +1,257 @@
+"""The world of one run: virtual time, the nodes, the store between them, and the faults.
+
+Everything that will happen is an action on one heap, ordered by time, then by chance; doing the first one
+is a step. Nothing else decides an order, so a seed is a run.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from durable_jobs_core.backend import Batch, Defer, Outcome, Refused, Unknown, Write
+from durable_jobs_core.engine import Answered, Exchange, Limits
+from durable_jobs_core.errors import ClosedError
+from durable_jobs_core.jobs import Jobs
+from durable_jobs_core.words import Key
+from durable_jobs_simulation.dice import Dice
+from durable_jobs_simulation.faults import Fate, Faults
+from durable_jobs_simulation.node import Node
+from durable_jobs_simulation.observer import Observer
+from durable_jobs_simulation.rot import Rot
+from durable_jobs_simulation.store import Store
+from durable_jobs_simulation.tasks import Ask, Ended
+from durable_jobs_simulation.trace import Event, Trace
+from durable_jobs_simulation.violation import Violated
+
+EPOCH = 1_767_225_600_000
+"""The first instant of 2026, at which every run begins."""
+STEPS_AT_ONCE = 20_000
+"""So many steps without time passing are a loop."""
+
+
+class World:
+    """One run. `releases`: what nodes may run, the newest last."""
+
+    def __init__(
+        self,
+        releases: Sequence[Jobs],
+        *,
+        seed: int,
+        faults: Faults,
+        limits: Limits,
+        workers: int,
+        clients: int,
+    ) -> None:
+        dice = Dice(seed)
+        self.releases = tuple(releases)
+        self.limits = limits
+        self.now = EPOCH
+        self.trace = Trace(seed=seed, faults=faults)
+        self.fate = Fate(faults, dice.split("faults"))
+        self.identities = dice.split("identities")
+        self.hook_dice = dice.split("hooks")
+        self._travel = dice.split("travel")
+        self._order = dice.split("order")
+        self.routes = dice.split("routes")
+        self._heap: list[tuple[int, int, int, Callable[[], None]]] = []
+        self._pushed = 0
+        self._silent: dict[str, int] = {}
+        """Until when the store does not answer a node; `""`: all of them."""
+        self._at_once = 0
+        self.calm = False
+        self.failure: Violated | None = None
+        """What a hook or a scenario found wrong."""
+        self.graveyard: list[Any] = []
+        """Coroutines of hooks whose node died: kept, so that none of their code runs."""
+        self.observer = Observer(self)
+        self.store = Store(lambda: self.now, self.observer)
+        self.rot = Rot(self)
+        names = [f"w{n + 1}" for n in range(workers)] + [f"c{n + 1}" for n in range(clients)]
+        self.nodes = tuple(Node(self, name, worker=name.startswith("w")) for name in names)
+        for node in self.nodes:
+            self.after(0, node.start)
+
+    # -- time
+
+    def after(self, ms: int, action: Callable[[], None]) -> None:
+        """Do it in so many milliseconds."""
+        self._pushed += 1
+        heapq.heappush(self._heap, (self.now + ms, self._order.bits(), self._pushed, action))
+
+    def step(self) -> bool:
+        """Do the next thing; whether there was one."""
+        if not self._heap:
+            return False
+        at, _, _, action = heapq.heappop(self._heap)
+        self._at_once = self._at_once + 1 if at == self.now else 0
+        if self._at_once > STEPS_AT_ONCE:
+            raise Violated("I-8", f"{STEPS_AT_ONCE} steps were made and no time has passed")
+        self.now = at
+        self.trace.steps += 1
+        action()
+        if self.failure is not None:
+            raise self.failure
+        return True
+
+    @property
+    def next_at(self) -> int | None:
+        """When the next thing will happen."""
+        return self._heap[0][0] if self._heap else None
+
+    def say(self, lane: str, what: str, *details: Any, key: Key | None = None, fault: bool = False) -> None:
+        """Add to the trace."""
+        trace = self.trace
+        trace.events.append(Event(trace.steps, self.now - EPOCH, lane, what, key, details, fault))
+
+    # -- nodes
+
+    def release_for(self, node: Node) -> tuple[Jobs, tuple[str, ...]]:
+        """What a node that starts runs: the newest release, unless it is late."""
+        if len(self.releases) == 1 or not self.fate("old_release"):
+            return self.releases[-1], ()
+        number = self.fate.dice("old_release").below(len(self.releases) - 1)
+        return self.releases[number], (f"release {number + 1}",)
+
+    def node_down(self, node: Node) -> None:
+        """A node is down; it comes back in a while."""
+        life = node.life
+
+        def restart() -> None:
+            if not node.up and node.life == life:
+                node.start()
+
+        self.after(100 if self.calm else self._travel.between(1, 20_000), restart)
+
+    def still(self) -> None:
+        """No more faults: what is down comes back, what stalls goes on, old releases are replaced."""
+        self.calm = True
+        self.fate.calm()
+        self._silent = {}
+        self.rot.heal()
+        self.say("world", "calm")
+        for node in self.nodes:
+            if not node.up:
+                self.node_down(node)
+                continue
+            node.steady()
+            node.wake_up(node.life)
+            if node.jobs is not self.releases[-1]:
+                node.stop(1_000)
+
+    # -- callers
+
+    def ask(self, ask: Ask, answer: Ended) -> None:
+        """A request on its way to a node: the one named, or any that is up."""
+        up = [node for node in self.nodes if node.up and not node.stopping]
+        if ask.node is not None:
+            up = [node for node in self.nodes if node.name == ask.node]
+        delay = self._travel.between(0, 2)
+        if self._travel.below(8) == 0:
+            ask.timeout_ms = self._travel.choose((1, 500, 3_000))
+
+        def back(value: Any, error: BaseException | None) -> None:
+            self.after(self._travel.between(0, 2), lambda: answer(value, error))
+
+        if not up:
+            back(None, ClosedError("no node is up"))
+            return
+        node = self.routes.choose(up)
+        self.after(delay, lambda: node.call(ask, back))
+
+    # -- exchanges
+
+    def exchange(self, node: Node, need: Exchange) -> None:
+        """An exchange on its way to the store."""
+        fate, dice = self.fate, self._travel
+        ms = dice.between(0, 3)
+        for fault, who in (("outage", ""), ("partition", node.name)):
+            if fate(fault):
+                span = fate.dice(fault).between(1_000, 90_000)
+                self._silent[who] = max(self._silent.get(who, 0), self.now + span)
+                self.say(who or "store", fault, f"{span} ms", fault=True)
+        if self.now < max(self._silent.get("", 0), self._silent.get(node.name, 0)):
+            node.later(dice.between(1, 5_000), lambda: self._fail(node, need))
+            return
+        if fate("slow"):
+            ms += fate.dice("slow").between(500, 15_000)
+        if fate("lost_request"):
+            self._lose(node, need, fate.dice("lost_request"))
+            return
+        engine, life = node.engine_id, node.life
+        self.after(ms, lambda: self._arrive(node, engine, life, need))
+
+    def _lose(self, node: Node, need: Exchange, dice: Dice) -> None:
+        """It does not arrive; or its writes do, after its node gave up on them."""
+        self.say(node.name, "lost", f"exchange {need.id}: the request", fault=True)
+        node.later(dice.between(1, 12_000), lambda: self._fail(node, need))
+        if dice.chance(0.5):
+            engine = node.engine_id
+            self.after(
+                dice.between(1, 20_000), lambda: self._land(engine, need.batch, len(need.batch.writes))
+            )
+
+    def _land(self, engine: int, batch: Batch, count: int) -> None:
+        for write in batch.writes[:count]:
+            self.store.write(engine, write, batch.not_after)
+
+    def _fail(self, node: Node, need: Exchange) -> None:
+        node.feed(Answered(need.id, ConnectionError("lost")))
+
+    def _arrive(self, node: Node, engine: int, life: int, need: Exchange) -> None:
+        fate, batch = self.fate, need.batch
+        if fate("lost_answer"):
+            dice = fate.dice("lost_answer")
+            self.say(node.name, "lost", f"exchange {need.id}: the answer", fault=True)
+            if batch.writes and dice.chance(0.5):
+                self._land(engine, batch, dice.between(0, len(batch.writes)))
+            else:
+                self.store.perform(engine, batch, lambda write: None)
+            node.later_in(life, dice.between(1, 12_000), lambda: self._fail(node, need))
+            return
+        answer = self.store.perform(engine, batch, lambda write: self._befall(engine, write, batch.not_after))
+        back = self._travel.between(0, 3)
+        if fate("slow"):
+            back += fate.dice("slow").between(500, 15_000)
+        node.later_in(life, back, lambda: node.feed(Answered(need.id, answer)))
+
+    def _befall(self, engine: int, write: Write | Defer, not_after: int) -> Outcome | None:
+        """The fault that befalls one write, if any."""
+        fate = self.fate
+        if fate("refused_transient"):
+            return self._said(write, "refused", Refused("try later", transient=True))
+        if fate("refused_permanent"):
+            return self._said(write, "refused", Refused("no", transient=False))
+        if fate("unknown"):
+            dice = fate.dice("unknown")
+            match dice.below(3):
+                case 0:
+                    self.store.write(engine, write, not_after)
+                case 1:
+                    ms = dice.between(1, 15_000)
+                    self.after(ms, lambda: self._land_one(engine, write, not_after))
+                case _:
+                    pass
+            return self._said(write, "unknown", Unknown("who knows"))
+        return None
+
+    def _land_one(self, engine: int, write: Write | Defer, not_after: int) -> None:
+        self.store.write(engine, write, not_after)
+
+    def _said(self, write: Write | Defer, what: str, outcome: Outcome) -> Outcome:
+        self.say("store", what, key=write.key, fault=True)
+        return outcome
+
+    def hint(self, engine: int, wake: int | None) -> None:
+        """Something was committed that may make work due: the other nodes are told, if all goes well."""
+        if wake is None or wake > self.now + self.limits.poll:
+            return
+        for node in self.nodes:
+            if node.engine_id == engine or self.fate("nudge_lost"):
+                continue
+            late = self.fate("nudge_late")
+            dice = self.fate.dice("nudge_late")
+            node.nudge(dice.between(100, 10_000) if late else self._travel.between(0, 5))
+            if late and dice.chance(0.5):
+                node.nudge(self._travel.between(0, 5))

@@ -1,0 +1,521 @@
+"""What happens to a file that is open: each fault is a typed error that names the file and the cause, what
+was acknowledged is there afterwards, and the backend goes on when the fault is over."""
+
+from __future__ import annotations
+
+import gc
+import os
+import resource
+import shutil
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from durable_jobs_sqlite import SQLiteBackend, StoreError, StoreLostError, _exchange, _file, _turns
+from support.children import Spawn
+from support.files import raw
+
+from durable_jobs_core.backend import Batch, Claim, Committed, Defer, Query, Refused, Write
+from durable_jobs_core.errors import StorageError
+
+DONE = Committed()
+FOREVER = 2**63 - 1
+
+
+def refusal(port, *writes: Write | Defer, **more: Any) -> Refused:
+    """What every write of an exchange is refused with."""
+    writes = writes or (Write(port.key("new"), None, port.row("new")),)
+    outcomes = port.ask(*writes, **more).outcomes
+    assert len(outcomes) == len(writes)
+    assert set(outcomes) == {outcomes[0]}
+    assert isinstance(outcomes[0], Refused)
+    return outcomes[0]
+
+
+# -- the disk is full
+
+
+@contextmanager
+def full(port, pages: int = 1) -> Iterator[None]:
+    """The file may not grow. SQLite forgets it with the connection."""
+    connection = port.backend._exchanger._connection
+    connection.execute(f"PRAGMA max_page_count = {pages}")
+    yield
+    if port.backend._exchanger._connection is connection:
+        connection.execute("PRAGMA max_page_count = 1000000")
+
+
+BLOB = b"x" * 100_000
+
+
+def test_r3_on_a_full_disk_writes_are_refused_and_reads_go_on(sqlite) -> None:
+    (row,) = sqlite.create("a", wake=10)
+    with full(sqlite):
+        large = Write(sqlite.key("b"), None, sqlite.row("b", blob=BLOB))
+        answer = sqlite.ask(large, loads=(row.key,), claim=Claim({sqlite.JOB: 1}, 10, 20))
+    (outcome,) = answer.outcomes
+    assert outcome == Refused(f"{sqlite.backend._file.path}: the disk is full (SQLITE_FULL)", transient=True)
+    assert answer.rows == (row,)
+    assert answer.claimed == ()
+    assert answer.next_wake == 10
+    assert sqlite.load("b") is None
+    assert sqlite.ask(large).outcomes == (DONE,)
+    assert sqlite.claim(10) == ["a"]
+
+
+@contextmanager
+def limited_files(size: int) -> Iterator[None]:
+    """No file of this process may grow beyond `size` bytes."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_r3_a_log_that_cannot_grow_loses_nothing_acknowledged(sqlite) -> None:
+    acknowledged = []
+    with limited_files(200_000):
+        for n in range(40):
+            write = Write(sqlite.key(f"{n:02}"), None, sqlite.row(f"{n:02}", blob=b"x" * 9_000))
+            try:
+                outcomes = sqlite.ask(write).outcomes
+            except StoreError:
+                continue
+            assert outcomes[0] == DONE or outcomes[0].transient
+            acknowledged += [write.key.id] * (outcomes[0] == DONE)
+    assert 0 < len(acknowledged) < 40
+    (left,) = sqlite.create("left")
+    assert set(acknowledged) <= set(sqlite.scan())
+    sqlite.backend.close()
+    again = sqlite.again()
+    assert set(acknowledged) <= set(again.scan())
+    assert again.load("left") == left
+
+
+# -- another process holds the lock
+
+
+HOLDER = (
+    "import sqlite3, sys; c = sqlite3.connect(sys.argv[1], isolation_level=None);"
+    " c.execute(sys.argv[2]); c.execute('SELECT * FROM rows').fetchone(); print(); input()"
+)
+
+
+@pytest.fixture
+def held(sqlite, path, spawn: Spawn) -> Callable[[], None]:
+    """The store with a row, and another process that holds its write lock until this is called."""
+    sqlite.create("a", wake=10)
+    child = spawn(HOLDER, path, "BEGIN IMMEDIATE")
+    child.hear()
+
+    def release() -> None:
+        child.tell()
+        child.end()
+
+    return release
+
+
+def test_r3_a_lock_that_is_held_for_long_refuses_writes_only(sqlite, held) -> None:
+    outcome = refusal(sqlite, loads=(sqlite.key("a"),))
+    assert outcome.transient
+    assert "another process holds its lock (SQLITE_BUSY)" in outcome.reason
+    assert sqlite.load("a") == sqlite.row("a", wake=10)
+    assert sqlite.scan() == ["a"]
+    assert sqlite.backend.health().jobs == (sqlite.JOB,)
+    assert sqlite.next_wake() == 10
+    held()
+    sqlite.create("new")
+
+
+def test_r7_a_claim_while_the_lock_is_held_takes_nothing_and_says_what_is_due(sqlite, held) -> None:
+    answer = sqlite.ask(claim=Claim({sqlite.JOB: 1}, 10, 20))
+    assert answer.claimed == ()
+    assert answer.next_wake == 10
+    held()
+    assert sqlite.claim(10) == ["a"]
+
+
+def test_r5_a_settling_load_waits_out_whoever_writes(sqlite, held) -> None:
+    with pytest.raises(StoreError, match="another process holds its lock"):
+        sqlite.ask(loads=(sqlite.key("a"),), settle=True)
+    with soon(held):
+        assert sqlite.ask(loads=(sqlite.key("a"),), settle=True).rows == (sqlite.row("a", wake=10),)
+
+
+@contextmanager
+def soon(act: Callable[[], None]) -> Iterator[None]:
+    """In a moment another thread acts."""
+    timer = threading.Timer(0.1, act)
+    timer.start()
+    yield
+    timer.join()
+
+
+def test_r5_a_write_that_gets_the_lock_too_late_is_refused(sqlite, held) -> None:
+    not_after = sqlite.ask().clock + 20
+    with soon(held):
+        assert refusal(sqlite, not_after=not_after).reason == "it came after its deadline"
+    assert sqlite.load("new") is None
+
+
+def test_r5_a_transaction_that_lasts_beyond_the_deadline_is_undone(sqlite, monkeypatch) -> None:
+    begun = sqlite.ask().clock
+    monkeypatch.setattr(_exchange, "ticks", lambda: 0)  # the first look finds it in time
+    assert "it came after its deadline" in refusal(sqlite, not_after=begun - 1).reason
+
+
+def test_opening_waits_for_a_lock_but_not_for_ever(sqlite, held, monkeypatch) -> None:
+    monkeypatch.setattr(_file, "OPEN_MAX_SECONDS", 0.05)
+    with pytest.raises(StoreError, match="another process holds its lock"):
+        sqlite.again()
+    held()
+    assert sqlite.again().load("a") == sqlite.row("a", wake=10)
+
+
+def test_r3_only_a_refused_write_takes_the_lock(sqlite, held) -> None:
+    """Loads, an empty claim and an empty batch need no lock."""
+    answer = sqlite.ask(loads=(sqlite.key("a"),), claim=Claim({sqlite.JOB: 1}, 9, 20))
+    assert answer.rows == (sqlite.row("a", wake=10),)
+    assert answer.next_wake == 10
+    held()
+
+
+# -- the file is lost
+
+
+def swap(path: Path) -> None:
+    """Another store in place of this one, as when a backup is put back."""
+    SQLiteBackend.open(f"sqlite:///{path}.other").close()
+    os.replace(f"{path}.other", path)
+
+
+LOSSES = [os.unlink, swap, lambda path: os.rename(path, f"{path}.moved")]
+
+
+@pytest.mark.parametrize("lose", LOSSES)
+def test_r3_a_file_that_was_replaced_or_unlinked_takes_no_writes(sqlite, path, lose) -> None:
+    (row,) = sqlite.create("a", wake=10)
+    lose(path)
+    outcome = refusal(sqlite)
+    assert not outcome.transient
+    assert outcome.reason == f"{path}: it was replaced or unlinked while it was open"
+    asks: list[Callable[[], Any]] = [
+        lambda: sqlite.ask(Write(sqlite.key("n"), None, sqlite.row("n")), loads=(row.key,)),
+        lambda: sqlite.load("a"),
+        lambda: sqlite.claim(10),
+        sqlite.scan,
+        sqlite.backend.health,
+    ]
+    for ask in asks:
+        with pytest.raises(StoreLostError, match="replaced or unlinked") as raised:
+            ask()
+        assert raised.value.path == str(path)
+    sqlite.backend.wait(0.05)
+
+
+@pytest.mark.parametrize("lose", [os.unlink, LOSSES[-1]])
+def test_r10_nothing_makes_a_lost_file_anew(sqlite, path, lose) -> None:
+    sqlite.create("a")
+    lose(path)
+    sqlite.backend.wait(0.05)
+    refusal(sqlite)
+    sqlite.backend.close()
+    assert not path.exists()
+
+
+def test_a_file_that_is_put_back_is_the_same_again(sqlite, path) -> None:
+    (row,) = sqlite.create("a")
+    os.rename(path, f"{path}.moved")
+    refusal(sqlite)
+    os.rename(f"{path}.moved", path)
+    assert sqlite.load("a") == row
+    sqlite.create("b")
+
+
+def test_a_file_that_is_lost_while_it_is_opened_is_not_taken(path, monkeypatch) -> None:
+    prepare = _file.StoreFile._prepare
+
+    def prepare_and_lose(self: _file.StoreFile) -> sqlite3.Connection:
+        connection = prepare(self)
+        path.unlink()
+        return connection
+
+    monkeypatch.setattr(_file.StoreFile, "_prepare", prepare_and_lose)
+    with pytest.raises(StoreLostError, match="unlinked"):
+        SQLiteBackend.open(f"sqlite:///{path}").exchange(0, Batch(not_after=FOREVER))
+    gc.collect()
+
+
+# -- the log is lost
+
+
+def test_a_log_that_was_unlinked_is_noticed_and_nothing_acknowledged_is_lost(sqlite, path) -> None:
+    rows = sqlite.create("a", "b")
+    os.unlink(f"{path}-wal")
+    outcome = refusal(sqlite)
+    assert outcome.reason == f"{path}: its -wal file was replaced or unlinked while it was open"
+    assert [sqlite.load("a"), sqlite.load("b")] == rows
+    sqlite.create("c")
+    sqlite.backend.close()
+    assert sqlite.again().scan() == ["a", "b", "c"]
+
+
+def test_a_log_that_several_have_lost_loses_nothing_acknowledged(sqlite, path, spawn: Spawn) -> None:
+    rows = sqlite.create(*"abcdefgh", blob=b"x" * 3_000)
+    child = spawn(FRIEND, f"sqlite:///{path}")
+    assert child.hear() == "Committed"
+    os.unlink(f"{path}-wal")
+    refusal(sqlite)
+    assert sqlite.load("a") == rows[0]
+    sqlite.create("i")
+    child.tell()
+    said = child.hear()
+    assert "-wal file was replaced or unlinked" in said
+    child.tell()
+    assert child.hear() == "Committed"
+    assert child.end() == []
+    sqlite.create("j")
+    sqlite.backend.close()
+    again = sqlite.again()
+    assert [again.load(row.key.id) for row in rows] == rows
+    assert again.scan() == ["0", "2", *"abcdefghij"]
+
+
+def test_a_log_that_another_still_reads_is_kept_until_it_has_done_so(sqlite, path) -> None:
+    """A new log would not have what this one has."""
+    rows = sqlite.create("a")
+    with raw(path) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT * FROM rows").fetchall()
+        sqlite.create("b")
+        os.unlink(f"{path}-wal")
+        for _ in range(2):
+            assert refusal(sqlite).transient
+        for act in (sqlite.scan, lambda: sqlite.load("a")):
+            with pytest.raises(StoreLostError, match="-wal file was replaced or unlinked"):
+                act()
+    refusal(sqlite)
+    assert sqlite.load("a") == rows[0]
+    assert sqlite.scan() == ["a", "b"]
+
+
+def test_a_log_that_was_destroyed_is_said(sqlite, path) -> None:
+    sqlite.create("a")
+    sqlite.backend.close()
+    handle = sqlite.again()
+    handle.create("b")
+    os.truncate(f"{path}-wal", 0)
+    os.unlink(f"{path}-wal")
+    assert refusal(handle).transient
+    handle.load("a")
+    (warning,) = handle.backend.health().warnings
+    assert "a write-ahead log that was lost cannot be read: disk I/O error" in warning
+
+
+def test_a_store_that_loses_its_clock_is_said(sqlite, path) -> None:
+    with raw(path) as connection:
+        connection.execute("DELETE FROM clock")
+    with pytest.raises(StoreError, match="the store has lost its clock"):
+        sqlite.ask()
+
+
+FRIEND = """
+import sys
+from durable_jobs_sqlite import SQLiteBackend
+from durable_jobs_core.backend import Batch, Row, Write
+from durable_jobs_core.words import Key
+
+backend = SQLiteBackend.open(sys.argv[1])
+for n in range(3):
+    key = Key("task", "mail", str(n))
+    write = Write(key, None, Row(key, b"r0", None, "idle", b"{}"))
+    (outcome,) = backend.exchange(0, Batch(writes=(write,), not_after=2**63 - 1)).outcomes
+    print(getattr(outcome, "reason", type(outcome).__name__), flush=True)
+    if n < 2:
+        input()
+backend.close()
+"""
+
+
+# -- other faults of the whole file
+
+
+def test_a_header_that_is_overwritten_is_said_and_what_is_put_right_is_there(sqlite, path) -> None:
+    rows = sqlite.create("a")
+    sqlite.backend.close()
+    shutil.copy(path, f"{path}.good")
+    handle = sqlite.again()
+    with open(path, "r+b") as file:
+        file.write(b"\xff" * 100)
+    handle.backend._exchanger.close()
+    for act in (handle.scan, handle.backend.health, lambda: handle.load("a")):
+        with pytest.raises(StoreError, match=r"not an SQLite database|damaged") as raised:
+            act()
+        assert raised.value.path == str(path)
+    assert not refusal(handle).transient
+    with open(path, "r+b") as file, open(f"{path}.good", "rb") as good:
+        file.write(good.read(100))
+    assert handle.load("a") == rows[0]
+
+
+def test_r10_a_page_that_cannot_be_had_for_want_of_files_is_an_error_of_the_store(sqlite) -> None:
+    (row,) = sqlite.create("a")
+    with no_more_files():
+        for act in (sqlite.scan, sqlite.backend.health):
+            with pytest.raises(StoreError, match="cannot be opened"):
+                act()
+        sqlite.backend.wait(0.01)
+        assert sqlite.load("a") == row
+    assert sqlite.scan() == ["a"]
+
+
+@contextmanager
+def no_more_files() -> Iterator[None]:
+    """This process has as many files open as it may."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    spare = os.dup(0)
+    os.close(spare)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (spare, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+# -- the outcome of a commit
+
+
+class LostCommit:
+    """A connection whose COMMIT fails, before or after it takes effect."""
+
+    def __init__(self, connection: sqlite3.Connection, landed: bool) -> None:
+        self._connection, self._landed = connection, landed
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+    def execute(self, statement: str, *args: Any) -> sqlite3.Cursor:
+        if statement != "COMMIT" or self._landed:
+            done = self._connection.execute(statement, *args)
+        if statement == "COMMIT":
+            error = sqlite3.OperationalError("disk I/O error")
+            error.sqlite_errorcode, error.sqlite_errorname = sqlite3.SQLITE_IOERR_FSYNC, "SQLITE_IOERR_FSYNC"
+            raise error
+        return done
+
+
+@pytest.mark.parametrize("landed", [False, True])
+def test_r3_a_commit_that_failed_is_unknown_and_settled_by_a_load(sqlite, landed) -> None:
+    file, exchanger = sqlite.backend._file, sqlite.backend._exchanger
+    real = exchanger._connection
+    exchanger._connection = LostCommit(real, landed)
+    file.disconnect = lambda connection: type(file).disconnect(file, real)
+    with pytest.raises(StoreError, match=r"disk I/O error \(SQLITE_IOERR_FSYNC\)"):
+        sqlite.create("a")
+    del file.disconnect
+    row = sqlite.row("a") if landed else None
+    assert sqlite.ask(loads=(sqlite.key("a"),), settle=True).rows == (row,)
+    sqlite.backend.close()
+    assert sqlite.again().load("a") == row
+
+
+def test_r5_a_settling_load_commits_something(sqlite, path) -> None:
+    """So a commit that was lost, and may stand at the end of the log, is overwritten (ADR 1)."""
+    sqlite.create("a")
+    marks = []
+    for _ in range(2):
+        sqlite.ask(loads=(sqlite.key("a"),), settle=True)
+        with raw(path) as connection:
+            marks += connection.execute("SELECT mark FROM clock").fetchone()
+    assert marks[0] < marks[1]
+
+
+# -- use after close, after a fork
+
+
+def test_r10_a_closed_backend_is_refused(sqlite) -> None:
+    sqlite.backend.close()
+    acts: list[Callable[[], Any]] = [
+        lambda: sqlite.load("a"),
+        lambda: sqlite.backend.scan(Query(), None, 1),
+        lambda: sqlite.backend.wait(0),
+        sqlite.backend.health,
+    ]
+    for act in acts:
+        with pytest.raises(StorageError, match="this backend is closed"):
+            act()
+
+
+def in_a_fork(act: Callable[[], Any]) -> str:
+    """What a forked child says when it acts: its result or its error."""
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            said = str(act())
+        except BaseException as error:
+            said = f"{type(error).__name__}: {error}"
+        os.write(writer, said.encode())
+        os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader) as file:
+        said = file.read()
+    os.waitpid(pid, 0)
+    return said
+
+
+def test_r10_a_forked_child_is_refused_and_harms_nothing(sqlite, path) -> None:
+    (row,) = sqlite.create("a", wake=10)
+    acts: list[Callable[[], Any]] = [
+        lambda: sqlite.load("a"),
+        lambda: sqlite.backend.scan(Query(), None, 1),
+        lambda: sqlite.backend.wait(0),
+        sqlite.backend.health,
+    ]
+    for act in acts:
+        said = in_a_fork(act)
+        assert said == f"StoreError: {path}: it belongs to the process this one was forked from"
+    assert "open it after the fork" in in_a_fork(sqlite.again)
+
+    def drop() -> None:
+        sqlite.backend.close()
+        del sqlite.backend
+        gc.collect()
+
+    assert in_a_fork(drop) == "None"
+    assert sqlite.load("a") == row
+    with raw(path) as connection, pytest.raises(sqlite3.OperationalError, match="locked"):
+        connection.execute("PRAGMA journal_mode = DELETE")  # the parent's lock is still there
+    sqlite.create("b")
+
+
+def test_r10_a_fork_may_open_what_its_parent_has_closed_or_never_had(sqlite, path) -> None:
+    (row,) = sqlite.create("a")
+    url = f"sqlite:///{path}-other"
+    assert in_a_fork(lambda: SQLiteBackend.open(url).close()) == "None"
+    sqlite.backend.close()
+    assert in_a_fork(lambda: sqlite.again().load("a") == row) == "True"
+
+
+def test_the_lock_is_left_alone_for_as_long_as_it_was_held_once_another_was_met(monkeypatch) -> None:
+    now, slept = [100.0], []
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(time, "sleep", slept.append)
+    turns = _turns.Turns()
+    turns.release(99.9)
+    turns.give_way()
+    assert slept == []
+    turns.meet()
+    slept.clear()
+    turns.give_way()
+    assert slept == [pytest.approx(0.1)]
+    now[0] += 60
+    turns.give_way()
+    assert len(slept) == 1

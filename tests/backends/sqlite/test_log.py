@@ -1,0 +1,79 @@
+"""The write-ahead log: it is emptied when it is large, as soon as no reader is in the way."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+
+import pytest
+from durable_jobs_sqlite import _backend, _exchange
+from support.files import raw
+
+MIB = 2**20
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Limits a test reaches."""
+    monkeypatch.setattr(_exchange, "WAL_MAX_BYTES", 4 * MIB)
+    monkeypatch.setattr(_exchange, "_EMPTY_SECONDS", 0.0)
+    monkeypatch.setattr(_exchange, "_EMPTYING_MAX_SECONDS", 0.01)
+    monkeypatch.setattr(_backend, "WAL_WARN_BYTES", 6 * MIB)
+
+
+def storm(port, begin: int, count: int) -> int:
+    """So many commits of a hundred KiB; the size of the largest log there was."""
+    largest = 0
+    for n in range(begin, begin + count):
+        port.create(f"{n:04}", blob=os.urandom(100_000))
+        largest = max(largest, port.backend._file.wal_bytes)
+    return largest
+
+
+@pytest.mark.usefixtures("small")
+def test_the_log_stays_small_while_no_one_reads(sqlite) -> None:
+    assert storm(sqlite, 0, 150) < 6 * MIB
+
+
+@pytest.mark.usefixtures("small")
+def test_a_reader_that_hangs_is_said_and_holds_nothing_up_and_its_end_empties_the_log(sqlite, path) -> None:
+    sqlite.create("first")
+    with raw(path) as reader:
+        reader.execute("BEGIN")
+        assert reader.execute("SELECT count(*) FROM rows").fetchone() == (1,)
+        assert storm(sqlite, 0, 100) > 8 * MIB
+        (warning,) = sqlite.backend.health().warnings
+        assert "a reader that does not end holds it up" in warning
+        assert reader.execute("SELECT count(*) FROM rows").fetchone() == (1,)
+    storm(sqlite, 100, 2)
+    assert os.path.getsize(f"{path}-wal") < 4 * MIB
+    sqlite.create("last")
+    assert sqlite.backend.health().warnings == ()
+    assert len(sqlite.scan()) == 104
+
+
+@pytest.mark.usefixtures("small")
+def test_between_two_tries_there_is_a_pause(sqlite, monkeypatch) -> None:
+    tries = []
+    monkeypatch.setattr(_exchange, "_EMPTY_SECONDS", 3_600.0)
+    monkeypatch.setattr(_exchange.Exchanger, "_is_emptied", lambda self, connection: tries.append(1))
+    storm(sqlite, 0, 100)
+    assert tries == [1]
+
+
+@pytest.mark.usefixtures("small")
+def test_a_log_that_cannot_be_emptied_is_said_and_what_was_committed_stays(sqlite, monkeypatch) -> None:
+    def fail(self: object, connection: object) -> bool:
+        raise sqlite3.OperationalError("disk I/O error")
+
+    monkeypatch.setattr(_exchange.Exchanger, "_is_emptied", fail)
+    storm(sqlite, 0, 100)
+    assert "the write-ahead log cannot be emptied: disk I/O error" in sqlite.backend.health().warnings[0]
+    assert len(sqlite.scan()) == 100
+
+
+def test_warnings_are_few_and_the_latest(sqlite) -> None:
+    for n in range(20):
+        sqlite.backend._exchanger._warn(f"warning {n % 12}")
+    warnings = sqlite.backend.health().warnings
+    assert warnings == tuple(f"warning {n % 12}" for n in range(12, 20))

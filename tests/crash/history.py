@@ -1,0 +1,228 @@
+"""The log as the checker wants it: requests, attempts, telemetry, in the order in which they happened."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+from attrs import define, field
+from crash.log import Line
+
+TAKING = frozenset({"add", "send"})
+NOT_BEGUN = frozenset({"ClosedError", "StorageError"})
+"""Refusals that say nothing of an earlier request with the same event."""
+
+
+@define(kw_only=True)
+class Request:
+    """One request. `pos`, `answer_pos`: where in the log it was asked and answered; `how`: `answered`,
+    `refused` or `unknown`, which it also is if the process was killed before."""
+
+    name: str
+    op: str
+    key: str
+    event: str | None
+    pos: int
+    round: int
+    how: str = "unknown"
+    answer_pos: int = -1
+    result: dict[str, Any] = field(factory=dict)
+    error: str = ""
+
+
+@define(kw_only=True)
+class Attempt:
+    """One call of a hook that told of itself.
+
+    `by`: its process; `since`: when it was leased, by the store's clock; `shown`: what it was shown; `how`
+    it ended, `""` if nobody knows; `life`, `run`: of its idempotency key, none for an inline hook.
+    """
+
+    key: str
+    hook: str
+    pos: int
+    round: int
+    at: float
+    by: str
+    since: float
+    shown: Line
+    life: str = ""
+    run: int = 0
+    attempt: int = 1
+    crashes: int = 0
+    how: str = ""
+    end_pos: int | None = None
+    end_at: float | None = None
+
+
+@define(kw_only=True)
+class Event:
+    """One user event with all requests that carried it."""
+
+    id: str
+    key: str
+    asks: list[Request] = field(factory=list)
+
+    @property
+    def pos(self) -> int:
+        """Where it was first asked for."""
+        return self.asks[0].pos
+
+    @property
+    def accepted_pos(self) -> int | None:
+        """Where it was first said to be accepted."""
+        said = (ask.answer_pos for ask in self.asks if _accepts(ask))
+        return min(said, default=None)
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether it is certain that it was never taken."""
+        refused = [ask.how == "refused" and not _accepts(ask) for ask in self.asks]
+        return all(refused) or (
+            refused[-1] and self.asks[-1].error not in NOT_BEGUN and not self.accepted_pos
+        )
+
+
+def _accepts(ask: Request) -> bool:
+    return ask.how == "answered" or ask.error == "DuplicateEventError"
+
+
+@define(kw_only=True)
+class History:
+    """Everything the log says.
+
+    `opened`: processes by round; `told_to_stop`: rounds that got a signal to stop, `stopped`: and did.
+    """
+
+    requests: list[Request] = field(factory=list)
+    attempts: list[Attempt] = field(factory=list)
+    emitted: list[Line] = field(factory=list)
+    probed: list[Line] = field(factory=list)
+    settled: list[Line] = field(factory=list)
+    opened: Counter[int] = field(factory=Counter)
+    stopped: set[int] = field(factory=set)
+    told_to_stop: set[int] = field(factory=set)
+    last_round: int = 0
+
+    @classmethod
+    def of(cls, lines: Iterable[Line]) -> History:
+        """Read a log."""
+        history = cls()
+        asked: dict[str, Request] = {}
+        begun: dict[str, Attempt] = {}
+        for pos, line in enumerate(lines):
+            history.last_round = line["round"]
+            match line["what"]:
+                case "asked":
+                    asked[line["n"]] = request = _request(pos, line)
+                    history.requests.append(request)
+                case "answered" | "refused" | "unknown" as how:
+                    request = asked[line["n"]]
+                    request.how, request.answer_pos = how, pos
+                    request.result, request.error = line.get("result", {}), line.get("error", "")
+                case "began":
+                    begun[line["call"]] = attempt = _attempt(pos, line)
+                    history.attempts.append(attempt)
+                case "ended":
+                    attempt = begun[line["call"]]
+                    attempt.how, attempt.end_pos, attempt.end_at = line["how"], pos, line["at"]
+                case "emitted":
+                    history.emitted.append(line)
+                case "probed":
+                    history.probed.append(line)
+                case "settled":
+                    history.settled.append(line)
+                case "opened":
+                    history.opened[line["round"]] += 1
+                case "stopped":
+                    history.stopped.add(line["round"])
+                    history.told_to_stop.add(line["round"])
+                case "killed" if line.get("how") == "stopping":
+                    history.told_to_stop.add(line["round"])
+        return history
+
+    def of_key(self, key: str) -> KeyHistory:
+        """What concerns one instance."""
+        return KeyHistory(
+            key=key,
+            requests=[request for request in self.requests if request.key == key],
+            attempts=[attempt for attempt in self.attempts if attempt.key == key],
+            emitted=[line for line in self.emitted if line["key"] == key],
+            opened=self.opened,
+            stopped=self.stopped,
+            told_to_stop=self.told_to_stop,
+        )
+
+    @property
+    def keys(self) -> list[str]:
+        """All instances that anything is said of."""
+        return sorted({request.key for request in self.requests} | {attempt.key for attempt in self.attempts})
+
+
+@define(kw_only=True)
+class KeyHistory:
+    """What the log says of one instance."""
+
+    key: str
+    requests: list[Request]
+    attempts: list[Attempt]
+    emitted: list[Line]
+    opened: Counter[int]
+    stopped: set[int]
+    told_to_stop: set[int]
+
+    @property
+    def leased(self) -> list[Attempt]:
+        """The attempts under a lease, in the order of the leases: who stalls may begin late."""
+        return sorted((attempt for attempt in self.attempts if attempt.life), key=lambda one: one.since)
+
+    @property
+    def events(self) -> list[Event]:
+        """All user events, in the order in which they were first asked."""
+        events: dict[str, Event] = {}
+        for request in self.requests:
+            if request.op in TAKING and request.event is not None:
+                event = events.setdefault(request.event, Event(id=request.event, key=self.key))
+                event.asks.append(request)
+        return list(events.values())
+
+    def runs(self, life: str, hook: str = "execute") -> dict[int, list[Attempt]]:
+        """The attempts of a hook in a life, by run."""
+        runs: dict[int, list[Attempt]] = {}
+        for attempt in self.leased:
+            if attempt.life == life and attempt.hook == hook:
+                runs.setdefault(attempt.run, []).append(attempt)
+        return runs
+
+    def asked(self, *ops: str) -> list[Request]:
+        """The requests of these sorts that may have been carried out."""
+        return [request for request in self.requests if request.op in ops and request.how != "refused"]
+
+
+def _request(pos: int, line: Line) -> Request:
+    return Request(
+        name=line["n"],
+        op=line["op"],
+        key=line["key"],
+        event=line.get("event"),
+        pos=pos,
+        round=line["round"],
+    )
+
+
+def _attempt(pos: int, line: Line) -> Attempt:
+    attempt = Attempt(
+        key=line["key"],
+        hook=line["hook"],
+        pos=pos,
+        round=line["round"],
+        at=line["at"],
+        by=line["call"].partition(".")[0],
+        since=line.get("since", line["at"]),
+        shown=line,
+    )
+    if "idem" in line:
+        _, attempt.life, run = line["idem"].split("-")
+        attempt.run, attempt.attempt, attempt.crashes = int(run), line["attempt"], line["crashes"]
+    return attempt

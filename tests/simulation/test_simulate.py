@@ -1,0 +1,295 @@
+"""`simulate`: what a user sees of it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+from attrs import fields
+from durable_jobs_simulation import (
+    Dice,
+    Faults,
+    Simulation,
+    SimulationError,
+    Trace,
+    Violation,
+    current,
+    simulate,
+    sleep,
+    swarm,
+)
+from durable_jobs_simulation.cli import main
+from durable_jobs_simulation.scenarios import CASES
+
+from durable_jobs_core import (
+    Continuous,
+    ContinuousContext,
+    Debounce,
+    Jobs,
+    Retry,
+    create_durable_jobs,
+    every,
+)
+from durable_jobs_core.engine import Limits
+from durable_jobs_core.words import Key
+
+NONE = Faults()
+LIMITS = Limits()
+
+
+def ticking(execute: Any, **options: Any) -> Jobs:
+    job = Continuous.make(state=int, schedule=every("10 seconds"), execute=execute, **options)
+    return create_durable_jobs({"tick": job})
+
+
+async def one_minute(sim: Simulation) -> None:
+    await sim.client.continuous("tick").start("a", 0)
+    await sim.sleep("1 minute")
+
+
+def run(execute: Any, scenario: Any = one_minute, *, faults: Faults = NONE, **options: Any) -> Trace:
+    return simulate(ticking(execute, **options), scenario, seed=1, faults=faults, limits=LIMITS)
+
+
+async def count(ctx: ContinuousContext[int]) -> None:
+    await sleep("2 seconds")
+    ctx.set_state(ctx.state + 1)
+
+
+def what(trace: Trace, *names: str) -> list[str]:
+    return [event.what for event in trace.events if event.what in names]
+
+
+# -- hooks on virtual time
+
+
+def test_an_async_hook_sleeps_on_virtual_time() -> None:
+    trace = run(count)
+
+    invoked = [event.at for event in trace.events if event.what == "invoke"]
+    returned = [event.at for event in trace.events if event.what == "returned"]
+    assert len(returned) >= 5
+    assert all(2_000 <= end - begin < 2_100 for begin, end in zip(invoked, returned, strict=False))
+
+
+def test_S_15_a_hook_that_takes_too_long_is_cancelled() -> None:
+    swallowed: list[str] = []
+
+    async def hang(ctx: ContinuousContext[int]) -> None:
+        try:
+            await sleep("1 hour")
+        finally:
+            swallowed.append("finally")
+
+    trace = run(hang, timeout="3 seconds", retry=None)
+
+    assert what(trace, "timedout")[:2] == ["timedout", "timedout"]
+    assert len(swallowed) == len(what(trace, "timedout"))
+
+
+def test_S_15_a_plain_hook_that_takes_too_long_is_left_behind_and_returns_later() -> None:
+    def slow(ctx: ContinuousContext[int]) -> None:
+        ctx.set_state(1)
+
+    trace = run(slow, faults=Faults(hook_slow=1.0), timeout="1 second", retry=None)
+
+    assert what(trace, "detached", "returned")[0] == "detached"
+    assert what(trace, "returned")
+
+
+def test_a_hook_asks_the_simulation_for_time_and_randomness() -> None:
+    seen: list[tuple[int, int]] = []
+
+    async def look(ctx: ContinuousContext[int]) -> None:
+        seen.append((current().elapsed_ms, current().dice.below(1_000)))
+
+    first, seen_first = run(look).digest, list(seen)
+    seen.clear()
+    assert (run(look).digest, seen) == (first, seen_first)
+
+
+def test_a_hook_that_dies_with_its_node_runs_none_of_its_code_any_more() -> None:
+    ended: list[int] = []
+
+    async def guarded(ctx: ContinuousContext[int]) -> None:
+        try:
+            await sleep("5 seconds")
+        finally:
+            ended.append(current().elapsed_ms)
+
+    trace = run(guarded, faults=Faults(crash=0.05))
+
+    died = {event.at for event in trace.events if event.what == "crash"}
+    assert died
+    assert not died & set(ended)
+
+
+@pytest.mark.parametrize("foreign", [asyncio.sleep, trio.sleep])
+def test_a_hook_that_awaits_something_foreign_is_told_what_to_await(foreign: Any) -> None:
+    async def lost(ctx: ContinuousContext[int]) -> None:
+        await foreign(1)
+
+    with pytest.raises(SimulationError, match=r"execute of tick .*durable_jobs_simulation\.sleep"):
+        run(lost)
+
+
+def test_a_coroutine_that_yields_something_unknown_is_told_what_to_await() -> None:
+    async def lost(ctx: ContinuousContext[int]) -> None:
+        await asyncio.sleep(0)
+
+    with pytest.raises(SimulationError, match=r"awaited .* which the simulation does not have"):
+        run(lost)
+
+
+def test_a_hook_calls_a_client() -> None:
+    box = Debounce.make(event=int, flush_after="1 second", execute=lambda ctx: None)
+
+    async def pass_on(ctx: ContinuousContext[int]) -> None:
+        await current().client.debounce(box).add("b", ctx.run_count)
+
+    tick = Continuous.make(state=int, schedule=every("10 seconds"), execute=pass_on)
+    jobs = create_durable_jobs({"tick": tick, "box": box})
+
+    trace = simulate(jobs, one_minute, seed=1, faults=NONE, limits=LIMITS)
+
+    assert "AddResult" in {event.details[1] for event in trace.events if event.what == "reply"}
+
+
+# -- invariants of the user
+
+
+def test_an_invariant_of_the_user_ends_the_run_and_is_named() -> None:
+    def at_most_two(sim: Simulation) -> None:
+        record = sim.record(Key("continuous", "tick", "a"))
+        assert record is None or record.body.runs <= 2, f"{record.body.runs} runs"
+
+    with pytest.raises(Violation) as caught:
+        simulate(ticking(count), one_minute, seed=1, faults=NONE, invariants=[at_most_two])
+
+    assert (caught.value.invariant, caught.value.why) == ("at_most_two", "3 runs")
+    assert caught.value.trace.violation == "at_most_two: 3 runs"
+
+
+def test_an_invariant_at_the_end_is_checked_once_all_is_done() -> None:
+    def never(sim: Simulation) -> None:
+        assert not sim.records(), "something is left"
+
+    with pytest.raises(Violation, match="something is left"):
+        simulate(ticking(count), one_minute, seed=1, faults=NONE, at_end=[never])
+
+
+def test_an_assertion_of_the_scenario_is_a_violation() -> None:
+    async def doubtful(sim: Simulation) -> None:
+        result = await sim.client.continuous("tick").start("a", 0)
+        assert not result.created, "it was new"
+
+    with pytest.raises(Violation, match="it was new"):
+        run(count, doubtful)
+
+
+def test_I_8_a_job_that_can_never_run_is_found() -> None:
+    async def start(sim: Simulation) -> None:
+        await sim.client.continuous("tick").start("a", 0)
+
+    with pytest.raises(Violation) as caught:
+        simulate(ticking(count), start, seed=1, faults=NONE, nodes=0)
+
+    assert caught.value.invariant == "I-8"
+
+
+# -- determinism
+
+
+def test_the_same_seed_is_the_same_run_in_another_process_with_other_hashes() -> None:
+    code = (
+        "from durable_jobs_simulation.scenarios import CASES\n"
+        "print([CASES[name]().run(5).digest for name in CASES])"
+    )
+    runs = [
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2")
+    ]
+
+    assert runs[0] == runs[1]
+    assert runs[0].strip() == str([CASES[name]().run(5).digest for name in CASES])
+
+
+def test_streams_of_a_seed_do_not_disturb_each_other() -> None:
+    one, other = Dice(7), Dice(7)
+    one.bits()
+
+    assert one.split("a").bits() == other.split("a").bits()
+    assert one.split("a").bits() != one.split("b").bits()
+    assert one.bits() != other.bits()
+
+
+def test_a_swarm_is_a_subset_of_the_faults_and_follows_from_the_seed() -> None:
+    drawn = [swarm(Dice(seed)) for seed in range(50)]
+
+    assert drawn == [swarm(Dice(seed)) for seed in range(50)]
+    assert len({frozenset(faults.rates()) for faults in drawn}) > 40
+    assert set().union(*(faults.rates() for faults in drawn)) == {field.name for field in fields(Faults)}
+
+
+# -- traces and the command line
+
+
+def test_a_trace_is_written_and_replayed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "trace.jsonl"
+
+    assert main(["run", "tokens", "--seed", "3", "--trace", str(path)]) == 0
+    assert main(["replay", str(path)]) == 0
+    assert "the same, line by line" in capsys.readouterr().out
+
+    lines = path.read_text().splitlines()
+    lines[5] = lines[5].replace("step", "stop")
+    path.write_text("\n".join(lines))
+    assert main(["replay", str(path)]) == 1
+
+
+def test_a_trace_has_one_line_an_event_in_every_form() -> None:
+    trace = run(count)
+
+    assert len(trace.text().splitlines()) == len(trace.events) + 3
+    assert len([json.loads(line) for line in trace.json_lines()]) == len(trace.events) + 1
+    diagram = trace.mermaid(last=50).splitlines()
+    assert diagram[0] == "sequenceDiagram"
+    assert sum("participant" not in line for line in diagram[1:]) == 50
+
+
+def test_many_seeds_are_run_and_summed_up(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "tokens", "--seeds", "2"]) == 0
+    assert capsys.readouterr().out.startswith("2 runs, ")
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_I_1_I_2_I_3_I_4_I_5_I_6_I_7_I_8_I_9_hold_under_faults(case: str) -> None:
+    for seed in range(25):
+        CASES[case]().run(seed)
+
+
+def test_I_7_without_faults_telemetry_is_complete_and_in_order() -> None:
+    for case in CASES.values():
+        case().run(0, NONE)
+
+
+def test_retries_follow_the_policy_under_failures() -> None:
+    async def fail(ctx: ContinuousContext[int]) -> None:
+        raise ValueError("always")
+
+    trace = run(fail, retry=Retry(max_attempts=3, delay="1 second"), on_exhausted="park")
+
+    assert len(what(trace, "raised")) == 3

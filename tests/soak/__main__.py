@@ -1,0 +1,98 @@
+"""`make soak`: hundreds of SIGKILLs, and several workers on one file. Exit code 1 if anything is wrong.
+
+python -m tests.soak [--only two|four|kills] [--rounds 500] [--runs 10000] [--seed N]
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from crash.rounds import Report, campaign
+from crash.sights import SIGHTS
+from soak.share import share
+
+CAMPAIGN = 25
+"""Rounds on one file; then another is begun, and the log with it."""
+
+SIGHTS_AFTER = 500
+"""After so many rounds, what was never seen is a fault of the soak."""
+
+
+def kills(arguments: argparse.Namespace) -> bool:
+    """So many rounds of a process that is killed; of enough of them, each sight is to be seen."""
+    total = Report(arguments.seed)
+    began = time.monotonic()
+
+    def told(report: Report) -> None:
+        done = min(total.rounds + report.rounds, arguments.rounds)
+        print(f"\rkills: {done} of {arguments.rounds} rounds", end="", flush=True)
+
+    while total.rounds < arguments.rounds:
+        count = min(CAMPAIGN, arguments.rounds - total.rounds)
+        folder = tempfile.mkdtemp()
+        report = campaign(Path(folder), total.seed, count, told)
+        if report.violations:
+            print(f"\nFAILED: seed {report.seed}, the log and the file are in {folder}\n{report}")
+            return False
+        shutil.rmtree(folder)
+        total.add(report, count)
+    print(f"\nkills: {total}\n0 violations in {(time.monotonic() - began) / 60:.1f} minutes")
+    missing = [name for name in SIGHTS if not total.seen[name]]
+    if missing:
+        print(f"never seen: {', '.join(missing)}")
+    return not missing or arguments.rounds < SIGHTS_AFTER
+
+
+def sharing(workers: int, least: float) -> Callable[[argparse.Namespace], bool]:
+    """So many workers share the runs."""
+
+    def part(arguments: argparse.Namespace) -> bool:
+        with tempfile.TemporaryDirectory() as folder:
+            result = share(Path(folder), workers, arguments.runs, least)
+        print(f"{workers} workers, {arguments.runs} runs in {result}")
+        return not result.faults
+
+    return part
+
+
+PARTS: dict[str, Callable[[argparse.Namespace], bool]] = {
+    "two": sharing(2, 1 / 4),
+    "four": sharing(4, 1 / 10),
+    "kills": kills,
+}
+
+
+def _went_well(name: str, arguments: argparse.Namespace) -> bool:
+    try:
+        return PARTS[name](arguments)
+    except Exception:
+        traceback.print_exc()
+        return False
+
+
+def main() -> None:
+    """Read the arguments, run the parts, say which failed."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
+    parser.add_argument("--only", choices=[*PARTS], action="append", help="a part; may be repeated")
+    parser.add_argument("--rounds", type=int, default=500, help="how many SIGKILLs")
+    parser.add_argument("--runs", type=int, default=10_000, help="how many runs the workers share")
+    parser.add_argument("--seed", type=int, default=int.from_bytes(os.urandom(3), "big"))
+    arguments = parser.parse_args()
+    print(f"seed {arguments.seed}")
+    failed = [name for name in arguments.only or PARTS if not _went_well(name, arguments)]
+    print(f"failed: {', '.join(failed)}" if failed else "all went well")
+    sys.exit(1 if failed else 0)
+
+
+if __name__ == "__main__":
+    main()
