@@ -89,9 +89,7 @@ class Engine:
         if state.closed:
             return None
         times: list[int | None] = [state.calls.earliest]
-        if state.stop_at is not None:
-            phases = (state.stop_at, state.stop_at + state.limits.settle)
-            times += [at for at in phases if at > state.t]
+        times += [at for at in (state.stop_at, state.settle_by) if at is not None and at > state.t]
         times += [keeper.resume_at for keeper in state.held.values()]
         for lane in state.lanes:
             if lane.flight is not None:
@@ -187,18 +185,31 @@ def _look_at_time(state: State) -> None:
             del state.held[key]
             state.ready[key] = keeper
     if state.stop_at is not None and state.t >= state.stop_at:
-        for invocation in tuple(state.handlers.running.values()):
-            hooks.cancel(state, invocation, "stopping")
+        _cut_short(state)
+
+
+def _cut_short(state: State) -> None:
+    """The grace is over: cancel what runs. A request whose inline hook is cancelled has not happened."""
+    for call in tuple(state.calls.by_id.values()):
+        if state.keepers[call.key].inline is call.entry:
+            callers.refuse(state, call, ClosedError("the runtime is closing"))
+    for invocation in tuple(state.handlers.running.values()):
+        hooks.cancel(state, invocation, "stopping")
 
 
 def _close_when_done(state: State) -> None:
     """Stopped, when every hook has ended and every exchange is answered; what is left is told so."""
-    if state.stop_at is None or state.handlers.running:
+    if state.stop_at is None:
         return
+    if state.handlers.running:
+        state.settle_by = None
+        return
+    if state.settle_by is None:
+        state.settle_by = state.t + state.limits.settle
     if any(lane.flight is not None for lane in state.lanes):
         return
     busy = any(not keeper.idle for keeper in state.keepers.values())
-    if busy and state.t < state.stop_at + state.limits.settle:
+    if busy and state.t < state.settle_by:
         return
     for call in tuple(state.calls.by_id.values()):
         if call.watch is not None:

@@ -172,7 +172,7 @@ def _result(invocation: Invocation, outcome: HookOutcome) -> Operations | BaseEx
             return error
     if isinstance(outcome, HookRaised):
         return outcome.error
-    if isinstance(outcome, HookCancelled) or invocation.cancelled is not None:
+    if isinstance(outcome, HookCancelled):
         return RuntimeError(f"{invocation.call.hook} was cancelled")
     assert isinstance(outcome, HookTimedOut | HookDetached), "the other outcomes are dealt with"
     limit = definition.timeout_of(invocation.call.hook)

@@ -30,7 +30,8 @@ class State:
     """`runnable`: the jobs this engine runs; `stamp`: counts the inputs; `highest`: the largest revision
     number used; `ready`: the keepers to be stepped; `held`: those that wait after conflicts; `newer`: how
     long unreadable records were held; `needs`, `emitted`: not drained yet; `lane_turn`: which lane is asked
-    first; `stop_at`: when handlers are cancelled, once stopping."""
+    first; `stop_at`: when handlers are cancelled, once stopping; `settle_by`: when no longer to wait for
+    the backend, once they have ended."""
 
     jobs: Mapping[Job, AnyDefinition]
     runnable: tuple[Job, ...]
@@ -55,6 +56,7 @@ class State:
     highest: int = 0
     lane_turn: int = 0
     stop_at: int | None = None
+    settle_by: int | None = None
     closed: bool = False
 
     @property

@@ -1,0 +1,755 @@
+"""The engine as a driver sees it: the numbered contract of the package, rule by rule."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from support.rig import EPOCH, Rig, client, greeted, start, writes
+from support.samples import CHORE, FOLD, LATEST, TICK, chore, jobs, nothing, number, tick
+
+from durable_jobs_core.backend import Answer, Committed, Conflicted, Refused, Row
+from durable_jobs_core.engine import (
+    Answered,
+    Called,
+    Engine,
+    Exchange,
+    Finished,
+    HookCancelled,
+    HookDetached,
+    HookRaised,
+    HookReturned,
+    Returned,
+    Stopping,
+    Ticked,
+)
+from durable_jobs_core.errors import ClosedError, DriverError, ExecutionError, OutcomeUnknownError
+from durable_jobs_core.events import (
+    AddRequested,
+    FlushRequested,
+    SendRequested,
+    StartRequested,
+    StatusRequested,
+    TerminateRequested,
+    TriggerRequested,
+)
+from durable_jobs_core.words import Key
+
+START = StartRequested(number(0))
+
+
+def tick_key(name: object) -> Key:
+    return Key("continuous", "tick", str(name))
+
+
+def running(**limits: Any) -> Rig:
+    """An engine in which `execute` of one continuous instance runs."""
+    rig = greeted(**limits)
+    rig.ask(TICK, START)
+    assert len(rig.invokes) == 1
+    return rig
+
+
+def run_of(rig: Rig, key: Key = TICK) -> Any:
+    return rig.record(key).body.run
+
+
+# -- 1. turn, 2. time
+
+
+def test_rule_1_each_need_is_given_once() -> None:
+    rig = greeted()
+    rig.call(TICK, START)
+
+    assert rig.engine.needs() == ()
+
+
+def test_rule_1_several_inputs_may_be_fed_before_their_needs_are_taken() -> None:
+    rig = greeted()
+    for call in range(10):
+        rig.engine.feed(rig.t, Called(call, LATEST, AddRequested(event=call), 30_000))
+    rig.drain()
+    rig.settle()
+
+    assert [rig.result(call).event_count for call in range(10)] == list(range(1, 11))
+    assert sum(len(writes(need)) for drain in rig.drains for need in drain if isinstance(need, Exchange)) == 1
+
+
+@pytest.mark.parametrize("input_", ["tick", "nudge"])
+def test_rule_1_spurious_ticks_and_nudges_change_nothing(input_: str) -> None:
+    rig = running()
+    rig.ask(LATEST, AddRequested(event=1))
+    rows = {key: rig.row(key) for key in (TICK, LATEST)}
+    for _ in range(50):
+        getattr(rig, input_)()
+        rig.settle()
+
+    assert {key: rig.row(key) for key in rows} == rows
+    assert (len(rig.invokes), rig.cancels, rig.slots_taken) == (1, [], 1)
+
+
+def test_rule_1_a_late_tick_is_as_good_as_one_in_time() -> None:
+    rig = greeted()
+    rig.ask(LATEST, AddRequested(event=1))
+
+    rig.t = 1_000_000
+    rig.tick()
+    rig.settle()
+
+    assert [invoke.ctx.state for invoke in rig.invokes] == [1]
+
+
+def test_rule_2_the_engine_knows_no_time_before_the_first_answer_and_starts_nothing() -> None:
+    rig = Rig()
+    rig.call(TICK, START)
+    assert (rig.engine.now, len(rig.exchanges), rig.exchanges[0].batch.writes) == (None, 1, ())
+
+    rig.answer()
+
+    assert rig.engine.now == EPOCH
+
+
+def test_rule_2_with_nothing_to_do_it_wakes_once_a_poll_and_losing_a_hint_costs_one() -> None:
+    rig = greeted(poll=1_000)
+    start(rig, "tick", "a")
+
+    rig.wait(1_000)
+
+    assert len(rig.invokes) == 1
+
+
+def test_rule_2_a_first_question_that_is_lost_is_asked_again() -> None:
+    rig = Rig()
+    for _ in range(3):
+        rig.fail()
+        rig.t = rig.engine.next_wakeup or 0
+        rig.tick()
+
+    rig.settle()
+
+    assert rig.engine.now == rig.now()
+
+
+# -- 3. exchanges
+
+
+def test_rule_3_at_most_one_exchange_is_outstanding_a_lane() -> None:
+    rig = Rig(lanes=2, lane=lambda key: int(key.id) % 2)
+    for name in range(8):
+        rig.call(tick_key(name), START)
+        rig.nudge()
+        rig.wait(100, settle=False)
+
+    assert sorted(exchange.lane for exchange in rig.exchanges) == [0, 1]
+
+
+def test_rule_3_a_lane_that_does_not_answer_does_not_hold_up_another() -> None:
+    rig = Rig(lanes=2, lane=lambda key: int(key.id) % 2)
+    rig.settle()
+    stuck = rig.call(tick_key(0), START)
+
+    call = rig.call(tick_key(1), START)
+    rig.answer(lane=1)
+
+    assert (stuck in rig.replies, rig.result(call).created) == (False, True)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param(Answer(clock=EPOCH), id="no outcomes"),
+        pytest.param(Answer(outcomes=(Committed(), Committed()), clock=EPOCH), id="too many outcomes"),
+        pytest.param(Answer(outcomes=(Committed(),), rows=(None,), clock=EPOCH), id="a row too many"),
+        pytest.param(KeyboardInterrupt(), id="an exception"),
+        pytest.param(BaseExceptionGroup("many", [SystemExit()]), id="a group"),
+    ],
+)
+def test_rule_3_rule_12_an_answer_that_does_not_fit_its_exchange_is_an_unknown_outcome(answer: Any) -> None:
+    rig = greeted()
+    call = rig.call(TICK, START, deadline=1_000_000)
+
+    rig.answer(answer)
+    told = dict(rig.replies)
+    rig.wait(20_000)
+
+    assert told == {}
+    assert isinstance(rig.result(call), OutcomeUnknownError)  # a creation, still absent when it cannot land
+
+
+def test_rule_12_rows_nobody_asked_for_and_outcomes_of_no_sense_do_no_harm() -> None:
+    rig = greeted()
+    start(rig, "tick", "a")
+    row = rig.row(TICK)
+    rig.nudge()
+
+    rig.answer(Answer(claimed=(row, row, row), next_wake=-5, clock=EPOCH - 1_000))  # type: ignore[arg-type]
+    rig.settle()
+
+    assert len(rig.invokes) == 1
+    assert rig.slots_taken == 1
+
+
+# -- 4. hooks
+
+
+def test_rule_4_a_hook_that_was_cancelled_is_waited_for() -> None:
+    rig = running()
+    rig.ask(TICK, TerminateRequested())
+    rig.wait(100_000)
+
+    assert (rig.engine.idle, rig.slots_taken) == (False, 1)
+    rig.finish(HookCancelled())
+    rig.settle()
+    assert (rig.engine.idle, rig.slots_taken) == (True, 0)
+
+
+# -- 8. one hand
+
+
+def test_rule_8_a_key_has_at_most_one_inline_hook() -> None:
+    rig = greeted()
+    for event in range(5):
+        rig.call(FOLD, AddRequested(event=event))
+        rig.settle()
+
+    assert len(rig.invokes) == 1
+
+
+def test_rule_8_inline_and_leased_hooks_of_a_debounce_may_run_side_by_side() -> None:
+    rig = greeted()
+    rig.ask_inline(FOLD, AddRequested(event=1))
+    rig.ask(FOLD, FlushRequested())
+    call = rig.call(FOLD, AddRequested(event=2))
+    rig.settle()
+    assert [(invoke.hook, invoke.leased) for invoke in rig.invokes] == [
+        ("execute", True),
+        ("on_event", False),
+    ]
+
+    while rig.invokes:
+        rig.finish()
+        rig.settle()
+
+    assert rig.result(call).event_count == 1
+
+
+# -- 9. pure
+
+
+def test_rule_9_equal_construction_and_equal_feeds_give_equal_needs() -> None:
+    def story() -> list[Any]:
+        rig = greeted(node=42, lanes=2, lane=lambda key: len(key.id) % 2, queued_requests=9)
+        rig.ask_inline(CHORE, SendRequested(event=1))
+        for name in range(12):
+            rig.call(tick_key(name), START)
+        rig.fail(lane=rig.exchanges[0].lane, landed=True)
+        rig.wait(20_000)
+        while rig.invokes:
+            rig.finish()
+        rig.wait(3_000)
+        rig.stop(1_000)
+        rig.wait(20_000)
+        return [repr(drain).replace(hex(id(rig)), "") for drain in rig.drains]
+
+    def told(story: list[Any]) -> list[str]:
+        import re
+
+        return [re.sub(r"0x[0-9a-f]+", "", text) for text in story]
+
+    assert told(story()) == told(story())
+
+
+def test_rule_9_engines_of_other_nodes_draw_other_lives() -> None:
+    lives = set()
+    for node in range(1, 6):
+        rig = greeted(node=node)
+        rig.ask(TICK, START)
+        lives.add(rig.record(TICK).revision.life)
+
+    assert len(lives) == 5
+
+
+# -- 10. bounded
+
+
+def test_rule_10_nothing_is_kept_of_instances_but_what_the_cache_may_hold() -> None:
+    rig = greeted(cache_bytes=10_000)
+    for name in range(200):
+        rig.ask(Key("debounce", "latest", str(name)), AddRequested(event=1))
+    rig.wait(2_000)
+    while rig.invokes:
+        rig.finish()
+        rig.settle()
+
+    state = rig.engine._state
+    assert (state.keepers, state.ready, state.held) == ({}, {}, {})
+    assert state.cache.size <= 10_000
+    assert not any((lane.writes or lane.loads or lane.defers) for lane in state.lanes)
+    assert (state.calls.by_id, state.handlers.running, state.handlers.alarmed) == ({}, {}, set())
+
+
+# -- 11. stopping
+
+
+def test_rule_11_S_67_after_stopping_nothing_is_claimed_started_or_accepted() -> None:
+    rig = running()
+    start(rig, "tick", "due")
+    rig.stop(60_000)
+
+    call = rig.call(LATEST, AddRequested(event=1))
+    rig.wait(10_000)
+
+    assert isinstance(rig.result(call), ClosedError)
+    assert (len(rig.invokes), rig.row(LATEST), rig.closed) == (1, None, False)
+
+
+def test_rule_11_S_67_handlers_have_their_grace_and_are_then_cancelled() -> None:
+    rig = running()
+    rig.stop(5_000)
+
+    rig.wait(4_999)
+    before = list(rig.cancels)
+    rig.wait(1)
+
+    assert (before, rig.cancels, rig.closed) == ([], [rig.invokes[0].id], False)
+
+
+def test_S_67_a_handler_that_ends_within_its_grace_commits_and_the_engine_closes_at_once() -> None:
+    rig = running()
+    rig.stop(5_000)
+    rig.wait(1_000)
+    rig.invokes[0].ctx.set_state(7)
+
+    rig.finish(HookReturned())
+    rig.settle()
+
+    assert (rig.record(TICK).body.state, rig.closed, rig.t) == (number(7), True, 1_000)
+
+
+def test_S_67_a_failure_within_the_grace_is_a_failure() -> None:
+    rig = running()
+    rig.stop(5_000)
+
+    rig.finish(HookRaised(ValueError("no")))
+    rig.settle()
+
+    assert (run_of(rig).attempt, rig.closed) == (2, True)
+
+
+def test_S_67_a_hook_that_would_follow_is_not_started_but_due() -> None:
+    rig = greeted(jobs(chore=chore(on_idle=nothing, execute=lambda ctx: ctx.set_state([9]))))
+    rig.ask_inline(CHORE, SendRequested(event=1))
+    rig.ask(CHORE, TriggerRequested())
+    rig.stop(5_000)
+
+    rig.finish()
+    rig.settle()
+
+    assert (rig.invokes, rig.closed) == ([], True)
+    assert (run_of(rig, CHORE).hook, rig.entry(CHORE)) == ("on_idle", EPOCH)
+
+
+def test_S_67_released_leases_are_due_now_and_another_engine_runs_the_same_attempt() -> None:
+    rig = running()
+    rig.stop()
+    rig.finish(HookCancelled())
+    rig.settle()
+    assert rig.closed
+
+    other = Rig(node=2, stores=rig.stores)
+    other.settle()
+
+    (invoke,) = other.invokes
+    assert (invoke.ctx.attempt, invoke.ctx.crashes) == (1, 0)
+
+
+def test_rule_11_leases_are_renewed_while_handlers_have_their_grace() -> None:
+    rig = running()
+    rig.stop(100_000)
+
+    rig.wait(90_000)
+
+    assert rig.cancels == []
+    assert run_of(rig).lease.until > rig.now()
+
+
+def test_S_67_requests_not_begun_are_refused_and_what_was_begun_is_finished() -> None:
+    rig = greeted()
+    begun = rig.call(LATEST, AddRequested(event=1))
+    hooked = rig.call(FOLD, AddRequested(event=1))
+    rig.settle()
+    waiting = [rig.call(FOLD, AddRequested(event=2)), rig.call(FOLD, StatusRequested())]
+    rig.stop(1_000)
+    assert all(isinstance(rig.result(call), ClosedError) for call in waiting)
+
+    rig.finish()
+    rig.settle()
+
+    assert (rig.result(begun).event_count, rig.result(hooked).event_count, rig.closed) == (1, 1, True)
+
+
+def test_S_67_a_write_in_flight_at_the_stop_is_waited_for() -> None:
+    rig = greeted()
+    call = rig.call(LATEST, AddRequested(event=1))
+    rig.stop()
+    assert not rig.closed
+
+    rig.answer()
+
+    assert (rig.result(call).event_count, rig.closed) == (1, True)
+
+
+def test_S_67_a_request_whose_hook_is_cancelled_by_the_shutdown_has_not_happened() -> None:
+    rig = greeted(jobs(chore=chore(on_error=nothing)))
+    call = rig.call(CHORE, SendRequested(event=1))
+    rig.settle()
+    rig.stop()
+    assert rig.cancels == [rig.invokes[0].id]
+
+    rig.finish(HookCancelled())
+    rig.settle()
+
+    assert isinstance(rig.result(call), ClosedError)
+    assert (rig.invokes, rig.row(CHORE), rig.closed) == ([], None, True)
+
+
+def test_S_67_who_waits_for_a_run_is_told_pending_when_the_engine_closes() -> None:
+    rig = greeted()
+    rig.ask(TICK, START)
+    call = rig.call(TICK, TriggerRequested(), wait_ms=100_000)
+    rig.settle()
+    rig.stop()
+
+    rig.finish(HookCancelled())
+    rig.settle()
+
+    assert (rig.result(call).outcome, rig.closed) == ("pending", True)
+
+
+def test_S_67_a_second_stop_changes_nothing() -> None:
+    rig = running()
+    rig.stop(5_000)
+    rig.stop(0)
+
+    assert rig.cancels == []
+
+
+def test_rule_11_detached_threads_do_not_hold_it_up() -> None:
+    rig = running()
+    invoke = rig.finish(HookDetached())
+    rig.settle()
+
+    rig.stop()
+    rig.settle()
+    assert rig.closed
+    rig.returned(invoke)
+
+    assert (rig.engine.next_wakeup, rig.engine.needs()) == (None, ())
+
+
+def test_rule_11_stopping_before_the_first_answer_closes_after_it() -> None:
+    rig = Rig()
+    call = rig.call(TICK, START)
+    rig.stop()
+    assert (type(rig.result(call)), rig.closed) == (ClosedError, False)
+
+    rig.fail()
+
+    assert rig.closed
+
+
+def test_rule_11_a_backend_that_stays_away_holds_the_end_up_for_so_long_after_the_handlers() -> None:
+    rig = running(settle=10_000)
+    rig.stop()
+    rig.wait(30_000, settle=False)  # the hook takes long to end
+    while rig.exchanges:
+        rig.fail()
+    rig.finish(HookCancelled())
+    ended = rig.t
+    while not rig.closed:
+        while rig.exchanges:
+            rig.fail()
+        if not rig.closed:
+            assert rig.engine.next_wakeup is not None
+            rig.t = max(rig.t, rig.engine.next_wakeup)
+            rig.tick()
+
+    assert 9_000 <= rig.t - ended <= 16_000
+
+
+def test_rule_11_a_lease_is_released_though_its_handler_took_long_to_end_and_the_backend_was_away() -> None:
+    rig = running(settle=10_000)
+    rig.stop()
+    rig.wait(15_000)
+    rig.nudge()
+    rig.finish(HookCancelled())
+    rig.refuse(transient=True)
+
+    rig.wait(5_000)
+
+    assert (run_of(rig).lease, rig.closed) == (None, True)
+
+
+def test_rule_11_what_is_undecided_when_it_closes_is_said_to_be_unknown() -> None:
+    rig = greeted(settle=1_000)
+    call = rig.call(TICK, START)
+    rig.fail()
+    rig.stop()
+    rig.wait(500, settle=False)
+    while not rig.closed:
+        while rig.exchanges:
+            rig.fail()
+        rig.t = max(rig.t, rig.engine.next_wakeup or rig.t)
+        rig.tick()
+
+    assert isinstance(rig.result(call), OutcomeUnknownError)
+
+
+def test_rule_11_after_it_has_closed_requests_are_refused_and_nothing_is_needed() -> None:
+    rig = greeted()
+    rig.stop()
+    rig.settle()
+    assert rig.closed
+
+    call = rig.call(TICK, START)
+    rig.tick()
+    rig.nudge()
+    rig.stop()
+
+    assert isinstance(rig.result(call), ClosedError)
+    assert (rig.engine.next_wakeup, rig.exchanges) == (None, [])
+
+
+def test_rule_11_an_engine_that_is_dropped_instead_loses_nothing() -> None:
+    rig = running()
+    rig.ask(LATEST, AddRequested(event=1))
+
+    other = Rig(node=2, stores=rig.stores, t=40_000)
+    rig.t = 40_000
+    other.wait(1_000)
+
+    assert {(invoke.key, invoke.ctx.crashes) for invoke in other.invokes} == {(TICK, 1), (LATEST, 0)}
+
+
+# -- 12. faults
+
+
+def no_exchange(rig: Rig) -> None:
+    rig.feed(Answered(99, Answer(clock=EPOCH)))
+
+
+def second_answer(rig: Rig) -> None:
+    rig.call(LATEST, AddRequested(event=1))
+    exchange = rig.answer()
+    rig.settle()
+    rig.feed(Answered(exchange.id, Answer(clock=EPOCH)))
+
+
+def no_invocation(rig: Rig) -> None:
+    rig.feed(Finished(99, HookReturned()))
+
+
+def second_end(rig: Rig) -> None:
+    invoke = rig.finish()
+    rig.settle()
+    rig.feed(Finished(invoke.id, HookReturned()))
+
+
+def not_detached(rig: Rig) -> None:
+    rig.feed(Returned(rig.invokes[0].id))
+
+
+def second_return(rig: Rig) -> None:
+    invoke = rig.finish(HookDetached())
+    rig.returned(invoke)
+    rig.settle()
+    rig.feed(Returned(invoke.id))
+
+
+def second_call(rig: Rig) -> None:
+    rig.call(LATEST, AddRequested(event=1))
+    rig.feed(Called(rig.calls, TICK, StatusRequested(), 30_000))
+
+
+def time_goes_back(rig: Rig) -> None:
+    rig.engine.feed(rig.t - 1, Ticked())
+
+
+FAULTS = [
+    no_exchange,
+    second_answer,
+    no_invocation,
+    second_end,
+    not_detached,
+    second_return,
+    second_call,
+    time_goes_back,
+]
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
+def test_rule_12_feed_raises_only_DriverError_and_then_nothing_has_changed(
+    fault: Callable[[Rig], None],
+) -> None:
+    rig = running()
+    rig.wait(100)
+
+    with pytest.raises(DriverError):
+        fault(rig)
+
+    before = (rig.t, len(rig.drains))
+    assert rig.engine.needs() == ()
+    while rig.invokes:
+        rig.finish()
+    rig.settle()
+    assert before[0] == rig.t
+    assert rig.slots_taken == 0
+    assert rig.ask(TICK, StatusRequested()).status == "running"
+
+
+def test_rule_12_a_driver_error_says_what_was_wrong() -> None:
+    engine = Engine(jobs(), node=1)
+    engine.feed(10, Ticked())
+
+    with pytest.raises(DriverError, match="t went back from 10 to 9"):
+        engine.feed(9, Stopping(0))
+
+    assert engine._state.stop_at is None
+
+
+# -- idle, next_wakeup
+
+
+def test_idle_says_that_nothing_is_queued_running_in_flight_or_due() -> None:
+    rig = Rig()
+    seen = [rig.engine.idle]
+    rig.settle()
+    seen.append(rig.engine.idle)
+    rig.call(TICK, START)
+    seen.append(rig.engine.idle)
+    rig.settle()
+    seen.append(rig.engine.idle)
+    rig.finish()
+    seen.append(rig.engine.idle)
+    rig.settle()
+    seen.append(rig.engine.idle)
+
+    assert seen == [False, True, False, False, False, True]
+
+
+def test_idle_is_told_of_due_work_that_waits_for_a_slot() -> None:
+    rig = greeted(concurrency=1)
+    rig.ask(TICK, START)
+    rig.ask(tick_key(2), START)
+    first = rig.finish(HookDetached())
+    rig.settle()
+    seen = [rig.engine.idle]
+
+    rig.returned(first)
+    rig.settle()
+    while rig.invokes:
+        seen.append(rig.engine.idle)
+        rig.finish()
+        rig.settle()
+
+    assert seen == [False, False]
+
+
+def test_needs_not_taken_yet_are_not_idle() -> None:
+    rig = greeted()
+    rig.engine.feed(rig.t, Called(1, Key("task", "nobody", "a"), StatusRequested(), 30_000))
+
+    assert not rig.engine.idle
+
+
+def test_a_client_only_engine_wakes_for_deadlines_alone() -> None:
+    rig = client(greeted())
+    seen = [rig.engine.next_wakeup]
+    rig.call(TICK, StatusRequested(), deadline=700)
+    seen.append(rig.engine.next_wakeup)
+
+    assert seen == [None, 700]
+
+
+# -- several engines, and errors of the engine (S-61)
+
+
+def test_S_61_each_error_of_the_engine_says_whether_anything_changed() -> None:
+    rig = greeted(jobs(fold=jobs()["debounce", "fold"]))
+    call = rig.call(FOLD, AddRequested(event=1))
+    rig.settle()
+    rig.finish(HookRaised(ValueError("the cause")))
+    rig.settle()
+
+    error = rig.result(call)
+    assert isinstance(error, ExecutionError)
+    assert "the cause" in str(error)
+    assert [error.changed, ClosedError("x").changed, OutcomeUnknownError("x").changed] == [False, False, None]
+
+
+def test_S_11_I_3_two_engines_share_due_runs_and_none_is_run_twice() -> None:
+    one = greeted(concurrency=5)
+    two = greeted(node=2, stores=one.stores, concurrency=5)
+    start(one, "tick", *range(10))
+    for _ in range(3):
+        for rig in (one, two):
+            rig.nudge()
+        while one.exchanges or two.exchanges:
+            for rig in (one, two):
+                if rig.exchanges:
+                    rig.answer()
+
+    ran = [invoke.key.id for rig in (one, two) for invoke in rig.invokes]
+    assert sorted(ran) == sorted(str(name) for name in range(10))
+
+
+def test_I_8_when_one_engine_stalls_the_other_runs_what_is_due_after_the_hold() -> None:
+    one = greeted(hold=5_000)
+    start(one, "tick", "a")
+    one.nudge()
+    one.perform(one.exchanges[0])  # claimed, and never heard of again
+    two = greeted(node=2, stores=one.stores)
+    assert two.invokes == []
+    one.t = two.t = 5_000
+
+    two.wait(1_000)
+
+    assert [invoke.key for invoke in two.invokes] == [TICK]
+
+
+def test_I_4_I_8_whatever_is_lost_a_due_run_is_started_in_the_end() -> None:
+    rig = greeted(jobs(tick=tick()))
+    start(rig, "tick", "a")
+    for round_ in range(40):
+        if rig.exchanges:
+            rig.fail(landed=round_ % 2 == 0)
+        rig.t = max(rig.t, rig.engine.next_wakeup or 0)
+        rig.tick()
+
+    rig.wait(60_000)
+
+    assert len(rig.invokes) == 1
+    assert rig.entry(TICK) is not None
+
+
+def test_a_commit_that_conflicts_with_nothing_known_is_read_again() -> None:
+    rig = greeted()
+    call = rig.call(TICK, START)
+
+    rig.answer(Answer(outcomes=(Conflicted(None),), clock=EPOCH))
+    rig.settle()
+
+    assert rig.result(call).created
+    assert isinstance(rig.row(TICK), Row)
+
+
+def test_what_is_refused_for_the_moment_when_the_engine_stops_is_tried_until_it_closes() -> None:
+    rig = greeted()
+    call = rig.call(TICK, START)
+    rig.stop()
+
+    rig.answer(Answer(outcomes=(Refused("busy", transient=True),), clock=EPOCH))
+    rig.wait(1_000)
+
+    assert (rig.result(call).created, rig.invokes, rig.closed) == (True, [], True)
