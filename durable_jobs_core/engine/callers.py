@@ -21,7 +21,6 @@ from durable_jobs_core.errors import (
     OverloadedError,
     StorageError,
 )
-from durable_jobs_core.events import TerminateRequested
 from durable_jobs_core.record import Record
 from durable_jobs_core.step import observe
 
@@ -33,8 +32,7 @@ def called(state: State, called: protocol.Called) -> None:
         state.needs.append(protocol.Reply(called.call, error=error))
         return
     keeper = state.keeper(called.key)
-    overtakes = keeper.inline is not None and isinstance(called.request, TerminateRequested)
-    entry = Entry(called.request, state.stamp, overtakes, called.call, called.wait_ms)
+    entry = Entry(called.request, state.stamp, call=called.call, wait_ms=called.wait_ms)
     state.calls.add(Call(called.call, called.key, entry, called.deadline, called.size))
     state.push(keeper, entry)
 
@@ -55,32 +53,40 @@ def _refusal(state: State, called: protocol.Called) -> DurableJobsError | None:
 
 
 def abandoned(state: State, abandoned: protocol.Abandoned) -> None:
-    """The caller is gone: its wait ends, its request goes on."""
-    call = state.calls.remove(abandoned.call)
-    if call is not None:
-        call.entry.call = None
+    """The caller is gone: its wait ends, its request goes on, counted and with its deadline."""
+    call = state.calls.by_id.get(abandoned.call)
+    if call is None:
+        return
+    call.gone = True
+    if call.watch is not None:
+        reply(state, call.id, None)
+        state.ready[call.key] = state.keepers[call.key]
 
 
 def reply(state: State, id: int | None, result: Any) -> None:
     """Answer a caller, if it is still there."""
-    call = None if id is None else state.calls.remove(id)
+    call = _done(state, id)
     if call is not None:
-        call.entry.call = None
         state.needs.append(protocol.Reply(call.id, result))
 
 
 def reply_error(state: State, id: int | None, effect: ReplyError) -> None:
     """Let a caller's request fail, if the caller is still there."""
-    call = None if id is None else state.calls.remove(id)
+    call = _done(state, id)
     if call is not None:
-        call.entry.call = None
         state.needs.append(protocol.Reply(call.id, error=effect.error, cause=effect.cause))
+
+
+def _done(state: State, id: int | None) -> Call | None:
+    """A request is over; who is to be told, if anybody."""
+    call = None if id is None else state.calls.remove(id)
+    return None if call is None or call.gone else call
 
 
 def reply_or_watch(state: State, keeper: Keeper, entry: Entry, effect: Reply) -> None:
     """Answer a caller, or let it wait for the run it asked for (S-38)."""
     call = None if entry.call is None else state.calls.by_id.get(entry.call)
-    if call is None or effect.watch is None or entry.wait_ms is None:
+    if call is None or call.gone or effect.watch is None or entry.wait_ms is None:
         reply(state, entry.call, effect.result)
         return
     state.calls.watch(call, effect.watch, effect.result, state.t + entry.wait_ms, state.t)
@@ -103,7 +109,7 @@ def look_at_time(state: State) -> None:
         _expire(state, call)
     for call in polls:
         keeper = state.keepers[call.key]
-        if keeper.idle and call.key not in state.handlers.leased:
+        if not (keeper.blocked or keeper.dirty or call.key in state.handlers.leased):
             keeper.wants_load = True
             state.ready[call.key] = keeper
 

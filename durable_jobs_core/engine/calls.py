@@ -16,14 +16,15 @@ POLL_MAX_MS = 1_000
 
 @define(eq=False)
 class Call:
-    """One caller. `watch`, `result`: once its request is committed and it waits for a run; `poll_at`:
-    when to look for that run, `poll_ms` after the last look."""
+    """One caller. `gone`: it wants no answer any more. `watch`, `result`: once its request is committed
+    and it waits for a run; `poll_at`: when to look for that run, `poll_ms` after the last look."""
 
     id: int
     key: Key
     entry: Entry
     deadline: int
     size: int
+    gone: bool = False
     watch: Watch | None = None
     result: Any = None
     poll_at: int = 0

@@ -26,10 +26,13 @@ class Clock:
         self.last = max(self.last, self.at + self.t - self.at_t)
         return self.last
 
-    def told(self, clock: int) -> None:
-        """An answer came that says it was `clock`; it may have been long on its way."""
-        if self.known:
-            self.last = self.now
+    def told(self, clock: int, asked_t: int) -> None:
+        """An answer to what was asked at `asked_t` says that it was `clock` at some moment since.
+
+        If that moment may be long ago, what is known already is nearer: it is kept.
+        """
+        if self.at is not None and clock <= self.at + self.t - self.at_t <= clock + self.t - asked_t:
+            return
         self.at, self.at_t = clock, self.t
 
     def t_of(self, instant: int) -> int:

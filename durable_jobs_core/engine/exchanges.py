@@ -16,13 +16,13 @@ from durable_jobs_core.codec import Loaded, load
 from durable_jobs_core.engine import callers, hooks
 from durable_jobs_core.engine.entries import Entry, Released
 from durable_jobs_core.engine.keeper import Keeper
-from durable_jobs_core.engine.lane import ATTEMPT_ENDS, BACKOFF_MAX_MS, Flight, Lane
+from durable_jobs_core.engine.lane import BACKOFF_MAX_MS, Flight, Lane
 from durable_jobs_core.engine.protocol import Answered, Exchange
 from durable_jobs_core.engine.slots import Job, job_of
 from durable_jobs_core.engine.state import State
 from durable_jobs_core.engine.turn import perform, rebased, turn
 from durable_jobs_core.errors import StorageError
-from durable_jobs_core.events import AlarmFired, AlarmMisfiled
+from durable_jobs_core.events import AlarmFired, AlarmMisfiled, HandlerEvent
 from durable_jobs_core.record import Record
 from durable_jobs_core.step import alarm_of
 from durable_jobs_core.telemetry import HistoryRegressed
@@ -41,16 +41,19 @@ def send(state: State, lane: Lane) -> None:
         return
     if not state.clock.known:
         if not lane.greeted:
-            flight = lane.build(state.new_id(), state.stamp, 0, 2**63 - 1, None)
-            state.needs.append(Exchange(flight.id, lane.id, flight.batch))
+            _ask(state, lane, 0, 2**63 - 1, None)
         return
     now = state.clock.now
     _lease_anew(state, lane, now)
     claim = _claim(state, lane, now)
     if claim is None and not lane.can_build(now):
         return
-    not_after = now + state.limits.exchange
+    _ask(state, lane, now, now + state.limits.exchange, claim)
+
+
+def _ask(state: State, lane: Lane, now: int, not_after: int, claim: Claim | None) -> None:
     flight = lane.build(state.new_id(), state.stamp, now, not_after, claim)
+    lane.asked_t = state.t
     state.needs.append(Exchange(flight.id, lane.id, flight.batch))
 
 
@@ -115,7 +118,7 @@ def answered(state: State, answered: Answered) -> None:
     if not isinstance(answer, Answer) or not _fits(flight, answer):
         _lost(state, lane, flight)
         return
-    state.clock.told(answer.clock)
+    state.clock.told(answer.clock, lane.asked_t)
     _take_outcomes(state, lane, flight, answer)
     for key, row in zip(flight.batch.loads, answer.rows, strict=True):
         keeper = state.keepers.get(key)
@@ -202,7 +205,7 @@ def _refuse(state: State, keeper: Keeper, outcome: Refused, *, alone: bool) -> N
         call = None if entry.call is None else state.calls.by_id.get(entry.call)
         if call is not None:
             callers.refuse(state, call, StorageError(f"{keeper.key}: {outcome.reason}"))
-        elif isinstance(entry.event, ATTEMPT_ENDS):  # kept until it is committed, stale or settled
+        elif isinstance(entry.event, HandlerEvent):  # kept until it is committed, stale or settled
             entry.conflicts += 1
             hold(state, keeper, min(100 << min(entry.conflicts, 6), BACKOFF_MAX_MS))
         else:

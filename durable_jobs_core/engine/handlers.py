@@ -82,16 +82,17 @@ class Handlers:
     def add(self, invocation: Invocation) -> None:
         """A hook was called."""
         self.running[invocation.id] = invocation
-        by_key = self.inline if invocation.token is None else self.leased
-        by_key[invocation.call.key] = invocation
+        if invocation.token is None:
+            self.inline[invocation.call.key] = invocation
+        else:
+            self._file(invocation)
 
     def remove(self, id: int) -> Invocation:
         """A hook has ended."""
         invocation = self.running.pop(id)
         key = invocation.call.key
         if invocation.token is None:
-            if self.inline.get(key) is invocation:
-                del self.inline[key]
+            del self.inline[key]
         else:
             del self.leased[key]
             self.renewing.pop(key, None)
@@ -102,8 +103,15 @@ class Handlers:
         key = invocation.call.key
         invocation.until, invocation.renew_at = until, renew_at
         del self.leased[key]
-        self.leased[key] = invocation
         self.renewing.pop(key, None)
+        self._file(invocation)
+
+    def _file(self, invocation: Invocation) -> None:
+        """Put it behind those that are renewed before it: behind all, unless its commit was told late."""
+        last = next(reversed(self.leased.values()), invocation)
+        self.leased[invocation.call.key] = invocation
+        if last.renew_at > invocation.renew_at:
+            self.leased = dict(sorted(self.leased.items(), key=lambda item: item[1].renew_at))
 
 
 def prepare(id: int, keeper: Keeper, call: HookCall, token: Token | None) -> tuple[Invocation, Invoke]:

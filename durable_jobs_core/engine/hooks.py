@@ -47,7 +47,7 @@ def call(state: State, keeper: Keeper, call: HookCall, token: Token | None) -> N
         return
     if lease is not None:
         invocation.until = lease.until
-        invocation.renew_at = state.t + state.limits.lease // 3
+        invocation.renew_at = _renew_at(state, lease)
     state.handlers.add(invocation)
     state.needs.append(invoke)
 
@@ -116,8 +116,13 @@ def follow_lease(state: State, keeper: Keeper) -> None:
     if lease is None:
         cancel(state, invocation, "lost")
     elif lease.until > invocation.until:
-        renew_at = state.t + state.limits.lease // 3
-        state.handlers.renewed(invocation, lease.until, renew_at)
+        state.handlers.renewed(invocation, lease.until, _renew_at(state, lease))
+
+
+def _renew_at(state: State, lease: Lease) -> int:
+    """When, on the driver's clock, a third of a lease is over, counted from when it was taken."""
+    span = state.limits.lease
+    return state.clock.t_of(lease.until - span + span // 3)
 
 
 def renew(state: State) -> None:
@@ -126,7 +131,8 @@ def renew(state: State) -> None:
     for key, invocation in handlers.leased.items():
         if invocation.renew_at > state.t:
             break
-        if key not in handlers.renewing and invocation.token is not None:
+        if key not in handlers.renewing:
+            assert invocation.token is not None, "it is leased"
             handlers.renewing[key] = invocation
             event = LeaseRenewed(invocation.token)
             state.push(invocation.keeper, urgent(state, event))

@@ -17,13 +17,11 @@ from durable_jobs_core.backend import (
 )
 from durable_jobs_core.engine.keeper import Keeper
 from durable_jobs_core.engine.slots import Job
-from durable_jobs_core.events import HandlerFailed, HandlerReleased, HandlerSucceeded, LeaseRenewed
+from durable_jobs_core.events import HandlerEvent
 from durable_jobs_core.words import Key
 
 BACKOFF_FIRST_MS = 50
 BACKOFF_MAX_MS = 5_000
-ATTEMPT_ENDS = (HandlerSucceeded, HandlerFailed, HandlerReleased)
-_FIRST = (*ATTEMPT_ENDS, LeaseRenewed)
 
 
 @value
@@ -43,8 +41,9 @@ class Lane:
 
     `next_wake`: the earliest due instant known, `None` for none; `asked`: whether a claim was answered
     yet; `unasked`: the jobs that may have due runs, to be asked for as soon as they have a slot; `hot`:
-    those that filled their last claim; `turn`: which job is named first; `poll_at`, `retry_at`: on the
-    driver's clock; `max_writes`: halved when a batch fails, so that one bad write fails alone (D-3).
+    those that filled their last claim; `turn`: which job is named first; `poll_at`, `retry_at`, and
+    `asked_t`, when it was asked last: on the driver's clock; `max_writes`: halved when a batch fails, so
+    that one bad write fails alone (D-3).
     """
 
     id: int
@@ -57,6 +56,7 @@ class Lane:
     greeted: bool = False
     poll_at: int = 0
     retry_at: int = 0
+    asked_t: int = 0
     failures: int = 0
     max_writes: int = BATCH_MAX_WRITES
     unasked: set[Job] = field(factory=set)
@@ -166,4 +166,4 @@ class Lane:
 
 
 def _is_first(keeper: Keeper) -> bool:
-    return any(isinstance(stepped.entry.event, _FIRST) for stepped in keeper.steps)
+    return any(isinstance(stepped.entry.event, HandlerEvent) for stepped in keeper.steps)

@@ -75,7 +75,7 @@ class Called:
 
 @value
 class Abandoned:
-    """The caller is gone. Its request, once begun, is carried out all the same."""
+    """The caller is gone. Its request goes on all the same, until its deadline."""
 
     call: int
 

@@ -248,7 +248,7 @@ def revived(run: Run, now: int) -> Run:
 
 def parked(run: Run) -> Run:
     """The run, given up but kept (S-25)."""
-    return evolve(run, due=None, lease=None, forced=False)
+    return evolve(run, due=None, lease=None)
 
 
 def plain(failure: Failure) -> Failure:

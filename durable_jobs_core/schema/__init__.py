@@ -41,7 +41,10 @@ class Codec(Protocol):
 
 
 class StrictCodec:
-    """The default codec: cattrs, made strict. `converter` may be given further hooks."""
+    """The default codec: cattrs, made strict. `converter` may be given further hooks.
+
+    Fields with `init=False` are not stored: a class makes them anew.
+    """
 
     def __init__(self, converter: Converter | None = None) -> None:
         self.converter = converter or strict_converter()

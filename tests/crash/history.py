@@ -53,6 +53,7 @@ class Attempt:
     crashes: int = 0
     how: str = ""
     end_pos: int | None = None
+    end_at: float | None = None
 
 
 @define(kw_only=True)
@@ -91,8 +92,7 @@ def _accepts(ask: Request) -> bool:
 class History:
     """Everything the log says.
 
-    `opened`: processes by round; `told_to_stop`: rounds that got a signal to stop, `stopped`: and did;
-    `stalled`: rounds in which a process slept for longer than a lease, even between any two lines.
+    `opened`: processes by round; `told_to_stop`: rounds that got a signal to stop, `stopped`: and did.
     """
 
     requests: list[Request] = field(factory=list)
@@ -103,7 +103,6 @@ class History:
     opened: Counter[int] = field(factory=Counter)
     stopped: set[int] = field(factory=set)
     told_to_stop: set[int] = field(factory=set)
-    stalled: set[int] = field(factory=set)
     last_round: int = 0
 
     @classmethod
@@ -126,7 +125,8 @@ class History:
                     begun[line["call"]] = attempt = _attempt(pos, line)
                     history.attempts.append(attempt)
                 case "ended":
-                    begun[line["call"]].how, begun[line["call"]].end_pos = line["how"], pos
+                    attempt = begun[line["call"]]
+                    attempt.how, attempt.end_pos, attempt.end_at = line["how"], pos, line["at"]
                 case "emitted":
                     history.emitted.append(line)
                 case "probed":
@@ -140,8 +140,6 @@ class History:
                     history.told_to_stop.add(line["round"])
                 case "killed" if line.get("how") == "stopping":
                     history.told_to_stop.add(line["round"])
-                case "killed" if line.get("how") == "stalled":
-                    history.stalled.add(line["round"])
         return history
 
     def of_key(self, key: str) -> KeyHistory:
@@ -154,7 +152,6 @@ class History:
             opened=self.opened,
             stopped=self.stopped,
             told_to_stop=self.told_to_stop,
-            stalled=self.stalled,
         )
 
     @property
@@ -174,7 +171,6 @@ class KeyHistory:
     opened: Counter[int]
     stopped: set[int]
     told_to_stop: set[int]
-    stalled: set[int]
 
     @property
     def leased(self) -> list[Attempt]:

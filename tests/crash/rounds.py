@@ -19,7 +19,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from attrs import define, field
-from crash.checker import Violation, check
+from crash.case import Violation
+from crash.checker import check
 from crash.history import History
 from crash.log import Log, read
 from crash.sights import sights

@@ -53,7 +53,7 @@ def rows_of(backend: Backend, damage: list[str] | None = None) -> dict[str, Held
             if isinstance(row, Row) and isinstance(record, Record):
                 rows[str(row.key)] = _held(row)
             elif damage is not None:
-                damage.append(f"{row.key}: {record}")
+                damage.append(f"{row.key}: {getattr(record, 'why', record)}")
         after = page.after
         if after is None:
             return rows

@@ -31,7 +31,8 @@ class Scene:
     round: int = 1
 
     def say(self, what: str, **fields: Any) -> Line:
-        line = {"what": what, "round": self.round, "at": 10.0 * len(self.lines), **fields}
+        at = 10.0 * len(self.lines) + 5_000 * self.round
+        line = {"what": what, "round": self.round, "at": at, **fields}
         self.lines.append(line)
         return line
 
@@ -124,6 +125,16 @@ def test_S_67_an_attempt_handed_back_by_a_process_that_is_killed_while_it_stops_
     s.say("killed", how="stopping")
     s.kill()
     s.run(TICKER, 3, n=2, run_count=3, attempt=2)
+    s.body(TICKER).update(runs=3, state=[1, {"n": 3, "last": ""}])
+
+    assert s.found() == set()
+
+
+def test_S_11_a_stalled_process_may_begin_late_what_another_has_taken_over() -> None:
+    s = scene()
+    s.run(TICKER, 3, n=2, run_count=3, crashes=1, since=30_000)
+    late = {"n": 2, "run_count": 3, "attempt": 1, "crashes": 0, "since": 29_000}
+    s.say("began", call="late", key=TICKER, hook="execute", idem=f"k-{LIFE}-3", **late)
     s.body(TICKER).update(runs=3, state=[1, {"n": 3, "last": ""}])
 
     assert s.found() == set()
@@ -363,7 +374,7 @@ def _(s: Scene) -> None:
 def _(s: Scene) -> None:
     s.run(TICKER, 3, how="cancelled", n=2, run_count=3, attempt=2)
     s.say("stopped")
-    s.round += 1
+    s.kill()
     s.run(TICKER, 3, n=2, run_count=3, attempt=2, crashes=1)
     s.body(TICKER).update(runs=3, state=[1, {"n": 3, "last": ""}])
 
@@ -441,6 +452,11 @@ def _(s: Scene) -> None:
 @spoiled("I-9", "a refused event is taken")
 def _(s: Scene) -> None:
     s.body(COLLECT)["window"].update(state=[1, ["e3", "e9"]], count=2)
+
+
+@spoiled("S-51", "events are applied in another order")
+def _(s: Scene) -> None:
+    s.body(LEDGER)["state"][1]["seen"].reverse()
 
 
 @spoiled("file", "a record cannot be read")

@@ -9,10 +9,10 @@ from typing import Any, Literal
 from attrs import field, frozen
 
 from durable_jobs_core.words import Key
-from reference.original import Place, view_of
+from reference.original import Place, has_work, view_of
 from reference.player import Seen
 
-Facet = Literal["result", "error", "alarm", "event", "call", "state"]
+Facet = Literal["result", "error", "alarm", "event", "call", "state", "law"]
 _NOT_SHOWN = {"executionStartedAt", "idleReason", "errorSource"}
 _HEAD = {"timestamp", "source", "instanceId", "jobType", "jobName", "id"}
 
@@ -40,6 +40,8 @@ class Step:
     after: Place
     now: int
     delivered: bool = True
+    places: Mapping[Key, Place]
+    """Where the other instances of the original stood before."""
     telemetry: str = "emitted"
     collides: bool = False
     """Another job's instance is printed alike."""
@@ -130,6 +132,8 @@ def compare(step: Step) -> Iterator[Difference]:
         yield Difference(step, "error", "", "", _error(out), ours)
     if "error" not in out and seen.error is None:
         yield from _fields(step, "result", "", _result(out), result)
+    if step.outer is None and seen.alarm is None and has_work(seen.body):
+        yield Difference(step, "law", "", "I-4", "(work has an alarm)", None)
     if step.outer is None and out["alarm"] != seen.alarm:
         yield Difference(step, "alarm", "", "", out["alarm"], seen.alarm)
     told = [] if step.telemetry == "off" else seen.events
@@ -207,7 +211,7 @@ def _ctx(ctx: Mapping[str, Any]) -> dict[str, Any]:
 
 def _nested(step: Step, out: Mapping[str, Any], seen: tuple[Mapping[str, Any], Key, Seen]) -> Step:
     op, key, mine = seen
-    place = Place(kind=key.kind, job=key.job)
+    place = step.places.get(key, Place(kind=key.kind, job=key.job))
     return Step(
         op=op,
         key=key,
@@ -215,6 +219,7 @@ def _nested(step: Step, out: Mapping[str, Any], seen: tuple[Mapping[str, Any], K
         out=out,
         seen=mine,
         before=step.before if key == step.key else place,
+        places=step.places,
         after=place.after(out),
         now=step.now,
         telemetry=step.telemetry,

@@ -94,7 +94,7 @@ def define(spec: Mapping[str, Any], hook: Callable[[str], Callable[..., Any]]) -
             **options,
         )
     if spec["kind"] == "task":
-        maybe = {name: hook(name) if spec.get(word) else None for name, word in _MAYBE}
+        maybe: Any = {name: hook(name) if spec.get(word) else None for name, word in _MAYBE}
         return Task.make(
             state=state, event=event, on_event=hook("on_event"), execute=hook("execute"), **maybe, **options
         )

@@ -124,7 +124,7 @@ class Place:
         """Ours standing there; `now`: when a run that the original lost is seen to be over."""
         if not self.exists or self.orphan:
             return None
-        get, alarm = self.storage.get, _whole(self.alarm)
+        get, alarm = dict[str, Any](self.storage).get, _whole(self.alarm)
         state = Stored(1, get("state"))
         run = None
         if self.attempt is not None:
@@ -146,7 +146,7 @@ class Place:
                 state=state, next_at=next_at, runs=runs, run=run, last_run_at=_whole(get("cont:lastAt"))
             )
         if isinstance(definition, Debounce):
-            count, started = get("deb:count"), _whole(get("deb:startedAt")) or now
+            count, started = int(get("deb:count", 0)), _whole(get("deb:startedAt")) or now
             if self.failed:
                 run = Run(number=1, hook="execute")
             if run is not None:
@@ -195,3 +195,14 @@ def view_of(body: AnyBody | None, created_at: int | None) -> dict[str, Any]:
         "scheduledAt": body.scheduled_at,
         "parked": body.run is not None and body.run.parked,
     }
+
+
+def has_work(body: AnyBody | None) -> bool:
+    """Whether ours has something to do by itself, for which it needs an alarm (I-4)."""
+    if body is None or (body.run is not None and body.run.parked):
+        return False
+    if isinstance(body, ContinuousBody):
+        return not body.paused
+    if isinstance(body, DebounceBody):
+        return body.window is not None or body.run is not None
+    return bool(body.inbox) or body.run is not None or body.scheduled_at is not None

@@ -8,25 +8,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Coroutine, Mapping
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from attrs import define, evolve, field
 from durable_jobs_memory import MemoryBackend
 from support.rig import EPOCH, Rig
 
-from durable_jobs_core import Client, DurableJobsError, Failure, create_durable_jobs
+from durable_jobs_core import Client, DurableJobsError, create_durable_jobs
 from durable_jobs_core.backend import Answer, Batch, Write
 from durable_jobs_core.codec import encode
 from durable_jobs_core.record import AnyBody, Record
 from durable_jobs_core.step import alarm_of
-from durable_jobs_core.telemetry import TelemetryEvent
-from durable_jobs_core.words import Key, Revision, from_datetime, to_datetime
+from durable_jobs_core.words import Key, Revision, to_datetime
 from reference.jobs import reduced, register
+from reference.words import shown, told, wire
 
 AGAIN_MAX = 3
 """How often a script is followed in one step: one that asks for the past again and again has no end."""
-FOREVER = timedelta(days=36_500)
+LONG_MS = 10**11
+"""No recording is so long: nothing of the engine's own is to come between."""
 _HOOKS = {"execute": "execute", "on_event": "onEvent", "on_idle": "onIdle", "on_error": "onError"}
 _METHODS = {"getState": "get_state"}
 
@@ -57,7 +58,10 @@ class OneAlarm(MemoryBackend):
 class Seen:
     """What ours did in a step, in the words of the recording."""
 
+    key: Key
     script: Mapping[str, list[Any]]
+    requests: list[Mapping[str, Any]] = field(factory=list)
+    """What came of the requests from within its handlers, as recorded."""
     result: Any = None
     error: BaseException | None = None
     calls: list[dict[str, Any]] = field(factory=list)
@@ -87,7 +91,7 @@ class Player:
         """A new engine on the store, as if the process had been started again."""
         self.nodes += 1
         self._told = 0
-        limits = {"poll": 10**12, "exchange": 10**12}
+        limits: Any = {"poll": LONG_MS, "exchange": LONG_MS, "lease": LONG_MS}
         self.rig = Rig(self.jobs.by_key, node=self.nodes, stores=[self.store], t=t, **limits)
         self.rig.settle()
 
@@ -132,13 +136,30 @@ class Player:
     # -- steps
 
     def play(
-        self, op: Mapping[str, Any], key: Key, *, delivers: bool = True, registered: bool = True
+        self,
+        op: Mapping[str, Any],
+        key: Key,
+        out: Mapping[str, Any],
+        *,
+        delivers: bool = True,
+        registered: bool = True,
     ) -> Seen:
-        """Do one operation, with every hook it calls. The alarm of a job that is not registered goes off
-        in an engine that does not have it."""
+        """Do one operation, with every hook it calls; `out`: what is recorded of it.
+
+        The alarm of a job that is not registered goes off in an engine that does not have it.
+        """
         self._hear()
-        nested, row = bool(self.frames), self.rig.row(key)
-        seen = Seen(script=op.get("script") or {}, due=None if row is None else row.wake)
+        row = self.rig.row(key)
+        within = [
+            step["nested"] for call in out.get("calls", ()) for step in call["steps"] if "nested" in step
+        ]
+        seen = Seen(
+            key=key,
+            script=op.get("script") or {},
+            requests=within,
+            due=None if row is None else row.wake,
+        )
+        waits = all(frame.key != key for frame in self.frames)
         self.frames.append(seen)
         try:
             if op["op"] == "fire_alarm":
@@ -151,7 +172,7 @@ class Player:
                     Rig({}, node=0, stores=[self.store], t=self.rig.t).settle()
                 self.store.delivered = None
             elif op["op"] != "alarms":
-                seen.result = told(key, self._ask(op, key, nested), self.now)
+                seen.result = told(key, self._ask(op, key, waits))
         except (DurableJobsError, UnknownVerb) as error:
             seen.error = error
         self._run()
@@ -162,7 +183,7 @@ class Player:
         seen.body, seen.created_at = (None, None) if record is None else (record.body, record.created_at)
         return seen
 
-    def _ask(self, op: Mapping[str, Any], key: Key, nested: bool) -> Any:
+    def _ask(self, op: Mapping[str, Any], key: Key, waits: bool) -> Any:
         """One request by the client of its kind; raises what the client raises."""
         name = op["op"]
         client_of = getattr(Client(self.jobs, self), key.kind, None)
@@ -176,14 +197,14 @@ class Player:
             event = self.jobs.by_name[key.job].event.decode(op.get("event"), "event")  # type: ignore[union-attr]
             return drive(method(key.id, event))
         if name in ("trigger", "flush"):
-            return drive(method(key.id, wait=None if nested else FOREVER))
+            return drive(method(key.id, wait=timedelta(milliseconds=LONG_MS) if waits else None))
         if name == "terminate":
             return drive(method(key.id, reason=op.get("reason")))
         return drive(method(key.id))
 
     async def call(self, key: Key, request: Any, *, wait_ms: int | None = None, size: int = 0) -> Any:
         """What a driver does for its clients."""
-        call = self.rig.call(key, request, deadline=10**12, wait_ms=wait_ms, size=size)
+        call = self.rig.call(key, request, deadline=LONG_MS, wait_ms=wait_ms, size=size)
         self._run()
         result = self.rig.result(call)
         if isinstance(result, BaseException):
@@ -242,8 +263,7 @@ class Player:
             if name == "read":
                 steps.append(show())
             elif name == "call":
-                key = key_of(args[0], self.specs)
-                steps.append({"nested": (args[0], key, self.play(args[0], key))})
+                steps.append({"nested": self._request(args[0])})
             elif name == "advance":
                 self.rig.wait(args[0])
             elif name == "terminate_caught":
@@ -261,6 +281,17 @@ class Player:
             else:
                 _DOES[name](ctx, *args)
         return value
+
+    def _request(self, op: Mapping[str, Any]) -> tuple[Mapping[str, Any], Key, Seen]:
+        """A request from within a handler; time goes on as it is recorded to have."""
+        key, requests = key_of(op, self.specs), self.frames[-1].requests
+        out: Mapping[str, Any] = requests.pop(0) if requests else {}
+        for call in out.get("calls", [])[:1]:
+            self.set_time(max(self.now, call["ctx"].get("now", self.now)))
+        delivers = bool(out.get("result", {}).get("fired", True))
+        seen = self.play(op, key, out, delivers=delivers)
+        self.set_time(max(self.now, out.get("now", self.now)))
+        return op, key, seen
 
 
 def _inc(ctx: Any, k: float) -> None:
@@ -302,87 +333,3 @@ def key_of(op: Mapping[str, Any], specs: Mapping[str, Mapping[str, Any]]) -> Key
     job = op["job"]
     kind: Any = op.get("kind") or specs[job]["kind"]
     return Key(kind, job, op["id"])
-
-
-def wire(event: TelemetryEvent) -> dict[str, Any]:
-    """A telemetry value as it is sent, without what only ours sends."""
-    sent = event.wire(with_state=True)
-    for name in ("eventId", "life", "seq", "run", "hook"):
-        sent.pop(name, None)
-    return sent
-
-
-def instant(value: Any) -> Any:
-    """A `datetime` as the recording writes it."""
-    return from_datetime(value) if isinstance(value, datetime) else value
-
-
-_SHOWN = {
-    ("continuous", "execute"): "state instanceId jobName runCount attempt isRetry",
-    ("debounce", "onEvent"): "event state eventCount instanceId",
-    ("debounce", "execute"): "state instanceId attempt isRetry flushReason eventCount debounceStartedAt",
-    ("task", "onEvent"): "event state instanceId jobName isFirstEvent eventCount createdAt scheduledTime",
-    ("task", "execute"): "state instanceId jobName eventCount createdAt executeCount scheduledTime",
-    ("task", "onIdle"): "state instanceId jobName scheduledTime",
-    ("task", "onError"): "error state instanceId jobName scheduledTime",
-}
-"""What both show a hook. Ours has no `executionStartedAt`, `idleReason`, `errorSource` (S-37, S-43, S-52)."""
-
-
-def shown(kind: str, handler: str, ctx: Any, given: Any, now: int) -> dict[str, Any]:
-    """What a hook sees, in the words of the recording."""
-    see: dict[str, Any] = {} if (kind, handler) == ("debounce", "onEvent") else {"now": now}
-    for name in _SHOWN[kind, handler].split():
-        if name in ("event", "error"):
-            see[name] = given.message if isinstance(given, Failure) else given
-        else:
-            see[name] = instant(getattr(ctx, snake(name)))
-    return see
-
-
-def snake(name: str) -> str:
-    """`runCount` as `run_count`."""
-    return "".join("_" + letter.lower() if letter.isupper() else letter for letter in name)
-
-
-_TOLD = {
-    "StartResult": "created status",
-    "ContinuousStatus": "status runCount nextRunAt",
-    "AddResult": "eventCount willFlushAt created",
-    "FlushResult": "flushed eventCount reason",
-    "ClearResult": "cleared discardedEvents",
-    "DebounceStatus": "status eventCount startedAt willFlushAt",
-    "SendResult": "created scheduledAt",
-    "TaskStatus": "status scheduledAt createdAt eventCount executeCount",
-    "StateResult": "state",
-    "TaskStateResult": "state scheduledAt createdAt",
-    "TriggerResult": "triggered",
-    "TerminateResult": "terminated",
-    "PauseResult": "paused",
-}
-_IF_GIVEN = {"nextRunAt", "willFlushAt", "startedAt"}
-
-
-def told(key: Key, result: Any, now: int) -> dict[str, Any]:
-    """A result in the words of the recording: what is not there is left out where the original does."""
-    names = _TOLD[type(result).__name__].split()
-    values = {name: instant(getattr(result, snake(name))) for name in names}
-    values = {name: value for name, value in values.items() if value is not None or name not in _IF_GIVEN}
-    if values.get("status") == "not_found":
-        values = {name: values[name] for name in ("status", "scheduledAt") if name in values}
-    if type(result).__name__ == "TaskStateResult" and values["createdAt"] is None:
-        values = {"scheduledAt": None}
-    if type(result).__name__ == "TerminateResult" and key.kind == "continuous":
-        reason = result.reason if result.terminated else "not_found"
-        values.update({} if reason is None else {"reason": reason})
-    outcome = getattr(result, "outcome", None)
-    if outcome == "retrying":
-        values["retryScheduled"] = True
-    elif type(result).__name__ == "FlushResult" and outcome is not None:
-        values["retryScheduled"] = False
-    if outcome in ("failed", "parked", "accepted", "cleared", "pending"):
-        values["outcome"] = outcome
-    for name in ("terminated", "queued", "joined"):
-        if type(result).__name__ != "TerminateResult" and getattr(result, name, False):
-            values[name] = True
-    return values

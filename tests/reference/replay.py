@@ -130,10 +130,11 @@ class Replay:
             self._set_clock(max(self.clock, before.alarm))
         refused = self.player.refused.get(key.job)
         now = self.player.now
-        seen = Seen(script={})
+        seen = Seen(key=key, script={})
         if refused is None:
-            seen = self.player.play(op, key, delivers=delivers, registered=not before.unregistered)
-        touched = {key, *self._nested(out)}
+            seen = self.player.play(op, key, out, delivers=delivers, registered=not before.unregistered)
+        places = dict(self.places)
+        touched = {key, *self._nested(out), *_asked(seen)}
         self.places[key] = self._place(key).after(out)
         step = Step(
             op=op,
@@ -142,6 +143,7 @@ class Replay:
             out=out,
             seen=seen,
             before=before,
+            places=places,
             after=self.places[key],
             now=now,
             delivered=delivers,
@@ -169,6 +171,15 @@ class Replay:
                     self.places[key] = self._place(key).after(nested)
                     yield key
                     yield from self._nested(nested)
+
+
+def _asked(seen: Seen) -> Iterator[Key]:
+    """The instances that ours made requests to from within handlers."""
+    for call in seen.calls:
+        for step in call["steps"]:
+            if "nested" in step:
+                yield step["nested"][1]
+                yield from _asked(step["nested"][2])
 
 
 def load(folder: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:

@@ -8,14 +8,23 @@ the original stood, so that a rule never has to excuse what an earlier differenc
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
-from zoneinfo import ZoneInfo
 
 from attrs import frozen
 
-from durable_jobs_core.record import ContinuousBody, DebounceBody
-from durable_jobs_core.words import JOB_NAME, to_datetime
-from reference.compare import NOTHING, Difference, Step
+from durable_jobs_core.record import DebounceBody
+from durable_jobs_core.words import JOB_NAME
+from reference.compare import NOTHING, Difference
+from reference.facts import (
+    cause_of,
+    clock_changes,
+    error_of,
+    gave_up,
+    instant,
+    overdue,
+    raised,
+    script_of,
+    unfinished,
+)
 
 
 @frozen
@@ -27,48 +36,7 @@ class Rule:
     wants: Callable[[Difference], bool]
 
 
-def _script(s: Step, *names: str) -> list[Any]:
-    """The script's steps of those names, of all handlers."""
-    return [step for script in s.seen.script.values() for step in script if step[0] in names]
-
-
-def _raised(s: Step) -> str:
-    """What ours raised to the caller."""
-    return "" if s.seen.error is None else type(s.seen.error).__name__
-
-
-def _error(s: Step) -> Mapping[str, Any]:
-    error: Mapping[str, Any] = s.out.get("error") or {}
-    return error
-
-
-def _cause(s: Step) -> str | None:
-    cause = _error(s).get("cause") or {}
-    tag: str | None = cause.get("tag")
-    return tag
-
-
-def _gave_up(s: Step) -> bool:
-    """The run was over in this step, and not well, with both."""
-    theirs = s.sent("job.retryExhausted") or ("error" in s.out and s.called("execute"))
-    return bool(theirs) and any(not event["willRetry"] for event in s.we_sent("job.failed"))
-
-
-def _overdue(s: Step) -> bool:
-    """An alarm had passed before the step, and the recording had not delivered it."""
-    return s.before.alarm is not None and s.before.alarm <= s.out["now"] and s.name != "fire_alarm"
-
-
-def _unfinished(s: Step) -> bool:
-    """The original held a batch that had failed."""
-    return s.before.attempt is not None or s.before.failed
-
-
-def _clock_changes(zone: str, *instants: int) -> bool:
-    """Whether the zone's clock is put forward or back on one of the days around these instants."""
-    days = (min(instants) - 86_400_000, max(instants) + 86_400_000)
-    offsets = {to_datetime(day).astimezone(ZoneInfo(zone)).utcoffset() for day in days}
-    return len(offsets) > 1
+_WORDS = {"flushAfter": "timeout"}
 
 
 # -- one function a sentence
@@ -87,6 +55,8 @@ def _statuses(d: Difference) -> bool:
     s = d.step
     if s.before.stopped:
         return s.key.kind == "continuous"
+    if s.outer is not None and s.key == s.outer.key and s.name == "status":  # of a run in flight
+        return d.name == "nextRunAt" or (d.original, d.ours) == ("idle", "active")
     return s.name == "pause" and s.out.get("result") == {"$undefined": True}
 
 
@@ -113,7 +83,7 @@ def _creation(d: Difference) -> bool:
         return d.facet in ("result", "alarm", "state") or d.whole
     if s.name != "start":
         return False
-    if _raised(s) == "ValidationError":
+    if raised(s) == "ValidationError":
         return "error" in s.out and (d.name == "exists" or d.of == "job.started")
     created = isinstance(s.seen.result, Mapping) and bool(s.seen.result["created"])
     if d.facet == "error":
@@ -125,7 +95,7 @@ def _strict(d: Difference) -> bool:
     s = d.step
     if s.refused is not None:
         return any(name.endswith("_number") for name in s.spec)
-    refused = s.name in ("start", "add", "send") and _raised(s) == "ValidationError"
+    refused = s.name in ("start", "add", "send") and raised(s) == "ValidationError"
     return refused and (d.facet in ("error", "alarm", "state") or d.missing)
 
 
@@ -151,7 +121,13 @@ def _one_at_a_time(d: Difference) -> bool:
         return d.name in _LEFT
     if s.overlaps is not None and s.overlaps["op"] in _OTHERS:
         answer = d.facet == "result" and d.name in ("terminated", "retryScheduled", "outcome", "scheduledAt")
-        return d.facet in ("alarm", "state") or answer or (d.whole and (d.facet == "event" or d.extra))
+        unheard = d.facet == "error" and d.ours is NOTHING
+        return (
+            d.facet in ("alarm", "state")
+            or answer
+            or unheard
+            or (d.whole and (d.facet == "event" or d.extra))
+        )
     return s.after.residue and (d.facet == "alarm" or (d.facet == "event" and d.whole))
 
 
@@ -160,10 +136,11 @@ def _leaves_nothing(d: Difference) -> bool:
     if s.key.kind != "debounce":
         return False
     if (s.before.orphan and s.name != "flush") or (s.after.orphan and s.name == "add"):
-        if d.facet in ("result", "alarm", "state") or d.whole:
+        began = d.name in ("durationMs", "debounceStartedAt")  # with the orphan
+        if d.facet in ("result", "alarm", "state") or d.whole or began:
             return True
         if d.facet == "error" and d.ours is NOTHING:  # only as `state === event`
-            return _error(s).get("kind") == "die" and not s.called("onEvent")
+            return error_of(s).get("kind") == "die" and not s.called("onEvent")
     first = d.facet == "call" and d.of in ("onEvent", "onEvent read") and d.name == "state" and d.ours is None
     return first and d.original == s.op.get("event")
 
@@ -176,17 +153,18 @@ def _next_window(d: Difference) -> bool:
         fell_due = s.seen.due is not None and s.seen.due <= s.now and s.name != "fire_alarm"
         return fell_due and d.ours in ("flushAfter", "timeout")
     if s.outer is None and s.overlaps is not None and s.overlaps["op"] == "add":
-        return d.facet in ("alarm", "state")
-    if s.name == "add" and _overdue(s) and s.seen.due is not None and s.we_called("execute"):
-        return d.extra or d.facet in ("alarm", "state")  # it was due, and closes
-    if s.name == "add" and s.before.failed and s.we_called("execute"):
+        return d.facet in ("alarm", "state") or d.extra
+    if s.name == "add" and s.seen.due is not None and s.seen.due <= s.out["now"] and s.we_called("execute"):
+        if d.extra or d.facet in ("alarm", "state"):
+            return True  # it was due, and closes
+    if s.name == "add" and unfinished(s) and s.we_called("execute"):
         return d.facet != "error"  # the window is full: the batch first (S-25)
     during = s.outer is not None and s.key == s.outer.key
-    if s.name != "add" or not (during or _unfinished(s)):
+    if s.name != "add" or not (during or unfinished(s)):
         return False
     if d.name == "eventCount" and d.facet in ("result", "call"):
         held = s.before.storage.get("deb:count", 0)
-        return d.original - d.ours == held if not during else d.ours < d.original
+        return bool(d.ours < d.original if during else d.ours + held == d.original)
     if d.name == "state" and d.facet == "call":
         return d.ours is None
     if d.facet == "result":
@@ -200,7 +178,7 @@ def _told(d: Difference) -> bool:
         return False
     if s.before.stopped and s.name == "fire_alarm":
         return d.facet in ("alarm", "state") or d.extra
-    if s.name == "add" and (s.called("execute") or _overdue(s)):
+    if s.name == "add" and (s.called("execute") or overdue(s)):
         if d.name == "willFlushAt":
             return d.ours == s.now
         return d.name == "retryScheduled" or (d.facet == "error" and d.ours is NOTHING)
@@ -217,7 +195,7 @@ def _not_raised(d: Difference) -> bool:
     s = d.step
     if s.name in ("trigger", "flush", "fire_alarm"):
         if d.facet == "error":
-            failed = _error(s).get("kind") == "die" or d.original == "ExecutionError"
+            failed = error_of(s).get("kind") == "die" or d.original == "ExecutionError"
             return failed and d.ours is NOTHING and bool(s.we_sent("job.failed"))
         if d.facet == "result" and d.name in ("outcome", "flushed", "retryScheduled"):
             return bool(s.we_sent("job.failed"))
@@ -229,8 +207,8 @@ def _ended(d: Difference) -> bool:
     s = d.step
     if d.of == "job.terminated" and d.extra:
         by_client = s.name in ("clear", "terminate") and s.key.kind != "continuous"
-        return by_client or bool(_script(s, "terminate", "terminate_caught"))
-    swallowed = bool(_script(s, "terminate_caught")) and bool(s.we_sent("job.terminated"))
+        return by_client or bool(script_of(s, "terminate", "terminate_caught"))
+    swallowed = bool(script_of(s, "terminate_caught")) and bool(s.we_sent("job.terminated"))
     if swallowed and d.facet == "result":
         return d.name in ("terminated", "scheduledAt", "retryScheduled")
     return swallowed and (d.facet in ("alarm", "state") or (d.missing and d.of != "job.started"))
@@ -242,18 +220,21 @@ def _sender(d: Difference) -> bool:
         return False
     if d.facet == "result" and d.name == "terminated":
         return s.name in ("send", "trigger") and bool(s.we_sent("job.terminated"))
-    if s.name != "send" or not _raised(s):
+    if s.name != "send" or not raised(s):
         return False
     return d.facet in ("alarm", "state") or (d.of in ("task.scheduled", "job.executed") and d.missing)
 
 
 def _same_run(d: Difference) -> bool:
     s = d.step
-    if not _unfinished(s):
+    if not unfinished(s):
         return False
     if d.name == "flushReason" or (d.of == "debounce.flushed" and d.name == "reason"):
-        return d.original in ("flushAfter", "timeout", "manual") and d.ours == s.before.reason
-    if s.name == "trigger":
+        return d.original in ("flushAfter", "timeout", "manual") and d.ours in (
+            s.before.reason,
+            _WORDS.get(s.before.reason),
+        )
+    if (s.outer or s).name == "trigger":
         return d.name == "runCount" and bool(d.original == d.ours + 1)
     again = s.name == "flush" and any(call["ctx"].get("attempt") == 1 for call in s.seen.calls)
     kept = d.name == "exists" and d.ours is True
@@ -278,9 +259,10 @@ def _jitter(d: Difference) -> bool:
 
 def _from_the_end(d: Difference) -> bool:
     s = d.step
-    took = sum(step[1] for step in _script(s, "advance"))
+    took = sum(step[1] for step in script_of(s, "advance"))
     if d.facet == "alarm" and s.we_sent("job.failed") and took and d.original and d.ours:
-        return bool(d.ours - d.original == took)
+        if d.ours - d.original == took:
+            return True
     judged = any(e["reason"] == "max_duration" for e in s.we_sent("job.retryExhausted"))
     skipped = bool(s.sent("job.retryExhausted")) and not s.called("execute")
     if "maxDuration_ms" not in s.spec.get("retry", {}) or not (judged or skipped):
@@ -295,10 +277,10 @@ def _tick(d: Difference) -> bool:
     if d.facet == "alarm" or d.name == "nextRunAt":
         instants = d.original, d.ours
         later = None not in instants and NOTHING not in instants and d.ours > s.now
-        return later and _clock_changes(s.spec["tz"] or "UTC", *instants)
+        return later and clock_changes(s.spec["tz"] or "UTC", *instants)
     missed = s.before.attempt is not None and s.name == "fire_alarm"
     ran_more = len(s.seen.calls) > len(s.out["calls"])
-    return (_overdue(s) or missed) and ran_more and (d.extra or d.facet == "state")
+    return (overdue(s) or missed) and ran_more and (d.extra or d.facet == "state")
 
 
 def _consumed(d: Difference) -> bool:
@@ -308,14 +290,14 @@ def _consumed(d: Difference) -> bool:
     left = s.before.storage.get("task:scheduledAt")
     if d.name == "scheduledTime":
         return d.ours is None and d.original == left
-    if s.before.stale and d.facet == "result" and not s.we_called("onIdle"):
+    if (s.before.stale or s.outer is not None) and d.facet == "result" and not s.we_called("onIdle"):
         return (d.original, d.ours) == ("active", "idle") or (d.name == "scheduledAt" and d.original == left)
     ran = [sum(call["handler"] == "execute" for call in calls) for calls in (s.seen.calls, s.out["calls"])]
     past = s.after.alarm is not None and s.after.alarm <= s.out["now"]
-    again = ran[0] > ran[1] and (past or _overdue(s))
+    again = ran[0] > ran[1] and (past or overdue(s))
     owes_idle = s.we_called("onIdle") and not s.called("onIdle") and (s.before.stale or s.after.stale)
-    idle_failed = "onIdle" in s.seen.raised and s.name != "send"
-    if again or owes_idle or idle_failed:
+    idle_ended = "onIdle" in s.seen.raised or (s.we_called("onIdle") and bool(s.we_sent("job.terminated")))
+    if again or owes_idle or (idle_ended and s.name != "send"):
         return d.extra or d.facet in ("alarm", "state") or d.name == "scheduledAt"
     return False
 
@@ -331,20 +313,24 @@ def _same_meaning(d: Difference) -> bool:
         return d.original is True and d.ours is False and None in shown
     if d.facet == "call" and d.of.endswith(" read") and d.name == "state":
         return d.original in shown
-    return bool(_script(s, "inc")) and d.name == "state" and d.original is None and None in shown
+    took = sum(step[1] for step in script_of(s, "advance"))  # a duration counts from the end of the hook
+    if took and script_of(s, "schedule", "schedule_str") and (d.facet == "alarm" or d.name == "scheduledAt"):
+        instants = [instant(value) for value in (d.original, d.ours)]
+        return None not in instants and 0 < instants[1] - instants[0] <= took
+    return bool(script_of(s, "inc")) and d.name == "state" and d.original is None and None in shown
 
 
 def _json(d: Difference) -> bool:
     s = d.step
     if d.name in ("input", "preExecutionState") and "Codec" in (s.spec.get("state"), s.spec.get("event")):
         return isinstance(d.original, Mapping) and d.ours == {"n": str(d.original["n"])}
-    if s.spec.get("state") != "State|null" or not isinstance(s.seen.body, ContinuousBody):
+    if s.spec.get("state") != "State|null":
         return False
     null = s.before.exists and s.before.storage.get("state") is None
     null = null or (s.after.exists and s.after.storage.get("state") is None)
     if null:
         return d.extra or d.facet == "state" or d.original == "terminated" or d.name == "terminated"
-    return d.name == "state" and d.ours is None and ["set", None] in _script(s, "set")
+    return d.name == "state" and d.ours is None and ["set", None] in script_of(s, "set")
 
 
 def _complete(d: Difference) -> bool:
@@ -352,7 +338,7 @@ def _complete(d: Difference) -> bool:
     if d.facet != "event":
         return False
     if d.of == "job.failed" and d.name == "error":
-        others = [event["error"]["message"] for event in s.we_sent("job.failed")]
+        others = [step[-1] for step in script_of(s, "fail", "fail_tagged", "fail_string", "die", "throw")]
         return d.original in ("[object Object]", *others) or str(d.original).startswith(
             "Retry scheduled for attempt"
         )
@@ -371,16 +357,19 @@ def _complete(d: Difference) -> bool:
 
 def _any_exception(d: Difference) -> bool:
     s = d.step
-    defect = _error(s).get("kind") == "die"
+    defect = error_of(s).get("kind") == "die"
     if d.facet == "error" and d.ours == "ExecutionError" and s.seen.raised:
         return d.original != "ExecutionError"
-    misfit = "ValidationError" in (_cause(s), _error(s).get("tag"))
+    misfit = "ValidationError" in (cause_of(s), error_of(s).get("tag"))
     ours = any(str(event["error"]["message"]).startswith("new state of") for event in s.we_sent("job.failed"))
-    unreadable = misfit and _raised(s) == "ValidationError" and s.name != "start"
+    ours = ours or any(str(call["ctx"].get("error")).startswith("new state of") for call in s.seen.calls)
+    unreadable = misfit and raised(s) == "ValidationError" and s.name != "start"
     if not (defect or misfit or ours) or not (s.we_sent("job.failed") or unreadable):
         return False
     if d.facet == "call":
-        return d.extra and d.of in ("onError", "onIdle")
+        return d.of.split()[0] in ("onError", "onIdle") and (d.whole or d.name == "state")
+    if d.of == "task.scheduled":
+        return d.whole or s.we_called("onError")
     if d.facet == "alarm":
         untouched = d.ours in (None, s.seen.due) or (s.we_called("onError") and not s.called("onError"))
         return untouched or d.original in (None, s.before.alarm)
@@ -394,7 +383,7 @@ def _kept(d: Difference) -> bool:
             return isinstance(d.ours, int)
     if (s.before.failed or s.after.failed) and (d.facet == "alarm" or d.name == "willFlushAt"):
         return d.ours is None  # it is parked, and has no alarm (S-25)
-    if not _gave_up(s):
+    if not gave_up(s):
         return False
     if d.facet == "event":
         return d.of == "job.retryExhausted" and d.extra
@@ -408,10 +397,13 @@ def _discarded(d: Difference) -> bool:
     if not s.called("onError"):
         return False
     done = {step[0] for handler in s.seen.raised for step in s.seen.script.get(handler, [])}
+    if done & _SCHEDULES and s.we_called("onIdle") and not s.called("onIdle"):
+        if d.extra or d.facet in ("alarm", "state") or d.of == "task.scheduled":
+            return True  # as nothing is scheduled then
+    if d.of == "onIdle" and d.missing:
+        return "cancel_schedule" in done
     if d.name == "state":
         return bool(done & {"set", "inc"}) and d.of.split()[:1] in ([], ["onError"], ["onIdle"])
-    if s.we_called("onIdle") and not s.called("onIdle") and done & _SCHEDULES and d.extra:
-        return True  # then nothing is scheduled
     scheduled = d.facet == "alarm" or d.name in ("scheduledAt", "scheduledTime")
     return bool(done & _SCHEDULES) and (scheduled or (d.of == "task.scheduled" and d.missing))
 
@@ -423,7 +415,7 @@ RULES = (
     Rule("S-32", "an expression that can never match is refused at definition", _never_matches),
     Rule("S-63", "two different keys never collide", _keys_apart),
     Rule("S-8", "an instance of a job that is not registered is left alone", _unregistered),
-    Rule("S-35", "no status stops an instance but `paused`, which `pause` sets", _statuses),
+    Rule("S-35", "the status tells of a run in flight, and only `pause` stops an instance", _statuses),
     Rule("S-4", "an early, late, duplicate or spurious alarm changes nothing", _spurious),
     Rule("S-30", "validated first; the reply follows the creation, not the first run", _creation),
     Rule("S-62", "strict: no coercion, no unknown fields, refused at the edge", _strict),

@@ -1,6 +1,6 @@
 """`make soak`: hundreds of SIGKILLs, and several workers on one file. Exit code 1 if anything is wrong.
 
-python -m tests.soak [--only two|four|kills|webhooks|tokens] [--rounds 500] [--runs 10000] [--seed N]
+python -m tests.soak [--only two|four|kills] [--rounds 500] [--runs 10000] [--seed N]
 """
 
 from __future__ import annotations
@@ -65,34 +65,10 @@ def sharing(workers: int, least: float) -> Callable[[argparse.Namespace], bool]:
     return part
 
 
-def webhooks(arguments: argparse.Namespace) -> bool:
-    """The webhook example delivers each file once, killed again and again."""
-    from examples.test_webhooks import deliver_one_repository, deliver_recorded
-
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        deliver_recorded(folder / "a.db", kills=50, seed=arguments.seed, otherwise=folder / "a")
-        deliver_one_repository(folder / "b", folder / "b.db", files=1_000, kills=50, seed=arguments.seed)
-    print("webhooks: two accounts balance after 50 kills each")
-    return True
-
-
-def tokens(arguments: argparse.Namespace) -> bool:
-    """The token rotation example loses no family, killed again and again."""
-    from examples.test_token_refresh import rotate_tokens
-
-    with tempfile.TemporaryDirectory() as folder:
-        rotate_tokens(Path(folder) / "tokens.db", kills=50, seed=arguments.seed)
-    print("tokens: no family was revoked by 50 kills")
-    return True
-
-
 PARTS: dict[str, Callable[[argparse.Namespace], bool]] = {
     "two": sharing(2, 1 / 4),
     "four": sharing(4, 1 / 10),
     "kills": kills,
-    "webhooks": webhooks,
-    "tokens": tokens,
 }
 
 

@@ -102,7 +102,7 @@ bodies = {
         batch=maybe(batches),
         ids=ids,
         marked=st.booleans(),
-        lost=maybe(outcomes),
+        lost=st.lists(outcomes, max_size=4).map(tuple),
         **shared,
     ),
     "task": st.builds(

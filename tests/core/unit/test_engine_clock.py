@@ -13,7 +13,7 @@ def told(clock: int, at_t: int) -> Clock:
     """A clock that was told `clock` at `at_t`."""
     made = Clock()
     made.t = at_t
-    made.told(clock)
+    made.told(clock, at_t)
     return made
 
 
@@ -39,7 +39,7 @@ def test_an_answer_moves_it_forward() -> None:
     clock = told(1_000, 5)
     assert clock.now == 1_000
 
-    clock.told(5_000)
+    clock.told(5_000, 5)
 
     assert clock.now == 5_000
 
@@ -47,12 +47,33 @@ def test_an_answer_moves_it_forward() -> None:
 def test_S_7_a_backend_clock_that_goes_back_stands_still_until_it_has_caught_up() -> None:
     clock = told(1_000, 0)
     seen = [clock.now]
-    clock.told(900)
+    clock.told(900, 0)
     for t in (0, 50, 100, 150):
         clock.t = t
         seen.append(clock.now)
 
     assert seen == [1_000, 1_000, 1_000, 1_000, 1_050]
+
+
+@pytest.mark.parametrize(
+    ("clock", "took", "expected"),
+    [
+        pytest.param(1_000, 20, 1_020, id="as old as the question: what is known is nearer"),
+        pytest.param(1_010, 20, 1_020, id="from between: what is known is nearer"),
+        pytest.param(1_030, 20, 1_030, id="later than what is known: it is nearer"),
+        pytest.param(999, 20, 999, id="before the question: the clock went back"),
+        pytest.param(1_010, 5, 1_010, id="before the question, which came later: the clock went back"),
+    ],
+)
+def test_an_answer_that_was_long_on_its_way_does_not_take_time_back(
+    clock: int, took: int, expected: int
+) -> None:
+    known = told(1_000, 0)
+    known.t = 20
+
+    known.told(clock, 20 - took)
+
+    assert known.now == expected
 
 
 @pytest.mark.parametrize(("instant", "expected"), [(1_030, 35), (1_001, 6), (1_000, 5), (999, 5), (0, 5)])
@@ -63,24 +84,26 @@ def test_when_it_will_be_an_instant(instant: int, expected: int) -> None:
 def test_while_it_stands_still_it_knows_when_it_will_go_on() -> None:
     clock = told(1_000, 0)
     assert clock.now == 1_000
-    clock.told(900)
+    clock.told(900, 0)
 
     assert clock.t_of(1_001) == 101
 
 
 @given(
-    st.lists(st.tuples(st.integers(0, 100), st.one_of(st.none(), st.integers(0, 1_000)))),
+    st.lists(
+        st.tuples(st.integers(0, 100), st.one_of(st.none(), st.integers(0, 1_000)), st.integers(0, 200))
+    ),
     st.integers(0, 2_000),
 )
 def test_it_never_goes_back_and_wakes_exactly_in_time(
-    steps: list[tuple[int, int | None]], instant: int
+    steps: list[tuple[int, int | None, int]], instant: int
 ) -> None:
     clock = told(500, 0)
     last = clock.now
-    for passed, answer in steps:
+    for passed, answer, took in steps:
         clock.t += passed
         if answer is not None:
-            clock.told(answer)
+            clock.told(answer, clock.t - took)
         assert clock.now >= last
         last = clock.now
     wake = clock.t_of(instant)

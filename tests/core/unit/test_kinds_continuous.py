@@ -391,6 +391,29 @@ def test_S_35_resume_goes_on_with_cron_after_now() -> None:
     assert bench.alarm == T + HOUR + 40 * SECOND
 
 
+def test_S_8_S_35_resume_leaves_a_stored_due_time_after_now_as_it_is() -> None:
+    bench = Bench(continuous(every("1 hour")))
+    bench.start()
+    bench.succeed()
+    bench.definition = continuous()
+    bench.pause()
+
+    bench.resume()
+
+    assert bench.alarm == T + HOUR
+
+
+def test_S_35_resume_of_a_schedule_that_has_ended_finds_nothing_due() -> None:
+    bench = Bench(continuous(), now=INSTANT_MAX - 1)
+    bench.start()
+    bench.succeed()
+    bench.pause()
+
+    reply = bench.resume()
+
+    assert (reply.resumed, bench.alarm) == (True, None)
+
+
 @pytest.mark.parametrize("name", ["pause", "resume"])
 def test_S_35_a_parked_instance_is_neither_paused_nor_resumed(name: str) -> None:
     bench = Bench(continuous(on_exhausted="park"))

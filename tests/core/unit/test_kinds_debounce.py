@@ -548,6 +548,17 @@ def test_S_46_terminate_drops_window_batch_and_ids_and_says_so() -> None:
     assert bench.add(id="x").created
 
 
+@pytest.mark.parametrize("flushing", [False, True])
+def test_S_36_terminate_counts_the_events_of_a_window_or_a_batch(flushing: bool) -> None:
+    bench = Bench(debounce())
+    bench.add()
+    bench.add()
+    if flushing:
+        bench.flush()
+
+    assert bench.terminate().discarded_events == 2
+
+
 def test_S_46_a_clear_that_dropped_something_says_so() -> None:
     bench = Bench(debounce())
     bench.add()

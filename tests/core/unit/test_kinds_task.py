@@ -33,7 +33,7 @@ from durable_jobs_core.events import AlarmMisfiled, SendRequested, StateRequeste
 from durable_jobs_core.operations import HookCall, InlineOutcome, Operations
 from durable_jobs_core.record import QueuedEvent, Stored
 from durable_jobs_core.retry import Retry
-from durable_jobs_core.telemetry import JobTerminated
+from durable_jobs_core.telemetry import JobExecuted, JobTerminated
 from durable_jobs_core.words import INSTANT_MAX, Failure, to_datetime
 
 at = to_datetime
@@ -144,6 +144,21 @@ def test_S_50_send_applies_the_event_at_once_and_answers_after_the_commit() -> N
     assert (reply.queued, reply.terminated) == (False, False)
     assert (bench.state, bench.body.event_count, bench.alarm) == ("paid", 1, T + MINUTE)
     assert not bench.send("again").created
+
+
+def test_S_65_an_inline_on_event_is_told_with_how_long_it_took() -> None:
+    bench = Bench(task())
+    bench.send()
+    at_once = bench.last(JobExecuted).duration_ms
+
+    def slow(call: HookCall) -> Operations:
+        bench.wait(SECOND)
+        return asked()
+
+    bench.inline["on_event"] = slow
+    bench.send()
+
+    assert (at_once, bench.last(JobExecuted).duration_ms) == (0, SECOND)
 
 
 def test_S_50_on_idle_follows_if_nothing_is_scheduled_and_no_run_is_unfinished() -> None:
@@ -754,6 +769,15 @@ def test_S_51_queued_events_go_before_a_retry_of_on_error() -> None:
     assert bench.call.hook == "on_event"
 
 
+@pytest.mark.parametrize("policy", ["continue", "terminate"])
+def test_without_a_policy_there_is_nothing_to_exhaust(policy: str) -> None:
+    bench = triggered(task(retry=None, on_exhausted=policy))
+
+    bench.fail()
+
+    assert "job.retryExhausted" not in bench.emitted
+
+
 def test_S_24_continue_drops_the_run_and_keeps_state_and_schedule() -> None:
     job = task(on_exhausted="continue")
     bench = Bench(job, inline={"on_event": returns(asked("kept", after=MINUTE))})
@@ -858,6 +882,25 @@ def test_S_25_S_53_a_schedule_tries_the_event_a_task_is_stuck_at_and_the_run_fol
     assert (bench.call.hook, bench.call.execute_count) == ("execute", 3)
 
 
+def test_S_25_a_schedule_tries_the_event_also_if_a_retry_waits_behind_it() -> None:
+    bench = queued(task(inbox_limit=1), "dead")
+    bench.fail_for_good()
+    bench.inline["on_event"] = returns(asked(after=MINUTE))
+    bench.send()
+    bench.trigger()
+    bench.send("stuck")
+    bench.fail()  # of execute: its retry waits
+    bench.fail_for_good()  # of the event
+    parked = (bench.status().parked_at, bench.alarm)
+
+    bench.wake()
+    trial = bench.call.event
+    bench.succeed()
+
+    assert parked == ("on_event", T + MINUTE)
+    assert (trial, bench.call.hook, bench.call.execute_count) == ("stuck", "execute", 2)
+
+
 def test_S_25_not_at_all_if_that_cancelled() -> None:
     bench = triggered(task())
     bench.fail_for_good()
@@ -899,6 +942,19 @@ def test_S_55_the_first_status_that_applies() -> None:
     seen.append(bench.status().status)  # a schedule
 
     assert seen == ["not_found", "idle", "active", "parked", "parked", "active"]
+
+
+def test_S_55_a_parked_run_is_told_of_while_a_queued_event_is_applied() -> None:
+    bench = triggered(task(retry=Retry(max_attempts=2, delay="1 second", jitter=0)))
+    bench.fail()
+    bench.wake()
+    bench.send("queued")
+
+    bench.fail("no")
+
+    status = bench.status()
+    assert (bench.call.hook, bench.call.attempt) == ("on_event", 1)
+    assert (status.status, status.parked_at, status.attempt) == ("parked", "execute", 2)
 
 
 def test_S_55_queued_events_make_a_task_active() -> None:
@@ -950,6 +1006,26 @@ def test_S_52_I_6_the_counters_are_those_of_what_was_committed() -> None:
 
     assert shown == (2, 1)
     assert (bench.body.event_count, bench.body.execute_count) == (1, 1)
+
+
+def test_S_52_every_hook_is_shown_the_counters_and_the_schedule() -> None:
+    bench = Bench(task("on_error", "on_idle"), inline={"on_event": returns(asked(after=MINUTE))})
+    bench.send()
+    bench.trigger()
+    bench.fail_for_good()
+    bench.succeed(asked(cancel=True))
+
+    shown = [
+        (call.hook, call.event_count, call.execute_count, call.scheduled_at)
+        for call in (*bench.shown, *(effect.call for effect in bench.calls))
+    ]
+
+    assert shown == [
+        ("on_event", 1, 0, None),
+        ("execute", 1, 1, T + MINUTE),
+        ("on_error", 1, 1, T + MINUTE),
+        ("on_idle", 1, 1, None),
+    ]
 
 
 @pytest.mark.parametrize("fails", [False, True])

@@ -397,6 +397,21 @@ def test_S_38_a_flush_whose_batch_was_dropped_has_not_flushed_though_a_later_one
     )
 
 
+def test_S_38_a_flush_is_not_told_of_a_batch_that_was_dropped_before_it() -> None:
+    bench = Bench(debounce(retry=None, on_exhausted="terminate"))
+    bench.add(id="kept")
+    bench.flush()
+    bench.fail()
+    bench.add()
+    bench.flush()
+    waiting = bench.waiting()
+    before = waiting()
+
+    bench.succeed()
+
+    assert (before, waiting().outcome) == (None, "succeeded")
+
+
 def test_S_38_a_flush_that_looks_too_late_to_tell_claims_nothing() -> None:
     bench = Bench(debounce(retry=None, on_exhausted="terminate"))
     bench.add()
