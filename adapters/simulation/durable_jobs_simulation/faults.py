@@ -15,6 +15,7 @@
     slow              an exchange takes up to 15 s
     nudge_lost        a hint that work is due is lost
     nudge_late        it comes late, or twice
+    impatient         a caller gives its request 1 ms, 500 ms or 3 s
     abandoned         a caller stops waiting for its answer
     hook_failure      a hook raises, before or after it has done its work
     hook_exit         a hook raises `SystemExit`
@@ -54,6 +55,7 @@ class Faults:
     slow: float = 0.0
     nudge_lost: float = 0.0
     nudge_late: float = 0.0
+    impatient: float = 0.0
     abandoned: float = 0.0
     hook_failure: float = 0.0
     hook_exit: float = 0.0

@@ -148,8 +148,8 @@ class World:
         if ask.node is not None:
             up = [node for node in self.nodes if node.name == ask.node]
         delay = self._travel.between(0, 2)
-        if self._travel.below(8) == 0:
-            ask.timeout_ms = self._travel.choose((1, 500, 3_000))
+        if self.fate("impatient"):
+            ask.timeout_ms = self.fate.dice("impatient").choose((1, 500, 3_000))
 
         def back(value: Any, error: BaseException | None) -> None:
             self.after(self._travel.between(0, 2), lambda: answer(value, error))
