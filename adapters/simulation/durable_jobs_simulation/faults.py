@@ -79,7 +79,7 @@ class Faults:
 
 ALL = tuple(fields_dict(Faults))
 
-_HIGHEST = {
+HIGHEST = {
     "crash": 0.02,
     "stall": 0.02,
     "redeploy": 0.01,
@@ -95,7 +95,7 @@ _HIGHEST = {
 }
 """A rate at which a run still gets something done."""
 
-_LOSES_DATA = ("damage",)
+LOSES_DATA = ("damage",)
 
 
 def swarm(dice: Dice, *, loses_data: bool = True) -> Faults:
@@ -107,8 +107,8 @@ def swarm(dice: Dice, *, loses_data: bool = True) -> Faults:
     rates: dict[str, float] = {}
     for name in ALL:
         on, strength = dice.chance(share), dice.between(5, 100) / 100
-        if on and (loses_data or name not in _LOSES_DATA):
-            rates[name] = round(strength * _HIGHEST.get(name, 0.25), 6)
+        if on and (loses_data or name not in LOSES_DATA):
+            rates[name] = round(strength * HIGHEST.get(name, 0.25), 6)
     return Faults(**rates)
 
 
