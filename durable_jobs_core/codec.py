@@ -47,6 +47,13 @@ _BODIES: Mapping[Kind, type[AnyBody]] = {
     "debounce": DebounceBody,
     "task": TaskBody,
 }
+_STATES: Mapping[Kind, tuple[str, ...]] = {
+    "continuous": ("state",),
+    "debounce": ("window", "batch"),
+    "task": ("state",),
+}
+"""Where a body has states of the user's."""
+
 _DECODER = json.JSONDecoder()
 _UPCASTERS: Mapping[int, Callable[[dict[str, Json]], dict[str, Json]]] = {}
 
@@ -112,15 +119,14 @@ _READ = {kind: _CONVERTER.get_structure_hook(body) for kind, body in _BODIES.ite
 def encode(key: Key, record: Record, wake: int | None) -> Row:
     """The row of a record; `wake` is its alarm."""
     rules = KINDS[key.kind]
-    text = to_json(
-        {
-            "writers": [list(entry) for entry in record.writers],
-            "created_at": record.created_at,
-            "at": record.at,
-            "seq": record.seq,
-            "body": _WRITE[key.kind](record.body),
-        }
-    )
+    fields: dict[str, Any] = {
+        "writers": record.writers,
+        "created_at": record.created_at,
+        "at": record.at,
+        "seq": record.seq,
+        "body": _WRITE[key.kind](record.body),
+    }
+    text = to_json(fields)
     head = _HEAD.pack(_MAGIC, SCHEMA, len(text))
     blob = head + _checksum(head, text) + text
     return Row(key, record.revision.to_bytes(), wake, rules.status_of(record.body), blob)
@@ -149,7 +155,7 @@ def decode(row: Row) -> Loaded:
 
 def _record(row: Row, data: dict[str, Any]) -> Loaded:
     revision = Revision.from_bytes(row.revision)
-    writers = tuple((engine, number) for engine, number in data["writers"])
+    writers = tuple(map(tuple, data["writers"]))
     if not writers or writers[0] != (revision.engine, revision.number):
         return _damaged(row, "the revision is not that of the last writer")
     return Record(
@@ -173,8 +179,8 @@ def load(definition: AnyDefinition, row: Row) -> Loaded:
         return record
     body = record.body
     changes: dict[str, Any] = {}
-    for name in ("state", "window", "batch"):
-        holder = getattr(body, name, None)
+    for name in _STATES[row.key.kind]:
+        holder = getattr(body, name)
         if holder is None:
             continue
         stored = holder if isinstance(holder, Stored) else holder.state

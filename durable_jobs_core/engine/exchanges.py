@@ -44,7 +44,8 @@ def send(state: State, lane: Lane) -> None:
             _ask(state, lane, 0, 2**63 - 1, None)
         return
     now = state.clock.now
-    _lease_anew(state, lane, now)
+    if lane.behind or state.t - lane.asked_t > state.limits.lease // 10:
+        _lease_anew(state, lane, now)
     claim = _claim(state, lane, now)
     if claim is None and not lane.can_build(now):
         return
@@ -152,12 +153,16 @@ def _lost(state: State, lane: Lane, flight: Flight) -> None:
 
 def _take_outcomes(state: State, lane: Lane, flight: Flight, answer: Answer) -> None:
     failed = wait = False
+    wakes: dict[Job, int] = {}
     for write, keeper, outcome in zip(flight.batch.writes, flight.keepers, answer.outcomes, strict=True):
         if keeper is None or not isinstance(write, Write):
             continue
         if isinstance(outcome, Committed):
-            _note_wake(state, lane, write, keeper.job)
-            _release(state, keeper, keeper.committed(flight.stamp))
+            if write.row is not None and write.row.wake is not None:
+                wakes[keeper.job] = min(write.row.wake, wakes.get(keeper.job, write.row.wake))
+            for stepped in keeper.committed(flight.stamp):
+                perform(state, keeper, stepped.entry, stepped.then, committed=True)
+            rebased(state, keeper)
         elif isinstance(outcome, Conflicted):
             found = _found(state, keeper, outcome.row)
             released = keeper.conflicted(found, flight.stamp)
@@ -171,6 +176,7 @@ def _take_outcomes(state: State, lane: Lane, flight: Flight, answer: Answer) -> 
             failed = wait = True
             keeper.outcome_unknown()
             state.ready[keeper.key] = keeper
+    _note_wakes(state, lane, wakes)
     lane.resize(len(flight.batch.writes), failed=failed)
     if wait:
         lane.failed(state.t, state.entropy())
@@ -178,20 +184,20 @@ def _take_outcomes(state: State, lane: Lane, flight: Flight, answer: Answer) -> 
         lane.failures = 0
 
 
-def _note_wake(state: State, lane: Lane, write: Write, job: Job) -> None:
-    """This engine committed an alarm: it need not be told of it."""
-    wake = None if write.row is None else write.row.wake
-    if wake is None or not state.runnable or state.slots.limit(job) == 0:
-        return
-    if state.slots.free(job) > 0:
-        lane.note_wake(wake)
-    else:
-        lane.unasked.add(job)  # a slot may come after the instant
+def _note_wakes(state: State, lane: Lane, wakes: dict[Job, int]) -> None:
+    """This engine committed alarms, of each job the earliest: it need not be told of them."""
+    for job, wake in wakes.items():
+        if job not in state.runnable:
+            continue
+        if state.slots.free(job) > 0:
+            lane.note_wake(wake)
+        else:
+            lane.unasked.add(job)  # a slot may come after the instant
 
 
 def _release(state: State, keeper: Keeper, released: list[Released]) -> None:
     for item in released:
-        perform(state, keeper, item)
+        perform(state, keeper, item.entry, item.then, committed=item.committed)
     rebased(state, keeper)
 
 

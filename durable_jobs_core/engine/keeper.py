@@ -156,7 +156,7 @@ class Keeper:
             return False
         if self.base is not None and not isinstance(self.base, Record):
             return self._step_unreadable(queue, self.base, make_env, released)
-        if isinstance(entry.event, AlarmFired) and self.leases_since is not None:
+        if self.steps and isinstance(entry.event, AlarmFired) and self.leases_since is not None:
             return self._answer(queue, (), released)  # what nobody has yet cannot have ended
         env = make_env(self, entry)
         try:
@@ -269,14 +269,14 @@ class Keeper:
         """Take back a write that was not sent after all."""
         self.steps = list(self._taken_back().steps)
 
-    def committed(self, stamp: int) -> list[Released]:
+    def committed(self, stamp: int) -> tuple[Stepped, ...]:
         """The write is durable: what rests on it may be done."""
         writing = self._taken_back()
         if self.lost:
             self._clear_lost()
         self._rebase(writing.work, stamp)
         self.row = writing.row
-        return _release(writing)
+        return writing.steps
 
     def conflicted(self, found: Loaded | None, stamp: int) -> list[Released]:
         """Another wrote first: its record is what there is, and the inputs are stepped again.
@@ -378,7 +378,7 @@ class Keeper:
         for stepped in writing.steps:
             if stepped.leases:
                 self.slots.take(self.job)
-        return _release(writing)
+        return [Released(stepped.entry, stepped.then, committed=True) for stepped in writing.steps]
 
     def _doubted(self, entries: tuple[Entry, ...]) -> list[Released]:
         """No one can tell whether these happened: their callers are told so, and that is their end."""
@@ -407,10 +407,6 @@ class Keeper:
             wake = alarm_of(self.key.kind, self.base)
             return Defer(self.key, self.base.revision.to_bytes(), wake)
         return None if self.base is None else Defer(self.key, revision_of(self.base), hold_until)
-
-
-def _release(writing: Writing) -> list[Released]:
-    return [Released(stepped.entry, stepped.then, committed=True) for stepped in writing.steps]
 
 
 def _calls(then: tuple[Then, ...]) -> bool:

@@ -43,7 +43,7 @@ class Lane:
     yet; `unasked`: the jobs that may have due runs, to be asked for as soon as they have a slot; `hot`:
     those that filled their last claim; `turn`: which job is named first; `poll_at`, `retry_at`, and
     `asked_t`, when it was asked last: on the driver's clock; `max_writes`: halved when a batch fails, so
-    that one bad write fails alone (D-3).
+    that one bad write fails alone (D-3); `behind`: some writes did not fit in the last batch.
     """
 
     id: int
@@ -59,6 +59,7 @@ class Lane:
     asked_t: int = 0
     failures: int = 0
     max_writes: int = BATCH_MAX_WRITES
+    behind: bool = False
     unasked: set[Job] = field(factory=set)
     hot: set[Job] = field(factory=set)
     turn: int = 0
@@ -129,11 +130,11 @@ class Lane:
             writes.append((write, keeper))
             del self.writes[keeper.key]
             self.defers.pop(keeper.key, None)  # the write sets the index entry itself
-        taken = {write.key for write, _ in writes}
-        for key in [key for key in self.defers if key not in taken]:
-            if len(writes) >= self.max_writes:
-                break
-            writes.append((self.defers.pop(key), None))
+        self.behind = bool(self.writes)
+        if self.defers:
+            taken = {write.key for write, _ in writes}
+            for key in [key for key in self.defers if key not in taken][: self.max_writes - len(writes)]:
+                writes.append((self.defers.pop(key), None))
         writes.sort(key=lambda pair: pair[0].key)
         loads = tuple(key for key, keeper in self.loads.items() if keeper.settle_after is None)
         for key in loads:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from durable_jobs_core.codec import Newer
-from durable_jobs_core.effects import CallHandler, EmitTelemetry, Reply, ReplyError
+from durable_jobs_core.effects import CallHandler, EmitTelemetry, Reply, ReplyError, Then
 from durable_jobs_core.engine import callers, hooks
-from durable_jobs_core.engine.entries import Entry, Released
+from durable_jobs_core.engine.entries import Entry
 from durable_jobs_core.engine.keeper import Keeper
 from durable_jobs_core.engine.state import State
 from durable_jobs_core.events import AlarmFired
@@ -23,7 +23,7 @@ def turn(state: State) -> None:
             if state.keepers.get(key) is not keeper:
                 continue
             for released in keeper.advance(state.env):
-                perform(state, keeper, released)
+                perform(state, keeper, released.entry, released.then, committed=released.committed)
             if keeper.number > state.highest:
                 state.highest = keeper.number
             file(state, keeper)
@@ -44,10 +44,9 @@ def file(state: State, keeper: Keeper) -> None:
         state.retire(keeper)
 
 
-def perform(state: State, keeper: Keeper, released: Released) -> None:
-    """Do what may be done now for one input."""
-    entry = released.entry
-    for effect in released.then:
+def perform(state: State, keeper: Keeper, entry: Entry, then: tuple[Then, ...], *, committed: bool) -> None:
+    """Do what may be done now for one input, `then` resting on a commit or on a fresh record."""
+    for effect in then:
         if isinstance(effect, CallHandler):
             hooks.call(state, keeper, effect.call, effect.token)
         elif isinstance(effect, EmitTelemetry):
@@ -58,7 +57,7 @@ def perform(state: State, keeper: Keeper, released: Released) -> None:
             callers.reply_error(state, entry.call, effect)
         else:
             hooks.cancel_token(state, keeper.key, effect.token)
-    if isinstance(entry.event, AlarmFired) and not released.committed:
+    if not committed and isinstance(entry.event, AlarmFired):
         _defer(state, keeper, entry)
 
 
