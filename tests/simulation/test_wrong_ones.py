@@ -27,11 +27,15 @@ Patch = pytest.MonkeyPatch
 SEEDS = 80
 
 
-def found(case: str) -> str | None:
-    """The invariant that the first failing seed violates."""
+DEAF = Faults(hook_deaf=0.5, hook_hang=0.2, partition=0.02)
+"""What some plants need to show, and a swarm seldom draws together."""
+
+
+def found(case: str, faults: Faults | None) -> str | None:
+    """The invariant that the first failing seed violates; the first run is one without faults."""
     for seed in range(SEEDS):
         try:
-            CASES[case]().run(seed, None if seed else Faults())
+            CASES[case]().run(seed, faults if seed else Faults())
         except Violation as violation:
             return violation.invariant
     return None
@@ -256,7 +260,7 @@ SHELF: tuple[tuple[str, Callable[[Patch], None], str], ...] = (
     ("webhooks", closes_a_window_and_loses_an_event, "I-2"),
     ("orders", answers_a_send_and_forgets_it, "I-7 I-1"),
     ("tokens", terminates_without_deleting, "I-5"),
-    ("tokens", counts_a_crash_before_the_lease_has_ended, "I-6"),
+    ("tokens", counts_a_crash_before_the_lease_has_ended, "I-3 I-6"),
     ("tokens", keeps_the_key_of_no_run, "I-7 S-18"),
     ("webhooks", takes_an_unknown_write_for_committed, "I-1 I-7"),
     ("webhooks", never_finds_a_lost_write, "I-1 I-2 I-9"),
@@ -284,4 +288,5 @@ def test_a_planted_fault_is_found(
 ) -> None:
     plant(monkeypatch)
 
-    assert found(case) in invariants.split()
+    faults = DEAF if plant is starts_while_its_own_handler_runs else None
+    assert found(case, faults) in invariants.split()

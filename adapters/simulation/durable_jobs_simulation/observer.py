@@ -17,7 +17,7 @@ from durable_jobs_core.backend import Damaged, Row, Write
 from durable_jobs_core.codec import decode
 from durable_jobs_core.engine import HookDetached, HookOutcome, HookRaised, HookReturned, Invoke, Reply
 from durable_jobs_core.errors import OutcomeUnknownError
-from durable_jobs_core.record import DebounceBody, Record, Run, Stored, TaskBody
+from durable_jobs_core.record import ContinuousBody, DebounceBody, Record, Run, Stored, TaskBody
 from durable_jobs_core.telemetry import TelemetryEvent
 from durable_jobs_core.words import Key, Token
 from durable_jobs_simulation import checks
@@ -50,6 +50,11 @@ class Attempt:
     invoked: bool = False
     outcome: HookOutcome | None = None
     stopping: bool = False
+
+    @property
+    def over(self) -> bool:
+        """Whether its hook has ended, or will not be called: its lease came too late."""
+        return self.outcome is not None or not self.invoked
 
 
 @define(eq=False)
@@ -219,7 +224,9 @@ class Observer:
         now = checks.leased(after)
         if now is not None and now.lease is not None and now.lease.token == run.lease.token:
             raise Violated("I-3", "the state changed during an attempt")
-        if attempt is None or attempt.token.engine != engine or attempt.outcome is None:
+        if isinstance(before.body, TaskBody) and after.at >= run.lease.until:
+            return  # the lease was over, and an event came between attempts
+        if attempt is None or attempt.token.engine != engine or not attempt.over:
             raise Violated("I-3", "the state was changed by one that did not hold the lease")
         if isinstance(attempt.outcome, HookDetached):
             raise Violated("S-15", "a hook that was left behind changed the state")
@@ -274,8 +281,7 @@ class Observer:
         """A token ends: by its holder with the outcome, by time, or by `terminate`."""
         if attempt is None:
             return  # of a record that the simulation has written
-        ended = attempt.outcome is not None or not attempt.invoked
-        if engine == attempt.token.engine and ended:
+        if engine == attempt.token.engine and attempt.over:
             return
         at = self._world.now + 1_000 if after is None else after.at
         if at >= until or (after is None and engine in history.terminators):
@@ -301,7 +307,7 @@ class Observer:
             return
         failed, crashed = new.attempt - old.attempt, new.crashes - old.crashes
         if (failed, crashed) == (0, 0):
-            if not old.stopping:
+            if old.invoked and not old.stopping:
                 raise Violated("I-6", f"attempt {new.attempt} began again and nothing was counted")
         elif (failed, crashed) == (0, 1):
             if after.at < old.until:
@@ -321,11 +327,10 @@ class Observer:
         now, waited = self._world.now, None
         if run.scheduled_for is not None and not run.forced:
             waited = run.scheduled_for
-        old = (
-            [] if before is None else [one for one in checks.runs_of(before.body) if one.number == run.number]
-        )
-        if old and run.attempt > 1 and (old[0].hook, old[0].attempt) == (run.hook, run.attempt):
-            waited = old[0].due
+        resumes = before is not None and isinstance(before.body, ContinuousBody)  # that makes a retry due
+        for old in () if before is None or resumes else checks.runs_of(before.body):
+            if run.attempt > 1 and (old.number, old.hook, old.attempt) == (run.number, run.hook, run.attempt):
+                waited = old.due
         if waited is not None and now < waited:
             raise Violated("S-13", f"run {new.run} began {waited - now} ms early")
 

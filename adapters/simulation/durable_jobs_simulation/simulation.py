@@ -80,7 +80,7 @@ class Simulation:
         noted."""
         task = Task(name, coroutine, self._want, lambda value, error: self._ended(name, error))
         self._tasks.append(task)
-        self._world.after(0, lambda: task.resume(0))
+        self._world.after(1, lambda: task.resume(0))  # nodes start at once
 
     def watch(self, function: Callable[[Commit], None]) -> None:
         """Call `function` after every commit, with the records before and after it."""
