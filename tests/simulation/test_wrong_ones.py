@@ -11,7 +11,8 @@ from attrs import evolve
 from durable_jobs_simulation import Faults, Violation
 from durable_jobs_simulation.scenarios import CASES
 
-from durable_jobs_core.engine import callers, hooks, keeper
+from durable_jobs_core.effects import EmitTelemetry
+from durable_jobs_core.engine import callers, exchanges, hooks, keeper, turn
 from durable_jobs_core.engine.keeper import Keeper
 from durable_jobs_core.engine.lane import Lane
 from durable_jobs_core.engine.settling import Settled
@@ -241,12 +242,15 @@ def loses_sight_of_due_work(patch: Patch) -> None:
 
 
 def tells_telemetry_twice(patch: Patch) -> None:
-    right: Any = keeper._release
+    right = turn.perform
 
-    def wrong(writing: Any) -> Any:
-        return [*right(writing), *right(writing)][: 1 + len(writing.steps)]
+    def wrong(state: State, keeper: Any, released: Any) -> None:
+        right(state, keeper, released)
+        told = tuple(effect for effect in released.then if isinstance(effect, EmitTelemetry))
+        right(state, keeper, evolve(released, then=told))
 
-    patch.setattr(keeper, "_release", wrong)
+    patch.setattr(turn, "perform", wrong)
+    patch.setattr(exchanges, "perform", wrong)
 
 
 def answers_waiters_too_early(patch: Patch) -> None:

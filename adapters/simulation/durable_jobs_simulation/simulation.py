@@ -20,7 +20,7 @@ from durable_jobs_core.record import Record
 from durable_jobs_core.words import Key, Kind, maybe_datetime, to_datetime
 from durable_jobs_simulation.dice import Dice
 from durable_jobs_simulation.faults import Faults, swarm
-from durable_jobs_simulation.observer import Commit
+from durable_jobs_simulation.history import Commit
 from durable_jobs_simulation.tasks import Ask, SimulationError, Sleep, Task, Wanted
 from durable_jobs_simulation.trace import Trace, clock
 from durable_jobs_simulation.violation import Violated, Violation
