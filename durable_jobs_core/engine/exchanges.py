@@ -40,8 +40,7 @@ def send(state: State, lane: Lane) -> None:
     if lane.flight is not None or lane.retry_at > state.t:
         return
     if not state.clock.known:
-        if not lane.greeted:
-            _ask(state, lane, 0, 2**63 - 1, None)
+        _ask(state, lane, 0, 2**63 - 1, None)
         return
     now = state.clock.now
     if lane.behind or state.t - lane.asked_t > state.limits.lease // 10:
@@ -122,8 +121,8 @@ def answered(state: State, answered: Answered) -> None:
     state.clock.told(answer.clock, lane.asked_t)
     _take_outcomes(state, lane, flight, answer)
     for key, row in zip(flight.batch.loads, answer.rows, strict=True):
-        keeper = state.keepers.get(key)
-        if keeper is not None and keeper.wants_load:
+        keeper = state.keepers[key]
+        if keeper.wants_load:
             _loaded(state, keeper, row, flight)
     if claim is not None:
         _take_claimed(state, lane, flight, claim, answer)
@@ -145,8 +144,7 @@ def _lost(state: State, lane: Lane, flight: Flight) -> None:
             keeper.outcome_unknown()
             state.ready[keeper.key] = keeper
     for key in flight.batch.loads:
-        if key in state.keepers:
-            state.ready[key] = state.keepers[key]
+        state.ready[key] = state.keepers[key]
     if not state.clock.known:
         lane.greeted = False
 
