@@ -121,8 +121,8 @@ def answered(state: State, answered: Answered) -> None:
     state.clock.told(answer.clock, lane.asked_t)
     _take_outcomes(state, lane, flight, answer)
     for key, row in zip(flight.batch.loads, answer.rows, strict=True):
-        keeper = state.keepers[key]
-        if keeper.wants_load:
+        keeper = state.keepers.get(key)
+        if keeper is not None and keeper.wants_load:
             _loaded(state, keeper, row, flight)
     if claim is not None:
         _take_claimed(state, lane, flight, claim, answer)
@@ -144,7 +144,8 @@ def _lost(state: State, lane: Lane, flight: Flight) -> None:
             keeper.outcome_unknown()
             state.ready[keeper.key] = keeper
     for key in flight.batch.loads:
-        state.ready[key] = state.keepers[key]
+        if key in state.keepers:
+            state.ready[key] = state.keepers[key]
     if not state.clock.known:
         lane.greeted = False
 

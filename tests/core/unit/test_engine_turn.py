@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from support.rig import EPOCH, Rig, client, greeted, start, writes
 from support.samples import CHORE, LATEST, TICK, chore, jobs, number
 
@@ -92,6 +93,21 @@ def test_a_keeper_let_go_by_one_input_is_not_stepped_for_another_of_the_same_dra
     other.drain()
 
     ended(other)
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_a_read_that_nobody_wants_any_more_does_no_harm(lost: bool) -> None:
+    rig = greeted()
+    rig.call(TICK, StatusRequested(), deadline=100)
+    rig.call(TICK, StatusRequested(), deadline=100)
+    rig.wait(100, settle=False)
+    rig.answer()  # the key is let go, and was to be read once more
+    assert [exchange.batch.loads for exchange in rig.exchanges] == [(TICK,)]
+
+    rig.fail() if lost else rig.answer()
+
+    rig.wait(1_000)
+    ended(rig)
 
 
 def test_rule_6_I_7_telemetry_follows_its_commit() -> None:
