@@ -40,8 +40,7 @@ def send(state: State, lane: Lane) -> None:
     if lane.flight is not None or lane.retry_at > state.t:
         return
     if not state.clock.known:
-        if not lane.greeted:
-            _ask(state, lane, 0, 2**63 - 1, None)
+        _ask(state, lane, 0, 2**63 - 1, None)
         return
     now = state.clock.now
     if lane.behind or state.t - lane.asked_t > state.limits.lease // 10:
