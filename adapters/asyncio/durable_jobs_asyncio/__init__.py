@@ -118,6 +118,9 @@ class _Loop:
         if task is not None:
             self._loop.call_soon(task.cancel)  # after its first step: a task cancelled before that never runs
 
+    def is_here(self) -> bool:
+        return asyncio.get_running_loop() is self._loop
+
     def broken(self) -> None:
         self.is_broken = True
         if self._users is not None:
@@ -164,6 +167,7 @@ class Runtime(BaseRuntime):
         event = asyncio.Event()
         self._machine.when_idle(event.set)
         await event.wait()
+        self.check()
 
     async def serve(self) -> None:
         """Return at SIGTERM or SIGINT; leaving the block then shuts down in two phases (S-67)."""
