@@ -780,6 +780,26 @@ def test_serve_ends_at_a_signal(driver: Driver, number: signal.Signals) -> None:
     driver.run(main)
 
 
+def test_an_interrupt_ends_the_block_and_is_no_failure_of_the_hook_it_meets(driver: Driver) -> None:
+    ended: list[str] = []
+
+    async def execute(ctx: ContinuousContext[Counter]) -> None:
+        signal.raise_signal(signal.SIGINT)
+        await driver.turn()
+        ended.append("hook")
+
+    job = continuous(execute)
+
+    async def main() -> None:
+        async with driver.open(create_durable_jobs({"job": job}), "memory://") as runtime:
+            await runtime.client.continuous(job).start("a", Counter())
+            await driver.forever()
+
+    with pytest.raises(KeyboardInterrupt):
+        driver.run(main)
+    assert ended == ["hook"]
+
+
 # -- trackers
 
 

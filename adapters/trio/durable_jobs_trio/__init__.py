@@ -115,6 +115,7 @@ class _Loop:
         self._nursery.start_soon(self._wait, seconds, function, scope)
         return scope.cancel
 
+    @trio.lowlevel.enable_ki_protection
     async def _wait(self, seconds: float, function: Callable[[], None], scope: trio.CancelScope) -> None:
         with scope:
             await trio.sleep(seconds)
@@ -126,6 +127,7 @@ class _Loop:
         self._hooks[invoke.id] = scope
         self._nursery.start_soon(self._run, invoke, finished, scope)
 
+    @trio.lowlevel.enable_ki_protection  # Ctrl-C is for the main task, which leaves the block; no hook fails
     async def _run(
         self, invoke: Invoke, finished: Callable[[HookOutcome], None], scope: trio.CancelScope
     ) -> None:
