@@ -32,7 +32,8 @@ def node_id() -> int:
 class RuntimeHealth:
     """What a runtime knows of itself and its backend.
 
-    `backend`: its own account; `dropped_telemetry`: values that a tracker failed to take.
+    `backend`: its own account; `dropped_telemetry`: values that a tracker failed to take; what an
+    `HttpTracker` took and could not send is in its own `dropped`.
     """
 
     backend: Health
