@@ -544,6 +544,29 @@ def test_S_8_instances_of_an_unregistered_job_are_said_once_and_listed(driver: D
     assert tracker.types() == ["job.unregistered"]
 
 
+def test_S_66_S_6_a_quarantined_instance_is_listed_by_that_status_and_no_other(
+    driver: Driver, tmp_path: Path
+) -> None:
+    jobs = create_durable_jobs({"job": continuous(count, start_immediately=False)})
+    file = tmp_path / "jobs.db"
+
+    async def ids(runtime: Any, status: str) -> list[str]:
+        found = runtime.client.instances(job="job", status=status)
+        return [instance.key.id async for instance in found]
+
+    async def main() -> None:
+        async with driver.open(jobs, f"sqlite:///{file}") as runtime:
+            for id in ("bad", "good"):
+                await runtime.client.continuous("job").start(id, Counter())
+        with closing(sqlite3.connect(file)) as database, database:
+            database.execute("UPDATE rows SET blob = zeroblob(9) WHERE id = 'bad'")
+        async with driver.open(jobs, f"sqlite:///{file}") as runtime:
+            assert await ids(runtime, "quarantined") == ["bad"]
+            assert await ids(runtime, "running") == ["good"]
+
+    driver.run(main)
+
+
 def test_S_66_listing_pages_through_all_instances(driver: Driver) -> None:
     job = continuous(count, start_immediately=False)
 
