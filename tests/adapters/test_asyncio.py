@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import sys
+from typing import Any
 
 import durable_jobs_asyncio
 import pytest
 from attrs import define
 
 from durable_jobs_core import Continuous, ContinuousContext, Jobs, create_durable_jobs, every
+
+FACTORIES: list[Any] = [None]
+if sys.version_info >= (3, 12):
+    FACTORIES.append(asyncio.eager_task_factory)
 
 
 @define
@@ -74,5 +80,22 @@ def test_S_67_a_second_cancellation_does_not_cut_the_shutdown_short() -> None:
         with pytest.raises(asyncio.CancelledError):
             await task
         assert ended == ["hook"]
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("factory", FACTORIES)
+def test_S_14_the_loops_task_factory_makes_no_difference_to_a_hook(factory: Any) -> None:
+    async def execute(ctx: ContinuousContext[Nothing]) -> None:
+        raise asyncio.CancelledError
+
+    async def main() -> None:
+        asyncio.get_running_loop().set_task_factory(factory)
+        async with durable_jobs_asyncio.open_runtime(one_job(execute), "memory://") as runtime:
+            client = runtime.client.continuous("job")
+            await client.start("a", Nothing())
+            status = await client.trigger("a", wait="10 seconds")
+            assert status.error.type == "CancelledError"
+            assert not runtime._machine._loop._hooks
 
     asyncio.run(main())

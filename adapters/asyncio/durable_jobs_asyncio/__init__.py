@@ -107,7 +107,7 @@ class _Loop:
         return self._loop.call_later(seconds, function).cancel
 
     def start_hook(self, invoke: Invoke, finished: Callable[[HookOutcome], None]) -> None:
-        task = self._loop.create_task(self._run(invoke, finished))
+        task = asyncio.Task(self._run(invoke, finished), loop=self._loop)  # a task factory may begin at once
         self._hooks[invoke.id] = task
 
     async def _run(self, invoke: Invoke, finished: Callable[[HookOutcome], None]) -> None:
