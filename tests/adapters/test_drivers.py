@@ -671,6 +671,14 @@ def test_S_67_requests_not_begun_are_refused_while_closing(driver: Driver) -> No
     driver.run(main)
 
 
+def test_S_67_a_runtime_may_be_stopped_twice_at_a_time(driver: Driver) -> None:
+    async def main() -> None:
+        async with driver.open(create_durable_jobs({"job": continuous(count)}), "memory://") as runtime:
+            await driver.together(runtime.stop, runtime.stop)
+
+    driver.run(main)
+
+
 def test_S_67_a_request_after_the_end_of_the_block_is_refused(driver: Driver) -> None:
     job = continuous(count)
 

@@ -126,7 +126,7 @@ class Machine:
         self._wake_at: float | None = None
         self._unset_timer: Callable[[], None] | None = None
         self._when_idle: list[Callable[[], None]] = []
-        self._when_closed: Callable[[], None] | None = None
+        self._when_closed: list[Callable[[], None]] = []
         self.closed = False
         self.error: BaseException | None = None
         """A bug of the library that ended the machine."""
@@ -180,9 +180,10 @@ class Machine:
 
     def stop(self, grace_ms: int, done: Callable[[], None]) -> None:
         """Shut down; `done` when the engine has closed (S-67)."""
-        self._when_closed = done
         if self.closed:
             done()
+            return
+        self._when_closed.append(done)
         self._feed(Stopping(grace_ms))
 
     def close(self, timeout: float) -> None:
@@ -241,8 +242,8 @@ class Machine:
         """Nothing more happens: nobody is left waiting."""
         self.closed = True
         self._say_idle()
-        if self._when_closed is not None:
-            self._when_closed()
+        for function in self._when_closed:
+            function()
 
     def _perform(self, need: object) -> None:
         match need:
