@@ -1,11 +1,13 @@
 # Everything a developer runs. A fresh machine needs Python >= 3.11, pip and make; the rest goes into .venv.
 PYTHON ?= python3
 RUNS ?= ../shared/reference/runs
+SEEDS ?= 200
+FIRST ?= 0
 BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check soak bench reference docs clean
+.PHONY: help demo test check simulate soak bench reference docs clean
 
 help: ## list the commands
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -30,6 +32,9 @@ check: $(READY) ## style, types, import contracts, generated docs, README code
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -q tests/tidy tests/docs
+
+simulate: $(READY) ## real engines and hooks on virtual time under every fault; SEEDS=200 FIRST=0
+	$(BIN)/python -m durable_jobs_simulation run --seeds $(SEEDS) --first $(FIRST) --processes 2
 
 soak: $(READY) ## hundreds of SIGKILLs, several workers on one file: about twenty minutes
 	$(BIN)/python -m tests.soak

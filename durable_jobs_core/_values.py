@@ -26,10 +26,11 @@ else:
         fields = getattr(base, "__dict__", None)
         if fields is None:
             return attrs.evolve(base, **changes)
-        assert changes.keys() <= fields.keys(), f"{type(base).__name__} has no such field"
         new = object.__new__(type(base))
-        new.__dict__.update(fields)
-        new.__dict__.update(changes)
+        changed = new.__dict__
+        changed.update(fields)
+        changed.update(changes)
+        assert len(changed) == len(fields), f"{type(base).__name__} has no such field"
         return new
 
 

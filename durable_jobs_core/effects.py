@@ -109,17 +109,21 @@ Then: TypeAlias = CallHandler | CancelHandler | Reply | ReplyError | EmitTelemet
 
 @value
 class Transition:
-    """One step: the record after it, what to write, and what to do once that is committed.
+    """One step: the record after it, and what to do once that is committed.
 
-    `record` is the one that was stepped, the same object, if `commit` is empty.
+    `writes`: whether there is something to commit; if not, `record` is the one that was stepped, the same
+    object; `alarm`: when the instance is to be woken.
     """
 
     record: Record | None
-    commit: tuple[Commit, ...]
     then: tuple[Then, ...]
+    writes: bool = False
+    alarm: int | None = None
 
     @property
-    def alarm(self) -> int | None:
-        """The alarm that a commit sets, which comes last in it."""
-        last = self.commit[-1]
-        return last.at if isinstance(last, SetAlarm) else None
+    def commit(self) -> tuple[Commit, ...]:
+        """The one write, in its two parts: the record and its alarm; empty if nothing changed (S-2)."""
+        if not self.writes:
+            return ()
+        record = Delete() if self.record is None else Persist(self.record)
+        return record, ClearAlarm() if self.alarm is None else SetAlarm(self.alarm)

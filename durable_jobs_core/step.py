@@ -11,11 +11,7 @@ from typing import Any
 from durable_jobs_core._values import evolve
 from durable_jobs_core.definitions import AnyDefinition
 from durable_jobs_core.effects import (
-    ClearAlarm,
-    Delete,
     EmitTelemetry,
-    Persist,
-    SetAlarm,
     Then,
     Transition,
     Watch,
@@ -57,12 +53,11 @@ def step(definition: AnyDefinition, record: Record | None, event: Event, env: En
     if draft.telemetry:
         then = (EmitTelemetry(tuple(draft.telemetry)), *then)
     if after is before and not draft.touched:
-        return Transition(record, (), then)
+        return Transition(record, then)
     if after is None:
-        return Transition(None, (Delete(), ClearAlarm()), then)
+        return Transition(None, then, writes=True)
     written = _written(record, draft, after, env)
-    alarm = alarm_of(definition.kind, written)
-    return Transition(written, (Persist(written), ClearAlarm() if alarm is None else SetAlarm(alarm)), then)
+    return Transition(written, then, writes=True, alarm=alarm_of(definition.kind, written))
 
 
 def alarm_of(kind: Kind, record: Record) -> int | None:

@@ -163,7 +163,7 @@ class Keeper:
             transition = step(self.definition, self.work, entry.event, env)
         except DurableJobsError as error:
             return self._answer(queue, (ReplyError(error),), released)
-        if not transition.commit:
+        if not transition.writes:
             if not _calls(transition.then):
                 return self._answer(queue, transition.then, released)
             if self.calling:

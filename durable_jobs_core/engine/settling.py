@@ -14,7 +14,7 @@ from durable_jobs_core._values import value
 from durable_jobs_core.codec import Loaded
 from durable_jobs_core.engine.entries import Entry, Writing
 from durable_jobs_core.engine.unreadable import revision_of
-from durable_jobs_core.events import ClearRequested
+from durable_jobs_core.events import TerminateRequested
 from durable_jobs_core.record import WRITERS_MAX, Record
 from durable_jobs_core.words import Revision
 
@@ -68,7 +68,7 @@ def judge(lost: Writing, found: Loaded | None, *, engine: int, final: bool) -> V
             return _same_life(lost.base.revision, found)
         return Verdict.UNKNOWN  # (e): that life is gone, or another began in its place
     if found is None:
-        if lost.work is None and not _clears(lost):
+        if lost.work is None and not _tells_others(lost):
             return Verdict.COMMITTED  # (d)
         if lost.base is None and not final:
             return Verdict.TOO_EARLY
@@ -76,10 +76,15 @@ def judge(lost: Writing, found: Loaded | None, *, engine: int, final: bool) -> V
     return Verdict.NOT_LANDED if same(found, lost.base) else Verdict.UNKNOWN
 
 
-def _clears(lost: Writing) -> bool:
-    """Whether it deletes because a `clear` left nothing. Then it matters who deleted: another would have
-    delivered what the caller is told was dropped."""
-    return any(isinstance(stepped.entry.event, ClearRequested) for stepped in lost.steps)
+def _tells_others(lost: Writing) -> bool:
+    """Whether a deletion answers more than who asked for the end: a `clear`, or an `add` before it. Those
+    are told what they did to the life, and another may have ended it in another way."""
+    return any(
+        stepped.writes
+        and stepped.entry.call is not None
+        and not isinstance(stepped.entry.event, TerminateRequested)
+        for stepped in lost.steps
+    )
 
 
 def _same_life(base: Revision, found: Record) -> Verdict:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import threading
 import time
 from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -684,3 +687,33 @@ def test_S_69_concurrency_bounds_what_runs_at_a_time(driver: Driver) -> None:
 
     driver.run(main)
     assert most == 3
+
+
+def test_S_19_nothing_is_held_while_user_code_runs(driver: Driver, tmp_path: Path) -> None:
+    path = tmp_path / "jobs.db"
+    wrote: list[str] = []
+
+    def write(name: str) -> None:
+        """What another process would do: it waits until it has the file's only write lock."""
+        with closing(sqlite3.connect(path, timeout=10, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            other.execute("COMMIT")
+        wrote.append(name)
+
+    async def on_event(event: int, ctx: TaskContext[Counter]) -> None:
+        write("inline")
+        ctx.schedule("0 s")
+
+    async def execute(ctx: TaskContext[Counter]) -> None:
+        write("leased")
+
+    job = Task.make(state=Counter, event=int, on_event=on_event, execute=execute)
+
+    async def main() -> None:
+        async with driver.open(create_durable_jobs({"job": job}), f"sqlite:///{path}") as runtime:
+            await runtime.client.task(job).send("a", 1)
+            await runtime.run_until_idle()
+
+    driver.run(main)
+
+    assert wrote == ["inline", "leased"]

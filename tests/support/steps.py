@@ -146,7 +146,7 @@ class Bench:
     engine: int = 1
     number: int = 0
     record: Record | None = None
-    transition: Transition = field(factory=lambda: Transition(None, (), ()))
+    transition: Transition = field(factory=lambda: Transition(None, ()))
     seen: list[Seen] = field(factory=list)
     telemetry: list[TelemetryEvent] = field(factory=list)
     calls: list[CallHandler] = field(factory=list)

@@ -9,8 +9,8 @@ invariants I-1 to I-9 of the specification are checked all the time, and yours w
 
 from durable_jobs_simulation.dice import Dice
 from durable_jobs_simulation.faults import Faults, swarm
+from durable_jobs_simulation.history import Commit
 from durable_jobs_simulation.hooks import InjectedFailure
-from durable_jobs_simulation.observer import Commit
 from durable_jobs_simulation.simulation import Invariant, Scenario, Simulation, current, simulate
 from durable_jobs_simulation.tasks import Cancelled, SimulationError, sleep
 from durable_jobs_simulation.trace import Event, Trace

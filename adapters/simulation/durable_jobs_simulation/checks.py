@@ -81,9 +81,9 @@ def _task(body: TaskBody) -> int | None:
 
 
 def check_alarm(record: Record, wake: int | None) -> None:
-    """I-4: work that may start has an alarm not later than it."""
+    """I-4: work that may start has an alarm not later than it, or than the commit if it is due already."""
     at, body = starts_at(record.body), record.body
-    if at is not None and (wake is None or wake > at):
+    if at is not None and (wake is None or wake > max(at, record.at)):
         raise Violated("I-4", f"something may start at {at} and the alarm is {wake}")
     stops = isinstance(body, ContinuousBody) and body.run is None and not body.paused and body.next_at is None
     if stops and body.last_error is None:

@@ -4,6 +4,7 @@
     run [module:scenario] --seeds 1000          many, from --first on; failures are shrunk and told
     run [module:scenario] --hours 2             the same, for so long
     replay trace.jsonl                          the run of a trace again, and whether it is the same
+    speed                                       instance-years of an hourly job a CPU minute
 
 Without a scenario our own run: `tokens` (continuous), `webhooks` (debounce), `orders` (task).
 `--trace FILE` writes the trace: Mermaid for .mmd, text for .txt, else JSON lines.
@@ -28,6 +29,7 @@ from durable_jobs_simulation.case import MakeCase, load
 from durable_jobs_simulation.faults import Faults
 from durable_jobs_simulation.scenarios import CASES
 from durable_jobs_simulation.shrink import shrink
+from durable_jobs_simulation.speed import measure
 from durable_jobs_simulation.tasks import SimulationError
 from durable_jobs_simulation.trace import Trace, clock
 from durable_jobs_simulation.violation import Violation
@@ -205,10 +207,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     run.add_argument("--trace", metavar="FILE", help="write the trace of --seed, or of the first violation")
     again = commands.add_parser("replay", help="run what a trace was written of")
     again.add_argument("trace", help="a trace in JSON lines")
+    commands.add_parser("speed", help="measure how fast it simulates")
     args = parser.parse_args(argv)
     try:
         if args.command == "replay":
             return replay(args.trace)
+        if args.command == "speed":
+            print(measure())
+            return 0
         names = [args.scenario] if args.scenario else list(CASES)
         if args.seed is not None:
             return max(explain(name, args.seed, args.trace) for name in names)

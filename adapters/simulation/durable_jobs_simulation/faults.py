@@ -15,6 +15,7 @@
     slow              an exchange takes up to 15 s
     nudge_lost        a hint that work is due is lost
     nudge_late        it comes late, or twice
+    impatient         a caller gives its request 1 ms, 500 ms or 3 s
     abandoned         a caller stops waiting for its answer
     hook_failure      a hook raises, before or after it has done its work
     hook_exit         a hook raises `SystemExit`
@@ -54,6 +55,7 @@ class Faults:
     slow: float = 0.0
     nudge_lost: float = 0.0
     nudge_late: float = 0.0
+    impatient: float = 0.0
     abandoned: float = 0.0
     hook_failure: float = 0.0
     hook_exit: float = 0.0
@@ -77,7 +79,7 @@ class Faults:
 
 ALL = tuple(fields_dict(Faults))
 
-_HIGHEST = {
+HIGHEST = {
     "crash": 0.02,
     "stall": 0.02,
     "redeploy": 0.01,
@@ -93,7 +95,7 @@ _HIGHEST = {
 }
 """A rate at which a run still gets something done."""
 
-_LOSES_DATA = ("damage",)
+LOSES_DATA = ("damage",)
 
 
 def swarm(dice: Dice, *, loses_data: bool = True) -> Faults:
@@ -105,8 +107,8 @@ def swarm(dice: Dice, *, loses_data: bool = True) -> Faults:
     rates: dict[str, float] = {}
     for name in ALL:
         on, strength = dice.chance(share), dice.between(5, 100) / 100
-        if on and (loses_data or name not in _LOSES_DATA):
-            rates[name] = round(strength * _HIGHEST.get(name, 0.25), 6)
+        if on and (loses_data or name not in LOSES_DATA):
+            rates[name] = round(strength * HIGHEST.get(name, 0.25), 6)
     return Faults(**rates)
 
 

@@ -10,17 +10,16 @@ from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from attrs import define, field
-
 from durable_jobs_core import events, results
 from durable_jobs_core.backend import Damaged, Row, Write
 from durable_jobs_core.codec import decode
 from durable_jobs_core.engine import HookDetached, HookOutcome, HookRaised, HookReturned, Invoke, Reply
 from durable_jobs_core.errors import OutcomeUnknownError
-from durable_jobs_core.record import DebounceBody, Record, Run, Stored, TaskBody
+from durable_jobs_core.record import DebounceBody, Record, TaskBody
 from durable_jobs_core.telemetry import TelemetryEvent
-from durable_jobs_core.words import Key, Token
-from durable_jobs_simulation import checks
+from durable_jobs_core.words import Key
+from durable_jobs_simulation import answers, checks, leases
+from durable_jobs_simulation.history import Attempt, Call, Commit, History
 from durable_jobs_simulation.violation import Violated
 
 if TYPE_CHECKING:
@@ -32,80 +31,6 @@ if TYPE_CHECKING:
 HOLD_MAX_MS = 60_000
 CLOCKS_APART_MS = 10_000
 """How far an engine's clock may go ahead of the store's before it hears from it again, under `drift`."""
-
-
-@define(eq=False)
-class Attempt:
-    """A lease that was committed. `until`: when it ends; `invoked`: its hook was called; `outcome`: how
-    that ended."""
-
-    token: Token
-    life: int
-    run: int
-    hook: str
-    attempt: int
-    crashes: int
-    until: int
-    state: Stored | None
-    invoked: bool = False
-    outcome: HookOutcome | None = None
-    stopping: bool = False
-
-
-@define(eq=False)
-class Call:
-    """A request. `commits`: of its key when it was made; `life`: there then; `by`: when it
-    must be answered, if that can be told; `excused`: its id may have come and gone."""
-
-    key: Key
-    request: events.Request
-    engine: int
-    commits: int
-    life: int | None
-    by: int | None
-    excused: bool = False
-
-
-@define(eq=False)
-class History:
-    """What is known of one key.
-
-    `ended`: lives that are over; `granted`: leases whose hook was not called; `seq`, `told`: by life, of the
-    last commit and of the telemetry so far; `seen`, `acked`, `rejected`, `asked`: event ids, how often they
-    were committed, acknowledged, refused, requested; `written`: by engine, the count of its last commit;
-    `terminators`: the engines that were asked to end it; `records`: all that were there, first none;
-    `replaced`: the simulation has put something there; `rotten`: it cannot be read; `damaged`: for good.
-    """
-
-    key: Key
-    record: Record | None = None
-    commits: int = 0
-    ended: set[int] = field(factory=set[int])
-    tokens: dict[Token, Attempt] = field(factory=dict[Token, Attempt])
-    latest: Attempt | None = None
-    granted: list[Attempt] = field(factory=list[Attempt])
-    seq: dict[int, int] = field(factory=dict[int, int])
-    told: dict[int, dict[int, None]] = field(factory=dict[int, dict[int, None]])
-    seen: Counter[str] = field(factory=Counter[str])
-    acked: Counter[str] = field(factory=Counter[str])
-    rejected: Counter[str] = field(factory=Counter[str])
-    asked: Counter[str] = field(factory=Counter[str])
-    written: dict[int, int] = field(factory=dict[int, int])
-    terminators: set[int] = field(factory=set[int])
-    records: list[Record | None] = field(factory=lambda: [None])
-    replaced: bool = False
-    rotten: bool = False
-    damaged: bool = False
-
-
-@define(frozen=True)
-class Commit:
-    """One commit: of an instance, by a node, from one record to another."""
-
-    key: Key
-    node: str
-    before: Record | None
-    after: Record | None
 
 
 class Observer:
@@ -127,10 +52,6 @@ class Observer:
         if history is None:
             history = self.histories[key] = History(key)
         return history
-
-    @property
-    def _mixed(self) -> bool:
-        return self._world.trace.faults.old_release > 0 and len(self._world.releases) > 1
 
     def started(self, node: Node) -> None:
         """A node has a new engine."""
@@ -219,7 +140,9 @@ class Observer:
         now = checks.leased(after)
         if now is not None and now.lease is not None and now.lease.token == run.lease.token:
             raise Violated("I-3", "the state changed during an attempt")
-        if attempt is None or attempt.token.engine != engine or attempt.outcome is None:
+        if isinstance(before.body, TaskBody) and after.at >= run.lease.until:
+            return  # the lease was over, and an event came between attempts
+        if attempt is None or attempt.token.engine != engine or not attempt.over:
             raise Violated("I-3", "the state was changed by one that did not hold the lease")
         if isinstance(attempt.outcome, HookDetached):
             raise Violated("S-15", "a hook that was left behind changed the state")
@@ -255,8 +178,8 @@ class Observer:
             until=new.until,
             state=checks.state_of(after.body),
         )
-        self._check_attempt(history, attempt, after)
-        self._check_early(attempt, is_, before)
+        leases.check_attempt(self._world, history, attempt, after)
+        leases.check_early(self._world, attempt, is_, before)
         history.tokens[new.token] = history.latest = attempt
         history.granted = [other for other in history.granted if other.token.engine != engine]
         history.granted.append(attempt)
@@ -274,8 +197,7 @@ class Observer:
         """A token ends: by its holder with the outcome, by time, or by `terminate`."""
         if attempt is None:
             return  # of a record that the simulation has written
-        ended = attempt.outcome is not None or not attempt.invoked
-        if engine == attempt.token.engine and ended:
+        if engine == attempt.token.engine and attempt.over:
             return
         at = self._world.now + 1_000 if after is None else after.at
         if at >= until or (after is None and engine in history.terminators):
@@ -285,56 +207,12 @@ class Observer:
                 return
         raise Violated("I-3", f"the lease of run {attempt.run} was ended by one that did not hold it")
 
-    def _check_attempt(self, history: History, new: Attempt, after: Record) -> None:
-        """I-6: attempts and crashes count what happened, and keep to the policy."""
-        old = history.latest
-        definition = self._world.releases[-1].by_key.get((history.key.kind, history.key.job))
-        if definition is not None:
-            most = 1 if definition.retry is None else definition.retry.max_attempts
-            if not self._mixed and new.attempt > most:
-                raise Violated("I-6", f"attempt {new.attempt} of at most {most}")
-            if new.crashes > definition.max_crashes:
-                raise Violated("I-6", f"{new.crashes} crashes of at most {definition.max_crashes}")
-        if old is None or (old.life, old.run, old.hook) != (new.life, new.run, new.hook):
-            return
-        if (new.attempt, new.crashes) == (1, 0):
-            return
-        failed, crashed = new.attempt - old.attempt, new.crashes - old.crashes
-        if (failed, crashed) == (0, 0):
-            if not old.stopping:
-                raise Violated("I-6", f"attempt {new.attempt} began again and nothing was counted")
-        elif (failed, crashed) == (0, 1):
-            if after.at < old.until:
-                raise Violated(
-                    "S-14", f"a crash was counted {old.until - after.at} ms before the lease ended"
-                )
-        elif (failed, crashed) == (1, 0):
-            if old.outcome is None and old.invoked:
-                raise Violated("I-6", f"attempt {new.attempt} follows one that has not ended")
-        else:
-            raise Violated("I-6", f"attempts went up by {failed} and crashes by {crashed}")
-
-    def _check_early(self, new: Attempt, run: Run, before: Record | None) -> None:
-        """S-13: no run is early by the store's clock, as far as the nodes' clocks go right."""
-        if self._world.trace.faults.drift:
-            return
-        now, waited = self._world.now, None
-        if run.scheduled_for is not None and not run.forced:
-            waited = run.scheduled_for
-        old = (
-            [] if before is None else [one for one in checks.runs_of(before.body) if one.number == run.number]
-        )
-        if old and run.attempt > 1 and (old[0].hook, old[0].attempt) == (run.hook, run.attempt):
-            waited = old[0].due
-        if waited is not None and now < waited:
-            raise Violated("S-13", f"run {new.run} began {waited - now} ms early")
-
     # -- hooks
 
     def invoked(self, node: Node, need: Invoke) -> None:
         """I-7, S-10: a leased hook follows its own commit, and no other hook of its key runs here."""
         history, call = self.history(need.key), need.ctx._call
-        self._world.say(node.name, "invoke", *_told(call, need.leased), key=need.key)
+        self._world.say(node.name, "invoke", *answers.told(call, need.leased), key=need.key)
         self._busy[node.engine_id, need.key, need.leased] += 1
         if self._busy[node.engine_id, need.key, need.leased] > 1:
             raise Violated("engine", f"{need.key}: two hooks at a time in {node.name}")
@@ -351,7 +229,7 @@ class Observer:
             attempt.crashes,
         ):
             raise Violated("I-7", f"{need.key}: {call.hook} was called without a lease for it")
-        if attempt.state != call.state and not self._mixed:
+        if attempt.state != call.state and not leases.mixed(self._world):
             raise Violated("I-7", f"{need.key}: {call.hook} was shown a state that was not committed")
         attempt.invoked = True
         history.granted.remove(attempt)
@@ -378,7 +256,7 @@ class Observer:
     def called(self, node: Node, number: int, ask: Ask) -> None:
         """A request has reached a node."""
         history = self.history(ask.key)
-        self._world.say(node.name, "call", number, _request(ask.request), key=ask.key)
+        self._world.say(node.name, "call", number, answers.request(ask.request), key=ask.key)
         self._calls[node.name, number] = Call(
             ask.key,
             ask.request,
@@ -432,7 +310,7 @@ class Observer:
         self._check_read(history, call, reply.result)
         self._check_outcome(history, call, outcome)
         self._check_terminated(history, call, reply.result)
-        if _wrote(reply.result) and history.written.get(call.engine, 0) <= call.commits:
+        if answers.wrote(reply.result) and history.written.get(call.engine, 0) <= call.commits:
             raise Violated("I-7", f"{call.key}: {said} was given and nothing was committed")
         if id is not None and not call.excused and not getattr(reply.result, "terminated", False):
             history.acked[id] += 1
@@ -440,12 +318,12 @@ class Observer:
 
     def _check_read(self, history: History, call: Call, result: Any) -> None:
         """S-3: a read shows what was stored at some instant between its call and its answer (DESIGN D-7)."""
-        if history.replaced or not isinstance(result, _READS):
+        if history.replaced or not isinstance(result, answers.READS):
             return
         if history.written.get(call.engine, 0) > call.commits:
             return  # it may show a step between two commits, which were written as one
-        shown = _view(result)
-        stored = [_stored(record, result) for record in history.records[call.commits :]]
+        shown = answers.view(result)
+        stored = [answers.stored(record, result) for record in history.records[call.commits :]]
         if shown not in stored:
             raise Violated("S-3", f"{call.key}: {shown} was read; it was {stored[0]}, and then {stored[1:]}")
 
@@ -454,7 +332,7 @@ class Observer:
         if outcome not in ("succeeded", "retrying", "failed", "parked") or history.replaced:
             return
         since = history.records[call.commits + 1 :]
-        if not any(_ended_as(record, outcome) for record in since if record is not None):
+        if not any(answers.ended_as(record, outcome) for record in since if record is not None):
             raise Violated("S-38", f"{call.key}: {outcome} was told, and no attempt has ended so")
 
     def _check_terminated(self, history: History, call: Call, result: Any) -> None:
@@ -521,95 +399,3 @@ class Observer:
                     raise Violated("I-7", f"{key}: telemetry of a life came as {list(told)}")
             if any(attempt.crashes for attempt in history.tokens.values()):
                 raise Violated("S-14", f"{key}: an attempt crashed, and nothing had happened to it")
-
-
-def _told(call: Any, leased: bool) -> tuple[str, ...]:
-    if not leased:
-        return (call.hook,)
-    crashes = (f"crashes {call.crashes}",) if call.crashes else ()
-    return (call.hook, f"run {call.run} attempt {call.attempt}", *crashes)
-
-
-def _request(request: events.Request) -> str:
-    name = type(request).__name__.removesuffix("Requested").lower()
-    id = getattr(request, "event_id", None)
-    return name if id is None else f"{name} {id}"
-
-
-def _wrote(result: Any) -> bool:
-    """Whether an answer says that something was changed."""
-    match result:
-        case results.StartResult():
-            return result.created
-        case results.TriggerResult():
-            return result.triggered and not result.joined
-        case results.FlushResult():
-            return result.reason != "empty"
-        case results.ClearResult():
-            return result.cleared
-        case results.PauseResult():
-            return result.paused
-        case results.ResumeResult():
-            return result.resumed
-        case results.RedriveResult():
-            return result.redriven > 0
-        case results.DiscardResult():
-            return result.discarded > 0
-        case results.AddResult() | results.SendResult():
-            return True
-        case _:
-            return False
-
-
-_READS = (
-    results.StateResult,
-    results.TaskStateResult,
-    results.ContinuousStatus,
-    results.DebounceStatus,
-    results.TaskStatus,
-)
-
-
-def _view(result: Any) -> tuple[Any, ...]:
-    """What a read shows, as far as it can be told from a record without the core's rules."""
-    match result:
-        case results.ContinuousStatus():
-            return (result.status == "not_found", result.run_count, result.attempt)
-        case results.DebounceStatus():
-            return (result.status == "not_found", result.event_count, result.batch_event_count)
-        case results.TaskStatus():
-            facts = (result.event_count, result.execute_count, result.queued_events, result.dead_letters)
-            return (result.status == "not_found", *facts)
-        case _:
-            return (_value(result.state),)
-
-
-def _stored(record: Record | None, result: Any) -> tuple[Any, ...]:
-    """The same of a record."""
-    body: Any = None if record is None else record.body
-    match result:
-        case results.ContinuousStatus():
-            run = None if body is None else body.run
-            return (body is None, 0 if body is None else body.runs, None if run is None else run.attempt)
-        case results.DebounceStatus():
-            parts = (None, None) if body is None else (body.window, body.batch)
-            return (body is None, *(0 if part is None else part.count for part in parts))
-        case results.TaskStatus():
-            if body is None:
-                return (True, 0, 0, 0, 0)
-            return (False, body.event_count, body.execute_count, len(body.inbox), len(body.dead))
-        case _:
-            held = (body.window or body.batch) if isinstance(body, DebounceBody) else body
-            return (None if held is None else _value(held.state),)
-
-
-def _value(state: Stored | None) -> Any:
-    """Without its version: an older one is made current before it is shown (S-6)."""
-    return None if state is None else state.value
-
-
-def _ended_as(record: Record, outcome: str) -> bool:
-    body = record.body
-    if body.outcome is not None and body.outcome.result == outcome:
-        return True
-    return isinstance(body, DebounceBody) and outcome == "succeeded" and body.batch is None

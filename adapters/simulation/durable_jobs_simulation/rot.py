@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from typing import TYPE_CHECKING
 
 from attrs import evolve
@@ -55,10 +56,9 @@ class Rot:
         record = _written(record, engine)
         self.newer[key] = record
         encoded = encode(key, record, row.wake)
-        blob = encoded.blob[:2] + _FUTURE.to_bytes(2, "big") + encoded.blob[4:]
         world.say("world", "newer", key=key, fault=True)
         world.observer.replaced(key, None)
-        world.store.replace(evolve(encoded, blob=blob), row.wake)
+        world.store.replace(evolve(encoded, blob=_of_the_future(encoded.blob)), row.wake)
         world.after(world.fate.dice("newer").between(1, NEWER_MS_MAX), lambda: self._restore(key))
 
     def _restore(self, key: Key) -> None:
@@ -77,6 +77,12 @@ class Rot:
         """All records can be read again, but for damaged ones."""
         for key in tuple(self.newer):
             self._restore(key)
+
+
+def _of_the_future(blob: bytes) -> bytes:
+    """The same text in a sound frame of a schema that nobody knows yet: magic, schema, length, CRC-32."""
+    head, text = blob[:2] + _FUTURE.to_bytes(2, "big") + blob[4:8], blob[12:]
+    return head + zlib.crc32(text, zlib.crc32(head)).to_bytes(4, "big") + text
 
 
 def _written(record: Record, engine: int) -> Record:

@@ -20,7 +20,7 @@ from durable_jobs_core.record import Record
 from durable_jobs_core.words import Key, Kind, maybe_datetime, to_datetime
 from durable_jobs_simulation.dice import Dice
 from durable_jobs_simulation.faults import Faults, swarm
-from durable_jobs_simulation.observer import Commit
+from durable_jobs_simulation.history import Commit
 from durable_jobs_simulation.tasks import Ask, SimulationError, Sleep, Task, Wanted
 from durable_jobs_simulation.trace import Trace, clock
 from durable_jobs_simulation.violation import Violated, Violation
@@ -80,7 +80,7 @@ class Simulation:
         noted."""
         task = Task(name, coroutine, self._want, lambda value, error: self._ended(name, error))
         self._tasks.append(task)
-        self._world.after(0, lambda: task.resume(0))
+        self._world.after(1, lambda: task.resume(0))  # nodes start at once
 
     def watch(self, function: Callable[[Commit], None]) -> None:
         """Call `function` after every commit, with the records before and after it."""

@@ -27,6 +27,8 @@ from durable_jobs_simulation.violation import Violated
 
 EPOCH = 1_767_225_600_000
 """The first instant of 2026, at which every run begins."""
+SOON_MS = 1_000
+"""Of what falls due later than that nobody is told: they will look by then."""
 STEPS_AT_ONCE = 20_000
 """So many steps without time passing are a loop."""
 
@@ -148,8 +150,8 @@ class World:
         if ask.node is not None:
             up = [node for node in self.nodes if node.name == ask.node]
         delay = self._travel.between(0, 2)
-        if self._travel.below(8) == 0:
-            ask.timeout_ms = self._travel.choose((1, 500, 3_000))
+        if self.fate("impatient"):
+            ask.timeout_ms = self.fate.dice("impatient").choose((1, 500, 3_000))
 
         def back(value: Any, error: BaseException | None) -> None:
             self.after(self._travel.between(0, 2), lambda: answer(value, error))
@@ -245,7 +247,7 @@ class World:
 
     def hint(self, engine: int, wake: int | None) -> None:
         """Something was committed that may make work due: the other nodes are told, if all goes well."""
-        if wake is None or wake > self.now + self.limits.poll:
+        if wake is None or wake > self.now + SOON_MS:
             return
         for node in self.nodes:
             if node.engine_id == engine or self.fate("nudge_lost"):

@@ -122,29 +122,27 @@ class _Loop:
             function()
 
     def start_hook(self, invoke: Invoke, finished: Callable[[HookOutcome], None]) -> None:
-        scope = trio.CancelScope()
+        seconds = float("inf") if invoke.timeout_ms is None else invoke.timeout_ms / 1000
+        scope = trio.CancelScope(deadline=trio.current_time() + seconds)
         self._hooks[invoke.id] = scope
         self._nursery.start_soon(self._run, invoke, finished, scope)
 
     async def _run(
         self, invoke: Invoke, finished: Callable[[HookOutcome], None], scope: trio.CancelScope
     ) -> None:
-        seconds = float("inf") if invoke.timeout_ms is None else invoke.timeout_ms / 1000
-        outcome: HookOutcome = HookCancelled()
-        with scope, trio.move_on_after(seconds) as limit:
+        outcome: HookOutcome | None = None
+        with scope:
             try:
                 outcome = HookReturned(await invoke.function.call(*invoke.args))
             except trio.Cancelled:
                 raise
             except BaseException as error:
                 outcome = HookRaised(error)
-        if limit.cancelled_caught:
-            outcome = HookTimedOut()
-        del self._hooks[invoke.id]
-        finished(outcome)
+        was_cancelled = self._hooks.pop(invoke.id, None) is None
+        finished(outcome or (HookCancelled() if was_cancelled else HookTimedOut()))
 
     def cancel_hook(self, invocation: int) -> None:
-        scope = self._hooks.get(invocation)
+        scope = self._hooks.pop(invocation, None)
         if scope is not None:
             scope.cancel()
 

@@ -10,7 +10,7 @@ from durable_jobs_core.backend import Damaged, Row
 from durable_jobs_core.codec import Loaded, Newer
 from durable_jobs_core.engine.entries import Entry, Stepped, Writing
 from durable_jobs_core.engine.settling import Verdict, judge, revision, same, settle
-from durable_jobs_core.events import AlarmFired, ClearRequested
+from durable_jobs_core.events import AddRequested, AlarmFired, ClearRequested, TerminateRequested
 from durable_jobs_core.record import WRITERS_MAX, ContinuousBody, Record
 from durable_jobs_core.words import Revision
 
@@ -43,7 +43,10 @@ OTHERS = tuple((engine, 11 + engine) for engine in range(20, 20 + WRITERS_MAX))
 
 CHANGE = lost(BASE, WORK)
 DELETION = lost(BASE, None)
-CLEARING = lost(BASE, None, Entry(ClearRequested(), 0))
+ENDING = Entry(TerminateRequested(), 0, call=1)
+TERMINATING = lost(BASE, None, ENDING)
+CLEARING = lost(BASE, None, Entry(ClearRequested(), 0, call=1))
+ADDING = lost(BASE, None, Entry(AddRequested(event=1), 0, call=2), ENDING)
 CREATION = lost(None, record((ME, 10)))
 
 
@@ -65,7 +68,9 @@ CREATION = lost(None, record((ME, 10)))
         pytest.param(CHANGE, record(*OTHERS), False, Verdict.UNKNOWN, id="c: one forgotten"),
         pytest.param(DELETION, record(*OTHERS), False, Verdict.UNKNOWN, id="c: of a deletion"),
         pytest.param(DELETION, None, False, Verdict.COMMITTED, id="d: deleted"),
+        pytest.param(TERMINATING, None, False, Verdict.COMMITTED, id="d: terminated"),
         pytest.param(CLEARING, None, False, Verdict.UNKNOWN, id="e: cleared, or delivered by another"),
+        pytest.param(ADDING, None, False, Verdict.UNKNOWN, id="e: added and terminated, or never added"),
         pytest.param(DELETION, BASE, False, Verdict.NOT_LANDED, id="b: not deleted"),
         pytest.param(CHANGE, None, False, Verdict.UNKNOWN, id="e: gone"),
         pytest.param(CHANGE, None, True, Verdict.UNKNOWN, id="e: gone, and final"),

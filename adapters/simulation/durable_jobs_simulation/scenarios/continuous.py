@@ -15,7 +15,7 @@ from durable_jobs_core.client import ContinuousClient
 from durable_jobs_core.errors import DurableJobsError, InstanceNotFoundError, InvalidStateError
 from durable_jobs_core.record import ContinuousBody
 from durable_jobs_simulation.case import Case
-from durable_jobs_simulation.observer import Commit
+from durable_jobs_simulation.history import Commit
 from durable_jobs_simulation.scenarios.releases import releases
 from durable_jobs_simulation.simulation import Simulation, current
 from durable_jobs_simulation.tasks import sleep

@@ -61,9 +61,8 @@ class Deliveries:
                 current().fail(f"I-9: {number} was refused ({self.refused[number]}) and delivered")
 
 
-def webhooks() -> Case:
-    """Adds, flushes and clears; `x` is never cleared nor terminated, so that nothing of it may be lost."""
-    sent = Deliveries()
+def _definitions(sent: Deliveries) -> dict[str, Job]:
+    """The jobs, whose hooks tell the ledger."""
 
     def collect(ctx: DebounceEventContext[int, list[int]]) -> list[int]:
         if current().dice.chance(0.05):
@@ -88,7 +87,7 @@ def webhooks() -> Case:
     retry = Retry(max_attempts=3, delay=Backoff.exponential("500 ms"))
     make: Callable[..., Any] = Debounce.make
     common = {"event": int, "state": list[int], "retry": retry}
-    definitions: dict[str, Job] = {
+    return {
         "fixed": make(**common, flush_after="2 seconds", on_event=collect, execute=deliver),
         "quiet": make(
             **common,
@@ -110,6 +109,12 @@ def webhooks() -> Case:
             concurrency=1,
         ),
     }
+
+
+def webhooks() -> Case:
+    """Adds, flushes and clears; `x` is never cleared nor terminated, so that nothing of it may be lost."""
+    sent = Deliveries()
+    definitions = _definitions(sent)
 
     async def scenario(sim: Simulation) -> None:
         for name in definitions:

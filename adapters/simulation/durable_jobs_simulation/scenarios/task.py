@@ -20,7 +20,7 @@ from durable_jobs_core.errors import (
 from durable_jobs_core.record import Record, TaskBody
 from durable_jobs_core.words import Failure, Key
 from durable_jobs_simulation.case import Case
-from durable_jobs_simulation.observer import Commit
+from durable_jobs_simulation.history import Commit
 from durable_jobs_simulation.scenarios.releases import releases
 from durable_jobs_simulation.simulation import Simulation, current
 from durable_jobs_simulation.tasks import sleep
@@ -65,9 +65,8 @@ def _numbers(record: Record) -> list[int]:
     return [*noted, *queued, *dead]
 
 
-def orders() -> Case:
-    """Sends and triggers; `x` is never terminated nor discarded by a client."""
-    log = Orders()
+def _definitions(log: Orders) -> dict[str, Job]:
+    """The jobs, whose hooks tell the ledger."""
 
     async def note(event: int, ctx: TaskContext[list[int]]) -> None:
         dice = current().dice
@@ -112,7 +111,7 @@ def orders() -> Case:
     retry = Retry(max_attempts=3, delay=Backoff.exponential("300 ms"))
     make: Callable[..., Any] = Task.make
     common = {"event": int, "state": list[int], "retry": retry}
-    definitions: dict[str, Job] = {
+    return {
         "plain": make(**common, on_event=note, execute=work),
         "idle": make(**common, on_event=note, execute=work, on_idle=rest, inbox_limit=3),
         "kind": make(**common, on_event=note_in_thread, execute=work, on_error=forgive, on_idle=rest),
@@ -126,6 +125,12 @@ def orders() -> Case:
             concurrency=1,
         ),
     }
+
+
+def orders() -> Case:
+    """Sends and triggers; `x` is never terminated nor discarded by a client."""
+    log = Orders()
+    definitions = _definitions(log)
 
     async def scenario(sim: Simulation) -> None:
         sim.watch(log.committed)

@@ -1,0 +1,61 @@
+"""What a lease that is taken must follow from: attempts and crashes that were counted, and its time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from durable_jobs_core.record import ContinuousBody, Record, Run
+from durable_jobs_simulation import checks
+from durable_jobs_simulation.history import Attempt, History
+from durable_jobs_simulation.violation import Violated
+
+if TYPE_CHECKING:
+    from durable_jobs_simulation.world import World
+
+
+def mixed(world: World) -> bool:
+    """Whether nodes run different releases."""
+    return world.trace.faults.old_release > 0 and len(world.releases) > 1
+
+
+def check_attempt(world: World, history: History, new: Attempt, after: Record) -> None:
+    """I-6: attempts and crashes count what happened, and keep to the policy."""
+    old = history.latest
+    definition = world.releases[-1].by_key.get((history.key.kind, history.key.job))
+    if definition is not None:
+        most = 1 if definition.retry is None else definition.retry.max_attempts
+        if not mixed(world) and new.attempt > most:
+            raise Violated("I-6", f"attempt {new.attempt} of at most {most}")
+        if new.crashes > definition.max_crashes:
+            raise Violated("I-6", f"{new.crashes} crashes of at most {definition.max_crashes}")
+    if old is None or (old.life, old.run, old.hook) != (new.life, new.run, new.hook):
+        return
+    if (new.attempt, new.crashes) == (1, 0):
+        return
+    failed, crashed = new.attempt - old.attempt, new.crashes - old.crashes
+    if (failed, crashed) == (0, 0):
+        if old.invoked and not old.stopping:
+            raise Violated("I-6", f"attempt {new.attempt} began again and nothing was counted")
+    elif (failed, crashed) == (0, 1):
+        if after.at < old.until:
+            raise Violated("S-14", f"a crash was counted {old.until - after.at} ms before the lease ended")
+    elif (failed, crashed) == (1, 0):
+        if old.outcome is None and old.invoked:
+            raise Violated("I-6", f"attempt {new.attempt} follows one that has not ended")
+    else:
+        raise Violated("I-6", f"attempts went up by {failed} and crashes by {crashed}")
+
+
+def check_early(world: World, new: Attempt, run: Run, before: Record | None) -> None:
+    """S-13: no run is early by the store's clock, as far as the nodes' clocks go right."""
+    if world.trace.faults.drift:
+        return
+    now, waited = world.now, None
+    if run.scheduled_for is not None and not run.forced:
+        waited = run.scheduled_for
+    resumes = before is not None and isinstance(before.body, ContinuousBody)  # that makes a retry due
+    for old in () if before is None or resumes else checks.runs_of(before.body):
+        if run.attempt > 1 and (old.number, old.hook, old.attempt) == (run.number, run.hook, run.attempt):
+            waited = old.due
+    if waited is not None and now < waited:
+        raise Violated("S-13", f"run {new.run} began {waited - now} ms early")
