@@ -28,5 +28,7 @@ def certify(harness: Harness, *, progress: Callable[[Check], None] = lambda chec
         except Broken as broken:
             failed.append(Failed(check.name, check.rule, check.needs, broken))
     known: dict[Capability, None] = {check.needs: None for check in registered() if check.needs is not None}
-    skipped = tuple(capability for capability in known if capability not in harness.can)
+    skipped: tuple[Capability, ...] = tuple(
+        capability for capability in known if capability not in harness.can
+    )
     return Report(harness.name, len(mine), tuple(failed), skipped)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from typing import Any
 
@@ -35,8 +35,8 @@ class Check:
             raise broken.of(self.rule, self.name) from broken.__cause__
         except Exception as error:
             notes = tuple(getattr(error, "__notes__", ()))
-            broken = Broken("no exception", f"{type(error).__name__}: {error}", notes)
-            raise broken.of(self.rule, self.name) from error
+            raised = Broken("no exception", f"{type(error).__name__}: {error}", notes)
+            raise raised.of(self.rule, self.name) from error
 
 
 _CHECKS: list[Check] = []
@@ -80,7 +80,7 @@ def _on_a_port(body: Callable[..., None], *rest: Any) -> None:
 
 
 @contextmanager
-def new_port(harness: Harness) -> Iterator[Port]:
+def new_port(harness: Harness) -> Generator[Port]:
     """A handle on a fresh store; all handles are closed at the end, and the store is discarded."""
     store = harness.fresh()
     try:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from typing import TextIO
 
 
 @contextmanager
-def forked(act: Callable[[int], None]) -> Iterator[tuple[int, TextIO]]:
+def forked(act: Callable[[int], None]) -> Generator[tuple[int, TextIO]]:
     """A child that does `act(say)`, `say` being the end of a pipe: its id, and what it says."""
     reader, say = os.pipe()
     with warnings.catch_warnings():

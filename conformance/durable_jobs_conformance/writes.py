@@ -6,7 +6,7 @@ import itertools
 
 from durable_jobs_conformance.check import check
 from durable_jobs_conformance.port import DONE, Port
-from durable_jobs_core.backend import Claim, Conflicted, Defer, Refused, Row, Write
+from durable_jobs_core.backend import Claim, Conflicted, Defer, Outcome, Refused, Row, Write
 
 REVISIONS = [None, b"", b"r", b"R0", b"r0\0", b"r00"]
 
@@ -75,7 +75,7 @@ def a_deletion_leaves_nothing(port: Port) -> None:
     port.create("a", wake=10)
     port.ask(Write(port.key("a"), b"r0", None))
     port.same(port.scan(), [])
-    port.same(port.backend.health().jobs, ())
+    port.knows_jobs()
     port.create("a", wake=20)
     port.same(port.claim(19), [])
 
@@ -118,7 +118,7 @@ def keys_never_collide(port: Port) -> None:
     rows = [Row(key, b"r0", n, "idle", str(n).encode()) for n, key in enumerate(keys)]
     port.ask(*(Write(row.key, None, row) for row in rows))
     port.same(port.ask(loads=tuple(keys)).rows, tuple(rows))
-    port.same([row for page in port.pages(3) for row in page.rows], rows)
+    port.same(port.listed(3), rows)
 
 
 # -- every write has its own outcome
@@ -129,16 +129,18 @@ def each_write_of_a_batch_has_its_own_outcome(port: Port, count: int) -> None:
     ids = [f"{n:03}" for n in range(count)]
     rows = port.create(*ids[::2], wake=7)
     there = {row.key.id: row for row in rows}
-    writes, outcomes = [], []
+    writes: list[Write | Defer] = []
+    outcomes: list[Outcome] = []
     for n, id in enumerate(ids):
         key, new = port.key(id), port.row(id, b"r1", wake=9)
-        write, fits = [
+        cases: list[tuple[Write | Defer, bool]] = [
             (Write(key, b"r0", new), True),
             (Write(key, None, new), False),
             (Defer(key, b"r0", 8), True),
             (Write(key, b"r0", None), True),
             (Write(key, b"rX", new), False),
-        ][n % 5]
+        ]
+        write, fits = cases[n % 5]
         if id not in there:
             fits = isinstance(write, Write) and write.expected is None
         writes.append(write)
