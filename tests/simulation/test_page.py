@@ -187,7 +187,7 @@ def test_a_browser_draws_the_page_without_an_error(tmp_path: Path) -> None:
 
     assert "CONSOLE" not in ran.stderr
     assert f'data-drawn="{len(trace.events)}"' in ran.stdout
-    ids = re.findall(r'<g class="event[^"]*" id="e(\d+)"', ran.stdout)
+    ids = re.findall(r'<g class="event[^"]*" id="event-(\d+)"', ran.stdout)
     assert sorted(map(int, ids)) == list(range(len(trace.events)))
     assert "found chosen" in ran.stdout
     assert "<img" not in ran.stdout.split('id="data"')[0]

@@ -16,6 +16,10 @@ const SIGNS = {
 
 const broken = run.found === null ? undefined : run.events[run.found].key;
 run.events.forEach((event, index) => { event.index = index; });
+/** The commits of writes that their nodes had given up on. */
+const lateOnes = new Set(run.exchanges.flatMap((trip) => trip.told)
+  .filter((one) => one.outcome === "landed late").map((one) => `${one.step} ${one.key}`));
+const late = (event) => event.what === "commit" && lateOnes.has(`${event.step} ${event.key}`);
 const lanesOn = run.lanes.map(() => true), keysOn = run.keys.map(() => true);
 let row = 14, chosen = null, places = {}, shown = [], height = 0;
 
@@ -40,12 +44,6 @@ function brief(event) {
   return `${event.fault ? "! " : ""}${SIGNS[event.what] || " "} ${who}${late(event) ? "landed late " : ""}${what}${said}`;
 }
 
-/** Whether it is a commit of a write that its node had given up on. */
-function late(event) {
-  return event.what === "commit" && run.exchanges.some((trip) => trip.told.some(
-    (one) => one.outcome === "landed late" && one.step === event.step && one.key === event.key));
-}
-
 function colourOf(lane) {
   const place = run.lanes.filter((name) => /^[cw]\d/.test(name)).indexOf(lane);
   return place < 0 ? "var(--dim)" : `var(--n${place % 6})`;
@@ -62,8 +60,8 @@ function make(parent, tag, attributes, text) {
 }
 
 function visible(event) {
-  const by = event.by === undefined ? true : lanesOn[run.lanes.indexOf(event.by)] !== false;
-  return lanesOn[event.lane] && by && (event.key === undefined || keysOn[event.key]);
+  const lane = event.by === undefined ? event.lane : run.lanes.indexOf(event.by);
+  return lanesOn[lane] !== false && (event.key === undefined || keysOn[event.key]);
 }
 
 function visibleTrip(trip) {
@@ -75,9 +73,11 @@ function layOut() {
   places = { lanes: {}, keys: {}, steps: new Map(), rows: new Map(), conflicts: [] };
   let x = GUTTER;
   run.lanes.forEach((_, lane) => { if (lanesOn[lane]) { places.lanes[lane] = x; x += NODE; } });
+  places.left = x;
+  x = 0;
   const order = run.keys.map((_, key) => key).sort((a, b) => (b === broken) - (a === broken) || a - b);
   for (const key of order) if (keysOn[key]) { places.keys[key] = x; x += INSTANCE; }
-  places.width = x + 10;
+  places.right = Math.max(x, INSTANCE);
 
   shown = run.events.filter(visible);
   const steps = new Map(), note = (step, at) => steps.get(step) || steps.set(step, { at, rows: [] }).get(step);
@@ -116,37 +116,43 @@ function rowOf(index) {
 
 function draw() {
   layOut();
-  const chart = $("chart");
-  chart.replaceChildren();
-  chart.setAttribute("width", places.width);
-  chart.setAttribute("height", height);
-  drawLanes(chart);
-  for (const band of run.bands) drawBand(chart, ...band);
-  make(chart, "rect", { id: "row", class: "row", x: 0, width: places.width, height: row, y: -99 });
-  for (const trip of run.exchanges.filter(visibleTrip)) drawTrip(chart, trip);
-  drawHooks(chart);
+  const left = $("nodes"), right = $("instances");
+  for (const [chart, width] of [[left, places.left], [right, places.right]]) {
+    chart.replaceChildren();
+    chart.setAttribute("width", width);
+    chart.setAttribute("height", height);
+  }
+  left.classList.toggle("stays", places.left < $("scroller").clientWidth * 0.7);
+  drawLanes(left, right);
+  for (const band of run.bands) drawBand(left, ...band);
+  for (const chart of [left, right]) make(chart, "rect", { class: "row", x: 0, width: "100%", height: row, y: -99 });
+  for (const trip of run.exchanges.filter(visibleTrip)) drawTrip(left, trip);
+  drawHooks(left, right);
   let told = null;
   for (const event of shown) {
     const y = places.rows.get(event.index);
-    if (row >= 8 && event.at !== told) make(chart, "text", { x: 4, y, class: "time" }, clock(event.at));
+    if (row >= 8 && event.at !== told) make(left, "text", { x: 4, y, class: "time" }, clock(event.at));
     told = event.at;
-    drawEvent(chart, event, y);
+    drawEvent(left, right, event, y);
   }
   for (const one of places.conflicts)
     if (row >= 8)
-      make(chart, "text", { x: places.keys[one.key] + 33, y: one.y, class: "conflict" }, `≠ ${run.lanes[one.lane]} conflicted`);
-  drawEnd(chart);
+      make(right, "text", { x: places.keys[one.key] + 33, y: one.y, class: "conflict" }, `≠ ${run.lanes[one.lane]} conflicted`);
+  drawEnd(left, right);
   drawMap();
   $("shown").textContent = `${shown.length} of ${run.events.length} events`
     + (run.dropped ? `; ${run.dropped} before are left out` : "");
   if (chosen !== null) choose(chosen, false);
 }
 
-function drawLanes(chart) {
-  const heads = $("heads");
-  heads.replaceChildren();
-  heads.style.width = `${places.width}px`;
+function drawLanes(left, right) {
+  for (const [heads, width] of [["node-heads", places.left], ["instance-heads", places.right]]) {
+    $(heads).replaceChildren();
+    $(heads).style.width = `${width}px`;
+  }
+  $("node-heads").classList.toggle("stays", left.classList.contains("stays"));
   const head = (x, width, text, on, index, colour) => {
+    const [chart, heads] = on === lanesOn ? [left, $("node-heads")] : [right, $("instance-heads")];
     make(chart, "line", { x1: x, x2: x, y1: 0, y2: height, class: "lane" });
     const button = document.createElement("button");
     button.textContent = text;
@@ -159,7 +165,7 @@ function drawLanes(chart) {
     heads.append(button);
   };
   if (broken !== undefined && broken in places.keys)
-    make(chart, "rect", { x: places.keys[broken], y: 0, width: INSTANCE, height, class: "broken-lane" });
+    make(right, "rect", { x: places.keys[broken], y: 0, width: INSTANCE, height, class: "broken-lane" });
   for (const lane in places.lanes)
     head(places.lanes[lane], NODE, run.lanes[lane], lanesOn, Number(lane), colourOf(run.lanes[lane]));
   for (const key in places.keys) head(places.keys[key], INSTANCE, run.keys[key], keysOn, Number(key));
@@ -173,9 +179,9 @@ function drawBand(chart, from, to, what) {
   make(box, "title", {}, `${run.lanes[run.events[from].lane]}: ${what}`);
 }
 
-function drawHooks(chart) {
+function drawHooks(left, right) {
   const busy = {};
-  const bar = (name, x, width, from, to, hook) => {
+  const bar = (chart, name, x, width, from, to, hook) => {
     const taken = (busy[name] = busy[name] || []);
     let slot = taken.findIndex((until) => until <= from);
     if (slot < 0) slot = taken.length;
@@ -191,15 +197,15 @@ function drawHooks(chart) {
     const event = run.events[from];
     if (!visible(event)) continue;
     const hook = { lane: run.lanes[event.lane], text: `${run.keys[event.key]} ${event.text}`, ended };
-    bar(`lane ${event.lane}`, places.lanes[event.lane], 8, rowOf(from), rowOf(to), hook);
-    bar(`key ${event.key}`, places.keys[event.key], 6, rowOf(from), rowOf(to), hook);
+    bar(left, `lane ${event.lane}`, places.lanes[event.lane], 8, rowOf(from), rowOf(to), hook);
+    bar(right, `key ${event.key}`, places.keys[event.key], 6, rowOf(from), rowOf(to), hook);
   }
 }
 
-function drawEvent(chart, event, y) {
+function drawEvent(left, right, event, y) {
   const classes = ["event", event.fault && "fault", event.index === run.found && "found"].filter(Boolean).join(" ");
-  const group = make(chart, "g", { class: classes, id: `e${event.index}` });
   const inKey = event.key !== undefined;
+  const group = make(inKey ? right : left, "g", { class: classes, id: `event-${event.index}` });
   const x = inKey ? places.keys[event.key] : places.lanes[event.lane];
   const width = inKey ? INSTANCE : NODE;
   make(group, "rect", { class: "cell", x: x + 1, y: y - row / 2, width: width - 2, height: row });
@@ -208,10 +214,10 @@ function drawEvent(chart, event, y) {
     const text = brief(event), kind = event.fault ? "fault" : late(event) ? "late" : QUIET.has(event.what) ? "quiet" : "";
     make(group, "text", { x: x + start, y, class: kind }, text.length > fits ? `${text.slice(0, fits - 1)}…` : text);
   }
-  if (inKey) {
+  if (inKey && event.lane in places.lanes) {
     const colour = event.fault ? "var(--bad)" : colourOf(event.by === undefined ? run.lanes[event.lane] : event.by);
     const spine = places.lanes[event.lane] + SPINE, size = event.what === "commit" ? 4.5 : 2.2;
-    make(group, "path", { d: `M${spine} ${y - size}l${size} ${size}l${-size} ${size}l${-size} ${-size}z`, style: `fill: ${colour}` });
+    make(left, "path", { d: `M${spine} ${y - size}l${size} ${size}l${-size} ${size}l${-size} ${-size}z`, style: `fill: ${colour}` });
   }
   make(group, "title", {}, `${clock(event.at)} ${run.lanes[event.lane]} ${event.what} ${inKey ? run.keys[event.key] : ""} ${event.text}`);
   group.onclick = () => choose(event.index, true);
@@ -256,12 +262,13 @@ function drawTrip(chart, trip) {
   make(group, "title", {}, facts.filter(Boolean).join("\n"));
 }
 
-function drawEnd(chart) {
+function drawEnd(left, right) {
   if (run.violation === null) return;
-  const y = height - 44;
-  make(chart, "line", { x1: 0, x2: places.width, y1: y, y2: y, class: "end-line" });
-  const text = `VIOLATED, ${clock(run.end[1])}: ${run.violation}`;
-  make(chart, "text", { x: 6, y: y + 16, class: "end" }, text.length > 170 ? `${text.slice(0, 169)}…` : text);
+  const y = height - 44, texts = [`VIOLATED at ${clock(run.end[1])}`, run.violation];
+  [left, right].forEach((chart, side) => {
+    make(chart, "line", { x1: 0, x2: "100%", y1: y, y2: y, class: "end-line" });
+    make(chart, "text", { x: 6, y: y + 16, class: "end" }, texts[side]);
+  });
 }
 
 /** The whole run beside the chart: faults in red, writes that landed late in violet, where one is. */

@@ -7,13 +7,13 @@ function choose(index, scroll) {
   const event = run.events[index], y = places.rows.get(index);
   detail(event);
   history.replaceState(null, "", `#e${index}`);
-  $("row").setAttribute("y", y === undefined ? -99 : y - row / 2);
-  $(`e${index}`)?.classList.add("chosen");
+  for (const mark of document.querySelectorAll(".row")) mark.setAttribute("y", y === undefined ? -99 : y - row / 2);
+  $(`event-${index}`)?.classList.add("chosen");
   if (!scroll || y === undefined) return;
   const box = $("scroller"), x = places.keys[event.key];
   if (y < box.scrollTop + 40 || y > box.scrollTop + box.clientHeight - 80) box.scrollTop = y - box.clientHeight * 0.6;
-  if (x !== undefined && (x < box.scrollLeft || x + INSTANCE > box.scrollLeft + box.clientWidth))
-    box.scrollLeft = x + INSTANCE - box.clientWidth;
+  const seen = box.clientWidth - ($("nodes").classList.contains("stays") ? places.left : 0);
+  if (x !== undefined && (x < box.scrollLeft || x + INSTANCE > box.scrollLeft + seen)) box.scrollLeft = x - (seen - INSTANCE) / 2;
 }
 
 function add(parent, tag, text, kind) {
