@@ -22,9 +22,9 @@ from durable_jobs_simulation.dice import Dice
 from durable_jobs_simulation.faults import Faults, swarm
 from durable_jobs_simulation.history import Commit
 from durable_jobs_simulation.tasks import Ask, SimulationError, Sleep, Task, Wanted
-from durable_jobs_simulation.trace import Trace, clock
+from durable_jobs_simulation.trace import EPOCH, Trace, clock
 from durable_jobs_simulation.violation import Violated, Violation
-from durable_jobs_simulation.world import EPOCH, World
+from durable_jobs_simulation.world import World
 
 Scenario: TypeAlias = "Callable[[Simulation], Coroutine[Any, Any, None]]"
 Invariant: TypeAlias = "Callable[[Simulation], None]"
