@@ -39,6 +39,7 @@ class SimulateJobs:
         `case`: a function that makes a `Case`, or `module:name` as on the command line. Raises the first
         `Violation`, in as small a run as was found.
         """
+        __tracebackhide__ = True
         from durable_jobs_simulation.case import load
         from durable_jobs_simulation.shrink import shrink
         from durable_jobs_simulation.violation import Violation
