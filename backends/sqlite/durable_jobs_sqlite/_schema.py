@@ -72,7 +72,7 @@ def version_of(connection: sqlite3.Connection, path: str) -> int:
 
 
 def check_file(connection: sqlite3.Connection, path: str) -> None:
-    """Raise as `version_of` does; what it looks at is of one moment, though others make the store meanwhile."""
+    """Raise as `version_of` does, by one moment of the file: others may be making the store."""
     connection.execute("BEGIN")
     version_of(connection, path)
     connection.execute("ROLLBACK")

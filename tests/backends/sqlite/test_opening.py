@@ -271,12 +271,12 @@ def test_a_store_that_another_makes_in_the_middle_of_a_look_is_no_foreign_file(p
         value = pragma(connection, name)
         if not meanwhile:
             meanwhile.append(name)
-            with closing(sqlite3.connect(path, timeout=0, isolation_level=None)) as other:
-                with suppress(sqlite3.OperationalError):  # it has to wait for the look to end
-                    other.executescript(
-                        f"BEGIN; CREATE TABLE rows (n); PRAGMA application_id = {APPLICATION_ID};"
-                        " PRAGMA user_version = 1; COMMIT"
-                    )
+            other = sqlite3.connect(path, timeout=0, isolation_level=None)
+            with closing(other), suppress(sqlite3.OperationalError):  # it has to wait for the look to end
+                other.executescript(
+                    f"BEGIN; CREATE TABLE rows (n); PRAGMA application_id = {APPLICATION_ID};"
+                    " PRAGMA user_version = 1; COMMIT"
+                )
         return value
 
     monkeypatch.setattr(_schema, "_pragma", interrupted)
