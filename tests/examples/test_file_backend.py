@@ -1,0 +1,53 @@
+"""The worked backend of the guide is certified, and a bug planted in it is found and explained."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from certify_file_backend import HARNESS, Folder
+from durable_jobs_conformance import Harness, certify
+from file_backend import FileBackend
+
+from durable_jobs_core.backend import Row
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_it_reaches_the_level_durable() -> None:
+    report = certify(HARNESS)
+
+    assert str(report).splitlines()[1].split()[:2] == ["files", "durable"], str(report)
+
+
+class KeepsTheEntry(FileBackend):
+    """The planted bug: an alarm that is taken away stays in the index."""
+
+    def _put(self, row: Row, entry: int | None) -> None:
+        stored = self._load(row.key)
+        super()._put(row, entry if entry is not None or stored is None else stored.wake)
+
+
+class Planted(Folder):
+    def open(self) -> FileBackend:
+        return KeepsTheEntry(Path(self._folder.name))
+
+
+def test_a_planted_bug_is_found_and_explained() -> None:
+    report = certify(Harness("planted", Planted))
+
+    assert report.level == "none"
+    told = [str(failed.why) for failed in report.failed if failed.rule == "R-6"]
+    assert any("a commit without an alarm takes the entry away" in why and "wake None" in why for why in told)
+
+
+def test_the_guide_shows_the_code_as_it_stands() -> None:
+    code = "\n".join(
+        (ROOT / f"examples/{name}.py").read_text() for name in ("file_backend", "certify_file_backend")
+    )
+    shown = re.findall(r"```python\n(.*?)```", (ROOT / "docs/write-a-backend.md").read_text(), re.DOTALL)
+
+    assert shown
+    for block in shown:
+        for part in block.split("\n\n"):
+            assert part.strip("\n") in code, part
