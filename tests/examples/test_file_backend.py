@@ -50,6 +50,9 @@ def test_the_guide_shows_the_code_as_it_stands() -> None:
     shown = re.findall(r"```python\n(.*?)```", (ROOT / "docs/write-a-backend.md").read_text(), re.DOTALL)
 
     assert shown
-    for block in shown:
-        for part in block.split("\n\n"):
-            assert part.strip("\n") in code, part
+    assert [part for block in shown for part in block.split("\n\n") if bare(part) not in bare(code)] == []
+
+
+def bare(code: str) -> str:
+    """Without white space: a method of the guide stands at the margin."""
+    return "".join(code.split())
