@@ -1,0 +1,68 @@
+"""Each wrong backend is caught by the check of the rule it breaks; the right one in its place is not."""
+
+from __future__ import annotations
+
+import pytest
+from durable_jobs_conformance import Broken, Harness, Store, certify, checks
+from durable_jobs_memory import MemoryBackend
+from support.wrong_backends import SHELF, ComparesNothing, DueOnlyAfterTheInstant, Rows
+
+CASES = [pytest.param(*rest, id=f"{name}-{rest[-1]}") for name, *rest in SHELF]
+
+
+@pytest.mark.parametrize(("wrong", "right", "name"), CASES)
+def test_the_wrong_one_is_caught_and_the_right_one_is_not(wrong: Harness, right: Harness, name: str) -> None:
+    (check,) = [check for check in checks(wrong) if str(check) == name]
+
+    with pytest.raises(Broken) as caught:
+        check(wrong)
+
+    assert caught.value.rule == check.rule
+    check(right)
+
+
+def test_the_report_explains_what_was_asked_expected_and_got() -> None:
+    report = certify(Harness("late", lambda: Rows(DueOnlyAfterTheInstant)))
+
+    assert report.level == "none"
+    (failed,) = [failed for failed in report.failed if failed.check.startswith("an_entry_is_due_at")]
+    assert str(failed.why).splitlines() == [
+        "R-7 an entry is due at its instant and not before",
+        "  asked     Write task:mail:a expecting None: b'r0', wake 10",
+        "  asked     claim {'task:mail': 10} due at 9, hold until 1009",
+        "  asked     claim {'task:mail': 10} due at 10, hold until 1010",
+        "  expected  ['a']",
+        "  got       []",
+    ]
+
+
+@pytest.mark.parametrize("wrong", [ComparesNothing, DueOnlyAfterTheInstant])
+def test_random_batches_find_it_too_and_show_the_steps(wrong: type) -> None:
+    harness = Harness("wrong", lambda: Rows(wrong))
+    (check,) = [check for check in checks(harness) if check.name.startswith("random_batches")]
+
+    with pytest.raises(Broken) as caught:
+        check(harness)
+
+    assert "state.exchange(" in str(caught.value)
+
+
+def test_a_backend_that_raises_is_reported_and_not_raised() -> None:
+    class Raises(MemoryBackend):
+        def scan(self, *_: object) -> None:  # type: ignore[override]
+            raise ZeroDivisionError("division by zero")
+
+    class Rows(Store):
+        def open(self) -> MemoryBackend:
+            return Raises()
+
+    report = certify(Harness("raises", Rows))
+
+    got = [failed.why.got for failed in report.failed if failed.check == "scan_lists_every_row_once[1]"]
+    assert got == ["ZeroDivisionError: division by zero"]
+
+
+def test_a_capability_that_a_store_lacks_is_skipped_and_costs_the_level() -> None:
+    report = certify(Harness("memory", Rows))
+
+    assert (report.level, report.failed, report.skipped) == ("base", (), ("durable", "damage"))

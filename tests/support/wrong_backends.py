@@ -1,0 +1,467 @@
+"""Backends that break one rule each, and the check that has to catch each.
+
+They are the memory backend, or the plain-file one of the examples, with one thing changed.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import attrs
+from certify_file_backend import Folder
+from durable_jobs_conformance import Capability, Harness, Store
+from durable_jobs_memory import MemoryBackend, _Store
+from file_backend import FileBackend
+
+from durable_jobs_core.backend import (
+    Answer,
+    Batch,
+    Claim,
+    Committed,
+    Conflicted,
+    Damaged,
+    Defer,
+    Outcome,
+    Page,
+    Query,
+    Row,
+    Write,
+)
+from durable_jobs_core.words import Key
+
+
+def steady() -> Callable[[], int]:
+    offset = time.time() - time.monotonic()
+    return lambda: int((time.monotonic() + offset) * 1000)
+
+
+class Rows(Store):
+    """A store of `store`, met through handles of `handle`; the right ones unless told otherwise."""
+
+    def __init__(self, store: type[_Store] = _Store, handle: type[MemoryBackend] = MemoryBackend) -> None:
+        self.rows, self.handle = store(steady()), handle
+        self.damaged: set[Key] = set()
+
+    def open(self) -> MemoryBackend:
+        handle = self.handle(store=self.rows)
+        vars(handle)["damaged"] = self.damaged
+        return handle
+
+    def damage(self, key: Key) -> None:
+        self.damaged.add(key)
+
+
+class Wrong(_Store):
+    """A wrong store."""
+
+    def stored(self, key: Key) -> bytes | None:
+        row = self.rows.get(key)
+        return None if row is None else row.revision
+
+
+class ComparesNothing(Wrong):
+    def _write(self, write: Write | Defer, not_after: int) -> Outcome:
+        expected: Any = self.stored(write.key)
+        return super()._write(attrs.evolve(write, expected=expected), not_after)
+
+
+class ComparesAPrefix(Wrong):
+    def _write(self, write: Write | Defer, not_after: int) -> Outcome:
+        stored = self.stored(write.key)
+        if stored is not None and write.expected is not None and stored.startswith(write.expected):
+            write = attrs.evolve(write, expected=stored)
+        return super()._write(write, not_after)
+
+
+class Forgets(Wrong):
+    def _write(self, write: Write | Defer, not_after: int) -> Outcome:
+        before = self.rows.get(write.key)
+        outcome = super()._write(write, not_after)
+        if isinstance(outcome, Committed) and before is not None and isinstance(write, Write) and write.row:
+            self.rows[write.key] = before
+        return outcome
+
+
+class ConflictsWithoutTheRow(Wrong):
+    def _write(self, write: Write | Defer, not_after: int) -> Outcome:
+        outcome = super()._write(write, not_after)
+        return Conflicted(None) if isinstance(outcome, Conflicted) else outcome
+
+
+class IgnoresDeadlines(Wrong):
+    def _write(self, write: Write | Defer, not_after: int) -> Outcome:
+        return super()._write(write, 2**63 - 1)
+
+
+class RefusesOnlyAfterWriting(Wrong):
+    def _write(self, write: Write | Defer, not_after: int) -> Outcome:
+        super()._write(write, 2**63 - 1)
+        return super()._write(write, not_after)
+
+
+class LeavesTheEntryWhenTheAlarmIsTheSame(Wrong):
+    def _write(self, write: Write | Defer, not_after: int) -> Outcome:
+        row, entry = self.rows.get(write.key), self._entries.get(write.key)
+        outcome = super()._write(write, not_after)
+        if (
+            row
+            and isinstance(write, Write)
+            and write.row
+            and write.row.wake == row.wake
+            and entry is not None
+        ):
+            self._index(write.key, entry)
+        return outcome
+
+
+class LeavesTheEntryOfARowWithoutAnAlarm(Wrong):
+    def _index(self, key: Key, wake: int | None) -> None:
+        if wake is not None or key not in self.rows:
+            super()._index(key, wake)
+
+
+class LeavesTheEntryOfADeletedRow(Wrong):
+    def _write(self, write: Write | Defer, not_after: int) -> Outcome:
+        entry = self._entries.get(write.key)
+        outcome = super()._write(write, not_after)
+        if isinstance(write, Write) and write.row is None and entry is not None:
+            self._index(write.key, entry)
+        return outcome
+
+
+class DefersByChangingTheAlarm(Wrong):
+    def _write(self, write: Write | Defer, not_after: int) -> Outcome:
+        outcome = super()._write(write, not_after)
+        if isinstance(write, Defer) and isinstance(outcome, Committed):
+            self.rows[write.key] = attrs.evolve(self.rows[write.key], wake=write.wake)
+        return outcome
+
+
+class FailsABatchTogether(Wrong):
+    def exchange(self, batch: Batch) -> Answer:
+        for write in batch.writes:
+            if self.stored(write.key) != write.expected:
+                answer = super().exchange(attrs.evolve(batch, writes=()))
+                lost = tuple(Conflicted(self.rows.get(write.key)) for write in batch.writes)
+                return attrs.evolve(answer, outcomes=lost)
+        return super().exchange(batch)
+
+
+class LoadsBeforeItWrites(Wrong):
+    def exchange(self, batch: Batch) -> Answer:
+        rows = super().exchange(attrs.evolve(batch, writes=(), claim=None)).rows
+        return attrs.evolve(super().exchange(batch), rows=rows)
+
+
+class ClaimsBeforeItWrites(Wrong):
+    def exchange(self, batch: Batch) -> Answer:
+        claimed = super().exchange(attrs.evolve(batch, writes=(), loads=()))
+        later = super().exchange(attrs.evolve(batch, claim=None))
+        return attrs.evolve(later, claimed=claimed.claimed, next_wake=claimed.next_wake)
+
+
+class LoadEndsAHold(Wrong):
+    def _load(self, key: Key) -> Row | None:
+        row = super()._load(key)
+        if row is not None and row.wake is not None:
+            self._index(key, row.wake)
+        return row
+
+
+class LoadPutsNothingBack(Wrong):
+    def _load(self, key: Key) -> Row | None:
+        return self.rows.get(key)
+
+
+class TruncatesBlobs(Wrong):
+    def _load(self, key: Key) -> Row | None:
+        row = super()._load(key)
+        return None if row is None else attrs.evolve(row, blob=row.blob[:65_535])
+
+
+class DueOnlyAfterTheInstant(Wrong):
+    def _claim(self, claim: Claim) -> Iterator[Row]:
+        return super()._claim(attrs.evolve(claim, now=claim.now - 1))
+
+
+class ClaimsLatestFirst(Wrong):
+    def _claim(self, claim: Claim) -> Iterator[Row]:
+        return reversed(list(super()._claim(claim)))  # type: ignore[return-value]
+
+
+class ClaimsWithoutMoving(Wrong):
+    def _claim(self, claim: Claim) -> Iterator[Row]:
+        claimed = list(super()._claim(claim))
+        for row in claimed:
+            self._index(row.key, row.wake)
+        return iter(claimed)
+
+
+class ClaimsOneLimitForAll(Wrong):
+    def _claim(self, claim: Claim) -> Iterator[Row]:
+        claimed = list(super()._claim(claim))
+        return iter(claimed[: max(claim.limits.values(), default=0)])
+
+
+class ClaimsNothingTooLarge(Wrong):
+    def _claim(self, claim: Claim) -> Iterator[Row]:
+        return (row for row in super()._claim(claim) if len(row.blob) <= claim.max_bytes)
+
+
+class TellsTheWakeBeforeTheClaim(Wrong):
+    def exchange(self, batch: Batch) -> Answer:
+        before = None if batch.claim is None else self._next_wake(batch.claim)
+        return attrs.evolve(super().exchange(batch), next_wake=before)
+
+
+class ClockGoesBack(Wrong):
+    def exchange(self, batch: Batch) -> Answer:
+        answer = super().exchange(batch)
+        return attrs.evolve(answer, clock=answer.clock - 50 * len(self.rows))
+
+
+# -- wrong handles
+
+
+def renamed(name: Callable[[Key], Key]) -> type[MemoryBackend]:
+    """Handles that store keys under other names, and tell the rows by the names asked for."""
+
+    class Renaming(MemoryBackend):
+        def exchange(self, lane: int, batch: Batch) -> Answer:
+            writes = tuple(attrs.evolve(write, key=name(write.key)) for write in batch.writes)
+            loads = tuple(map(name, batch.loads))
+            return super().exchange(lane, attrs.evolve(batch, writes=writes, loads=loads))
+
+    return Renaming
+
+
+class ComparesAndStoresInTwoSteps(MemoryBackend):
+    def exchange(self, lane: int, batch: Batch) -> Answer:
+        found = super().exchange(lane, attrs.evolve(batch, writes=(), claim=None)).clock
+        fits = [self._store.rows.get(write.key) for write in batch.writes]
+        time.sleep(0.0002)  # a thread that got here first writes meanwhile
+        late = [self._store.rows.get(write.key) for write in batch.writes]
+        writes: list[Any] = [
+            attrs.evolve(write, expected=None if now is None else now.revision)
+            if write.expected == (None if then is None else then.revision)
+            else write
+            for write, then, now in zip(batch.writes, fits, late, strict=True)
+        ]
+        return super().exchange(lane, attrs.evolve(batch, writes=tuple(writes), not_after=max(found, 2**62)))
+
+
+class ClaimsInTwoSteps(MemoryBackend):
+    def exchange(self, lane: int, batch: Batch) -> Answer:
+        answer = super().exchange(lane, attrs.evolve(batch, claim=None))
+        if batch.claim is None:
+            return answer
+        with self._store.lock:
+            entries = sorted((at, key) for key, at in self._store._entries.items() if at <= batch.claim.now)
+            keys = [key for _, key in entries[: max(batch.claim.limits.values())]]
+            rows = tuple(self._store.rows[key] for key in keys)
+        time.sleep(0.0002)  # another claims them meanwhile
+        with self._store.lock:
+            for key in keys:
+                self._store._index(key, batch.claim.until)
+        return attrs.evolve(answer, claimed=rows)
+
+
+class ListsByOffset(MemoryBackend):
+    def scan(self, query: Query, after: str | None, limit: int) -> Page:
+        rows = super().scan(query, None, 10_000).rows
+        start = int(after or 0)
+        more = len(rows) > start + limit
+        return Page(rows[start : start + limit], str(start + limit) if more else None)
+
+
+class LosesAPage(MemoryBackend):
+    def scan(self, query: Query, after: str | None, limit: int) -> Page:
+        page = super().scan(query, after, limit)
+        return page if after is None or page.after is None else super().scan(query, page.after, limit)
+
+
+class CloseLeavesThemWaiting(MemoryBackend):
+    def wait(self, timeout: float) -> None:
+        time.sleep(timeout)
+
+
+class AnswersAfterClose(MemoryBackend):
+    def _check_usable(self) -> None:
+        self._check_process()
+
+
+class AnswersInAFork(MemoryBackend):
+    def _check_process(self) -> None:
+        pass
+
+
+class OwnRows(MemoryBackend):
+    def __init__(self, clock: Callable[[], int] | None = None, *, store: _Store | None = None) -> None:
+        super().__init__()
+
+
+# -- damaged rows, in memory
+
+
+class Decays(MemoryBackend):
+    """The right one: rows of `damaged` are told as `Damaged`, by their revision."""
+
+    damaged: set[Key]
+
+    def told(self, row: Any) -> Any:
+        if isinstance(row, Row) and row.key in self.damaged:
+            return Damaged(row.key, row.revision, row.blob, "it was damaged")
+        return row
+
+    def exchange(self, lane: int, batch: Batch) -> Answer:
+        answer = super().exchange(lane, batch)
+        self.damaged -= {write.key for write in batch.writes if self._store.rows.get(write.key) is None}
+        outcomes: list[Outcome] = [
+            Conflicted(self.told(outcome.row)) if isinstance(outcome, Conflicted) else outcome
+            for outcome in answer.outcomes
+        ]
+        rows, claimed = (tuple(map(self.told, found)) for found in (answer.rows, answer.claimed))
+        return attrs.evolve(answer, outcomes=tuple(outcomes), rows=rows, claimed=claimed)
+
+    def scan(self, query: Query, after: str | None, limit: int) -> Page:
+        page = super().scan(query, after, limit)
+        return Page(tuple(map(self.told, page.rows)), page.after)
+
+
+class RaisesOnDamage(Decays):
+    def told(self, row: Any) -> Any:
+        if row is not None and row.key in self.damaged:
+            raise ValueError("invalid continuation byte")
+        return row
+
+
+class SkipsDamage(Decays):
+    def scan(self, query: Query, after: str | None, limit: int) -> Page:
+        page = super().scan(query, after, limit)
+        return Page(tuple(row for row in page.rows if isinstance(row, Row)), page.after)
+
+
+class OverwritesDamage(Decays):
+    def exchange(self, lane: int, batch: Batch) -> Answer:
+        writes: list[Any] = [
+            attrs.evolve(write, expected=b"r0") if write.key in self.damaged else write
+            for write in batch.writes
+        ]
+        found = {write.key for write in batch.writes}
+        answer = super().exchange(lane, attrs.evolve(batch, writes=tuple(writes)))
+        self.damaged -= found
+        return answer
+
+
+# -- crashes, in files
+
+
+class WritesLater(FileBackend):
+    """What it acknowledges is written by the next exchange, or when it is closed."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._later: dict[str, str] = {}
+
+    def _replace(self, name: str, text: str) -> None:
+        if name == "clock":
+            return super()._replace(name, text)
+        before, self._later = self._later, {name: text}
+        for item in before.items():
+            super()._replace(*item)
+        return None
+
+
+class Folders(Folder):
+    """A store of `handle`."""
+
+    def __init__(self, handle: type[FileBackend] = FileBackend) -> None:
+        super().__init__()
+        self.handle = handle
+
+    def open(self) -> FileBackend:
+        return self.handle(Path(self._folder.name))
+
+
+def harness(make: Callable[..., Store], *wrong: Any, can: tuple[Capability, ...] = ()) -> Harness:
+    """A harness of wrong stores or handles."""
+    return Harness("wrong", lambda: make(*wrong), frozenset(can))
+
+
+def folded(key: Key) -> Key:
+    return Key(key.kind, key.job, key.id.lower())
+
+
+def joined(key: Key) -> Key:
+    job, _, rest = key.job.partition(":")
+    return Key(key.kind, job, f"{rest}:{key.id}" if rest else key.id)
+
+
+STORES: list[tuple[type[_Store], str]] = [
+    (ComparesNothing, "R-2-another_revision_conflicts_with_the_row_there_is[(None, False)]"),
+    (ComparesAPrefix, "R-2-another_revision_conflicts_with_the_row_there_is[(b'r', False)]"),
+    (Forgets, "R-2-create_update_delete"),
+    (ConflictsWithoutTheRow, "R-2-another_revision_conflicts_with_the_row_there_is[(b'r', True)]"),
+    (IgnoresDeadlines, "R-5-a_write_after_its_deadline_is_refused_and_nothing_happened"),
+    (RefusesOnlyAfterWriting, "R-5-a_write_after_its_deadline_is_refused_and_nothing_happened"),
+    (LeavesTheEntryWhenTheAlarmIsTheSame, "R-6-a_commit_sets_the_entry_also_when_the_alarm_is_the_same"),
+    (LeavesTheEntryOfARowWithoutAnAlarm, "R-6-a_commit_without_an_alarm_takes_the_entry_away"),
+    (LeavesTheEntryOfADeletedRow, "R-1-a_row_and_its_entry_go_together"),
+    (DefersByChangingTheAlarm, "R-6-claim_and_defer_leave_row_and_revision"),
+    (FailsABatchTogether, "R-3-each_write_of_a_batch_has_its_own_outcome[5]"),
+    (LoadsBeforeItWrites, "R-4-loads_see_the_writes"),
+    (ClaimsBeforeItWrites, "R-4-the_claim_sees_the_writes"),
+    (LoadEndsAHold, "R-6-a_load_does_not_end_a_hold"),
+    (LoadPutsNothingBack, "R-6-a_load_puts_back_an_entry_that_is_missing"),
+    (TruncatesBlobs, "R-3-blobs_of_every_size_come_back[70000]"),
+    (DueOnlyAfterTheInstant, "R-7-an_entry_is_due_at_its_instant_and_not_before"),
+    (ClaimsLatestFirst, "R-7-what_is_due_comes_earliest_first"),
+    (ClaimsWithoutMoving, "R-7-two_claims_never_return_the_same_entry"),
+    (ClaimsOneLimitForAll, "R-7-limits_are_per_job"),
+    (ClaimsNothingTooLarge, "R-7-at_least_one_row_and_no_more_bytes_than_asked_for"),
+    (TellsTheWakeBeforeTheClaim, "R-8-next_wake_is_the_earliest_of_the_jobs_named_after_the_claim"),
+    (ClockGoesBack, "R-8-the_clock_is_the_wall_clock_and_never_goes_back"),
+]
+HANDLES: list[tuple[type[MemoryBackend], str]] = [
+    (renamed(folded), "R-2-keys_never_collide"),
+    (renamed(joined), "R-2-keys_never_collide"),
+    (ComparesAndStoresInTwoSteps, "R-2-commits_at_once_form_one_chain_a_key"),
+    (ClaimsInTwoSteps, "R-7-every_entry_is_claimed_once_while_commits_go_on"),
+    (ListsByOffset, "S-66-scan_misses_nothing_while_rows_come_and_go"),
+    (LosesAPage, "S-66-scan_lists_every_row_once[2]"),
+    (CloseLeavesThemWaiting, "R-10-close_ends_every_wait_and_may_be_called_again"),
+    (AnswersAfterClose, "R-10-after_close_it_says_so"),
+    (AnswersInAFork, "R-10-a_forked_child_is_refused_and_harms_nothing"),
+    (OwnRows, "R-3-commits_survive_the_handle"),
+]
+DAMAGE: list[tuple[type[MemoryBackend], str]] = [
+    (RaisesOnDamage, "R-9-a_damaged_row_is_told_and_disturbs_no_other"),
+    (SkipsDamage, "R-9-a_damaged_row_is_told_and_disturbs_no_other"),
+    (OverwritesDamage, "R-9-a_damaged_row_is_not_overwritten_unasked"),
+]
+FILES: list[tuple[type[FileBackend], str]] = [
+    (WritesLater, "R-3-commits_survive_a_crash"),
+    (WritesLater, "R-3-what_a_killed_process_was_told_is_there"),
+]
+
+SHELF: list[tuple[str, Harness, Harness, str]] = [
+    *((w.__name__, harness(Rows, w), harness(Rows), check) for w, check in STORES),
+    *((w.__name__, harness(Rows, _Store, w), harness(Rows), check) for w, check in HANDLES),
+    *(
+        (
+            w.__name__,
+            harness(Rows, _Store, w, can=("damage",)),
+            harness(Rows, _Store, Decays, can=("damage",)),
+            check,
+        )
+        for w, check in DAMAGE
+    ),
+    *(
+        (w.__name__, harness(Folders, w, can=("durable",)), harness(Folders, can=("durable",)), check)
+        for w, check in FILES
+    ),
+]
+"""Name, the wrong one, the right one in its place, the check that tells them apart."""
