@@ -7,6 +7,7 @@ search chooses, one `Action` at a time.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import copy
 from math import lcm
 from typing import Any, NamedTuple
 
@@ -73,7 +74,8 @@ class Steady:
 @define(eq=False)
 class Node:
     """An engine and what it waits for. `asked`: its exchange, `answer`: what the store said, if it was
-    performed; `hooks`: those that run, by number; `cancelled`: those that are to end; `calls`: the callers."""
+    performed; `hooks`: those that run, by number; `cancelled`: those that are to end; `calls`: the callers;
+    `text`: all of it but the exchange told, until it is fed again."""
 
     name: str
     engine_id: int
@@ -84,6 +86,14 @@ class Node:
     cancelled: set[int] = field(factory=set[int])
     calls: dict[int, int] = field(factory=dict[int, int])
     stopping: bool = False
+    text: str | None = None
+
+    def tell(self, teller: canonical.Teller) -> str:
+        """It as text; its name is nothing to its future."""
+        if self.text is None:
+            parts = (self.engine_id, self.engine, self.hooks, self.cancelled, self.calls)
+            self.text = canonical.Teller().tell(parts)
+        return f"{self.text}{teller.tell(self.asked)}{teller.tell(self.answer)}"
 
 
 @define(eq=False)
@@ -124,10 +134,12 @@ class World:
         self.observer: Observer = observer
         self.ledger = Ledger()
         self.store = Store(self.clock, self)
+        self.far_ms = scope.far_ms
         self.left: dict[str, int] = dict(scope.budgets)
         self.callers = [Caller() for _ in scope.callers]
         self.late: list[Late] = []
         self.nodes: list[Node] = []
+        self.owned: set[int] = set(range(len(scope.nodes)))
         for worker in scope.nodes:
             self.nodes.append(self._boot(worker))
         for node in self.nodes:
@@ -140,9 +152,29 @@ class World:
         return self.now
 
     def fork(self) -> World:
-        """Another world in the same state."""
-        new: World = fork(self, {})
+        """Another world in the same state. A node is shared until something happens to it."""
+        new = object.__new__(World)
+        new.__dict__.update(self.__dict__)
+        new.store = self.store.fork(new.clock, new)
+        new.observer = fork(self.observer, {id(self): new})
+        new.ledger = fork(self.ledger, {})
+        new.left, new.callers = self.left.copy(), fork(self.callers, {})
+        new.late, new.nodes = self.late.copy(), self.nodes.copy()
+        new.owned = set()
         return new
+
+    def _own(self, number: int) -> Node:
+        """A node to be changed."""
+        if number not in self.owned:
+            self.owned.add(number)
+            self.nodes[number] = fork(self.nodes[number], {})
+        return self.nodes[number]
+
+    def _shell(self, number: int) -> Node:
+        """A node of which only the exchange is changed."""
+        if number not in self.owned:
+            self.nodes[number] = copy(self.nodes[number])
+        return self.nodes[number]
 
     # -- what the observer and the store ask of a world
 
@@ -211,7 +243,7 @@ class World:
         wakeups = (node.engine.next_wakeup for node in self.nodes)
         times += [max(wakeup, self.now) for wakeup in wakeups if wakeup is not None]
         first = min(times, default=None)
-        return first if first is not None and first <= self.now + self.scope.far_ms else None
+        return first if first is not None and first <= self.now + self.far_ms else None
 
     # -- what happens
 
@@ -229,9 +261,11 @@ class World:
             self.say("store", "land", fault=True)
             self.store.perform(late.engine, late.batch, _no_fault)
         elif action.what in _HOOK_ENDS:
-            self._finish(self.nodes[action.at], action)
+            self._finish(self._own(action.at), action)
         else:
-            _OF_NODES[action.what](self, self.nodes[action.at])
+            shallow = action.what in ("perform", "refuse", "crash")
+            node = self._shell(action.at) if shallow else self._own(action.at)
+            _OF_NODES[action.what](self, node)
 
     def _boot(self, worker: bool) -> Node:
         self.made += 1
@@ -256,8 +290,11 @@ class World:
             self._leave(node, node.asked.batch)
         for caller in node.calls.values():
             self.callers[caller].open = False
+        for call in node.calls:
+            self.ledger.open.pop(call, None)
         number = self.nodes.index(node)
         self.nodes[number] = self._boot(self.scope.nodes[number])
+        self.owned.add(number)
 
     def _leave(self, node: Node, batch: Batch) -> None:
         if self.scope.late and batch.not_after >= self.now and (batch.writes or batch.claim is not None):
@@ -267,7 +304,7 @@ class World:
         caller = self.callers[number]
         at, key, request, wait_ms = self.scope.callers[number][caller.made]
         caller.made, caller.open = caller.made + 1, True
-        node = self.nodes[at]
+        node = self._own(at)
         id = 1_000 * (number + 1) + caller.made
         node.calls[id] = number
         ask = Ask(None, key, request, wait_ms, 0)
@@ -321,12 +358,13 @@ class World:
         self.say("world", "jump", f"{at - self.now} ms")
         self.now = at
         self.late = [late for late in self.late if late.batch.not_after >= at]
-        for node in self.nodes:
+        for number, node in enumerate(self.nodes):
             wakeup = node.engine.next_wakeup
             if wakeup is not None and wakeup <= at:
-                self._feed(node, Ticked())
+                self._feed(self._own(number), Ticked())
 
     def _feed(self, node: Node, input: Input) -> None:
+        node.text = None
         try:
             node.engine.feed(self.now, input)
         except Exception as error:
@@ -363,7 +401,7 @@ class World:
     def digest(self) -> bytes:
         """Equal for worlds that go on in the same way, as far as engines, store and ledger go."""
         teller = canonical.Teller()
-        nodes = [teller.tell(node) for node in self.nodes]
+        nodes = [node.tell(teller) for node in self.nodes]
         rows = [canonical.row_text(row, teller) for row in self.store.rows.values() if isinstance(row, Row)]
         rest = (self.store.entries, self.left, self.callers, self.late, self.ledger)
         return canonical.digest(nodes, "\n".join((*rows, *map(teller.tell, rest))), self.now)
@@ -405,4 +443,4 @@ _OF_NODES = {
     "crash": World._crash,
     "nudge": World._nudge,
 }
-changes(World, Node, Caller, Steady, Ledger, Trace)
+changes(World, Node, Caller, Steady, Ledger)
