@@ -13,7 +13,9 @@ from durable_jobs_simulation.tasks import SimulationError
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What `check` may be told."""
-    parser.add_argument("scopes", nargs="*", metavar="SCOPE", help="the small ones, or of " + ", ".join(SCOPES))
+    parser.add_argument(
+        "scopes", nargs="*", metavar="SCOPE", help="the small ones, or of " + ", ".join(SCOPES)
+    )
     parser.add_argument("--depth", type=int, help="at most so many actions in a row")
     parser.add_argument("--states", type=int, help="at most so many states of each scope")
     parser.add_argument("--minutes", type=float, help="at most so long for each scope")

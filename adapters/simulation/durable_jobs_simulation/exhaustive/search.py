@@ -11,8 +11,9 @@ from attrs import define, field
 
 from durable_jobs_core.backend import Row
 from durable_jobs_simulation.exhaustive.canonical import EPOCH
+from durable_jobs_simulation.exhaustive.parts import Action
 from durable_jobs_simulation.exhaustive.scope import Scope
-from durable_jobs_simulation.exhaustive.world import Action, World
+from durable_jobs_simulation.exhaustive.world import World
 from durable_jobs_simulation.trace import Trace
 from durable_jobs_simulation.violation import Violated, Violation
 
@@ -200,4 +201,3 @@ def _explained(scope: Scope, path: list[Action]) -> Violation:
         trace.ms = world.now - EPOCH
         return Violation(violated.invariant, violated.why, trace)
     raise AssertionError("the same actions have the same end")
-

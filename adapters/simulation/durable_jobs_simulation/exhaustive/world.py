@@ -9,11 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from copy import copy
 from math import lcm
-from typing import Any, NamedTuple
+from typing import Any
 
-from attrs import define, field
-
-from durable_jobs_core.backend import Answer, Batch, Defer, Outcome, Refused, Row, Write
+from durable_jobs_core.backend import Batch, Defer, Outcome, Refused, Row, Write
 from durable_jobs_core.engine import (
     Answered,
     Called,
@@ -35,8 +33,9 @@ from durable_jobs_core.engine import (
 )
 from durable_jobs_core.jobs import Jobs
 from durable_jobs_simulation.exhaustive import canonical
-from durable_jobs_simulation.exhaustive.forking import changes, fork
+from durable_jobs_simulation.exhaustive.forking import fork
 from durable_jobs_simulation.exhaustive.ledger import Ledger
+from durable_jobs_simulation.exhaustive.parts import Action, Caller, Late, Node, Rot, Steady
 from durable_jobs_simulation.exhaustive.scope import Scope
 from durable_jobs_simulation.faults import Faults
 from durable_jobs_simulation.observer import Observer
@@ -44,79 +43,6 @@ from durable_jobs_simulation.store import Store
 from durable_jobs_simulation.tasks import Ask
 from durable_jobs_simulation.trace import Event, Trace
 from durable_jobs_simulation.violation import Violated
-
-
-class Action(NamedTuple):
-    """What happens next. `at`: to which node, caller or late batch; `hook`: to which of its hooks."""
-
-    what: str
-    at: int = 0
-    hook: int = 0
-
-
-FAULTS = frozenset({"crash", "lose", "refuse", "raise", "timeout", "land", "nudge"})
-"""What the liveness phase does without. Each but `land` has a budget in the scope, and so has `jump`."""
-
-
-@define(eq=False)
-class Steady:
-    """Entropy without jitter, for the engine of that number: new lives differ, and no delay is drawn."""
-
-    engine: int
-    step: int
-    count: int = 0
-
-    def __call__(self) -> int:
-        self.count += 1
-        return canonical.LIVES // self.step * self.step + (self.engine * 1_000 + self.count) * self.step
-
-
-@define(eq=False)
-class Node:
-    """An engine and what it waits for. `asked`: its exchange, `answer`: what the store said, if it was
-    performed; `hooks`: those that run, by number; `cancelled`: those that are to end; `calls`: the callers;
-    `text`: all of it but the exchange told, until it is fed again."""
-
-    name: str
-    engine_id: int
-    engine: Engine
-    asked: Exchange | None = None
-    answer: Answer | None = None
-    hooks: dict[int, Invoke] = field(factory=dict[int, Invoke])
-    cancelled: set[int] = field(factory=set[int])
-    calls: dict[int, int] = field(factory=dict[int, int])
-    stopping: bool = False
-    text: str | None = None
-
-    def tell(self, teller: canonical.Teller) -> str:
-        """It as text; its name is nothing to its future."""
-        if self.text is None:
-            parts = (self.engine_id, self.engine, self.hooks, self.cancelled, self.calls)
-            self.text = canonical.Teller().tell(parts)
-        return f"{self.text}{teller.tell(self.asked)}{teller.tell(self.answer)}"
-
-
-@define(eq=False)
-class Caller:
-    """One caller: how many of its requests were made, and whether the last one is open."""
-
-    made: int = 0
-    open: bool = False
-
-
-@define(eq=False)
-class Late:
-    """A batch whose sender knows no more of it, and that may still land."""
-
-    engine: int
-    batch: Batch
-
-
-class _Rot:
-    """Stored rows do not rot here."""
-
-    def after_commit(self, row: Row) -> None:
-        """A row was written."""
 
 
 class World:
@@ -127,7 +53,7 @@ class World:
         self.now = canonical.EPOCH
         self.releases: tuple[Jobs, ...] = (scope.jobs,)
         self.trace = Trace(seed=0, faults=Faults())
-        self.rot = _Rot()
+        self.rot = Rot()
         self.keeps_trace = False
         self.made = 0
         observer: Any = Observer(self)  # type: ignore[arg-type]  # it asks little of its world
@@ -324,7 +250,8 @@ class World:
 
     def _answer(self, node: Node) -> None:
         asked, answer = node.asked, node.answer
-        assert asked is not None and answer is not None, "there is an answer"
+        assert asked is not None, "there is an exchange"
+        assert answer is not None, "it was performed"
         self.say(node.name, "answer")
         node.asked = node.answer = None
         self._feed(node, Answered(asked.id, answer))
@@ -443,4 +370,3 @@ _OF_NODES = {
     "crash": World._crash,
     "nudge": World._nudge,
 }
-changes(World, Node, Caller, Steady, Ledger)
