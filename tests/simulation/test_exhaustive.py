@@ -71,6 +71,9 @@ def test_a_fork_goes_its_own_way() -> None:
     while (action := next(iter(other.actions()))).what != "crash":
         other.do(action)
 
+    assert other.observer._world is other
+    assert world.observer._world is world
+    assert other.store.watcher is other
     assert other.digest() != before
     assert world.digest() == before
 

@@ -33,7 +33,7 @@ from durable_jobs_core.engine import (
 )
 from durable_jobs_core.jobs import Jobs
 from durable_jobs_simulation.exhaustive import canonical
-from durable_jobs_simulation.exhaustive.forking import fork
+from durable_jobs_simulation.exhaustive.forking import changes, fork
 from durable_jobs_simulation.exhaustive.ledger import Ledger
 from durable_jobs_simulation.exhaustive.parts import Action, Caller, Late, Node, Rot, Steady
 from durable_jobs_simulation.exhaustive.scope import Scope
@@ -370,3 +370,4 @@ _OF_NODES = {
     "crash": World._crash,
     "nudge": World._nudge,
 }
+changes(World)  # the observer of a fork is to know it
