@@ -118,7 +118,6 @@ def _search(scope: Scope, most: int | None, report: Report) -> Iterator[None]:
         number, depth, world = todo.popleft()
         if most is not None and depth >= most:
             continue  # it stays among those that wait
-        report.depth = max(report.depth, depth)
         for action in tuple(world.actions()):
             report.actions += 1
             report.hits[action.what] = report.hits.get(action.what, 0) + 1
@@ -134,6 +133,7 @@ def _search(scope: Scope, most: int | None, report: Report) -> Iterator[None]:
             found.add(digest)
             report.states += 1
             report.waiting += 1
+            report.depth = depth + 1
             todo.append((seen.add(number, action), depth + 1, child))
             if digest[0] % REST_EVERY == 0:
                 report.rested += 1
