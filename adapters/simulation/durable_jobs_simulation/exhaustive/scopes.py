@@ -104,29 +104,31 @@ _SMALL: dict[str, dict[str, int]] = {
     "compete": {"jump": 1},
 }
 _LARGE: dict[str, dict[str, int]] = {
-    "continuous": {"jump": 3, "crash": 1, "raise": 1},
-    "debounce": {"jump": 3, "crash": 1, "raise": 1},
-    "task": {"jump": 3, "crash": 1, "raise": 1},
-    "unknown": {"jump": 2, "lose": 2, "refuse": 1},
-    "terminate": {"jump": 2, "lose": 1, "crash": 1},
-    "compete": {"jump": 2, "crash": 1, "nudge": 1},
+    "continuous-large": {"jump": 3, "crash": 1, "raise": 1},
+    "debounce-large": {"jump": 3, "crash": 1, "raise": 1},
+    "task-large": {"jump": 3, "crash": 1, "raise": 1},
+    "unknown-large": {"jump": 2, "lose": 2, "refuse": 1},
+    "terminate-large": {"jump": 2, "lose": 1, "crash": 1},
+    "compete-crash": {"jump": 1, "crash": 1},
+    "compete-large": {"jump": 2, "crash": 1, "nudge": 1},
 }
 
 
-def _make(name: str, suffix: str, spent: dict[str, int]) -> Scope:
-    what, callers = _CALLERS[name]
+def _make(name: str, spent: dict[str, int]) -> Scope:
+    kind = name.partition("-")[0]
+    what, callers = _CALLERS[kind]
     told = ", ".join(f"{count} {what}" for what, count in spent.items())
     return Scope(
-        name=name + suffix,
+        name=name,
         what=f"{what}; at most {told}",
         jobs=JOBS,
         callers=callers,
-        nodes=(True, True) if name == "compete" else (True,),
+        nodes=(True, True) if kind == "compete" else (True,),
         budgets=budgets(**spent),
     )
 
 
-SMALL = {name: _make(name, "", spent) for name, spent in _SMALL.items()}
+SMALL = {name: _make(name, spent) for name, spent in _SMALL.items()}
 """Finished in seconds."""
-SCOPES = {**SMALL, **{f"{name}-large": _make(name, "-large", spent) for name, spent in _LARGE.items()}}
-"""All of them; the large ones take minutes to hours."""
+SCOPES = {**SMALL, **{name: _make(name, spent) for name, spent in _LARGE.items()}}
+"""All of them; `compete-crash` takes a minute, the large ones many, or hours."""
