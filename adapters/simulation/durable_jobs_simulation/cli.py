@@ -4,6 +4,7 @@
     run [module:scenario] --seeds 1000          many, from --first on; failures are shrunk and told
     run [module:scenario] --hours 2             the same, for so long
     replay trace.jsonl                          the run of a trace again, and whether it is the same
+    check [SCOPE ...]                           every order and crash point of small scopes
     speed                                       instance-years of an hourly job a CPU minute
 
 Without a scenario our own run: `tokens` (continuous), `webhooks` (debounce), `orders` (task).
@@ -26,6 +27,7 @@ from pathlib import Path
 from attrs import define, field
 
 from durable_jobs_simulation.case import MakeCase, load
+from durable_jobs_simulation.exhaustive import command
 from durable_jobs_simulation.faults import Faults
 from durable_jobs_simulation.scenarios import CASES
 from durable_jobs_simulation.shrink import shrink
@@ -207,11 +209,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     run.add_argument("--trace", metavar="FILE", help="write the trace of --seed, or of the first violation")
     again = commands.add_parser("replay", help="run what a trace was written of")
     again.add_argument("trace", help="a trace in JSON lines")
+    command.add_arguments(commands.add_parser("check", help="enumerate all that can happen in a scope"))
     commands.add_parser("speed", help="measure how fast it simulates")
     args = parser.parse_args(argv)
     try:
         if args.command == "replay":
             return replay(args.trace)
+        if args.command == "check":
+            return command.run(args)
         if args.command == "speed":
             print(measure())
             return 0

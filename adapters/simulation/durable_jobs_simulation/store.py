@@ -49,6 +49,13 @@ class Store:
         self.holds: dict[Key, int] = {}
         self._due: dict[tuple[Kind, str], list[tuple[int, Key]]] = {}
 
+    def fork(self, clock: Callable[[], int], watcher: Watcher) -> Store:
+        """Another store with the same rows."""
+        new = Store(clock, watcher)
+        new.rows, new.entries, new.holds = self.rows.copy(), self.entries.copy(), self.holds.copy()
+        new._due = {job: heap.copy() for job, heap in self._due.items()}
+        return new
+
     def perform(self, engine: int, batch: Batch, write: Callable[[Write | Defer], Outcome]) -> Answer:
         """One batch, in the order of the port. `write`: does one, or a fault befalls it."""
         done = tuple(map(write, batch.writes))

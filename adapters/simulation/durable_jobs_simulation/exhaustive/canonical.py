@@ -25,6 +25,7 @@ from durable_jobs_core.engine.keeper import Keeper
 from durable_jobs_core.engine.state import State
 from durable_jobs_core.words import Revision
 from durable_jobs_simulation.exhaustive.forking import can_change, names_of
+from durable_jobs_simulation.exhaustive.ledger import Ledger
 
 IDS = 10**10
 STAMPS = 2 * 10**10
@@ -43,6 +44,7 @@ _UNTOLD: dict[type, set[str]] = {
     State: {"jobs", "runnable", "limits", "lane_of", "entropy", "needs"},
     Invocation: {"keeper"},
     Cache: {"size", "limit"},
+    Ledger: {"open"},
 }
 """What is the same in all worlds of a scope, or is told elsewhere."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter, OrderedDict
 from collections.abc import Callable
-from types import MethodType
 from typing import Any, TypeAlias
 
 from durable_jobs_core import context
@@ -20,7 +19,6 @@ from durable_jobs_core.engine.slots import Slots
 from durable_jobs_core.engine.state import State
 from durable_jobs_simulation import history
 from durable_jobs_simulation.observer import Observer
-from durable_jobs_simulation.store import Store
 
 Memo: TypeAlias = dict[int, Any]
 _Copier: TypeAlias = Callable[[Any, Memo], Any]
@@ -46,11 +44,11 @@ def _counter(x: Any, memo: Memo) -> Any:
 
 
 def _dict(x: Any, memo: Memo) -> Any:
-    return type(x)([(key, fork(item, memo)) for key, item in x.items()]) if x else type(x)()
+    return {key: fork(item, memo) for key, item in x.items()} if x else {}
 
 
-def _method(x: Any, memo: Memo) -> Any:
-    return MethodType(x.__func__, fork(x.__self__, memo))
+def _ordered(x: Any, memo: Memo) -> Any:
+    return OrderedDict(x)
 
 
 def names_of(cls: type) -> tuple[str, ...]:
@@ -60,7 +58,8 @@ def names_of(cls: type) -> tuple[str, ...]:
 
 
 def _object(cls: type) -> _Copier:
-    names, new_object, put = names_of(cls), object.__new__, object.__setattr__
+    names, copiers = names_of(cls), _COPIERS
+    new_object, put = object.__new__, object.__setattr__
 
     def copier(x: Any, memo: Memo) -> Any:
         new = memo.get(id(x))
@@ -68,7 +67,9 @@ def _object(cls: type) -> _Copier:
             return new
         new = memo[id(x)] = new_object(cls)
         for name in names:
-            put(new, name, fork(getattr(x, name), memo))
+            item = getattr(x, name)
+            copy = copiers.get(type(item))  # most are values: a call saved
+            put(new, name, item if copy is None else copy(item, memo))
         fields = getattr(x, "__dict__", None)
         if fields:
             new.__dict__.update({name: fork(item, memo) for name, item in fields.items()})
@@ -82,9 +83,8 @@ _COPIERS: dict[type, _Copier] = {
     set: lambda x, memo: set(x),
     tuple: _tuple,
     dict: _dict,
-    OrderedDict: _dict,
+    OrderedDict: _ordered,
     Counter: _counter,
-    MethodType: _method,
 }
 
 
@@ -100,5 +100,5 @@ def can_change(cls: type) -> bool:
 
 
 changes(Engine, State, Lane, Flight, Slots, Cache, Clock, Calls, Call, Handlers, Invocation, Invoke)
-changes(Keeper, Entry, Stepped, Writing, Observer, history.History, history.Attempt, history.Call, Store)
+changes(Keeper, Entry, Stepped, Writing, Observer, history.History, history.Attempt, history.Call)
 changes(context.ContinuousContext, context.DebounceContext, context.DebounceEventContext, context.TaskContext)

@@ -30,7 +30,7 @@ def budgets(jump: int, **others: int) -> dict[str, int]:
 class Scope:
     """`callers`: each makes its requests in order, the next once it has an answer; `nodes`: whether each is
     a worker; `budgets`: how often the clock may go on and each fault may happen; `late`: what is lost may
-    still land; `far_ms`: what is due later than that is left alone; `small`: fit for the test suite."""
+    still land; `far_ms`: the clock does not go on to what is further away: idle polls."""
 
     name: str
     what: str
@@ -40,4 +40,4 @@ class Scope:
     budgets: Mapping[str, int]
     limits: Limits = field(default=LIMITS)
     late: bool = True
-    far_ms: int = 30 * 60_000
+    far_ms: int = 35_000

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from durable_jobs_core import (
     Backoff,
     Continuous,
@@ -19,7 +17,6 @@ from durable_jobs_core import (
 )
 from durable_jobs_core.events import (
     AddRequested,
-    FlushRequested,
     Request,
     SendRequested,
     StartRequested,
@@ -87,54 +84,51 @@ def _send(number: int) -> SendRequested:
 _START, _TRIGGER, _END = StartRequested(Stored(1, 0)), TriggerRequested(), TerminateRequested()
 
 
-def _scope(name: str, what: str, *callers: tuple[Asked, ...], **options: Any) -> Scope:
-    return Scope(name=name, what=what, jobs=JOBS, callers=callers, **options)
-
-
-SCOPES: dict[str, Scope] = {
-    scope.name: scope
-    for scope in (
-        _scope(
-            "continuous",
-            "a start and a trigger, a crash, a failed attempt",
-            _asked(TICK, _START, _TRIGGER),
-            budgets=budgets(4, crash=1, **{"raise": 1}),
-        ),
-        _scope(
-            "debounce",
-            "two adds at once, a crash, a failed attempt",
-            _asked(HOOKS, _add(1)),
-            _asked(HOOKS, _add(2)),
-            budgets=budgets(4, crash=1, **{"raise": 1}),
-        ),
-        _scope(
-            "task",
-            "two sends at once, a crash, a failed attempt",
-            _asked(ORDER, _send(1)),
-            _asked(ORDER, _send(2)),
-            budgets=budgets(4, crash=1, **{"raise": 1}),
-        ),
-        _scope(
-            "unknown",
-            "two adds at once, two answers or exchanges lost, which may land late",
-            _asked(HOOKS, _add(1)),
-            _asked(HOOKS, _add(2)),
-            budgets=budgets(4, lose=2),
-        ),
-        _scope(
-            "terminate",
-            "a start, and a terminate at any moment of its run; a crash, and a loss",
-            _asked(TICK, _START, _START),
-            _asked(TICK, _END),
-            budgets=budgets(3, crash=1, lose=1),
-        ),
-        _scope(
-            "compete",
-            "two workers and an instance: a start by one, a trigger by the other, a crash",
-            _asked(TICK, _START),
-            _asked(TICK, _TRIGGER, node=1),
-            nodes=(True, True),
-            budgets=budgets(3, crash=1, nudge=1),
-        ),
-    )
+_CALLERS: dict[str, tuple[str, tuple[tuple[Asked, ...], ...]]] = {
+    "continuous": ("a start, then a trigger", (_asked(TICK, _START, _TRIGGER),)),
+    "debounce": ("two adds, which fill a window", (_asked(HOOKS, _add(1)), _asked(HOOKS, _add(2)))),
+    "task": ("two sends, which schedule", (_asked(ORDER, _send(1)), _asked(ORDER, _send(2)))),
+    "unknown": ("two adds, exchanges and answers lost", (_asked(HOOKS, _add(1)), _asked(HOOKS, _add(2)))),
+    "terminate": ("a start, and an end at any moment", (_asked(TICK, _START), _asked(TICK, _END))),
+    "compete": (
+        "two workers on one instance, a start by one and a trigger by the other",
+        (_asked(TICK, _START), _asked(TICK, _TRIGGER, node=1)),
+    ),
 }
+_SMALL: dict[str, dict[str, int]] = {
+    "continuous": {"jump": 1, "crash": 1},
+    "debounce": {"jump": 1, "crash": 1},
+    "task": {"jump": 1, "crash": 1},
+    "unknown": {"jump": 1, "lose": 1},
+    "terminate": {"jump": 1, "lose": 1},
+    "compete": {"jump": 1},
+}
+_LARGE: dict[str, dict[str, int]] = {
+    "continuous-large": {"jump": 3, "crash": 1, "raise": 1},
+    "debounce-large": {"jump": 3, "crash": 1, "raise": 1},
+    "task-large": {"jump": 3, "crash": 1, "raise": 1},
+    "unknown-large": {"jump": 2, "lose": 2, "refuse": 1},
+    "terminate-large": {"jump": 2, "lose": 1, "crash": 1},
+    "compete-crash": {"jump": 1, "crash": 1},
+    "compete-large": {"jump": 2, "crash": 1, "nudge": 1},
+}
+
+
+def _make(name: str, spent: dict[str, int]) -> Scope:
+    kind = name.partition("-")[0]
+    what, callers = _CALLERS[kind]
+    told = ", ".join(f"{count} {what}" for what, count in spent.items())
+    return Scope(
+        name=name,
+        what=f"{what}; at most {told}",
+        jobs=JOBS,
+        callers=callers,
+        nodes=(True, True) if kind == "compete" else (True,),
+        budgets=budgets(**spent),
+    )
+
+
+SMALL = {name: _make(name, spent) for name, spent in _SMALL.items()}
+"""Finished in seconds."""
+SCOPES = {**SMALL, **{name: _make(name, spent) for name, spent in _LARGE.items()}}
+"""All of them; `compete-crash` takes a minute, the large ones many, or hours."""

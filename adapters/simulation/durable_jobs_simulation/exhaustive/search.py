@@ -11,13 +11,16 @@ from attrs import define, field
 
 from durable_jobs_core.backend import Row
 from durable_jobs_simulation.exhaustive.canonical import EPOCH
+from durable_jobs_simulation.exhaustive.parts import Action
 from durable_jobs_simulation.exhaustive.scope import Scope
-from durable_jobs_simulation.exhaustive.world import Action, World
+from durable_jobs_simulation.exhaustive.world import World
 from durable_jobs_simulation.trace import Trace
 from durable_jobs_simulation.violation import Violated, Violation
 
 REST_STEPS = 300
 """Without faults a scope comes to rest within so many actions, from anywhere in it (I-8)."""
+REST_FAR_MS = 30 * 60_000
+"""What is due within half an hour is done then; the next tick of an hourly job is not waited for."""
 REST_EVERY = 8
 """From one new state in so many this is tried; which ones, their digests tell."""
 
@@ -39,6 +42,7 @@ class Report:
     seconds: float = 0.0
     hits: dict[str, int] = field(factory=dict[str, int])
     violation: Violation | None = None
+    nearest: int | None = None
 
     @property
     def finished(self) -> bool:
@@ -114,7 +118,6 @@ def _search(scope: Scope, most: int | None, report: Report) -> Iterator[None]:
         number, depth, world = todo.popleft()
         if most is not None and depth >= most:
             continue  # it stays among those that wait
-        report.depth = max(report.depth, depth)
         for action in tuple(world.actions()):
             report.actions += 1
             report.hits[action.what] = report.hits.get(action.what, 0) + 1
@@ -122,7 +125,7 @@ def _search(scope: Scope, most: int | None, report: Report) -> Iterator[None]:
             try:
                 child.do(action)
             except Violated:
-                report.violation = _explained(scope, [*seen.path(number), action])
+                _tell(report, scope, [*seen.path(number), action])
                 return
             digest = child.digest()
             if digest in found:
@@ -130,14 +133,19 @@ def _search(scope: Scope, most: int | None, report: Report) -> Iterator[None]:
             found.add(digest)
             report.states += 1
             report.waiting += 1
+            report.depth = depth + 1
             todo.append((seen.add(number, action), depth + 1, child))
             if digest[0] % REST_EVERY == 0:
                 report.rested += 1
                 if not _rests(child):
-                    report.violation = _explained(scope, [*seen.path(number), action])
+                    _tell(report, scope, [*seen.path(number), action])
                     return
         report.waiting -= 1
         yield
+
+
+def _tell(report: Report, scope: Scope, path: list[Action]) -> None:
+    report.violation, report.nearest = _explained(scope, path), len(path)
 
 
 def _rests(world: World) -> bool:
@@ -150,6 +158,7 @@ def _rests(world: World) -> bool:
 
 def rest(world: World) -> None:
     """Without faults and new requests, all that is under way ends, and what is due is done (I-8)."""
+    world.far_ms = REST_FAR_MS
     world.left = {**dict.fromkeys(world.left, 0), "jump": REST_STEPS}
     for _ in range(REST_STEPS):
         choices = [action for action in world.actions() if action.what not in ("call", "land")]
@@ -171,7 +180,7 @@ def _undone(world: World) -> str:
         if node.asked is not None or node.hooks or node.calls:
             return f"{node.name} is not idle"
     for row in world.store.rows.values():
-        if isinstance(row, Row) and row.wake is not None and row.wake <= world.now + world.scope.far_ms:
+        if isinstance(row, Row) and row.wake is not None and row.wake <= world.now + world.far_ms:
             return f"{row.key} is due"
     return ""
 
@@ -192,4 +201,3 @@ def _explained(scope: Scope, path: list[Action]) -> Violation:
         trace.ms = world.now - EPOCH
         return Violation(violated.invariant, violated.why, trace)
     raise AssertionError("the same actions have the same end")
-

@@ -7,12 +7,11 @@ search chooses, one `Action` at a time.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import copy
 from math import lcm
-from typing import Any, NamedTuple
+from typing import Any
 
-from attrs import define, field
-
-from durable_jobs_core.backend import Answer, Batch, Defer, Outcome, Refused, Row, Write
+from durable_jobs_core.backend import Answer, Batch, Batch, Defer, Outcome, Refused, Row, Write
 from durable_jobs_core.engine import (
     Answered,
     Called,
@@ -36,6 +35,7 @@ from durable_jobs_core.jobs import Jobs
 from durable_jobs_simulation.exhaustive import canonical
 from durable_jobs_simulation.exhaustive.forking import changes, fork
 from durable_jobs_simulation.exhaustive.ledger import Ledger
+from durable_jobs_simulation.exhaustive.parts import Action, Caller, Late, Node, Rot, Steady
 from durable_jobs_simulation.exhaustive.scope import Scope
 from durable_jobs_simulation.faults import Faults
 from durable_jobs_simulation.observer import Observer
@@ -43,70 +43,6 @@ from durable_jobs_simulation.store import Store
 from durable_jobs_simulation.tasks import Ask
 from durable_jobs_simulation.trace import Event, Trace
 from durable_jobs_simulation.violation import Violated
-
-
-class Action(NamedTuple):
-    """What happens next. `at`: to which node, caller or late batch; `hook`: to which of its hooks."""
-
-    what: str
-    at: int = 0
-    hook: int = 0
-
-
-FAULTS = frozenset({"crash", "lose", "refuse", "raise", "timeout", "land", "nudge"})
-"""What the liveness phase does without. Each but `land` has a budget in the scope, and so has `jump`."""
-
-
-@define(eq=False)
-class Steady:
-    """Entropy without jitter, for the engine of that number: new lives differ, and no delay is drawn."""
-
-    engine: int
-    step: int
-    count: int = 0
-
-    def __call__(self) -> int:
-        self.count += 1
-        return canonical.LIVES // self.step * self.step + (self.engine * 1_000 + self.count) * self.step
-
-
-@define(eq=False)
-class Node:
-    """An engine and what it waits for. `asked`: its exchange, `answer`: what the store said, if it was
-    performed; `hooks`: those that run, by number; `cancelled`: those that are to end; `calls`: the callers."""
-
-    name: str
-    engine_id: int
-    engine: Engine
-    asked: Exchange | None = None
-    answer: Answer | None = None
-    hooks: dict[int, Invoke] = field(factory=dict[int, Invoke])
-    cancelled: set[int] = field(factory=set[int])
-    calls: dict[int, int] = field(factory=dict[int, int])
-    stopping: bool = False
-
-
-@define(eq=False)
-class Caller:
-    """One caller: how many of its requests were made, and whether the last one is open."""
-
-    made: int = 0
-    open: bool = False
-
-
-@define(eq=False)
-class Late:
-    """A batch whose sender knows no more of it, and that may still land."""
-
-    engine: int
-    batch: Batch
-
-
-class _Rot:
-    """Stored rows do not rot here."""
-
-    def after_commit(self, row: Row) -> None:
-        """A row was written."""
 
 
 class World:
@@ -117,17 +53,19 @@ class World:
         self.now = canonical.EPOCH
         self.releases: tuple[Jobs, ...] = (scope.jobs,)
         self.trace = Trace(seed=0, faults=Faults())
-        self.rot = _Rot()
+        self.rot = Rot()
         self.keeps_trace = False
         self.made = 0
         observer: Any = Observer(self)  # type: ignore[arg-type]  # it asks little of its world
         self.observer: Observer = observer
         self.ledger = Ledger()
         self.store = Store(self.clock, self)
+        self.far_ms = scope.far_ms
         self.left: dict[str, int] = dict(scope.budgets)
         self.callers = [Caller() for _ in scope.callers]
         self.late: list[Late] = []
         self.nodes: list[Node] = []
+        self.owned: set[int] = set(range(len(scope.nodes)))
         for worker in scope.nodes:
             self.nodes.append(self._boot(worker))
         for node in self.nodes:
@@ -140,9 +78,29 @@ class World:
         return self.now
 
     def fork(self) -> World:
-        """Another world in the same state."""
-        new: World = fork(self, {})
+        """Another world in the same state. A node is shared until something happens to it."""
+        new = object.__new__(World)
+        new.__dict__.update(self.__dict__)
+        new.store = self.store.fork(new.clock, new)
+        new.observer = fork(self.observer, {id(self): new})
+        new.ledger = fork(self.ledger, {})
+        new.left, new.callers = self.left.copy(), fork(self.callers, {})
+        new.late, new.nodes = self.late.copy(), self.nodes.copy()
+        new.owned = set()
         return new
+
+    def _own(self, number: int) -> Node:
+        """A node to be changed."""
+        if number not in self.owned:
+            self.owned.add(number)
+            self.nodes[number] = fork(self.nodes[number], {})
+        return self.nodes[number]
+
+    def _shell(self, number: int) -> Node:
+        """A node of which only the exchange is changed."""
+        if number not in self.owned:
+            self.nodes[number] = copy(self.nodes[number])
+        return self.nodes[number]
 
     # -- what the observer and the store ask of a world
 
@@ -211,7 +169,7 @@ class World:
         wakeups = (node.engine.next_wakeup for node in self.nodes)
         times += [max(wakeup, self.now) for wakeup in wakeups if wakeup is not None]
         first = min(times, default=None)
-        return first if first is not None and first <= self.now + self.scope.far_ms else None
+        return first if first is not None and first <= self.now + self.far_ms else None
 
     # -- what happens
 
@@ -227,11 +185,13 @@ class World:
         elif action.what == "land":
             late = self.late.pop(action.at)
             self.say("store", "land", fault=True)
-            self.store.perform(late.engine, late.batch, _no_fault)
+            self._write_all(late.engine, late.batch)
         elif action.what in _HOOK_ENDS:
-            self._finish(self.nodes[action.at], action)
+            self._finish(self._own(action.at), action)
         else:
-            _OF_NODES[action.what](self, self.nodes[action.at])
+            shallow = action.what in ("perform", "refuse", "crash")
+            node = self._shell(action.at) if shallow else self._own(action.at)
+            _OF_NODES[action.what](self, node)
 
     def _boot(self, worker: bool) -> Node:
         self.made += 1
@@ -256,8 +216,11 @@ class World:
             self._leave(node, node.asked.batch)
         for caller in node.calls.values():
             self.callers[caller].open = False
+        for call in node.calls:
+            self.ledger.open.pop(call, None)
         number = self.nodes.index(node)
         self.nodes[number] = self._boot(self.scope.nodes[number])
+        self.owned.add(number)
 
     def _leave(self, node: Node, batch: Batch) -> None:
         if self.scope.late and batch.not_after >= self.now and (batch.writes or batch.claim is not None):
@@ -267,7 +230,7 @@ class World:
         caller = self.callers[number]
         at, key, request, wait_ms = self.scope.callers[number][caller.made]
         caller.made, caller.open = caller.made + 1, True
-        node = self.nodes[at]
+        node = self._own(at)
         id = 1_000 * (number + 1) + caller.made
         node.calls[id] = number
         ask = Ask(None, key, request, wait_ms, 0)
@@ -278,7 +241,12 @@ class World:
     def _perform(self, node: Node) -> None:
         assert node.asked is not None, "there is an exchange"
         self.say(node.name, "perform")
-        node.answer = self.store.perform(node.engine_id, node.asked.batch, _no_fault)
+        node.answer = self._write_all(node.engine_id, node.asked.batch)
+
+    def _write_all(self, engine: int, batch: Batch) -> Answer:
+        return self.store.perform(
+            engine, batch, lambda write: self.store.write(engine, write, batch.not_after)
+        )
 
     def _refuse(self, node: Node) -> None:
         assert node.asked is not None, "there is an exchange"
@@ -287,7 +255,8 @@ class World:
 
     def _answer(self, node: Node) -> None:
         asked, answer = node.asked, node.answer
-        assert asked is not None and answer is not None, "there is an answer"
+        assert asked is not None, "there is an exchange"
+        assert answer is not None, "it was performed"
         self.say(node.name, "answer")
         node.asked = node.answer = None
         self._feed(node, Answered(asked.id, answer))
@@ -321,12 +290,13 @@ class World:
         self.say("world", "jump", f"{at - self.now} ms")
         self.now = at
         self.late = [late for late in self.late if late.batch.not_after >= at]
-        for node in self.nodes:
+        for number, node in enumerate(self.nodes):
             wakeup = node.engine.next_wakeup
             if wakeup is not None and wakeup <= at:
-                self._feed(node, Ticked())
+                self._feed(self._own(number), Ticked())
 
     def _feed(self, node: Node, input: Input) -> None:
+        node.text = None
         try:
             node.engine.feed(self.now, input)
         except Exception as error:
@@ -363,17 +333,13 @@ class World:
     def digest(self) -> bytes:
         """Equal for worlds that go on in the same way, as far as engines, store and ledger go."""
         teller = canonical.Teller()
-        nodes = [teller.tell(node) for node in self.nodes]
+        nodes = [node.tell(teller) for node in self.nodes]
         rows = [canonical.row_text(row, teller) for row in self.store.rows.values() if isinstance(row, Row)]
         rest = (self.store.entries, self.left, self.callers, self.late, self.ledger)
         return canonical.digest(nodes, "\n".join((*rows, *map(teller.tell, rest))), self.now)
 
 
-def _no_fault(write: Write | Defer) -> Outcome | None:
-    return None
-
-
-def _refused(write: Write | Defer) -> Outcome | None:
+def _refused(write: Write | Defer) -> Outcome:
     return Refused("no", transient=True)
 
 
@@ -405,4 +371,4 @@ _OF_NODES = {
     "crash": World._crash,
     "nudge": World._nudge,
 }
-changes(World, Node, Caller, Steady, Ledger, Trace)
+changes(World)  # the observer of a fork is to know it

@@ -1,0 +1,98 @@
+"""The exhaustive checker: the small scopes are finished, hold all invariants, and find planted faults."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from durable_jobs_simulation import Violation
+from durable_jobs_simulation.exhaustive import SCOPES, SMALL, check
+from durable_jobs_simulation.exhaustive.parts import Action
+from durable_jobs_simulation.exhaustive.world import World
+from simulation import test_wrong_ones as shelf
+
+STATES = {
+    "continuous": 2260,
+    "debounce": 4544,
+    "task": 3528,
+    "unknown": 1636,
+    "terminate": 809,
+    "compete": 804,
+}
+"""How many distinct states each scope has, at least: a scope that checks nothing has few."""
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_I_1_I_2_I_3_I_4_I_5_I_6_I_7_I_8_I_9_hold_in_all_states_of_a_small_scope(name: str) -> None:
+    report = check(SCOPES[name])
+
+    assert report.violation is None
+    assert report.finished
+    assert report.states >= STATES[name]
+    assert report.rested > report.states // 20
+    spent = {what for what, left in SCOPES[name].budgets.items() if left}
+    assert spent | {"call", "perform", "answer", "return"} <= report.hits.keys()
+
+
+@pytest.mark.parametrize(
+    ("scope", "plant", "invariants"),
+    [
+        ("unknown", shelf.takes_an_unknown_write_for_committed, "I-1 I-7"),
+        ("terminate", shelf.terminates_without_deleting, "I-5"),
+        ("task", shelf.answers_a_send_and_forgets_it, "I-1 I-7"),
+        ("continuous", shelf.does_what_a_step_orders_at_once, "I-7"),
+    ],
+    ids=lambda value: getattr(value, "__name__", value),
+)
+def test_a_planted_fault_is_found_by_a_shortest_trace(
+    monkeypatch: pytest.MonkeyPatch,
+    scope: str,
+    plant: Callable[[pytest.MonkeyPatch], None],
+    invariants: str,
+) -> None:
+    plant(monkeypatch)
+
+    report = check(SCOPES[scope])
+    found, nearest = report.violation, report.nearest
+    assert isinstance(found, Violation)
+    assert nearest is not None
+    assert found.invariant in invariants.split()
+    assert found.trace.violation is not None
+    assert found.trace.violation in found.trace.text()
+    # nothing is found in fewer actions: the search is breadth-first
+    assert check(SCOPES[scope], depth=nearest - 1).violation is None
+
+
+def test_a_fork_goes_its_own_way() -> None:
+    world = World(SCOPES["task"])
+    before = world.digest()
+
+    other = world.fork()
+    while (action := next(iter(other.actions()))).what != "crash":
+        other.do(action)
+
+    assert other.observer._world is other
+    assert world.observer._world is world
+    assert other.store.watcher is other
+    assert other.digest() != before
+    assert world.digest() == before
+
+
+def test_states_that_differ_by_names_and_time_alone_are_one() -> None:
+    scope = SCOPES["compete"]
+    one, other = World(scope), World(scope)
+    other.now += 1_000
+    for world, order in ((one, (0, 1)), (other, (1, 0))):
+        world.left["crash"] = 2
+        for node in order:
+            world.do(Action("crash", node))
+
+    assert one.nodes[0].engine_id != other.nodes[0].engine_id
+    assert one.digest() == other.digest()
+
+
+def test_a_bounded_search_is_not_called_finished() -> None:
+    report = check(SCOPES["continuous"], states=50)
+
+    assert not report.finished
+    assert "NOT finished" in str(report)
