@@ -160,7 +160,7 @@ def _bands(events: list[Event]) -> Iterator[list[Any]]:
 
 def _tells(one: Exchanged) -> bool:
     """Whether there is anything to see: not so of a poll that found nothing."""
-    return bool(one.told or one.claimed or one.lost) or one.carries != "a claim"
+    return bool(one.told or one.claimed or one.lost) or set(one.carries) != {"claims"}
 
 
 def _exchange(one: Exchanged, lanes: list[str], keys: list[Key]) -> dict[str, Any]:

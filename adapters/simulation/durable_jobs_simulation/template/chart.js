@@ -1,7 +1,7 @@
 "use strict";
 const run = JSON.parse(document.getElementById("data").textContent);
 const $ = (id) => document.getElementById(id);
-const GUTTER = 104, NODE = 104, INSTANCE = 262, SPINE = 80;
+const GUTTER = 112, NODE = 104, INSTANCE = 262, SPINE = 80;
 const COLOURS = {
   deferred: "read", committed: "good", conflicted: "warn", refused: "warn", unknown: "late", "landed late": "late",
   lost: "bad", violates: "bad", "only reads": "read",
@@ -261,11 +261,12 @@ function drawTrip(chart, trip) {
 
 /** An exchange in words. */
 function facts(trip) {
+  const carries = Object.entries(trip.carries).map((entry) => entry.join(" ")).join(", ");
   return [
-    `exchange ${trip.number} of ${run.lanes[trip.lane]}: ${trip.carries}; sent at ${clock(trip.sent[1])}`, trip.lost,
-    ...trip.told.map((one) => `${one.key === null ? "" : run.keys[one.key]} ${one.outcome} at ${clock(one.at)}`),
+    `exchange ${trip.number} of ${run.lanes[trip.lane]}: ${carries}; sent at ${clock(trip.sent[1])}`, trip.lost,
+    ...trip.told.map((one) => `${one.key === null ? "" : run.keys[one.key]}: ${one.outcome}, at ${clock(one.at)}`),
     trip.claimed ? `${trip.claimed} rows claimed` : null,
-    trip.heard ? `${trip.lost ? "given up" : "answered"} after ${span(trip.heard[1] - trip.sent[1])}` : "never heard of again",
+    trip.heard ? `${trip.lost ? "given up" : "answered"} after ${span(trip.heard[1] - trip.sent[1])}` : "not heard of before the end",
   ].filter(Boolean);
 }
 

@@ -120,6 +120,7 @@ function goToHash() {
   const place = /^#e(\d+)$/.exec(location.hash);
   if (place && run.events[place[1]]) choose(Number(place[1]), true);
   else if (run.found !== null) choose(run.found, true);
+  else add($("detail"), "p", "Choose an event: its record before and after it is told here.", "dim");
 }
 
 document.addEventListener("keydown", (press) => {
