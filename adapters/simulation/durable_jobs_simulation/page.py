@@ -67,7 +67,7 @@ def _found(violation: str | None, events: list[Event]) -> int | None:
     named = {str(event.key) for event in events if event.key is not None and str(event.key) in violation}
     if not named:
         return len(events) - 1
-    key = max(named, key=len)
+    key = max(sorted(named), key=len)
     return max(index for index, event in enumerate(events) if str(event.key) == key)
 
 
@@ -160,14 +160,15 @@ def _bands(events: list[Event]) -> Iterator[list[Any]]:
 
 def _tells(one: Exchanged) -> bool:
     """Whether there is anything to see: not so of a poll that found nothing."""
-    return bool(one.told or one.claimed or one.lost) or one.carries != "a claim"
+    return bool(one.told or one.claimed or one.lost) or set(one.carries) != {"claims"}
 
 
 def _exchange(one: Exchanged, lanes: list[str], keys: list[Key]) -> dict[str, Any]:
-    """`late`: of a write, that its node had given up on it, or was told that it is unknown."""
+    """A write lands late if its node has given up on it, or will, for the request seemed lost."""
     told: list[dict[str, Any]] = []
     for step, at, key, outcome in one.told:
-        late = outcome == "committed" and one.heard is not None and one.heard[0] < step
+        given_up = one.heard is not None and one.heard[0] < step
+        late = outcome == "committed" and (given_up or one.lost == "the request is lost")
         place = keys.index(key) if key in keys else None
         told.append({"step": step, "at": at, "key": place, "outcome": "landed late" if late else outcome})
     return {

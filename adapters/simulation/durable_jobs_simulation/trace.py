@@ -63,14 +63,14 @@ def clock(ms: int) -> str:
 class Exchanged:
     """An exchange with the store, and what came of it; instants are (step, ms since the beginning).
 
-    `sent`: when it left its node; `carries`: how many writes and loads, and whether it claims; `told`: what
-    became of each write, and when; a write that befell nothing may land later; `claimed`: how many rows;
-    `lost`: what of it, if anything; `heard`: when its node had an answer, or gave up on one.
+    `sent`: when it left its node; `carries`: how many writes, loads and claims; `told`: what became of a
+    write, and when: twice, if it was unknown and landed later; `claimed`: how many rows; `lost`: what of
+    it, if anything; `heard`: when its node had an answer, or gave up on one.
     """
 
     node: str
     number: int
-    carries: str
+    carries: dict[str, int]
     sent: tuple[int, int]
     told: list[tuple[int, int, Key, str]] = field(factory=list[tuple[int, int, Key, str]])
     claimed: int = 0

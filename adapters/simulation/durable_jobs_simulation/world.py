@@ -302,8 +302,6 @@ class World:
                 node.nudge(self._travel.between(0, 5))
 
 
-def _carries(batch: Batch) -> str:
-    parts = [f"{len(batch.writes)} writes"] if batch.writes else []
-    parts += [f"{len(batch.loads)} loads"] if batch.loads else []
-    parts += ["a claim"] if batch.claim is not None else []
-    return ", ".join(parts)
+def _carries(batch: Batch) -> dict[str, int]:
+    counts = {"writes": len(batch.writes), "loads": len(batch.loads), "claims": int(batch.claim is not None)}
+    return {what: count for what, count in counts.items() if count}

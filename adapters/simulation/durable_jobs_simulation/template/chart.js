@@ -1,7 +1,7 @@
 "use strict";
 const run = JSON.parse(document.getElementById("data").textContent);
 const $ = (id) => document.getElementById(id);
-const GUTTER = 104, NODE = 92, INSTANCE = 262, SPINE = 70;
+const GUTTER = 112, NODE = 104, INSTANCE = 262, SPINE = 80;
 const COLOURS = {
   deferred: "read", committed: "good", conflicted: "warn", refused: "warn", unknown: "late", "landed late": "late",
   lost: "bad", violates: "bad", "only reads": "read",
@@ -41,7 +41,7 @@ function brief(event) {
   const said = (event.what === "commit" ? event.text.slice(event.by.length + 1) : event.text).replace(/^exchange \d+: the /, "");
   const who = event.key === undefined ? "" : `${by} `;
   const what = event.what === "invoke" || event.what === "commit" ? "" : `${event.what} `;
-  return `${event.fault ? "! " : ""}${SIGNS[event.what] || " "} ${who}${late(event) ? "landed late " : ""}${what}${said}`;
+  return `${SIGNS[event.what] || (event.fault ? "!" : " ")} ${who}${late(event) ? "landed late " : ""}${what}${said}`;
 }
 
 function colourOf(lane) {
@@ -90,6 +90,7 @@ function layOut() {
     }
     if (trip.heard) note(...trip.heard);
   }
+  if (run.violation !== null) note(...run.end);
   let y = 12, before = null;
   for (const [step, found] of [...steps].sort((a, b) => a[0] - b[0])) {
     if (before !== null && found.at > before) y += (row / 5) * Math.log2(1 + (found.at - before) / 20);
@@ -255,11 +256,18 @@ function drawTrip(chart, trip) {
   }
   for (const one of trip.told)
     make(group, "circle", { cx: far, cy: places.steps.get(one.step), r: 3, class: "dot", style: `fill: var(--${COLOURS[one.outcome] || "warn"})` });
-  const told = trip.told.map((one) => `${one.key === null ? "" : run.keys[one.key]}: ${one.outcome}`);
-  const facts = [`${run.lanes[trip.lane]}: exchange ${trip.number}: ${trip.carries}`, trip.lost, ...told,
+  make(group, "title", {}, facts(trip).join("\n"));
+}
+
+/** An exchange in words. */
+function facts(trip) {
+  const carries = Object.entries(trip.carries).map((entry) => entry.join(" ")).join(", ");
+  return [
+    `exchange ${trip.number} of ${run.lanes[trip.lane]}: ${carries}; sent at ${clock(trip.sent[1])}`, trip.lost,
+    ...trip.told.map((one) => `${one.key === null ? "" : run.keys[one.key]}: ${one.outcome}, at ${clock(one.at)}`),
     trip.claimed ? `${trip.claimed} rows claimed` : null,
-    trip.heard ? `${trip.lost ? "given up" : "answered"} after ${span(trip.heard[1] - trip.sent[1])}` : "never heard of again"];
-  make(group, "title", {}, facts.filter(Boolean).join("\n"));
+    trip.heard ? `${trip.lost ? "given up" : "answered"} after ${span(trip.heard[1] - trip.sent[1])}` : "not heard of before the end",
+  ].filter(Boolean);
 }
 
 function drawEnd(left, right) {
@@ -280,7 +288,7 @@ function drawMap() {
   const tick = (y, colour, x, width) => make(map, "rect", { x, y, width, height: thick, style: `fill: var(--${colour})` });
   for (const event of shown) if (event.fault) tick(places.rows.get(event.index), "bad", 2, 7);
   for (const trip of run.exchanges.filter(visibleTrip))
-    for (const one of trip.told) if (one.outcome !== "committed") tick(places.steps.get(one.step), COLOURS[one.outcome] || "warn", 10, 6);
+    for (const one of trip.told) if (!["committed", "deferred"].includes(one.outcome)) tick(places.steps.get(one.step), COLOURS[one.outcome] || "warn", 10, 6);
   if (run.found !== null) make(map, "rect", { x: 0, y: rowOf(run.found) - thick, width: 18, height: 3 * thick, style: "fill: var(--bad)" });
   make(map, "rect", { id: "window", class: "window", x: 0, width: 18 });
   drawWindow();

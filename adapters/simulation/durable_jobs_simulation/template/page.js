@@ -31,6 +31,9 @@ function detail(event) {
   add(box, "p", `${clock(event.at)} · step ${event.step} · ${run.lanes[event.lane]}${event.fault ? " · fault" : ""}`, "dim");
   if (event.index === run.found) add(box, "p", `VIOLATED ${run.violation}`).style.color = "var(--bad)";
   add(box, "p", event.text);
+  const wrote = (one) => one.step === event.step && one.key === event.key;
+  for (const trip of run.exchanges.filter((trip) => event.key !== undefined && trip.told.some(wrote)))
+    for (const fact of facts(trip)) add(box, "p", fact, "dim");
   let commit = event;
   if (event.change === undefined && event.key !== undefined) {
     commit = run.events.slice(0, event.index).findLast((one) => one.key === event.key && one.change);
@@ -117,6 +120,7 @@ function goToHash() {
   const place = /^#e(\d+)$/.exec(location.hash);
   if (place && run.events[place[1]]) choose(Number(place[1]), true);
   else if (run.found !== null) choose(run.found, true);
+  else add($("detail"), "p", "Choose an event: its record before and after it is told here.", "dim");
 }
 
 document.addEventListener("keydown", (press) => {
