@@ -80,7 +80,7 @@ class Exchanged:
 
 @define(kw_only=True)
 class Trace:
-    """One run. `faults`: what was drawn for it; `nodes`, `clients`: workers, and those that only serve callers;
+    """One run. `faults`: what was drawn for it; `nodes`, `clients`: workers, and who only serves callers;
     `hits`: how often each fault struck; `steps`, `ms`: how far it went; `counts`: of commits, attempts and
     replies; `violation`: the invariant that failed, and why; `exchanges`: with the store, in the order in
     which they were sent; `engines`: whose they were, by id."""
