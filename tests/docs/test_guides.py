@@ -31,7 +31,7 @@ def test_what_a_guide_quotes_is_in_the_example(guide: str) -> None:
     ("name", "says"),
     [
         ("test_mine.py", "1 passed"),
-        ("test_seeds.py", "1 passed"),
+        ("test_seeds.py", "3 passed"),
         ("test_machine.py", "when='a hook has ended'"),
     ],
 )

@@ -46,6 +46,7 @@ def test_a_handler_that_charges_twice_fails_its_test_with_a_seed_and_a_small_tra
     assert "shrunk; all of it is in" in said
     (written,) = (tmp_path / "temp").rglob("seed-*.txt")
     assert "VIOLATED nobody_pays_twice" in written.read_text()
+    assert "paid twice" in written.with_suffix(".html").read_text()
 
     seed = written.stem.removeprefix("seed-")
     code, again = pytest_of_its_own(tmp_path, "wrong", str(tmp_path), "--simulation-seed", seed)

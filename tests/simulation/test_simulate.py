@@ -290,6 +290,18 @@ def test_a_trace_is_written_and_replayed(tmp_path: Path, capsys: pytest.CaptureF
     assert main(["replay", str(path)]) == 1
 
 
+def test_a_trace_that_was_shrunk_to_fewer_nodes_is_replayed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "trace.jsonl"
+
+    assert main(["run", "charging:wrong", "--seed", "4", "--trace", str(path)]) == 1
+    head = json.loads(path.read_text().splitlines()[0])
+    assert (head["nodes"], head["clients"]) != (2, 1), "it is to be smaller than the case"
+    assert main(["replay", str(path)]) == 0
+    assert "the same, line by line" in capsys.readouterr().out
+
+
 def test_a_trace_has_one_line_an_event_in_every_form() -> None:
     trace = run(count)
 

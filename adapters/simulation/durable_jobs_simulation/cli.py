@@ -24,7 +24,7 @@ from itertools import count
 from multiprocessing import get_context
 from pathlib import Path
 
-from attrs import define, field
+from attrs import define, evolve, field
 
 from durable_jobs_simulation.case import MakeCase, load
 from durable_jobs_simulation.exhaustive import command
@@ -177,8 +177,9 @@ def replay(path: str) -> int:
     """Run what a JSON trace was written of, and compare. 1 if it is not the same."""
     lines = Path(path).read_text(encoding="utf-8").splitlines()
     head = json.loads(lines[0])
+    case = evolve(find(head["case"])(), nodes=head["nodes"], clients=head["clients"])
     try:
-        trace: Trace = find(head["case"])().run(head["seed"], Faults(**head["faults"]))
+        trace: Trace = case.run(head["seed"], Faults(**head["faults"]))
     except Violation as violation:
         trace = violation.trace
     trace.case = head["case"]

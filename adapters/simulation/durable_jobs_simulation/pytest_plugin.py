@@ -54,7 +54,8 @@ class SimulateJobs:
                 small.case = case if isinstance(case, str) else make().name
                 path = self._folder / f"seed-{seed}.txt"
                 small.write(path)
-                why = f"{violation.why}\nseed {seed}, shrunk; all of it is in {path}"
+                small.write(path.with_suffix(".html"))
+                why = f"{violation.why}\nseed {seed}, shrunk; all of it is in {path} and, as a page, .html"
                 raise Violation(violation.invariant, why, small) from None
 
 

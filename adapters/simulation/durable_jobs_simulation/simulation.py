@@ -255,6 +255,7 @@ def begin(
     faults = swarm(dice.split("swarm")) if faults is None else faults
     limits = draw_limits(dice.split("limits")) if limits is None else limits
     world = World(releases, seed=seed, faults=faults, limits=limits, workers=nodes, clients=clients)
+    world.trace.nodes, world.trace.clients = nodes, clients
     world.trace.setup = (
         f"{nodes} workers, {clients} clients, concurrency {limits.concurrency}, lease {limits.lease}, "
         f"hold {limits.hold}, poll {limits.poll}, exchange {limits.exchange}, cache {limits.cache_bytes}"

@@ -80,13 +80,16 @@ class Exchanged:
 
 @define(kw_only=True)
 class Trace:
-    """One run. `faults`: what was drawn for it; `hits`: how often each fault struck; `steps`, `ms`: how far
-    it went; `counts`: of commits, attempts and replies; `violation`: the invariant that failed, and why;
-    `exchanges`: with the store, in the order in which they were sent; `engines`: whose they were, by id."""
+    """One run. `faults`: what was drawn for it; `nodes`, `clients`: workers, and who only serves callers;
+    `hits`: how often each fault struck; `steps`, `ms`: how far it went; `counts`: of commits, attempts and
+    replies; `violation`: the invariant that failed, and why; `exchanges`: with the store, in the order in
+    which they were sent; `engines`: whose they were, by id."""
 
     seed: int
     faults: Faults
     case: str | None = None
+    nodes: int = 0
+    clients: int = 0
     setup: str = ""
     events: list[Event] = field(factory=list, repr=False)
     exchanges: list[Exchanged] = field(factory=list, repr=False)
@@ -123,6 +126,8 @@ class Trace:
         head: dict[str, Any] = {
             "case": self.case,
             "seed": self.seed,
+            "nodes": self.nodes,
+            "clients": self.clients,
             "setup": self.setup,
             "faults": self.faults.rates(),
             "hits": self.hits,
