@@ -7,12 +7,12 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check simulate soak bench reference docs clean
+.PHONY: help demo test check simulate certify soak bench reference docs clean
 
 help: ## list the commands
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
-$(READY): requirements-dev.txt pyproject.toml $(wildcard backends/*/pyproject.toml adapters/*/pyproject.toml)
+$(READY): requirements-dev.txt pyproject.toml $(wildcard backends/*/pyproject.toml adapters/*/pyproject.toml conformance/pyproject.toml)
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@
@@ -35,6 +35,10 @@ check: $(READY) ## style, types, import contracts, generated docs, README code
 
 simulate: $(READY) ## real engines and hooks on virtual time under every fault; SEEDS=200 FIRST=0
 	$(BIN)/python -m durable_jobs_simulation run --seeds $(SEEDS) --first $(FIRST) --processes 2
+
+certify: $(READY) ## certify memory and SQLite by the conformance kit; build/conformance.json
+	PYTHONPATH=tests $(BIN)/python -m durable_jobs_conformance \
+		support.harnesses:MEMORY support.harnesses:SQLITE --json build/conformance.json
 
 soak: $(READY) ## hundreds of SIGKILLs, several workers on one file: about twenty minutes
 	$(BIN)/python -m tests.soak

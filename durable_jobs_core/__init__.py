@@ -10,7 +10,7 @@ orders are outputs. From the bottom up, each level importing only lower ones:
                            what is stored, asked for, answered, told, and registered
     events, effects        the inputs and outputs of a step
     context                what a hook is given
-    kinds                  continuous, debounce, task: one file each, each a table
+    kinds                  continuous, debounce, task (a folder), each a table
     step                   the one function that changes state
     backend, codec         the storage port, and records as bytes
     engine                 the per-process coordinator: batches, leases, conflicts, limits, shutdown

@@ -28,6 +28,7 @@ from durable_jobs_core.results import (
     DebounceStatus,
     DiscardResult,
     FlushResult,
+    InstanceStatus,
     PauseResult,
     RedriveResult,
     RescheduleResult,
@@ -146,9 +147,9 @@ class _JobClient(Generic[D]):
         return await self._ask(TerminateResult, id, events.TerminateRequested(_check_reason(reason)))
 
     async def list(
-        self, *, status: str | None = None, after: str | None = None, limit: int = 100
+        self, *, status: InstanceStatus | None = None, after: str | None = None, limit: int = 100
     ) -> InstancePage:
-        """One page of this job's instances, by status if given (S-66)."""
+        """One page of this job's instances, by status if given (S-66). `limit`: 1 to 1,000."""
         return await self._caller.page(self._kind, self.name, status, after, limit)
 
     def _decoded(self, result: R) -> R:
@@ -348,15 +349,18 @@ class Client:
         *,
         kind: Kind | None = None,
         job: str | None = None,
-        status: str | None = None,
+        status: InstanceStatus | None = None,
         after: str | None = None,
         limit: int = 100,
     ) -> InstancePage:
-        """One page of all instances in the store, unregistered jobs included (S-66, S-8)."""
+        """One page of all instances in the store, unregistered jobs included (S-66, S-8).
+
+        A page may hold fewer than `limit`, even none: there are more until its `after` is `None`.
+        """
         return await self._caller.page(kind, job, status, after, limit)
 
     async def instances(
-        self, *, kind: Kind | None = None, job: str | None = None, status: str | None = None
+        self, *, kind: Kind | None = None, job: str | None = None, status: InstanceStatus | None = None
     ) -> AsyncIterator[Instance]:
         """All instances, page by page."""
         after: str | None = None

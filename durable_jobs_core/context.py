@@ -89,7 +89,10 @@ class _StateContext(_LeasedContext[S]):
     """What the hooks of continuous jobs and tasks may ask, and change."""
 
     def set_state(self, state: S) -> None:
-        """Make `state` the instance's state when this hook returns."""
+        """Make `state` the instance's state when this hook returns.
+
+        Only this does: what a hook merely changes inside `ctx.state` is not kept.
+        """
         self._state, self._state_set = state, True
 
     def terminate(self, reason: str | None = None) -> NoReturn:

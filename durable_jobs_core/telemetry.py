@@ -1,7 +1,7 @@
 """What happened, as values (S-65). The table of types and their fields on the wire:
 
     job.started          input?                                     an instance was created
-    job.executed         runCount durationMs attempt run state?     a hook succeeded
+    job.executed         runCount durationMs attempt run hook       a hook succeeded
     job.failed           error runCount attempt willRetry run hook  a hook failed
     job.retryExhausted   attempts reason                            a run gave up
     job.terminated       reason? runCount                           an instance, or its data, ended
@@ -17,7 +17,8 @@
     history.regressed    found expected                             a store went back behind a commit
 
 The last seven, and `run`, `hook`, `life` and `seq`, are ours; the rest is the original's format.
-Fields marked `?` are sent only if there is something to send; `input` and `state` only if asked for.
+Fields marked `?` are sent only if there is something to send; `input`, and `preExecutionState` with
+`job.executed` and `job.failed`, only if asked for.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The three kinds, one module each, and what `step` needs of them."""
+"""The three kinds, one module or folder each, and what `step` needs of them."""
 
 from __future__ import annotations
 

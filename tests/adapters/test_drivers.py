@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import closing
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ from durable_jobs_core import (
     every,
 )
 from durable_jobs_core.backend import Answer, Batch
-from durable_jobs_core.engine import Limits
+from durable_jobs_core.engine import Answered, Limits
 
 HOURLY = every("1 hour")
 
@@ -335,6 +336,80 @@ def test_S_14_a_cancellation_the_hook_makes_itself_is_a_failure(driver: Driver) 
     driver.run(main)
 
 
+@pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt, GeneratorExit, StopIteration])
+def test_S_14_a_plain_reducer_that_exits_fails_like_others_and_harms_no_one(
+    driver: Driver, error: type[BaseException]
+) -> None:
+    def reduce(ctx: DebounceEventContext[Counter, Counter]) -> Counter:
+        raise error
+
+    async def execute(ctx: DebounceContext[Counter]) -> None: ...
+
+    job = Debounce.make(event=Counter, state=Counter, flush_after="1 hour", on_event=reduce, execute=execute)
+
+    async def main() -> None:
+        async with driver.open(create_durable_jobs({"job": job}), "memory://") as runtime:
+            with pytest.raises(ExecutionError, match=error.__name__):
+                await runtime.client.debounce(job).add("a", Counter())
+            assert (await runtime.client.debounce(job).status("a")).status == "not_found"
+
+    driver.run(main)
+
+
+def test_hooks_see_the_context_variables_of_who_opened_the_runtime(driver: Driver) -> None:
+    name = ContextVar("name", default="none")
+    seen: set[tuple[str, str]] = set()
+
+    def look(hook: str) -> None:
+        seen.add((hook, name.get()))
+        name.set("hook")  # for itself alone
+
+    async def execute(ctx: ContinuousContext[Counter]) -> None:
+        look("async")
+
+    def execute_in_thread(ctx: ContinuousContext[Counter]) -> None:
+        look("thread")
+
+    def reduce(ctx: DebounceEventContext[Counter, Counter]) -> Counter:
+        look("reducer")
+        return ctx.event
+
+    async def reduce_async(ctx: DebounceEventContext[Counter, Counter]) -> Counter:
+        look("async-reducer")
+        return ctx.event
+
+    async def batch(ctx: DebounceContext[Counter]) -> None: ...
+
+    def reducing(on_event: Callable[[Any], Any]) -> Debounce[Counter, Counter]:
+        return Debounce.make(
+            event=Counter, state=Counter, flush_after="1 hour", on_event=on_event, execute=batch
+        )
+
+    jobs = create_durable_jobs(
+        {
+            "async": continuous(execute),
+            "thread": continuous(execute_in_thread),
+            "reducer": reducing(reduce),
+            "async-reducer": reducing(reduce_async),
+        }
+    )
+
+    async def main() -> None:
+        name.set("opener")
+        async with driver.open(jobs, "memory://") as runtime:
+            name.set("caller")
+            for _ in range(3):
+                await runtime.client.debounce("reducer").add("a", Counter())
+                await runtime.client.debounce("async-reducer").add("a", Counter())
+            for job in ("async", "thread"):
+                await runtime.client.continuous(job).start("a", Counter())
+                await runtime.client.continuous(job).trigger("a", wait="10 seconds")
+
+    driver.run(main)
+    hooks = ("async", "thread", "reducer", "async-reducer")
+    assert seen == {(hook, "opener") for hook in hooks}
+
+
 def test_a_hook_that_exits_the_program_is_a_failure_like_others(driver: Driver) -> None:
     async def execute(ctx: ContinuousContext[Counter]) -> None:
         raise SystemExit(3)
@@ -469,6 +544,29 @@ def test_S_8_instances_of_an_unregistered_job_are_said_once_and_listed(driver: D
     assert tracker.types() == ["job.unregistered"]
 
 
+def test_S_66_S_6_a_quarantined_instance_is_listed_by_that_status_and_no_other(
+    driver: Driver, tmp_path: Path
+) -> None:
+    jobs = create_durable_jobs({"job": continuous(count, start_immediately=False)})
+    file = tmp_path / "jobs.db"
+
+    async def ids(runtime: Any, status: str) -> list[str]:
+        found = runtime.client.instances(job="job", status=status)
+        return [instance.key.id async for instance in found]
+
+    async def main() -> None:
+        async with driver.open(jobs, f"sqlite:///{file}") as runtime:
+            for id in ("bad", "good"):
+                await runtime.client.continuous("job").start(id, Counter())
+        with closing(sqlite3.connect(file)) as database, database:
+            database.execute("UPDATE rows SET blob = zeroblob(9) WHERE id = 'bad'")
+        async with driver.open(jobs, f"sqlite:///{file}") as runtime:
+            assert await ids(runtime, "quarantined") == ["bad"]
+            assert await ids(runtime, "running") == ["good"]
+
+    driver.run(main)
+
+
 def test_S_66_listing_pages_through_all_instances(driver: Driver) -> None:
     job = continuous(count, start_immediately=False)
 
@@ -573,6 +671,87 @@ def test_S_67_requests_not_begun_are_refused_while_closing(driver: Driver) -> No
     driver.run(main)
 
 
+def test_S_67_a_runtime_may_be_stopped_twice_at_a_time(driver: Driver) -> None:
+    async def main() -> None:
+        async with driver.open(create_durable_jobs({"job": continuous(count)}), "memory://") as runtime:
+            await driver.together(runtime.stop, runtime.stop)
+
+    driver.run(main)
+
+
+def test_S_67_a_request_after_the_end_of_the_block_is_refused(driver: Driver) -> None:
+    job = continuous(count)
+
+    async def main() -> None:
+        async with driver.open(create_durable_jobs({"job": job}), "memory://") as runtime:
+            client = runtime.client.continuous(job)
+        with pytest.raises(ClosedError, match="the runtime is closed"):
+            await client.start("a", Counter())
+        await runtime.run_until_idle()
+
+    driver.run(main)
+
+
+def test_S_3_when_a_runtime_breaks_every_caller_is_told_and_none_is_left_waiting(driver: Driver) -> None:
+    backend = Gate()
+    job = continuous(count)
+    told: list[BaseException] = []
+
+    async def main() -> None:
+        opened = driver.event()
+        runtime: Any = None
+
+        async def hold() -> None:
+            nonlocal runtime
+            try:
+                async with driver.open(create_durable_jobs({"job": job}), backend) as runtime:
+                    backend.open_gate.clear()
+                    opened.set()
+                    await driver.forever()
+            except RuntimeError as error:
+                told.append(error)
+
+        async def ask() -> None:
+            await opened.wait()
+            try:
+                await runtime.client.continuous(job).start("a", Counter())
+            except OutcomeUnknownError as error:
+                told.append(error)
+
+        async def wait_for_idle() -> None:
+            await opened.wait()
+            try:
+                await runtime.run_until_idle()
+            except RuntimeError as error:
+                told.append(error)
+
+        async def break_it() -> None:
+            await opened.wait()
+            await runtime.in_thread(backend.entered.acquire)
+            runtime._machine._feed(Answered(999, StorageError("never asked")))  # a bug of the library
+            backend.open_gate.set()
+
+        await driver.together(hold, ask, wait_for_idle, break_it)
+
+    driver.run(main)
+    assert sorted(type(error).__name__ for error in told) == ["OutcomeUnknownError", *["RuntimeError"] * 2]
+
+
+def test_a_client_is_refused_in_another_event_loop(driver: Driver) -> None:
+    job = continuous(count)
+
+    async def main() -> None:
+        async with driver.open(create_durable_jobs({"job": job}), "memory://") as runtime:
+
+            async def stray() -> None:
+                with pytest.raises(RuntimeError, match="only in the event loop that opened it"):
+                    await runtime.client.continuous(job).status("a")
+
+            await runtime.in_thread(driver.run, stray)
+
+    driver.run(main)
+
+
 def test_S_67_a_thread_that_does_not_return_does_not_hold_up_the_shutdown(driver: Driver) -> None:
     release, running = threading.Event(), threading.Event()
 
@@ -630,6 +809,26 @@ def test_serve_ends_at_a_signal(driver: Driver, number: signal.Signals) -> None:
             await driver.together(runtime.serve, kill)
 
     driver.run(main)
+
+
+def test_an_interrupt_ends_the_block_and_is_no_failure_of_the_hook_it_meets(driver: Driver) -> None:
+    ended: list[str] = []
+
+    async def execute(ctx: ContinuousContext[Counter]) -> None:
+        signal.raise_signal(signal.SIGINT)
+        await driver.turn()
+        ended.append("hook")
+
+    job = continuous(execute)
+
+    async def main() -> None:
+        async with driver.open(create_durable_jobs({"job": job}), "memory://") as runtime:
+            await runtime.client.continuous(job).start("a", Counter())
+            await driver.forever()
+
+    with pytest.raises(KeyboardInterrupt):
+        driver.run(main)
+    assert ended == ["hook"]
 
 
 # -- trackers

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import socket
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -56,9 +57,16 @@ def collector() -> Iterator[Collector]:
                 found.headers.append(dict(self.headers))
             if status:
                 self.send_response(status)
+                if 300 <= status < 400:
+                    self.send_header("Location", "/elsewhere")
                 self.send_header("Content-Length", "0")
                 self.end_headers()
             found.came.release()
+
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
 
         def log_message(self, *args: object) -> None: ...
 
@@ -73,8 +81,14 @@ def collector() -> Iterator[Collector]:
 
 
 def tracker_to(collector: Collector, **options: Any) -> HttpTracker:
-    defaults: dict[str, Any] = {"interval": 0.01, "backoff": 0.01, "timeout": 5.0}
-    return HttpTracker(endpoint=collector.url, env="test", service_key="key", **{**defaults, **options})
+    defaults: dict[str, Any] = {
+        "env": "test",
+        "service_key": "key",
+        "interval": 0.01,
+        "backoff": 0.01,
+        "timeout": 5.0,
+    }
+    return HttpTracker(endpoint=collector.url, **{**defaults, **options})
 
 
 def test_S_65_a_batch_is_posted_in_the_originals_format(collector: Collector) -> None:
@@ -173,6 +187,64 @@ def test_closing_takes_no_longer_than_it_may(collector: Collector) -> None:
     tracker.close(0.05)
 
     assert tracker.dropped == 1
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308, 404])
+def test_S_65_a_redirect_is_a_refusal_counted_and_said(
+    collector: Collector, caplog: pytest.LogCaptureFixture, status: int
+) -> None:
+    collector.answers = [status]
+    tracker = tracker_to(collector, attempts=1)
+
+    tracker.emit([terminated(1)])
+    collector.wait(1)
+    tracker.close(10)
+
+    assert (tracker.sent, tracker.dropped) == (0, 1)
+    assert f"were dropped: the collector answered {status}" in caplog.text
+
+
+def test_S_65_text_that_is_no_text_is_sent_like_any_other(collector: Collector) -> None:
+    tracker = tracker_to(collector, env="\udcff")
+
+    tracker.emit([terminated(1)])
+    collector.wait(1)
+    tracker.close(10)
+
+    assert collector.bodies[0]["events"][0]["env"] == "\udcff"
+    assert tracker.sent == 1
+
+
+def test_S_65_a_collector_that_hangs_is_not_waited_for_and_what_it_had_is_counted_once() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:  # takes connections, never answers
+        tracker = HttpTracker(
+            endpoint=f"http://127.0.0.1:{server.getsockname()[1]}/",
+            env="test",
+            service_key="key",
+            interval=0.01,
+        )
+        tracker.emit([terminated(1)])
+        sender = tracker._thread
+        assert sender is not None
+        hung, _ = server.accept()
+
+        tracker.close(0)
+        assert tracker.dropped == 1
+        hung.close()
+        sender.join(10)
+
+    assert not sender.is_alive()
+    assert (tracker.sent, tracker.dropped) == (0, 1)
+
+
+def test_a_tracker_may_serve_one_runtime_after_another(collector: Collector) -> None:
+    tracker = tracker_to(collector)
+
+    for seq in (1, 2):
+        tracker.emit([terminated(seq)])
+        tracker.close(10)
+
+    assert collector.sequence() == [1, 2]
 
 
 def test_a_bad_endpoint_is_refused_at_once() -> None:

@@ -115,6 +115,36 @@ def test_a_hook_asks_the_simulation_for_time_and_randomness() -> None:
     assert (run(look).digest, seen) == (first, seen_first)
 
 
+def test_a_hook_asks_for_failures_which_are_faults_of_the_run_and_end_with_the_others() -> None:
+    asked: list[tuple[int, bool]] = []
+
+    async def shaky(ctx: ContinuousContext[int]) -> None:
+        fails = current().mishap("the bank is down", 0.5)
+        asked.append((current().elapsed_ms, fails))
+        if fails:
+            raise ConnectionError
+
+    trace = run(shaky)
+
+    (calm,) = (event.at for event in trace.events if event.what == "calm")
+    assert {fails for at, fails in asked if at < calm} == {True, False}
+    assert {fails for at, fails in asked if at >= calm} == {False}
+    failed = [event.text for event in trace.events if event.what == "mishap" and event.fault]
+    assert failed == ["the bank is down"] * trace.hits["the bank is down"]
+    assert len(failed) == sum(fails for _, fails in asked)
+
+
+def test_the_status_of_an_instance_is_at_hand_for_invariants() -> None:
+    seen: list[str] = []
+
+    def look(sim: Simulation) -> None:
+        seen.append(sim.status(Key("continuous", "tick", "a")))
+
+    simulate(ticking(count), one_minute, seed=1, faults=NONE, limits=LIMITS, invariants=[look])
+
+    assert (seen[0], seen[-1]) == ("not_found", "running")
+
+
 def test_a_hook_that_dies_with_its_node_runs_none_of_its_code_any_more() -> None:
     ended: list[int] = []
 

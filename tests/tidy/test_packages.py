@@ -10,7 +10,11 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PROJECTS = [*sorted(ROOT.glob("*/*/pyproject.toml")), ROOT / "pyproject.toml"]
+PROJECTS = [
+    *sorted(ROOT.glob("*/*/pyproject.toml")),
+    ROOT / "conformance/pyproject.toml",
+    ROOT / "pyproject.toml",
+]
 IMPORTS = [
     "durable_jobs_core",
     "durable_jobs_core.engine",
@@ -21,6 +25,7 @@ IMPORTS = [
     "durable_jobs_asyncio",
     "durable_jobs_trio",
     "durable_jobs_simulation",
+    "durable_jobs_conformance",
 ]
 
 

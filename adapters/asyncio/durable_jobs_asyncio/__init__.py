@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar
 
@@ -29,6 +29,7 @@ __all__ = ["Runtime", "open_runtime"]
 
 T = TypeVar("T")
 CLOSE_SECONDS = 5.0
+AGAIN_SECONDS = 5.0
 
 
 @asynccontextmanager
@@ -46,7 +47,8 @@ async def open_runtime(
 
     `backend`: a URL or an open backend, which the runtime closes; `worker`: whether this process runs
     jobs, or is a client only; `trackers`: where telemetry goes; `grace`: how long handlers may go on
-    at the end of the block before they are cancelled (S-67); `request_timeout`: of each request.
+    at the end of the block before they are cancelled (S-67), and again every 5 seconds if they swallow
+    that; `request_timeout`: of each request.
     Raises `StorageError` if the backend cannot be opened.
     """
     if isinstance(backend, str):
@@ -67,8 +69,22 @@ async def open_runtime(
         yield runtime
     finally:
         loop.mended()
-        await runtime.stop()
+        await _to_the_end(runtime.stop())
         runtime.check()
+
+
+async def _to_the_end(ending: Coroutine[Any, Any, None]) -> None:
+    """Await what a cancellation may not cut short; it is raised afterwards."""
+    task = asyncio.create_task(ending)
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError as error:
+            cancelled = error
+    task.result()
+    if cancelled is not None:
+        raise cancelled
 
 
 class _Loop:
@@ -91,7 +107,7 @@ class _Loop:
         return self._loop.call_later(seconds, function).cancel
 
     def start_hook(self, invoke: Invoke, finished: Callable[[HookOutcome], None]) -> None:
-        task = self._loop.create_task(self._run(invoke, finished))
+        task = asyncio.Task(self._run(invoke, finished), loop=self._loop)  # a task factory may begin at once
         self._hooks[invoke.id] = task
 
     async def _run(self, invoke: Invoke, finished: Callable[[HookOutcome], None]) -> None:
@@ -116,7 +132,16 @@ class _Loop:
     def cancel_hook(self, invocation: int) -> None:
         task = self._hooks.pop(invocation, None)
         if task is not None:
-            self._loop.call_soon(task.cancel)  # after its first step: a task cancelled before that never runs
+            self._loop.call_soon(self._cancel, task)  # after its first step: before that it would never run
+
+    def _cancel(self, task: asyncio.Task[None]) -> None:
+        """Cancel, and say it again to a hook that swallows it: a shutdown waits for its end."""
+        if not task.done():
+            task.cancel()
+            self._loop.call_later(AGAIN_SECONDS, self._cancel, task)
+
+    def is_here(self) -> bool:
+        return asyncio.get_running_loop() is self._loop
 
     def broken(self) -> None:
         self.is_broken = True
@@ -164,6 +189,7 @@ class Runtime(BaseRuntime):
         event = asyncio.Event()
         self._machine.when_idle(event.set)
         await event.wait()
+        self.check()
 
     async def serve(self) -> None:
         """Return at SIGTERM or SIGINT; leaving the block then shuts down in two phases (S-67)."""

@@ -10,6 +10,8 @@ import queue
 import threading
 import time
 from collections.abc import Callable
+from contextvars import copy_context
+from functools import partial
 from typing import Any, Protocol
 
 from durable_jobs_core.backend import Answer, Backend
@@ -36,6 +38,7 @@ from durable_jobs_core.engine import (
     Stopping,
     Ticked,
 )
+from durable_jobs_core.errors import ClosedError, OutcomeUnknownError
 from durable_jobs_core.events import Request
 from durable_jobs_core.jobs import Jobs
 from durable_jobs_core.words import Key
@@ -74,6 +77,10 @@ class Loop(Protocol):
         """Cancel an async hook."""
         ...
 
+    def is_here(self) -> bool:
+        """Whether this is the loop that runs the caller."""
+        ...
+
     def broken(self) -> None:
         """The machine cannot go on, for a bug of the library: cancel those who use it."""
         ...
@@ -100,6 +107,8 @@ class Machine:
         self._loop = loop
         self._trackers = trackers
         self._pool = ThreadPool()
+        self._context = copy_context()
+        """The context variables that each hook finds: of who opened the runtime, never of a caller."""
         self._engine = Engine(
             jobs.by_key,
             node=node,
@@ -117,7 +126,7 @@ class Machine:
         self._wake_at: float | None = None
         self._unset_timer: Callable[[], None] | None = None
         self._when_idle: list[Callable[[], None]] = []
-        self._when_closed: Callable[[], None] | None = None
+        self._when_closed: list[Callable[[], None]] = []
         self.closed = False
         self.error: BaseException | None = None
         """A bug of the library that ended the machine."""
@@ -142,7 +151,14 @@ class Machine:
         wait_ms: int | None,
         size: int,
     ) -> int:
-        """Send a request; `deliver` is called once, unless the call is abandoned first."""
+        """Send a request; `deliver` is called once, unless the call is abandoned first.
+
+        Raises `ClosedError` once the machine has closed, `RuntimeError` in another event loop.
+        """
+        if not self._loop.is_here():
+            raise RuntimeError("a runtime's clients work only in the event loop that opened it")
+        if self.closed:
+            raise ClosedError("the runtime is closed") from self.error
         self._calls += 1
         self._deliver[self._calls] = deliver
         called = Called(self._calls, key, request, _now() + timeout_ms, wait_ms, size)
@@ -155,15 +171,19 @@ class Machine:
             self._feed(Abandoned(call))
 
     def when_idle(self, function: Callable[[], None]) -> None:
-        """Call `function` as soon as nothing is queued, running, in flight or due."""
+        """Call `function` as soon as nothing is queued, running, in flight or due, or the machine closes."""
+        if self.closed:
+            function()
+            return
         self._when_idle.append(function)
         self._feed(Nudged())
 
     def stop(self, grace_ms: int, done: Callable[[], None]) -> None:
         """Shut down; `done` when the engine has closed (S-67)."""
-        self._when_closed = done
         if self.closed:
             done()
+            return
+        self._when_closed.append(done)
         self._feed(Stopping(grace_ms))
 
     def close(self, timeout: float) -> None:
@@ -188,7 +208,7 @@ class Machine:
     def _pump_soon(self) -> None:
         if not self._pumping:
             self._pumping = True
-            self._loop.soon(self._pump)
+            self._loop.soon(partial(self._context.run, self._pump))
 
     def _pump(self) -> None:
         try:
@@ -202,25 +222,35 @@ class Machine:
         if self.closed:
             return
         self._set_timer()
-        if self._when_idle and self._engine.idle:
-            waiting, self._when_idle = self._when_idle, []
-            for function in waiting:
-                function()
+        if self._engine.idle:
+            self._say_idle()
+
+    def _say_idle(self) -> None:
+        waiting, self._when_idle = self._when_idle, []
+        for function in waiting:
+            function()
 
     def _break(self, error: BaseException) -> None:
-        self.closed, self.error = True, error
+        self.error = error
+        self._close()
         self._loop.broken()
-        if self._when_closed is not None:
-            self._when_closed()
+        for call in tuple(self._deliver):
+            lost = OutcomeUnknownError("the runtime broke before it had an answer")
+            self._answer(Reply(call, error=lost, cause=error))
+
+    def _close(self) -> None:
+        """Nothing more happens: nobody is left waiting."""
+        self.closed = True
+        self._say_idle()
+        for function in self._when_closed:
+            function()
 
     def _perform(self, need: object) -> None:
         match need:
             case Exchange():
                 self._lanes[need.lane].submit(need)
             case Reply():
-                deliver = self._deliver.pop(need.call, None)
-                if deliver is not None:
-                    deliver(need)
+                self._answer(need)
             case Invoke():
                 self._invoke(need)
             case Emit():
@@ -232,11 +262,14 @@ class Machine:
                 else:
                     self._loop.cancel_hook(need.invocation)
             case Closed():
-                self.closed = True
-                if self._when_closed is not None:
-                    self._when_closed()
+                self._close()
             case _:
                 raise AssertionError(f"unknown need {need!r}")
+
+    def _answer(self, reply: Reply) -> None:
+        deliver = self._deliver.pop(reply.call, None)
+        if deliver is not None:  # else the caller is gone
+            deliver(reply)
 
     def _set_timer(self) -> None:
         wakeup = self._engine.next_wakeup
@@ -272,8 +305,8 @@ class Machine:
         began = clock()
         outcome: HookOutcome
         try:
-            outcome = HookReturned(invoke.function.call(*invoke.args))
-        except Exception as error:
+            outcome = HookReturned(copy_context().run(invoke.function.call, *invoke.args))
+        except BaseException as error:  # also an exit or a cancellation of the hook's own (S-14)
             outcome = HookRaised(error)
         limit = invoke.timeout_ms
         if limit is not None and (clock() - began) * 1000 > limit:
@@ -304,8 +337,8 @@ class Machine:
         if invoke.timeout_ms is not None:
             unset.append(self._loop.after(invoke.timeout_ms / 1000, detach))
         self._pool.run(
-            invoke.function.call,
-            invoke.args,
+            copy_context().run,
+            (invoke.function.call, *invoke.args),
             lambda value, error: self._loop.from_thread(returned, value, error),
         )
 

@@ -32,7 +32,8 @@ def node_id() -> int:
 class RuntimeHealth:
     """What a runtime knows of itself and its backend.
 
-    `backend`: its own account; `dropped_telemetry`: values that a tracker failed to take.
+    `backend`: its own account; `dropped_telemetry`: values that a tracker failed to take; what an
+    `HttpTracker` took and could not send is in its own `dropped`.
     """
 
     backend: Health
@@ -88,11 +89,16 @@ class BaseRuntime:
     async def page(
         self, kind: Kind | None, job: str | None, status: str | None, after: str | None, limit: int
     ) -> InstancePage:
-        """One page of instances, in the backend's order (S-66)."""
-        query = Query(kind=kind, job=job, status=status)
+        """One page of instances, in the backend's order (S-66).
+
+        A record tells that it is quarantined (S-6), its row does not: what is asked for by status is
+        sifted here, and a page may be short.
+        """
+        query = Query(kind=kind, job=job, status=None if status == "quarantined" else status)
         limit = max(1, min(limit, PAGE_MAX))
         page = await self.in_thread(self._backend.scan, query, after, limit)
-        return InstancePage(tuple(map(_instance, page.rows)), page.after)
+        found = map(_instance, page.rows)
+        return InstancePage(tuple(one for one in found if status in (None, one.status)), page.after)
 
     async def health(self) -> RuntimeHealth:
         """What an acknowledgement means here, warnings, and what was dropped.

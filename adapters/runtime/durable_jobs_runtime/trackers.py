@@ -134,6 +134,7 @@ class HttpTracker:
         self._attempts = attempts
         self._timeout = timeout
         self._backoff = backoff
+        self._in_hand = 0
         self._wake = threading.Condition()
         self._closing_at: float | None = None
         self._thread: threading.Thread | None = None
@@ -146,68 +147,104 @@ class HttpTracker:
                 self._buffer.popleft()
                 self.dropped += 1
             if self._thread is None:
+                self._closing_at = None
                 self._thread = threading.Thread(target=self._serve, daemon=True)
                 self._thread.start()
             if len(self._buffer) >= self._batch_size:
                 self._wake.notify()
 
     def close(self, timeout: float) -> None:
-        """Send what is held, for at most `timeout` seconds; the rest is dropped and counted."""
+        """Send what is held, for at most `timeout` seconds; the rest is dropped and counted.
+
+        What is emitted later is held anew, for the next `close`.
+        """
         with self._wake:
             self._closing_at = time.monotonic() + timeout
             self._wake.notify()
-            thread, self._thread = self._thread, None
-        if thread is not None:
-            thread.join(timeout + 0.1)
+        if self._thread is not None:
+            self._thread.join(timeout + 0.1)
         with self._wake:
-            self.dropped += len(self._buffer)
+            self._thread = None  # one that still waits for an answer ends when it comes
+            self._count(len(self._buffer) + self._in_hand, "the runtime closed")
             self._buffer.clear()
-            self._closing_at = None
+            self._in_hand = 0
 
     def _serve(self) -> None:
-        while True:
+        while batch := self._next():
+            why = self._send(batch)
             with self._wake:
-                if self._closing_at is None and len(self._buffer) < self._batch_size:
-                    self._wake.wait(self._interval)
-                count = min(len(self._buffer), self._batch_size)
-                batch = [self._buffer.popleft() for _ in range(count)]
-                closing = self._closing_at is not None
-            if batch:
-                self._send(batch)
-            elif closing:
-                return
+                if not self._is_current():
+                    return  # `close` did not wait, and has counted these
+                self._in_hand = 0
+                if why is None:
+                    self.sent += len(batch)
+                else:
+                    self._count(len(batch), why)
 
-    def _send(self, batch: list[TelemetryEvent]) -> None:
+    def _next(self) -> list[TelemetryEvent]:
+        """The next batch; empty when all is sent and the tracker closes."""
+        with self._wake:
+            while self._closing_at is None and len(self._buffer) < self._batch_size:
+                timed_out = not self._wake.wait(self._interval)
+                if timed_out and self._buffer:
+                    break
+            if not self._is_current():
+                return []
+            self._in_hand = min(len(self._buffer), self._batch_size)
+            return [self._buffer.popleft() for _ in range(self._in_hand)]
+
+    def _count(self, number: int, why: str) -> None:
+        self.dropped += number
+        if number:
+            LOGGER.warning("%d telemetry events for %s were dropped: %s", number, self.endpoint, why)
+
+    def _is_current(self) -> bool:
+        return self._thread is threading.current_thread()
+
+    def _send(self, batch: list[TelemetryEvent]) -> str | None:
+        """Why the collector did not take a batch; `None` if it did."""
         events = [{**event.wire(with_state=self._include_state), **self._extra} for event in batch]
-        body = json.dumps({"events": events}, ensure_ascii=False).encode()
+        body = json.dumps({"events": events}).encode()
+        why: str | None = "the runtime closed"
         for attempt in range(self._attempts):
             left = self._time_left()
             if left <= 0:
                 break
-            if self._post(body, min(self._timeout, left)):
-                self.sent += len(batch)
-                return
+            why = self._post(body, min(self._timeout, left))
+            if why is None:
+                break
             with self._wake:
                 self._wake.wait(min(self._backoff * 2**attempt, 30.0, max(0.0, self._time_left())))
-        with self._wake:
-            self.dropped += len(batch)
+        return why
 
     def _time_left(self) -> float:
         closing_at = self._closing_at
+        if not self._is_current():
+            return 0.0
         return float("inf") if closing_at is None else closing_at - time.monotonic()
 
-    def _post(self, body: bytes, timeout: float) -> bool:
-        """Whether the collector took a batch."""
+    def _post(self, body: bytes, timeout: float) -> str | None:
         request = urllib.request.Request(self.endpoint, body, self._headers, method="POST")
         try:
-            with urllib.request.urlopen(request, timeout=timeout) as response:
-                status: int = response.status
-                return 200 <= status < 300
-        except urllib.error.HTTPError as error:
+            with _OPENER.open(request, timeout=timeout):
+                return None
+        except urllib.error.HTTPError as error:  # every answer but 2xx
             error.close()
-            return False
-        except Exception:
-            return False
+            return f"the collector answered {error.code}"
+        except Exception as error:
+            return f"{type(error).__name__}: {error}"
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """A redirect is a refusal: the events of a POST that is redirected would be left behind."""
+
+    def redirect_request(
+        self, req: object, fp: object, code: int, msg: str, headers: object, newurl: str
+    ) -> None:
+        return None
+
+
+_OPENER = urllib.request.build_opener(_NoRedirect)
 
 
 class Trackers:

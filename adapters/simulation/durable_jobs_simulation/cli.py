@@ -7,7 +7,7 @@
     speed                                       instance-years of an hourly job a CPU minute
 
 Without a scenario our own run: `tokens` (continuous), `webhooks` (debounce), `orders` (task).
-`--trace FILE` writes the trace: Mermaid for .mmd, text for .txt, else JSON lines.
+`--trace FILE` writes the trace: Mermaid for .mmd, text for .txt, a page for .html, else JSON lines.
 """
 
 from __future__ import annotations

@@ -59,6 +59,11 @@ class HookRun:
         """For messages."""
         return f"{self.invoke.hook} of {self.invoke.key.job}"
 
+    @property
+    def untold(self) -> bool:
+        """Whether it has ended, and its engine does not know yet."""
+        return self.ended and not self._told
+
     def start(self) -> None:
         """Begin. Nothing is fed before the node has performed its other needs."""
         limit = self.invoke.timeout_ms

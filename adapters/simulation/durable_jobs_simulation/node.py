@@ -94,6 +94,7 @@ class Node:
         self._engine = Engine(self.jobs.by_key, node=self.engine_id, limits=world.limits, worker=self.worker)
         self._wake_at, self._nudged = None, False
         world.observer.started(self)
+        world.trace.engines[self.engine_id] = f"{self.name} life {self.life}"
         drifts = () if speed == _MILLION else (f"clock {speed / _MILLION:.3f}",)
         world.say(self.name, "start", f"life {self.life}", *release, *drifts)
         self._pump()

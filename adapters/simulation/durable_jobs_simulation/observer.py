@@ -64,11 +64,11 @@ class Observer:
         key, world = write.key, self._world
         history, node = self.history(key), self._engines[engine]
         after = self._decoded(write.row)
-        world.say("store", "commit", node, checks.tell(after, world.now), key=key)
+        was = history.record
+        world.say("store", "commit", node, checks.tell(after, world.now), key=key, change=(was, after))
         self.counts["commits"] += 1
         history.commits += 1
         history.written[engine] = history.commits
-        was = history.record
         if isinstance(before, Damaged):
             history.rotten = False
         try:

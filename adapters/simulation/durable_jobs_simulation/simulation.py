@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Coroutine, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Coroutine, Generator, Sequence
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from datetime import datetime
 from typing import Any, TypeAlias
@@ -22,9 +22,9 @@ from durable_jobs_simulation.dice import Dice
 from durable_jobs_simulation.faults import Faults, swarm
 from durable_jobs_simulation.history import Commit
 from durable_jobs_simulation.tasks import Ask, SimulationError, Sleep, Task, Wanted
-from durable_jobs_simulation.trace import Trace, clock
+from durable_jobs_simulation.trace import EPOCH, Trace, clock
 from durable_jobs_simulation.violation import Violated, Violation
-from durable_jobs_simulation.world import EPOCH, World
+from durable_jobs_simulation.world import World
 
 Scenario: TypeAlias = "Callable[[Simulation], Coroutine[Any, Any, None]]"
 Invariant: TypeAlias = "Callable[[Simulation], None]"
@@ -49,6 +49,7 @@ class Simulation:
         self._world = world
         self._jobs = jobs
         self._tasks: list[Task] = []
+        self._mishaps: dict[str, Dice] = {}
         self.client = Client(jobs, _Caller(world, None))
         self.dice: Dice = Dice(world.trace.seed).split("scenario")
 
@@ -70,6 +71,18 @@ class Simulation:
     def calm(self) -> bool:
         """Whether the faults are over."""
         return self._world.calm
+
+    def mishap(self, name: str, rate: float) -> bool:
+        """Whether something of your own goes wrong now, as in `if current().mishap("the bank is down", 0.1):
+        raise ConnectionError`. It is a fault: it is in the trace, and there are none once `calm`."""
+        if self.calm:
+            return False
+        dice = self._mishaps.setdefault(name, Dice(self._world.trace.seed).split(f"mishap/{name}"))
+        if not dice.chance(rate):
+            return False
+        self._world.fate.hits[name] = self._world.fate.hits.get(name, 0) + 1
+        self._world.say("client", "mishap", name, fault=True)
+        return True
 
     async def sleep(self, span: Duration) -> None:
         """Let virtual time pass."""
@@ -96,6 +109,11 @@ class Simulation:
         found = ((key, self.record(key)) for key in self._world.observer.histories)
         return {key: record for key, record in found if record is not None}
 
+    def status(self, key: Key) -> str:
+        """The status that a listing shows, or `not_found`."""
+        row = self._world.store.rows.get(key)
+        return "not_found" if row is None else _instance(key, row).status
+
     def damaged(self, key: Key) -> bool:
         """Whether what was stored under a key was ever destroyed by a fault."""
         return self._world.observer.history(key).damaged
@@ -112,7 +130,7 @@ class Simulation:
     @property
     def active(self) -> bool:
         """Whether the scenario itself still runs; what it spawned does not count."""
-        return not self._tasks[0].over
+        return any(not task.over for task in self._tasks[:1])
 
     def _want(self, task: Task, wanted: Wanted) -> None:
         turn = task.turn
@@ -208,6 +226,30 @@ def simulate(
     `limits`: of the engines, by default drawn from the seed. The same arguments give the same trace,
     byte for byte.
     """
+    simulation = begin(jobs, seed=seed, faults=faults, nodes=nodes, clients=clients, limits=limits)
+    world = simulation._world
+    try:
+        with entered(simulation):
+            simulation.spawn(scenario(simulation), "scenario")
+            _trouble(simulation, EPOCH + to_ms(until, "until"), invariants)
+            settle(simulation, invariants)
+            for invariant in at_end:
+                _check(invariant, simulation)
+    finally:
+        simulation._bury()
+    return ended(world)
+
+
+def begin(
+    jobs: Jobs | Sequence[Jobs],
+    *,
+    seed: int,
+    faults: Faults | None,
+    nodes: int,
+    clients: int,
+    limits: Limits | None,
+) -> Simulation:
+    """A simulation in which nothing has happened yet; the arguments are those of `simulate`."""
     releases = (jobs,) if isinstance(jobs, Jobs) else tuple(jobs)
     dice = Dice(seed)
     faults = swarm(dice.split("swarm")) if faults is None else faults
@@ -217,23 +259,25 @@ def simulate(
         f"{nodes} workers, {clients} clients, concurrency {limits.concurrency}, lease {limits.lease}, "
         f"hold {limits.hold}, poll {limits.poll}, exchange {limits.exchange}, cache {limits.cache_bytes}"
     )
-    simulation = Simulation(world, releases[-1])
+    return Simulation(world, releases[-1])
+
+
+@contextmanager
+def entered(simulation: Simulation) -> Generator[None, None, None]:
+    """Within it, the simulation is `current()`, and what is found violated is raised as a `Violation`."""
     token = _CURRENT.set(simulation)
+    world = simulation._world
     try:
-        simulation.spawn(scenario(simulation), "scenario")
-        _run(world, simulation, EPOCH + to_ms(until, "until"), invariants)
-        for invariant in at_end:
-            _check(invariant, simulation)
+        yield
     except Violated as violated:
         world.trace.violation = str(violated)
-        raise Violation(violated.invariant, violated.why, _ended(world)) from violated.__cause__
+        raise Violation(violated.invariant, violated.why, ended(world)) from violated.__cause__
     finally:
-        simulation._bury()
         _CURRENT.reset(token)
-    return _ended(world)
 
 
-def _ended(world: World) -> Trace:
+def ended(world: World) -> Trace:
+    """The trace, with the sums of the run so far."""
     trace = world.trace
     trace.ms = world.now - EPOCH
     trace.hits = {name: count for name, count in world.fate.hits.items() if count}
@@ -241,15 +285,21 @@ def _ended(world: World) -> Trace:
     return trace
 
 
-def _run(world: World, simulation: Simulation, until: int, invariants: Sequence[Invariant]) -> None:
-    """First safety under faults, then liveness without."""
+def _trouble(simulation: Simulation, until: int, invariants: Sequence[Invariant]) -> None:
+    """Safety, under faults: to the end of the scenario."""
+    world = simulation._world
     while simulation.active and world.next_at is not None and world.next_at <= until:
         world.step()
         for invariant in invariants:
             _check(invariant, simulation)
         if world.trace.steps > STEPS_MAX:
             raise SimulationError(f"{STEPS_MAX} steps were made in {clock(world.now - EPOCH)}")
-    faultless = not world.trace.faults.rates()
+
+
+def settle(simulation: Simulation, invariants: Sequence[Invariant] = ()) -> None:
+    """Liveness, without faults: until all that was due is done."""
+    world = simulation._world
+    faultless = not world.trace.faults.rates() and not any(event.fault for event in world.trace.events)
     world.still()
     began, steps = world.now, world.trace.steps
     while not _done(world, began):

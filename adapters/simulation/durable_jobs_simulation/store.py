@@ -49,11 +49,9 @@ class Store:
         self.holds: dict[Key, int] = {}
         self._due: dict[tuple[Kind, str], list[tuple[int, Key]]] = {}
 
-    def perform(
-        self, engine: int, batch: Batch, outcomes: Callable[[Write | Defer], Outcome | None]
-    ) -> Answer:
-        """One batch, in the order of the port. `outcomes`: a fault that befalls a write, if any."""
-        done = tuple(outcomes(write) or self.write(engine, write, batch.not_after) for write in batch.writes)
+    def perform(self, engine: int, batch: Batch, write: Callable[[Write | Defer], Outcome]) -> Answer:
+        """One batch, in the order of the port. `write`: does one, or a fault befalls it."""
+        done = tuple(map(write, batch.writes))
         rows = tuple(self._load(key) for key in batch.loads)
         claimed = () if batch.claim is None else tuple(self._claim(batch.claim))
         next_wake = None if batch.claim is None else self._next_wake(batch.claim)

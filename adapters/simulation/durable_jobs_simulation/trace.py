@@ -1,4 +1,4 @@
-"""What happened in a run, one line an event; as text, as JSON lines, as a sequence diagram.
+"""What happened in a run, one line an event; as text, JSON lines, a sequence diagram, a page for a browser.
 
     step · virtual time since the beginning · lane · what · instance · details
 
@@ -16,12 +16,18 @@ from typing import Any, NamedTuple
 
 from attrs import define, field
 
+from durable_jobs_core.record import Record
 from durable_jobs_core.words import Key
 from durable_jobs_simulation.faults import Faults
+from durable_jobs_simulation.page import page
+
+EPOCH = 1_767_225_600_000
+"""The first instant of 2026, at which every run begins."""
 
 
 class Event(NamedTuple):
-    """One event. `at`: ms since the beginning; `details`: what was told, made into text when it is read."""
+    """One event. `at`: ms since the beginning; `details`: what was told, made into text when it is read;
+    `change`: the records before and after a commit."""
 
     step: int
     at: int
@@ -30,6 +36,7 @@ class Event(NamedTuple):
     key: Key | None
     details: tuple[Any, ...]
     fault: bool
+    change: tuple[Record | None, Record | None] | None = None
 
     @property
     def text(self) -> str:
@@ -52,16 +59,38 @@ def clock(ms: int) -> str:
     return f"{f'{days}d ' if days else ''}{hours:02}:{minutes:02}:{seconds:02}.{ms:03}"
 
 
+@define
+class Exchanged:
+    """An exchange with the store, and what came of it; instants are (step, ms since the beginning).
+
+    `sent`: when it left its node; `carries`: how many writes and loads, and whether it claims; `told`: what
+    became of each write, and when; a write that befell nothing may land later; `claimed`: how many rows;
+    `lost`: what of it, if anything; `heard`: when its node had an answer, or gave up on one.
+    """
+
+    node: str
+    number: int
+    carries: str
+    sent: tuple[int, int]
+    told: list[tuple[int, int, Key, str]] = field(factory=list[tuple[int, int, Key, str]])
+    claimed: int = 0
+    lost: str | None = None
+    heard: tuple[int, int] | None = None
+
+
 @define(kw_only=True)
 class Trace:
     """One run. `faults`: what was drawn for it; `hits`: how often each fault struck; `steps`, `ms`: how far
-    it went; `counts`: of commits, attempts and replies; `violation`: the invariant that failed, and why."""
+    it went; `counts`: of commits, attempts and replies; `violation`: the invariant that failed, and why;
+    `exchanges`: with the store, in the order in which they were sent; `engines`: whose they were, by id."""
 
     seed: int
     faults: Faults
     case: str | None = None
     setup: str = ""
     events: list[Event] = field(factory=list, repr=False)
+    exchanges: list[Exchanged] = field(factory=list, repr=False)
+    engines: dict[int, str] = field(factory=dict, repr=False)
     hits: dict[str, int] = field(factory=dict)
     counts: dict[str, int] = field(factory=dict)
     steps: int = 0
@@ -102,20 +131,21 @@ class Trace:
         yield json.dumps(head, ensure_ascii=False)
         for event in self.events:
             line = event._asdict()
+            del line["change"]
             line["key"] = None if event.key is None else list(event.key)
             line["details"] = event.text
             yield json.dumps(line, ensure_ascii=False)
 
     def write(self, path: str | Path) -> None:
-        """Write it: Mermaid for `.mmd`, plain text for `.txt`, else JSON lines."""
+        """Write it: a page for `.html`, Mermaid for `.mmd`, plain text for `.txt`, else JSON lines."""
         path = Path(path)
-        if path.suffix == ".mmd":
-            text = self.mermaid()
-        elif path.suffix == ".txt":
-            text = self.text()
-        else:
-            text = "\n".join(self.json_lines()) + "\n"
+        forms = {".html": self.html, ".mmd": self.mermaid, ".txt": self.text}
+        text = forms[path.suffix]() if path.suffix in forms else "\n".join(self.json_lines()) + "\n"
         path.write_text(text, encoding="utf-8")
+
+    def html(self, *, last: int = 4000) -> str:
+        """The last events as one page that needs nothing else."""
+        return page(self, EPOCH, last)
 
     def mermaid(self, *, key: Key | None = None, last: int = 200) -> str:
         """A sequence diagram of the last events, of one instance if given."""

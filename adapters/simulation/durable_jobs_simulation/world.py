@@ -10,10 +10,11 @@ import heapq
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from durable_jobs_core.backend import Batch, Defer, Outcome, Refused, Unknown, Write
+from durable_jobs_core.backend import Batch, Committed, Defer, Outcome, Refused, Unknown, Write
 from durable_jobs_core.engine import Answered, Exchange, Limits
 from durable_jobs_core.errors import ClosedError
 from durable_jobs_core.jobs import Jobs
+from durable_jobs_core.record import Record
 from durable_jobs_core.words import Key
 from durable_jobs_simulation.dice import Dice
 from durable_jobs_simulation.faults import Fate, Faults
@@ -22,11 +23,9 @@ from durable_jobs_simulation.observer import Observer
 from durable_jobs_simulation.rot import Rot
 from durable_jobs_simulation.store import Store
 from durable_jobs_simulation.tasks import Ask, Ended
-from durable_jobs_simulation.trace import Event, Trace
+from durable_jobs_simulation.trace import EPOCH, Event, Exchanged, Trace
 from durable_jobs_simulation.violation import Violated
 
-EPOCH = 1_767_225_600_000
-"""The first instant of 2026, at which every run begins."""
 SOON_MS = 1_000
 """Of what falls due later than that nobody is told: they will look by then."""
 STEPS_AT_ONCE = 20_000
@@ -102,10 +101,22 @@ class World:
         """When the next thing will happen."""
         return self._heap[0][0] if self._heap else None
 
-    def say(self, lane: str, what: str, *details: Any, key: Key | None = None, fault: bool = False) -> None:
+    @property
+    def moment(self) -> tuple[int, int]:
+        """The step, and ms since the beginning."""
+        return self.trace.steps, self.now - EPOCH
+
+    def say(
+        self,
+        lane: str,
+        what: str,
+        *details: Any,
+        key: Key | None = None,
+        fault: bool = False,
+        change: tuple[Record | None, Record | None] | None = None,
+    ) -> None:
         """Add to the trace."""
-        trace = self.trace
-        trace.events.append(Event(trace.steps, self.now - EPOCH, lane, what, key, details, fault))
+        self.trace.events.append(Event(*self.moment, lane, what, key, details, fault, change))
 
     # -- nodes
 
@@ -167,6 +178,8 @@ class World:
     def exchange(self, node: Node, need: Exchange) -> None:
         """An exchange on its way to the store."""
         fate, dice = self.fate, self._travel
+        told = Exchanged(node.name, need.id, _carries(need.batch), self.moment)
+        self.trace.exchanges.append(told)
         ms = dice.between(0, 3)
         for fault, who in (("outage", ""), ("partition", node.name)):
             if fate(fault):
@@ -174,75 +187,105 @@ class World:
                 self._silent[who] = max(self._silent.get(who, 0), self.now + span)
                 self.say(who or "store", fault, f"{span} ms", fault=True)
         if self.now < max(self._silent.get("", 0), self._silent.get(node.name, 0)):
-            node.later(dice.between(1, 5_000), lambda: self._fail(node, need))
+            told.lost = "the store does not answer"
+            node.later(dice.between(1, 5_000), lambda: self._fail(node, need, told))
             return
         if fate("slow"):
             ms += fate.dice("slow").between(500, 15_000)
         if fate("lost_request"):
-            self._lose(node, need, fate.dice("lost_request"))
+            self._lose(node, need, told, fate.dice("lost_request"))
             return
         engine, life = node.engine_id, node.life
-        self.after(ms, lambda: self._arrive(node, engine, life, need))
+        self.after(ms, lambda: self._arrive(node, engine, life, need, told))
 
-    def _lose(self, node: Node, need: Exchange, dice: Dice) -> None:
+    def _lose(self, node: Node, need: Exchange, told: Exchanged, dice: Dice) -> None:
         """It does not arrive; or its writes do, after its node gave up on them."""
         self.say(node.name, "lost", f"exchange {need.id}: the request", fault=True)
-        node.later(dice.between(1, 12_000), lambda: self._fail(node, need))
+        told.lost = "the request is lost"
+        node.later(dice.between(1, 12_000), lambda: self._fail(node, need, told))
         if dice.chance(0.5):
             engine = node.engine_id
             self.after(
-                dice.between(1, 20_000), lambda: self._land(engine, need.batch, len(need.batch.writes))
+                dice.between(1, 20_000), lambda: self._land(engine, need.batch, len(need.batch.writes), told)
             )
 
-    def _land(self, engine: int, batch: Batch, count: int) -> None:
+    def _land(self, engine: int, batch: Batch, count: int, told: Exchanged) -> None:
         for write in batch.writes[:count]:
-            self.store.write(engine, write, batch.not_after)
+            self._write(engine, write, batch.not_after, told)
 
-    def _fail(self, node: Node, need: Exchange) -> None:
+    def _fail(self, node: Node, need: Exchange, told: Exchanged) -> None:
+        told.heard = self.moment
         node.feed(Answered(need.id, ConnectionError("lost")))
 
-    def _arrive(self, node: Node, engine: int, life: int, need: Exchange) -> None:
+    def _arrive(self, node: Node, engine: int, life: int, need: Exchange, told: Exchanged) -> None:
         fate, batch = self.fate, need.batch
+
+        def write(one: Write | Defer) -> Outcome:
+            return self._write(engine, one, batch.not_after, told)
+
+        def befallen(one: Write | Defer) -> Outcome:
+            return self._befall(engine, one, batch.not_after, told) or write(one)
+
+        def answer() -> None:
+            told.heard = self.moment
+            node.feed(Answered(need.id, answered))
+
         if fate("lost_answer"):
             dice = fate.dice("lost_answer")
             self.say(node.name, "lost", f"exchange {need.id}: the answer", fault=True)
+            told.lost = "the answer is lost"
             if batch.writes and dice.chance(0.5):
-                self._land(engine, batch, dice.between(0, len(batch.writes)))
+                self._land(engine, batch, dice.between(0, len(batch.writes)), told)
             else:
-                self.store.perform(engine, batch, lambda write: None)
-            node.later_in(life, dice.between(1, 12_000), lambda: self._fail(node, need))
+                self.store.perform(engine, batch, write)
+            node.later_in(life, dice.between(1, 12_000), lambda: self._fail(node, need, told))
             return
-        answer = self.store.perform(engine, batch, lambda write: self._befall(engine, write, batch.not_after))
+        answered = self.store.perform(engine, batch, befallen)
+        told.claimed = len(answered.claimed)
         back = self._travel.between(0, 3)
         if fate("slow"):
             back += fate.dice("slow").between(500, 15_000)
-        node.later_in(life, back, lambda: node.feed(Answered(need.id, answer)))
+        node.later_in(life, back, answer)
 
-    def _befall(self, engine: int, write: Write | Defer, not_after: int) -> Outcome | None:
+    def _write(self, engine: int, write: Write | Defer, not_after: int, told: Exchanged) -> Outcome:
+        """One write reaches the store; it is told of even if that violates something."""
+        place = len(told.told)
+        told.told.append((*self.moment, write.key, "violates"))
+        outcome = self.store.write(engine, write, not_after)
+        deferred = isinstance(write, Defer) and isinstance(outcome, Committed)
+        told.told[place] = (
+            *self.moment,
+            write.key,
+            "deferred" if deferred else type(outcome).__name__.lower(),
+        )
+        return outcome
+
+    def _befall(self, engine: int, write: Write | Defer, not_after: int, told: Exchanged) -> Outcome | None:
         """The fault that befalls one write, if any."""
         fate = self.fate
         if fate("refused_transient"):
-            return self._said(write, "refused", Refused("try later", transient=True))
+            return self._said(write, "refused", Refused("try later", transient=True), told)
         if fate("refused_permanent"):
-            return self._said(write, "refused", Refused("no", transient=False))
+            return self._said(write, "refused", Refused("no", transient=False), told)
         if fate("unknown"):
             dice = fate.dice("unknown")
             match dice.below(3):
                 case 0:
-                    self.store.write(engine, write, not_after)
+                    self._write(engine, write, not_after, told)
                 case 1:
                     ms = dice.between(1, 15_000)
-                    self.after(ms, lambda: self._land_one(engine, write, not_after))
+                    self.after(ms, lambda: self._land_one(engine, write, not_after, told))
                 case _:
                     pass
-            return self._said(write, "unknown", Unknown("who knows"))
+            return self._said(write, "unknown", Unknown("who knows"), told)
         return None
 
-    def _land_one(self, engine: int, write: Write | Defer, not_after: int) -> None:
-        self.store.write(engine, write, not_after)
+    def _land_one(self, engine: int, write: Write | Defer, not_after: int, told: Exchanged) -> None:
+        self._write(engine, write, not_after, told)
 
-    def _said(self, write: Write | Defer, what: str, outcome: Outcome) -> Outcome:
+    def _said(self, write: Write | Defer, what: str, outcome: Outcome, told: Exchanged) -> Outcome:
         self.say("store", what, key=write.key, fault=True)
+        told.told.append((*self.moment, write.key, what))
         return outcome
 
     def hint(self, engine: int, wake: int | None) -> None:
@@ -257,3 +300,10 @@ class World:
             node.nudge(dice.between(100, 10_000) if late else self._travel.between(0, 5))
             if late and dice.chance(0.5):
                 node.nudge(self._travel.between(0, 5))
+
+
+def _carries(batch: Batch) -> str:
+    parts = [f"{len(batch.writes)} writes"] if batch.writes else []
+    parts += [f"{len(batch.loads)} loads"] if batch.loads else []
+    parts += ["a claim"] if batch.claim is not None else []
+    return ", ".join(parts)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
-from contextvars import copy_context
 from typing import Any, TypeVar
 
 import trio
@@ -92,7 +91,7 @@ class _Loop:
 
     async def start(self) -> None:
         ready = trio.Event()
-        trio.lowlevel.spawn_system_task(self._host, ready, context=copy_context())
+        trio.lowlevel.spawn_system_task(self._host, ready)
         await ready.wait()
 
     async def _host(self, ready: trio.Event) -> None:
@@ -116,6 +115,7 @@ class _Loop:
         self._nursery.start_soon(self._wait, seconds, function, scope)
         return scope.cancel
 
+    @trio.lowlevel.enable_ki_protection
     async def _wait(self, seconds: float, function: Callable[[], None], scope: trio.CancelScope) -> None:
         with scope:
             await trio.sleep(seconds)
@@ -127,6 +127,7 @@ class _Loop:
         self._hooks[invoke.id] = scope
         self._nursery.start_soon(self._run, invoke, finished, scope)
 
+    @trio.lowlevel.enable_ki_protection  # Ctrl-C is for the main task, which leaves the block; no hook fails
     async def _run(
         self, invoke: Invoke, finished: Callable[[HookOutcome], None], scope: trio.CancelScope
     ) -> None:
@@ -145,6 +146,9 @@ class _Loop:
         scope = self._hooks.pop(invocation, None)
         if scope is not None:
             scope.cancel()
+
+    def is_here(self) -> bool:
+        return trio.lowlevel.current_trio_token() is self._token
 
     def broken(self) -> None:
         self.users.cancel()
@@ -189,6 +193,7 @@ class Runtime(BaseRuntime):
         event = trio.Event()
         self._machine.when_idle(event.set)
         await event.wait()
+        self.check()
 
     async def serve(self) -> None:
         """Return at SIGTERM or SIGINT; leaving the block then shuts down in two phases (S-67)."""

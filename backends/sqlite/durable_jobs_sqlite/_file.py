@@ -164,7 +164,7 @@ class StoreFile:
     def _prepare(self) -> sqlite3.Connection:
         connection = self.connect(create=True)
         try:
-            _schema.version_of(connection, self.path)  # before a foreign file is changed in any way
+            _schema.check_file(connection, self.path)  # before a foreign file is changed in any way
             _schema.set_wal(connection, self.path)
             connection.execute("BEGIN IMMEDIATE")
             _schema.migrate(connection, self.path)

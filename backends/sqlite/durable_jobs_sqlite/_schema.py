@@ -71,6 +71,13 @@ def version_of(connection: sqlite3.Connection, path: str) -> int:
     return version
 
 
+def check_file(connection: sqlite3.Connection, path: str) -> None:
+    """Raise as `version_of` does, by one moment of the file: others may be making the store."""
+    connection.execute("BEGIN")
+    version_of(connection, path)
+    connection.execute("ROLLBACK")
+
+
 def check_version(version: int, path: str) -> None:
     """Raise `NewerStoreError` if a newer release has brought the file up to its version."""
     if version > len(MIGRATIONS):

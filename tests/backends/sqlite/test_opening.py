@@ -6,6 +6,7 @@ import os
 import shutil
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -261,6 +262,26 @@ def test_any_number_may_make_the_same_store_at_once(path, spawn: Spawn) -> None:
     for child in children:
         child.tell()
         child.end()
+
+
+def test_a_store_that_another_makes_in_the_middle_of_a_look_is_no_foreign_file(path, monkeypatch) -> None:
+    pragma, meanwhile = _schema._pragma, []
+
+    def interrupted(connection: sqlite3.Connection, name: str) -> int:
+        value = pragma(connection, name)
+        if not meanwhile:
+            meanwhile.append(name)
+            other = sqlite3.connect(path, timeout=0, isolation_level=None)
+            with closing(other), suppress(sqlite3.OperationalError):  # it has to wait for the look to end
+                other.executescript(
+                    f"BEGIN; CREATE TABLE rows (n); PRAGMA application_id = {APPLICATION_ID};"
+                    " PRAGMA user_version = 1; COMMIT"
+                )
+        return value
+
+    monkeypatch.setattr(_schema, "_pragma", interrupted)
+    SQLiteBackend.open(f"sqlite:///{path}").close()
+    assert meanwhile == ["application_id"]
 
 
 def test_any_number_of_handles_may_be_opened_and_closed_at_once(sqlite) -> None:

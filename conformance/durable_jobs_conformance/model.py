@@ -1,44 +1,42 @@
-"""Every backend against a dictionary: random batches, two handles, one model (R-1 to R-8).
+"""Random batches over two handles against a dictionary (R-1 to R-8), shrunk when they fail.
 
 Ties are the one freedom a backend has: rows due at the same instant may be claimed in any order.
 """
 
 from __future__ import annotations
 
-import itertools
-import tempfile
 from collections.abc import Iterable
-from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from durable_jobs_memory import MemoryBackend
-from durable_jobs_sqlite import SQLiteBackend
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
+from durable_jobs_conformance.check import registered_for_harnesses
+from durable_jobs_conformance.harness import Harness
+from durable_jobs_conformance.port import FOREVER, Port
 from durable_jobs_core.backend import (
-    Backend,
-    Batch,
     Claim,
     Committed,
     Conflicted,
     Defer,
     Outcome,
-    Query,
     Refused,
     Row,
     Write,
 )
 from durable_jobs_core.words import Key
 
-FOREVER = 2**63 - 1
 JOBS: list[Any] = [("task", "mail"), ("task", "post"), ("debounce", "mail")]
-KEYS = [Key(*job, id) for job in JOBS for id in ("a", "b", "a:b", "B", "ä", "c\0")]
+KEYS = [Key(kind, job, id) for kind, job in JOBS for id in ("a", "b", "a:b", "B", "ä", "c\0")]
 INSTANTS = st.integers(0, 20)
 REVISIONS = [b"", b"1", b"2", b"3"]
-
-_stores = itertools.count()
 
 
 @st.composite
@@ -62,19 +60,20 @@ def writes(draw: st.DrawFn) -> list[Write | Defer]:
 class Model(RuleBasedStateMachine):
     """`rows`: what is stored; `entries`: when each is to be claimed."""
 
-    def open(self) -> Backend:
-        raise NotImplementedError
+    harness: ClassVar[Harness]
 
     def __init__(self) -> None:
         super().__init__()
-        self.handles = [self.open(), self.open()]
+        self.store = self.harness.fresh()
+        first = Port(self.store)
+        self.handles = [first, first.again()]
         self.rows: dict[Key, Row] = {}
         self.entries: dict[Key, int] = {}
         self.clock = 0
 
     def teardown(self) -> None:
-        for handle in self.handles:
-            handle.close()
+        self.handles[0].close_all()
+        self.store.discard()
 
     @rule(
         who=st.integers(0, 1),
@@ -103,24 +102,20 @@ class Model(RuleBasedStateMachine):
         if fit:
             writes = [self.fitting(write) for write in writes]
         claim = None if limits is None else Claim(limits, now, now + hold, max_bytes)
-        answer = self.handles[who].exchange(
-            0,
-            Batch(
-                writes=tuple(writes),
-                loads=tuple(loads),
-                claim=claim,
-                not_after=self.clock - 1 if late else FOREVER,
-            ),
-        )
-        assert list(answer.outcomes) == [self.write(write, late) for write in writes]
-        assert list(answer.rows) == [self.load(key) for key in loads]
+        self.port = self.handles[who]
+        not_after = self.clock - 1 if late else FOREVER
+        answer = self.port.ask(*writes, loads=tuple(loads), claim=claim, not_after=not_after)
+        self.port.same(list(answer.outcomes), [self.write(write, late) for write in writes], "outcomes")
+        self.port.same(list(answer.rows), [self.load(key) for key in loads], "rows loaded")
         if claim is None:
-            assert (answer.claimed, answer.next_wake) == ((), None)
+            self.port.same((answer.claimed, answer.next_wake), ((), None), "no claim")
         else:
             self.claim(claim, [row for row in answer.claimed if isinstance(row, Row)])
-            assert len({row.key for row in answer.claimed}) == len(answer.claimed)
-            assert answer.next_wake == min(self.entries_of(claim.limits), default=None)
-        assert answer.clock >= self.clock
+            self.port.same(
+                len({row.key for row in answer.claimed}), len(answer.claimed), "rows claimed twice"
+            )
+            self.port.same(answer.next_wake, min(self.entries_of(claim.limits), default=None), "next_wake")
+        self.port.holds(answer.clock >= self.clock, f"a clock of {self.clock} or later", answer.clock)
         self.clock = answer.clock
 
     def fitting(self, write: Write | Defer) -> Write | Defer:
@@ -166,26 +161,27 @@ class Model(RuleBasedStateMachine):
     def claim(self, claim: Claim, claimed: list[Row]) -> None:
         """What was claimed is due, whole, the earliest of its job, and as much as was allowed."""
         size = sum(len(row.blob) for row in claimed)
-        assert size <= claim.max_bytes or len(claimed) == 1
+        self.port.holds(size <= claim.max_bytes or len(claimed) == 1, f"{claim.max_bytes} bytes", size)
         is_full = size + 9 > claim.max_bytes
         for job, limit in claim.limits.items():
             mine = [row.key for row in claimed if row.key[:2] == job]
             due = sorted(entry for entry in self.entries_of([job]) if entry <= claim.now)
             if is_full:
-                assert len(mine) <= limit
+                self.port.holds(len(mine) <= limit, f"at most {limit} of {job}", mine)
             else:
-                assert len(mine) == min(limit, len(due))
-            assert [self.entries[key] for key in mine] == due[: len(mine)]
+                self.port.same(len(mine), min(limit, len(due)), f"rows claimed of {job}")
+            entries = [self.entries.get(key) for key in mine]
+            self.port.same(entries, due[: len(mine)], "what is due, earliest first")
         for row in claimed:
-            assert row == self.rows[row.key]
+            self.port.same(row, self.rows[row.key], "a claimed row")
             self.entries[row.key] = claim.until
 
     @precondition(lambda self: self.clock)
     @rule(who=st.integers(0, 1))
     def reopen(self, who: int) -> None:
         """A process ends and another begins."""
-        self.handles[who].close()
-        self.handles[who] = self.open()
+        self.handles[who].backend.close()
+        self.handles[who] = self.handles[who].again()
 
     @rule(
         who=st.integers(0, 1),
@@ -195,52 +191,41 @@ class Model(RuleBasedStateMachine):
         status=st.sampled_from([None, "p", "q"]),
     )
     def scan(self, who: int, limit: int, kind: Any, job: str | None, status: str | None) -> None:
-        found: list[Any] = []
-        after = None
-        while True:
-            page = self.handles[who].scan(Query(kind=kind, job=job, status=status), after, limit)
-            assert len(page.rows) <= limit
-            found += page.rows
-            after = page.after
-            if after is None:
-                break
+        found = self.handles[who].listed(limit, kind=kind, job=job, status=status)
         wanted = [
             row
             for _, row in sorted(self.rows.items())
             if kind in (None, row.key.kind) and job in (None, row.key.job) and status in (None, row.status)
         ]
-        assert found == wanted
+        self.handles[who].same(found, wanted, "rows listed")
 
     @invariant()
     def health_lists_the_jobs(self) -> None:
-        jobs = sorted({key[:2] for key in self.rows})
-        assert list(self.handles[0].health().jobs) == jobs
+        self.handles[0].knows_jobs(*sorted({key[:2] for key in self.rows}))
 
 
-class OnMemory(Model):
-    def open(self) -> Backend:
-        if not hasattr(self, "name"):
-            self.name = f"model-{next(_stores)}"
-        return MemoryBackend.open(f"memory://{self.name}")
+@registered_for_harnesses("R-1..R-8")
+def random_batches_agree_with_a_dictionary(harness: Harness) -> None:
+    """The same batches every time, so that a report can be repeated."""
 
+    class Mine(Model):
+        pass
 
-class OnSQLite(Model):
-    def open(self) -> Backend:
-        if not hasattr(self, "folder"):
-            self.folder = tempfile.TemporaryDirectory()
-        return SQLiteBackend.open(f"sqlite:///{Path(self.folder.name)}/jobs.db?synchronous=normal")
-
-    def teardown(self) -> None:
-        super().teardown()
-        self.folder.cleanup()
-
-
-TestOnMemory = OnMemory.TestCase
-TestOnSQLite = OnSQLite.TestCase
-TestOnMemory.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
-TestOnSQLite.settings = settings(
-    max_examples=40,
-    stateful_step_count=40,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow],
-)
+    Mine.harness = harness
+    run_state_machine_as_test(
+        Mine,
+        settings=settings(
+            max_examples=40,
+            stateful_step_count=30,
+            deadline=None,
+            derandomize=True,
+            database=None,
+            phases=[Phase.generate, Phase.shrink],
+            print_blob=False,
+            suppress_health_check=[
+                HealthCheck.too_slow,
+                HealthCheck.data_too_large,
+                HealthCheck.filter_too_much,
+            ],
+        ),
+    )

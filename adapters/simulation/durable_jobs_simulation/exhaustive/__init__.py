@@ -1,0 +1,15 @@
+"""The exhaustive checker: every order of events, and every crash point, of small scopes.
+
+    python -m durable_jobs_simulation check [SCOPE ...]
+
+The engines, the steps, the hooks and the store are those of the simulation, and so is the observer that
+checks I-1 to I-7 and I-9; what a simulation draws by chance is enumerated here. Two states are one if
+they go on alike (`canonical`); what the observer remembers of the past is not compared, only what became
+of each event (`ledger`). I-8 is tried from one new state in eight: without faults it must come to rest.
+"""
+
+from durable_jobs_simulation.exhaustive.scope import Scope, budgets
+from durable_jobs_simulation.exhaustive.scopes import SCOPES
+from durable_jobs_simulation.exhaustive.search import Report, check
+
+__all__ = ["SCOPES", "Report", "Scope", "budgets", "check"]

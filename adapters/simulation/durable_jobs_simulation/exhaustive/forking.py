@@ -1,0 +1,104 @@
+"""Copies of whole worlds, quickly: only what can change is copied, once each; values are shared."""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict
+from collections.abc import Callable
+from types import MethodType
+from typing import Any, TypeAlias
+
+from durable_jobs_core import context
+from durable_jobs_core.engine import Engine, Invoke
+from durable_jobs_core.engine.cache import Cache
+from durable_jobs_core.engine.calls import Call, Calls
+from durable_jobs_core.engine.clock import Clock
+from durable_jobs_core.engine.entries import Entry, Stepped, Writing
+from durable_jobs_core.engine.handlers import Handlers, Invocation
+from durable_jobs_core.engine.keeper import Keeper
+from durable_jobs_core.engine.lane import Flight, Lane
+from durable_jobs_core.engine.slots import Slots
+from durable_jobs_core.engine.state import State
+from durable_jobs_simulation import history
+from durable_jobs_simulation.observer import Observer
+from durable_jobs_simulation.store import Store
+
+Memo: TypeAlias = dict[int, Any]
+_Copier: TypeAlias = Callable[[Any, Memo], Any]
+
+
+def fork(x: Any, memo: Memo) -> Any:
+    """A copy that shares nothing with `x` that can change. What is not in the table is a value."""
+    copier = _COPIERS.get(type(x))
+    return x if copier is None else copier(x, memo)
+
+
+def _tuple(x: Any, memo: Memo) -> Any:
+    new = tuple([fork(item, memo) for item in x])
+    return x if all(map(_is, x, new)) else new
+
+
+def _is(one: object, other: object) -> bool:
+    return one is other
+
+
+def _counter(x: Any, memo: Memo) -> Any:
+    return x.copy()
+
+
+def _dict(x: Any, memo: Memo) -> Any:
+    return type(x)([(key, fork(item, memo)) for key, item in x.items()]) if x else type(x)()
+
+
+def _method(x: Any, memo: Memo) -> Any:
+    return MethodType(x.__func__, fork(x.__self__, memo))
+
+
+def names_of(cls: type) -> tuple[str, ...]:
+    """The slots of a class."""
+    slots = (name for part in cls.__mro__ for name in part.__dict__.get("__slots__", ()))
+    return tuple(name for name in slots if name not in ("__weakref__", "__dict__"))
+
+
+def _object(cls: type) -> _Copier:
+    names, new_object, put = names_of(cls), object.__new__, object.__setattr__
+
+    def copier(x: Any, memo: Memo) -> Any:
+        new = memo.get(id(x))
+        if new is not None:
+            return new
+        new = memo[id(x)] = new_object(cls)
+        for name in names:
+            put(new, name, fork(getattr(x, name), memo))
+        fields = getattr(x, "__dict__", None)
+        if fields:
+            new.__dict__.update({name: fork(item, memo) for name, item in fields.items()})
+        return new
+
+    return copier
+
+
+_COPIERS: dict[type, _Copier] = {
+    list: lambda x, memo: [fork(item, memo) for item in x],
+    set: lambda x, memo: set(x),
+    tuple: _tuple,
+    dict: _dict,
+    OrderedDict: _dict,
+    Counter: _counter,
+    MethodType: _method,
+}
+
+
+def changes(*classes: type) -> None:
+    """Instances of these can change, or hold what can."""
+    for cls in classes:
+        _COPIERS[cls] = _object(cls)
+
+
+def can_change(cls: type) -> bool:
+    """Whether instances of a class are copied."""
+    return cls in _COPIERS
+
+
+changes(Engine, State, Lane, Flight, Slots, Cache, Clock, Calls, Call, Handlers, Invocation, Invoke)
+changes(Keeper, Entry, Stepped, Writing, Observer, history.History, history.Attempt, history.Call, Store)
+changes(context.ContinuousContext, context.DebounceContext, context.DebounceEventContext, context.TaskContext)

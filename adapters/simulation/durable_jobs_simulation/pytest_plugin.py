@@ -1,0 +1,65 @@
+"""The pytest fixture `simulate_jobs`: there once this distribution is installed.
+
+    def test_nobody_pays_twice(simulate_jobs):
+        simulate_jobs("shop:orders", seeds=50)
+
+A violation is shrunk before it is raised, and the whole trace is written. `--simulation-seed 7` runs that
+seed alone, `--simulation-seeds 5000` more of them.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from durable_jobs_simulation.case import MakeCase
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The options."""
+    group = parser.getgroup("durable_jobs_simulation")
+    group.addoption(
+        "--simulation-seed", type=int, metavar="N", help="run `simulate_jobs` with this seed alone"
+    )
+    group.addoption("--simulation-seeds", type=int, metavar="N", help="run it with so many seeds")
+
+
+class SimulateJobs:
+    """What the fixture is; call it."""
+
+    def __init__(self, seed: int | None, seeds: int | None, folder: Path) -> None:
+        self._seed, self._seeds, self._folder = seed, seeds, folder
+
+    def __call__(self, case: MakeCase | str, *, seeds: int = 50, first: int = 0) -> None:
+        """Run a case, one that is made anew for each seed, under `seeds` seeds from `first` on.
+
+        `case`: a function that makes a `Case`, or `module:name` as on the command line. Raises the first
+        `Violation`, in as small a run as was found.
+        """
+        __tracebackhide__ = True
+        from durable_jobs_simulation.case import load
+        from durable_jobs_simulation.shrink import shrink
+        from durable_jobs_simulation.violation import Violation
+
+        make = load(case) if isinstance(case, str) else case
+        chosen = range(first, first + (self._seeds or seeds)) if self._seed is None else (self._seed,)
+        for seed in chosen:
+            try:
+                make().run(seed)
+            except Violation as violation:
+                small = shrink(make, violation.trace, violation.invariant)
+                small.case = case if isinstance(case, str) else make().name
+                path = self._folder / f"seed-{seed}.txt"
+                small.write(path)
+                why = f"{violation.why}\nseed {seed}, shrunk; all of it is in {path}"
+                raise Violation(violation.invariant, why, small) from None
+
+
+@pytest.fixture
+def simulate_jobs(request: pytest.FixtureRequest, tmp_path: Path) -> SimulateJobs:
+    """Runs your jobs under simulated faults: `simulate_jobs("module:case", seeds=50)`."""
+    option = request.config.getoption
+    return SimulateJobs(option("--simulation-seed"), option("--simulation-seeds"), tmp_path)

@@ -1,0 +1,121 @@
+"""What needs a capability: crashes (R-3) and damaged rows (R-9)."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+
+from durable_jobs_conformance.check import check, registered_for_harnesses
+from durable_jobs_conformance.forks import forked
+from durable_jobs_conformance.harness import Harness
+from durable_jobs_conformance.port import DONE, Port
+from durable_jobs_core.backend import Claim, Conflicted, Damaged, Defer, Row, Write
+
+KILLED_AFTER = 40
+
+
+@check("R-3", needs="durable")
+def commits_survive_a_crash(port: Port) -> None:
+    rows = port.create("a", "b", "c", wake=10)
+    gone, changed = rows[0], port.row("b", b"r1", wake=20)
+    port.ask(Write(gone.key, b"r0", None), Write(changed.key, b"r0", changed))
+    port.store.crash()
+    after = port.again()
+    port.same(after.ask(loads=tuple(row.key for row in rows)).rows, (None, changed, rows[2]))
+    port.same(after.claim(19), ["c"])
+    port.same(after.claim(20), ["b"])
+
+
+@check("R-3", needs="durable")
+def commits_survive_when_all_handles_are_closed(port: Port) -> None:
+    (row,) = port.create("a", wake=10)
+    port.backend.close()
+    port.store.crash()
+    after = port.again()
+    port.same(after.load("a"), row)
+    port.same(after.claim(10), ["a"])
+
+
+@check("R-8", needs="durable")
+def the_clock_does_not_go_back_at_a_crash(port: Port) -> None:
+    before = port.ask().clock
+    port.store.crash()
+    clock = port.again().ask().clock
+    port.holds(clock >= before, f"a clock of at least {before}", clock)
+
+
+@registered_for_harnesses("R-3", needs="durable")
+def what_a_killed_process_was_told_is_there(harness: Harness) -> None:
+    """A child writes and says what was acknowledged; in the middle it gets a SIGKILL."""
+    if sys.platform == "win32":
+        return
+    store = harness.fresh()
+
+    def write(say: int) -> None:
+        port = Port(store)
+        for n in range(10 * KILLED_AFTER):
+            row = port.row(f"{n:04}", wake=n)
+            if port.ask(Write(row.key, None, row)).outcomes == (DONE,):
+                os.write(say, b"%04d\n" % n)
+
+    try:
+        with forked(write) as (child, said):
+            acknowledged = [said.readline().strip() for _ in range(KILLED_AFTER)]
+            os.kill(child, signal.SIGKILL)
+            acknowledged += said.read().split()
+        store.crash()
+        port = Port(store)
+        try:
+            port.holds(all(acknowledged), f"{KILLED_AFTER} acknowledged writes before the kill", acknowledged)
+            rows = port.ask(loads=tuple(port.key(id) for id in acknowledged)).rows
+            lost = [id for id, row in zip(acknowledged, rows, strict=True) if row is None]
+            port.same(lost, [], "acknowledged before the kill, and lost")
+        finally:
+            port.close_all()
+    finally:
+        store.discard()
+
+
+# -- R-9
+
+
+def damaged(port: Port) -> tuple[Port, Damaged]:
+    """A handle on three rows, of which `b` is damaged."""
+    port.create("a", "b", "c", wake=10)
+    port.backend.close()
+    port.store.damage(port.key("b"))
+    after = port.again()
+    found = after.load("b")
+    after.holds(isinstance(found, Damaged), "Damaged", found, "a load of a row that cannot be read")
+    return after, found
+
+
+@check("R-9", needs="damage")
+def a_damaged_row_is_told_and_disturbs_no_other(port: Port) -> None:
+    after, row = damaged(port)
+    after.same(row.key, port.key("b"))
+    after.holds(row.why, "what is wrong with it, in words", row.why)
+    keys = tuple(port.key(id) for id in "abc")
+    after.same([type(row) for row in after.ask(loads=keys).rows], [Row, Damaged, Row])
+    after.same(sorted(after.scan(2)), ["a", "b", "c"], "ids listed")
+    claimed = after.ask(claim=Claim({port.JOB: 9}, 10, 99)).claimed
+    after.same({row.key.id for row in claimed} >= {"a", "c"}, True, "the others are claimed")
+
+
+@check("R-9", needs="damage")
+def a_damaged_row_is_not_overwritten_unasked(port: Port) -> None:
+    after, row = damaged(port)
+    for expected in (None, b"another"):
+        (outcome,) = after.ask(Write(row.key, expected, port.row("b", b"r1"))).outcomes
+        after.holds(isinstance(outcome, Conflicted), "Conflicted", outcome)
+        after.holds(isinstance(after.load("b"), Damaged), "Damaged, as before", after.load("b"))
+
+
+@check("R-9", needs="damage")
+def a_damaged_row_can_be_deferred_and_deleted_by_its_revision(port: Port) -> None:
+    after, row = damaged(port)
+    after.same(after.ask(Defer(row.key, row.revision, 500)).outcomes, (DONE,))
+    after.same(sorted(after.claim(499)), ["a", "c"])
+    after.same(after.ask(Write(row.key, row.revision, None)).outcomes, (DONE,))
+    after.same(after.load("b"), None)

@@ -1,0 +1,43 @@
+"""What the author of a backend writes: a store to test, and how to make new ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+from attrs import frozen
+
+from durable_jobs_core.backend import Backend
+from durable_jobs_core.words import Key
+
+Capability = Literal["durable", "damage"]
+
+
+class Store:
+    """One store, empty when it is made. Only `open` must be written; name what else is in `Harness.can`."""
+
+    def open(self) -> Backend:
+        """A new handle on this store, as another process would have."""
+        raise NotImplementedError
+
+    def crash(self) -> None:
+        """`durable`: kill what serves the store, if that is another process, and start it again.
+
+        No handle is closed before. A store in the process of its user has nothing to do here.
+        """
+
+    def damage(self, key: Key) -> None:
+        """`damage`: make the row of `key` unreadable where it is stored. Every handle is closed."""
+        raise NotImplementedError
+
+    def discard(self) -> None:
+        """Called once at the end, with all handles closed."""
+
+
+@frozen
+class Harness:
+    """A backend under test. `fresh` makes an empty store; `can` names the capabilities of such stores."""
+
+    name: str
+    fresh: Callable[[], Store]
+    can: frozenset[Capability] = frozenset()

@@ -1,0 +1,185 @@
+"""R-6 to R-8: the index, claims and time."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from durable_jobs_conformance.check import check
+from durable_jobs_conformance.port import DONE, Port
+from durable_jobs_core.backend import Claim, Conflicted, Defer, Row, Write
+
+# -- R-6: the index entry
+
+
+@check("R-6")
+def a_commit_sets_the_entry_also_when_the_alarm_is_the_same(port: Port) -> None:
+    port.create("a", wake=10)
+    port.same(port.claim(10), ["a"])
+    port.same(port.claim(10), [])
+    port.ask(Write(port.key("a"), b"r0", port.row("a", b"r1", wake=10)))
+    port.same(port.claim(10), ["a"])
+
+
+@check("R-6")
+def a_commit_without_an_alarm_takes_the_entry_away(port: Port) -> None:
+    port.create("a", wake=10)
+    port.ask(Write(port.key("a"), b"r0", port.row("a", b"r1", wake=None)))
+    port.same(port.claim(99), [])
+    port.same(port.next_wake(), None)
+
+
+@check("R-6")
+def claim_and_defer_leave_row_and_revision(port: Port) -> None:
+    (row,) = port.create("a", wake=10)
+    port.claim(10)
+    port.same(port.load("a"), row)
+    port.same(port.ask(Defer(row.key, b"r0", 77)).outcomes, (DONE,))
+    port.same(port.load("a"), row)
+    port.same(port.next_wake(), 77)
+
+
+@check("R-6")
+def defer_moves_the_entry_either_way(port: Port) -> None:
+    (row,) = port.create("a", wake=10)
+    port.ask(Defer(row.key, b"r0", 50))
+    port.same(port.claim(49), [])
+    port.ask(Defer(row.key, b"r0", 5))
+    port.same(port.claim(5), ["a"])
+
+
+@check("R-6")
+def defer_needs_the_revision(port: Port) -> None:
+    (row,) = port.create("a", wake=10)
+    port.same(port.ask(Defer(row.key, b"r1", 50)).outcomes, (Conflicted(row),))
+    port.same(port.claim(10), ["a"])
+
+
+@check("R-6")
+def a_load_puts_back_an_entry_that_is_missing(port: Port) -> None:
+    (row,) = port.create("a", wake=10)
+    port.ask(Defer(row.key, b"r0", None))
+    port.same(port.claim(99), [])
+    port.same(port.load("a"), row)
+    port.same(port.claim(10), ["a"])
+
+
+@check("R-6")
+def a_load_does_not_end_a_hold(port: Port) -> None:
+    (row,) = port.create("a", wake=10)
+    port.same(port.claim(10, until=500), ["a"])
+    port.load("a")
+    port.same(port.claim(499), [])
+    port.same(port.claim(500), ["a"])
+    port.ask(Defer(row.key, b"r0", 900))
+    port.load("a")
+    port.same(port.claim(899), [])
+
+
+@check("R-6")
+def a_load_makes_no_entry_for_a_row_without_an_alarm(port: Port) -> None:
+    port.create("a", wake=None)
+    port.load("a")
+    port.same(port.next_wake(), None)
+
+
+# -- R-7: claims
+
+
+@check("R-7")
+def what_is_due_comes_earliest_first(port: Port) -> None:
+    wakes = {"a": 30, "b": 10, "c": 41, "d": 20, "e": 40}
+    rows = [port.row(id, wake=wake) for id, wake in wakes.items()]
+    port.ask(*(Write(row.key, None, row) for row in rows))
+    port.same(port.claim(40), ["b", "d", "a", "e"])
+
+
+@check("R-7")
+def an_entry_is_due_at_its_instant_and_not_before(port: Port) -> None:
+    port.create("a", wake=10)
+    port.same(port.claim(9), [])
+    port.same(port.claim(10), ["a"])
+
+
+@check("R-7")
+def limits_are_per_job(port: Port) -> None:
+    jobs: list[Any] = [("task", "mail"), ("task", "post"), ("debounce", "mail"), ("task", "other")]
+    keys = [port.key(f"{n}", job=job, kind=kind) for n in range(4) for kind, job in jobs]
+    port.ask(*(Write(key, None, Row(key, b"r0", int(key.id), "idle", b"")) for key in sorted(keys)))
+    limits: dict[Any, int] = {
+        ("task", "mail"): 2,
+        ("debounce", "mail"): 3,
+        ("task", "post"): 1,
+        ("task", "none"): 5,
+    }
+    claimed = port.ask(claim=Claim(limits, 99, 999)).claimed
+    counts = {job: sum((row.key.kind, row.key.job) == job for row in claimed) for job in limits}
+    port.same(counts, {**limits, ("task", "none"): 0})
+    port.same({row.key.id for row in claimed}, {"0", "1", "2"})
+
+
+@check("R-7")
+def a_claimed_row_comes_again_when_its_hold_ends(port: Port) -> None:
+    port.create("a", wake=10)
+    port.same(port.claim(10, until=50), ["a"])
+    port.same(port.claim(49), [])
+    port.same(port.claim(50), ["a"])
+
+
+@check("R-7")
+def at_least_one_row_and_no_more_bytes_than_asked_for(port: Port) -> None:
+    port.create("a", "b", "c", "d", wake=10, blob=b"x" * 100)
+    port.same(len(port.claim(10, max_bytes=1)), 1)
+    port.same(len(port.claim(10, max_bytes=200)), 2)
+    port.same(len(port.claim(10, max_bytes=199)), 1)
+
+
+@check("R-7")
+def two_claims_never_return_the_same_entry(port: Port) -> None:
+    ids = [f"{n:03}" for n in range(200)]
+    port.create(*ids, wake=10)
+    handles = [port.again() for _ in range(4)]
+
+    def work(handle: Port) -> list[str]:
+        taken: list[str] = []
+        for _ in ids:  # one that moves no entry would never end
+            taken += handle.claim(10, limit=7)
+        return taken
+
+    with ThreadPoolExecutor() as threads:
+        taken = [id for ids in threads.map(work, handles) for id in ids]
+    port.same(sorted(taken), ids)
+
+
+# -- R-8: time
+
+
+@check("R-8")
+def next_wake_is_the_earliest_of_the_jobs_named_after_the_claim(port: Port) -> None:
+    rows = [port.row("a", wake=10), port.row("b", wake=60), port.row("c", wake=5, job="post")]
+    port.ask(*(Write(row.key, None, row) for row in rows))
+    port.same(port.next_wake(), 10)
+    port.same(port.next_wake(("task", "post")), 5)
+    port.same(port.next_wake(("task", "mail"), ("task", "post")), 5)
+    port.same(port.next_wake(("task", "none")), None)
+    port.same(port.ask(claim=Claim({port.JOB: 9}, 10, 40)).next_wake, 40)
+    port.same(port.ask(claim=Claim({port.JOB: 9}, 40, 80)).next_wake, 60)
+
+
+@check("R-8")
+def next_wake_is_told_to_claims_only(port: Port) -> None:
+    port.create("a", wake=10)
+    port.same(port.ask(loads=(port.key("a"),)).next_wake, None)
+
+
+@check("R-8")
+def the_clock_is_the_wall_clock_and_never_goes_back(port: Port) -> None:
+    handles = [port, port.again(), port.again()]
+    before = 0
+    for n in range(60):
+        clock = handles[n % 3].ask(*([Write(port.key(f"{n}"), None, port.row(f"{n}"))] * (n % 2))).clock
+        port.holds(clock >= before, f"a clock of at least {before}", clock)
+        before = clock
+    wall = time.time() * 1000
+    port.holds(abs(before - wall) < 2_000, f"about the wall clock, {wall:.0f}", before)

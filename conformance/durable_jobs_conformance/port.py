@@ -1,0 +1,204 @@
+"""A handle on a store under test, shorthand for asking it, and what it was asked last.
+
+`port.again()` is a second handle on the same store. Instants are small numbers: a backend compares them
+as given (R-8).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from durable_jobs_conformance.harness import Store
+from durable_jobs_core.backend import (
+    Answer,
+    Batch,
+    Claim,
+    Committed,
+    Damaged,
+    Defer,
+    Page,
+    Query,
+    Row,
+    Write,
+)
+from durable_jobs_core.errors import StorageError
+from durable_jobs_core.words import Key
+
+FOREVER = 2**63 - 1
+DONE = Committed()
+PAGES_MAX = 10_000
+_TEXT = 400
+
+
+class Broken(AssertionError):
+    """A rule is broken: `expected`, `got`, what was `asked` last, and of which `rule` and `check`."""
+
+    def __init__(self, expected: Any, got: Any, asked: tuple[str, ...] = (), why: str = "") -> None:
+        super().__init__(why)
+        self.expected, self.got, self.asked, self.why = expected, got, asked, why
+        self.rule = self.check = ""
+
+    def of(self, rule: str, check: str) -> Broken:
+        """The same, of a check."""
+        self.rule, self.check = rule, check
+        return self
+
+    def __str__(self) -> str:
+        lines = [f"{self.rule} {self.check.replace('_', ' ')}".strip(), self.why]
+        lines += [f"  asked     {asked}" for asked in self.asked]
+        lines += [f"  expected  {clip(self.expected)}", f"  got       {clip(self.got)}"]
+        lines += [f"  note      {note}" for note in getattr(self, "__notes__", ())]
+        return "\n".join(line for line in lines if line)
+
+
+def clip(value: Any) -> str:
+    """A value as text, of bearable length."""
+    text = value if isinstance(value, str) else repr(value)
+    return text if len(text) <= _TEXT else f"{text[:_TEXT]}… ({len(text)} characters)"
+
+
+class Port:
+    """One handle on a store."""
+
+    JOB: Any = ("task", "mail")
+
+    def __init__(self, store: Store, first: Port | None = None) -> None:
+        self.store = store
+        self._all: list[Port] = [] if first is None else first._all
+        self._asked: deque[str] = deque(maxlen=4) if first is None else first._asked
+        self.backend = store.open()
+        self._all.append(self)
+
+    def again(self) -> Port:
+        """Another handle on the same store."""
+        return Port(self.store, self)
+
+    def close_all(self) -> None:
+        """Close every handle there is."""
+        for port in self._all:
+            port.backend.close()
+
+    def same(self, got: Any, expected: Any, why: str = "") -> None:
+        """Raise `Broken` unless they are equal."""
+        if got != expected:
+            raise Broken(expected, got, tuple(self._asked), why)
+
+    def holds(self, truth: object, expected: str, got: Any, why: str = "") -> None:
+        """Raise `Broken` unless it is true."""
+        if not truth:
+            raise Broken(expected, got, tuple(self._asked), why)
+
+    def ask(
+        self,
+        *writes: Write | Defer,
+        loads: tuple[Key, ...] = (),
+        claim: Claim | None = None,
+        not_after: int = FOREVER,
+        settle: bool = False,
+    ) -> Answer:
+        """One exchange."""
+        batch = Batch(writes=writes, loads=loads, claim=claim, not_after=not_after, settle=settle)
+        self._asked.append(told(batch))
+        answer = self.backend.exchange(0, batch)
+        counts = (len(answer.outcomes), len(answer.rows))
+        self.same(counts, (len(writes), len(loads)), "an answer has one outcome a write and one row a load")
+        return answer
+
+    def create(self, *ids: str, wake: int | None = None, blob: bytes = b"{}") -> list[Row]:
+        """Rows of the job `mail`, revision `r0`."""
+        rows = [self.row(id, wake=wake, blob=blob) for id in ids]
+        answer = self.ask(*(Write(row.key, None, row) for row in rows))
+        self.same(answer.outcomes, (DONE,) * len(rows))
+        return rows
+
+    def load(self, id: str) -> Any:
+        """What is stored in the job `mail`."""
+        (row,) = self.ask(loads=(self.key(id),)).rows
+        return row
+
+    def claim(self, now: int, *, limit: int = 10, until: int | None = None, **more: Any) -> list[str]:
+        """The ids claimed of the job `mail`; a hold of 1,000."""
+        claim = Claim({self.JOB: limit}, now, now + 1_000 if until is None else until, **more)
+        return [row.key.id for row in self.ask(claim=claim).claimed]
+
+    def next_wake(self, *jobs: tuple[Any, str]) -> int | None:
+        """The earliest entry, without claiming any."""
+        return self.ask(claim=Claim(dict.fromkeys(jobs or (self.JOB,), 1), -(2**63), 0)).next_wake
+
+    def scan(self, limit: int = 100, **query: Any) -> list[str]:
+        """All ids listed, page by page."""
+        return [row.key.id for page in self.pages(limit, **query) for row in page.rows]
+
+    def listed(self, limit: int, **query: Any) -> list[Row | Damaged]:
+        """All rows listed, in the order of their keys: a backend lists them in one of its choice."""
+        rows = [row for page in self.pages(limit, **query) for row in page.rows]
+        return sorted(rows, key=lambda row: row.key)
+
+    def knows_jobs(self, *jobs: tuple[Any, str]) -> None:
+        """`health().jobs` are these, or none if that is not cheap to tell."""
+        got = self.backend.health().jobs
+        self.holds(got == () or sorted(got) == list(jobs), f"{jobs} or nothing", got, "jobs of health()")
+
+    def pages(self, limit: int, **query: Any) -> Iterator[Page]:
+        """All pages."""
+        after = None
+        for _ in range(PAGES_MAX):
+            self._asked.append(f"scan({query}, after={after!r}, limit={limit})")
+            page = self.backend.scan(Query(**query), after, limit)
+            self.holds(len(page.rows) <= limit, f"at most {limit} rows", len(page.rows))
+            yield page
+            after = page.after
+            if after is None:
+                return
+        self.holds(False, "an end", f"{PAGES_MAX} pages")
+
+    @staticmethod
+    def key(id: str, job: str = "mail", kind: Any = "task") -> Key:
+        """A key of the job `mail`."""
+        return Key(kind, job, id)
+
+    @classmethod
+    def row(
+        cls,
+        id: str,
+        revision: bytes = b"r0",
+        wake: int | None = None,
+        status: str = "idle",
+        blob: bytes = b"{}",
+        **key: Any,
+    ) -> Row:
+        """A row of the job `mail`."""
+        return Row(cls.key(id, **key), revision, wake, status, blob)
+
+
+def refuses(port: Port, act: Callable[[], object]) -> None:
+    """`act` raises `StorageError`."""
+    try:
+        got = act()
+    except StorageError:
+        return
+    port.holds(False, "StorageError", got)
+
+
+def told(batch: Batch) -> str:
+    """A batch in one line."""
+    parts = [f"{type(write).__name__} {_write(write)}" for write in batch.writes[:3]]
+    parts += [f"and {len(batch.writes) - 3} more"] * (len(batch.writes) > 3)
+    if batch.loads:
+        parts.append(f"load {', '.join(map(str, batch.loads[:4]))}")
+    if batch.claim is not None:
+        limits = {f"{kind}:{job}": limit for (kind, job), limit in batch.claim.limits.items()}
+        parts.append(f"claim {limits} due at {batch.claim.now}, hold until {batch.claim.until}")
+    if batch.not_after != FOREVER:
+        parts.append(f"not after {batch.not_after}")
+    return clip("; ".join(parts) or "nothing")
+
+
+def _write(write: Write | Defer) -> str:
+    if isinstance(write, Defer):
+        return f"{write.key} expecting {write.expected!r}: entry {write.wake}"
+    if write.row is None:
+        return f"{write.key} expecting {write.expected!r}: delete"
+    return f"{write.key} expecting {write.expected!r}: {write.row.revision!r}, wake {write.row.wake}"

@@ -1,0 +1,88 @@
+"""R-10: several threads, closing, forks."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+from durable_jobs_conformance.check import check
+from durable_jobs_conformance.forks import forked
+from durable_jobs_conformance.port import DONE, Port, refuses
+from durable_jobs_core.backend import Write
+from durable_jobs_core.errors import StorageError
+
+# -- R-10: threads
+
+
+@check("R-10")
+def wait_lasts_no_longer_than_asked(port: Port) -> None:
+    port.next_wake()
+    port.backend.wait(0)
+    port.backend.wait(0.05)
+
+
+@check("R-10")
+def close_ends_every_wait_and_may_be_called_again(port: Port) -> None:
+    began = time.monotonic()
+    waits = [threading.Thread(target=port.backend.wait, args=(30,), daemon=True) for _ in range(3)]
+    for wait in waits:
+        wait.start()
+    port.backend.close()
+    for wait in waits:
+        wait.join(10)
+        port.holds(not wait.is_alive(), "wait returns when its handle is closed", "it still waits")
+    port.backend.close()
+    port.holds(time.monotonic() - began < 10, "wait ends at once", f"{time.monotonic() - began:.1f} s")
+
+
+@check("R-10")
+def after_close_it_says_so(port: Port) -> None:
+    port.backend.close()
+    for act in (port.ask, port.scan):
+        refuses(port, act)
+
+
+@check("R-10")
+def others_work_while_exchanges_go_on(port: Port) -> None:
+    ids = [f"{n:02}" for n in range(50)]
+    port.create(*ids)
+    stop = threading.Event()
+
+    def look() -> int:
+        looks = 0
+        while not stop.is_set():
+            port.same(sorted(port.scan(7)), ids)
+            port.knows_jobs(port.JOB)
+            looks += 1
+        return looks
+
+    with ThreadPoolExecutor() as threads:
+        looks = threads.submit(look)
+        try:
+            for id in ids[:40]:
+                row = port.row(id, b"r1")
+                port.same(port.ask(Write(row.key, b"r0", row)).outcomes, (DONE,))
+        finally:
+            stop.set()
+        port.holds(looks.result() > 0, "scan and health beside exchanges", "none ended")
+
+
+@check("R-10")
+def a_forked_child_is_refused_and_harms_nothing(port: Port) -> None:
+    if sys.platform == "win32":
+        return
+    (row,) = port.create("a")
+
+    def act(say: int) -> None:
+        try:
+            port.ask(Write(row.key, b"r0", None))
+        except StorageError:
+            os.write(say, b"refused")
+
+    with forked(act) as (_, said):
+        words = said.read()
+    port.same(words, "refused", "an exchange in the child raises StorageError")
+    port.same(port.load("a"), row)

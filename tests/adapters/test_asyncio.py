@@ -1,0 +1,101 @@
+"""What only asyncio has: a cancellation is an edge, which may be swallowed or come twice."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from typing import Any
+
+import durable_jobs_asyncio
+import pytest
+from attrs import define
+
+from durable_jobs_core import Continuous, ContinuousContext, Jobs, create_durable_jobs, every
+
+FACTORIES: list[Any] = [None]
+if sys.version_info >= (3, 12):
+    FACTORIES.append(asyncio.eager_task_factory)
+
+
+@define
+class Nothing:
+    pass
+
+
+def one_job(execute: object) -> Jobs:
+    job = Continuous.make(state=Nothing, schedule=every("1 hour"), execute=execute)
+    return create_durable_jobs({"job": job})
+
+
+def test_S_67_a_hook_that_swallows_its_cancellation_is_cancelled_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(durable_jobs_asyncio, "AGAIN_SECONDS", 0.0)
+    swallowed: list[int] = []
+
+    async def main() -> None:
+        running = asyncio.Event()
+
+        async def execute(ctx: ContinuousContext[Nothing]) -> None:
+            running.set()
+            for attempt in range(3):
+                try:
+                    await asyncio.Event().wait()
+                except asyncio.CancelledError:
+                    swallowed.append(attempt)
+
+        async with (
+            asyncio.timeout(20),
+            durable_jobs_asyncio.open_runtime(one_job(execute), "memory://", grace="0 s") as runtime,
+        ):
+            await runtime.client.continuous("job").start("a", Nothing())
+            await running.wait()
+
+    asyncio.run(main())
+    assert swallowed == [0, 1, 2]
+
+
+def test_S_67_a_second_cancellation_does_not_cut_the_shutdown_short() -> None:
+    ended: list[str] = []
+
+    async def main() -> None:
+        running, release = asyncio.Event(), asyncio.Event()
+
+        async def execute(ctx: ContinuousContext[Nothing]) -> None:
+            running.set()
+            await release.wait()
+            ended.append("hook")
+
+        async def block() -> None:
+            async with durable_jobs_asyncio.open_runtime(one_job(execute), "memory://") as runtime:
+                await runtime.client.continuous("job").start("a", Nothing())
+                await asyncio.Event().wait()
+
+        task = asyncio.create_task(block())
+        await running.wait()
+        for _ in range(3):
+            task.cancel()
+            await asyncio.sleep(0)
+        release.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert ended == ["hook"]
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("factory", FACTORIES)
+def test_S_14_the_loops_task_factory_makes_no_difference_to_a_hook(factory: Any) -> None:
+    async def execute(ctx: ContinuousContext[Nothing]) -> None:
+        raise asyncio.CancelledError
+
+    async def main() -> None:
+        asyncio.get_running_loop().set_task_factory(factory)
+        async with durable_jobs_asyncio.open_runtime(one_job(execute), "memory://") as runtime:
+            client = runtime.client.continuous("job")
+            await client.start("a", Nothing())
+            status = await client.trigger("a", wait="10 seconds")
+            assert status.error.type == "CancelledError"
+            assert not runtime._machine._loop._hooks
+
+    asyncio.run(main())

@@ -1,0 +1,64 @@
+"""Our own backends, certified through the public door of the conformance kit: a test a check."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+
+import pytest
+import trio
+from durable_jobs_conformance import Check, Harness, certify, checks
+from durable_jobs_conformance.__main__ import main
+from support.harnesses import MEMORY, SQLITE
+
+CASES = [
+    pytest.param(harness, check, id=f"{harness.name}-{check}")
+    for harness in (MEMORY, SQLITE)
+    for check in checks(harness)
+]
+
+
+@pytest.mark.parametrize(("harness", "check"), CASES)
+def test_certified(harness: Harness, check: Check) -> None:
+    check(harness)
+
+
+def test_every_rule_of_the_port_has_a_check() -> None:
+    rules = {check.rule for check in checks(SQLITE)}
+
+    assert {f"R-{n}" for n in range(1, 11)} <= rules
+
+
+def test_the_names_of_the_checks_are_distinct() -> None:
+    names = [str(check) for check in checks(SQLITE)]
+
+    assert len(set(names)) == len(names)
+
+
+def test_the_command_writes_a_table_and_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "build" / "conformance.json"
+
+    code = main(["support.harnesses:MEMORY", "--json", str(file)])
+
+    assert code == 0
+    assert capsys.readouterr().out.splitlines()[1].split()[:2] == ["memory", "base"]
+    found = json.loads(file.read_text())["backends"]["memory"]
+    assert (found["level"], found["failed"], found["skipped"]) == ("base", [], ["durable", "damage"])
+    assert found["checks"] == len(checks(MEMORY))
+
+
+def test_it_runs_from_trio_in_a_thread() -> None:
+    async def run() -> str:
+        report = await trio.to_thread.run_sync(certify, MEMORY)
+        return report.level
+
+    assert trio.run(run) == "base"
+
+
+def test_it_runs_from_asyncio_in_a_thread() -> None:
+    async def run() -> str:
+        report = await asyncio.to_thread(certify, MEMORY)
+        return report.level
+
+    assert asyncio.run(run()) == "base"

@@ -1,0 +1,73 @@
+"""What our own backends do beyond the port, which leaves it open."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+from durable_jobs_conformance import Harness, Port
+from support.harnesses import MEMORY, SQLITE
+
+from durable_jobs_core.backend import Query, Row, Write
+from durable_jobs_core.errors import StorageError
+from durable_jobs_core.words import Key
+
+
+@pytest.fixture(params=[MEMORY, SQLITE], ids=lambda harness: harness.name)
+def port(request: pytest.FixtureRequest) -> Iterator[Port]:
+    """A store of each kind."""
+    harness: Harness = request.param
+    store = harness.fresh()
+    port = Port(store)
+    yield port
+    port.close_all()
+    store.discard()
+
+
+def test_r10_wait_ends_when_another_makes_work_due(port) -> None:
+    other = port.again()
+    assert port.next_wake() is None
+    threading.Timer(0.03, other.create, ["a"], {"wake": 10}).start()
+    began = time.monotonic()
+    port.backend.wait(20)
+    assert time.monotonic() - began < 10
+
+
+def test_r10_closing_one_handle_does_not_end_the_waits_of_another(port) -> None:
+    other = port.again()
+    other.backend.wait(0)
+    port.backend.close()
+    began = time.monotonic()
+    other.backend.wait(0.1)
+    other.backend.wait(0.1)
+    assert time.monotonic() - began > 0.15
+
+
+def test_r10_after_close_it_says_so(port) -> None:
+    port.backend.close()
+    for act in (port.ask, port.scan):
+        with pytest.raises(StorageError, match="closed"):
+            act()
+
+
+def test_rows_are_listed_in_the_order_of_their_keys(port) -> None:
+    keys = sorted(Key("task", job, id) for job in ("mail", "mail.") for id in ("b", "a", "ä", "a:b", "a\0"))
+    port.ask(*(Write(key, None, Row(key, b"r0", None, "idle", b"")) for key in keys))
+    assert [row.key for page in port.pages(3) for row in page.rows] == keys
+
+
+def test_all_jobs_that_have_instances_are_told(port) -> None:
+    assert port.backend.health().jobs == ()
+    keys = Key("debounce", "mail", "a"), Key("task", "mail", "a"), Key("task", "mail", "b")
+    port.ask(*(Write(key, None, Row(key, b"r0", None, "idle", b"")) for key in keys))
+    assert port.backend.health().jobs == (("debounce", "mail"), ("task", "mail"))
+    port.ask(Write(keys[0], b"r0", None))
+    assert port.backend.health().jobs == (("task", "mail"),)
+
+
+@pytest.mark.parametrize("cursor", ["", "nonsense", "[1]", "7", '"abc"', "[1, 2, 3]", "null"])
+def test_scan_refuses_a_cursor_that_is_none(port, cursor) -> None:
+    with pytest.raises(StorageError, match="cursor"):
+        port.backend.scan(Query(), cursor, 5)

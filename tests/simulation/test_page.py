@@ -1,0 +1,193 @@
+"""The page of a trace: what is in it, that it stays in its place, and that a browser draws it."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from durable_jobs_simulation import Faults, Simulation, Trace, Violation, simulate, sleep
+from durable_jobs_simulation.cli import main
+
+from durable_jobs_core import Continuous, ContinuousContext, Jobs, create_durable_jobs, every
+from durable_jobs_core.engine import Limits
+
+BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+HOSTILE = '</script><img src=x onerror="document.title=1"><!--{{data}}'
+LATE = Faults(unknown=0.3, lost_request=0.1, lost_answer=0.1, partition=0.02, crash=0.005)
+
+
+async def count(ctx: ContinuousContext[int]) -> None:
+    await sleep("2 seconds")
+    ctx.set_state(ctx.state + 1)
+
+
+def jobs() -> Jobs:
+    return create_durable_jobs(
+        {"tick": Continuous.make(state=int, schedule=every("5 seconds"), execute=count)}
+    )
+
+
+async def hostile(sim: Simulation) -> None:
+    await sim.client.continuous("tick").start(HOSTILE, 0)
+    sim.say(HOSTILE)
+    await sim.sleep("1 minute")
+
+
+def at_most_two(sim: Simulation) -> None:
+    for key, record in sim.records().items():
+        assert record.body.runs < 3, f"I-6: {key} ran {record.body.runs} times"
+
+
+def failing(faults: Faults | None = None) -> Trace:
+    """A run that violates an invariant."""
+    with pytest.raises(Violation) as caught:
+        simulate(
+            jobs(), hostile, seed=1, faults=faults or Faults(), limits=Limits(), invariants=(at_most_two,)
+        )
+    return caught.value.trace
+
+
+class Page(HTMLParser):
+    """The elements of a page, the text of its violation link, and the data in it."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: list[str] = [""]
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        self.texts.append("")
+
+    def handle_data(self, data: str) -> None:
+        self.texts[-1] += data
+
+    def text(self, id: str) -> str:
+        """What follows the beginning of an element."""
+        place = next(n for n, (_, attrs) in enumerate(self.elements) if attrs.get("id") == id)
+        return self.texts[place + 1]
+
+    @property
+    def data(self) -> Any:
+        """What the script reads."""
+        return json.loads(self.text("data"))
+
+
+def test_the_page_links_the_violation_to_the_event_where_it_was_found() -> None:
+    trace = failing()
+    page = Page(trace.html())
+
+    link = next(attrs for _, attrs in page.elements if attrs.get("id") == "violation")
+    event = page.data["events"][int((link["href"] or "").removeprefix("#e"))]
+
+    assert page.text("violation").strip() == trace.violation
+    assert event["what"] == "commit"
+    before, after = (page.data["records"][place] for place in event["change"])
+    assert (before["body.runs"], after["body.runs"]) == ("2", "3")
+    assert event["at"] - 20 < after["at"] <= event["at"]  # an instant is told as one of the run
+
+
+def test_the_page_of_a_run_that_held_says_so() -> None:
+    trace = simulate(jobs(), hostile, seed=1, faults=Faults(), limits=Limits())
+
+    assert "no invariant was violated" in trace.html()
+    assert Page(trace.html()).data["found"] is None
+
+
+def test_the_same_seed_gives_the_same_page() -> None:
+    assert failing(LATE).html() == failing(LATE).html()
+
+
+def test_what_users_wrote_is_text_in_the_page() -> None:
+    trace = failing()
+    page = Page(trace.html())
+    empty = Page(Trace(seed=1, faults=Faults()).html())
+
+    assert page.data["keys"] == [f"continuous:tick:{HOSTILE}"]
+    assert HOSTILE in page.text("violation")
+    added = [tag for tag, _ in page.elements]
+    for tag, _ in empty.elements:
+        added.remove(tag)
+    assert added == ["strong", "a"]
+
+
+def test_the_page_needs_nothing_but_itself() -> None:
+    page = Page(failing().html())
+
+    assert not [tag for tag, attrs in page.elements if "src" in attrs or tag == "link"]
+    policy = next(a["content"] for _, a in page.elements if a.get("http-equiv") == "Content-Security-Policy")
+    assert policy is not None
+    assert policy.startswith("default-src 'none'")
+
+
+def test_the_page_tells_what_became_of_every_exchange_and_hook() -> None:
+    fates: set[str] = set()
+    for seed in range(30):
+        trace = simulate(jobs(), hostile, seed=seed, faults=LATE, limits=Limits())
+        data = Page(trace.html()).data
+        fates |= {one["outcome"] for exchange in data["exchanges"] for one in exchange["told"]}
+        fates |= {exchange["lost"] for exchange in data["exchanges"]}
+        fates |= {ended for _, _, ended in data["hooks"]} | {what for _, _, what in data["bands"]}
+        commits = {(one.step, one.key) for one in trace.events if one.what == "commit"}
+        told = {
+            (step, key) for one in trace.exchanges for step, _, key, what in one.told if what == "committed"
+        }
+        assert commits == told
+        assert len(data["hooks"]) == sum(event.what == "invoke" for event in trace.events)
+
+    assert fates >= {
+        *("committed", "conflicted", "unknown", "landed late", None),
+        *("the request is lost", "the answer is lost", "the store does not answer"),
+        *("returned", "died", "down", "partition"),
+    }
+
+
+def test_only_the_last_events_are_in_the_page_of_a_long_run() -> None:
+    trace = failing(LATE)
+    data = Page(trace.html(last=20)).data
+
+    assert len(data["events"]) == 20
+    assert data["dropped"] == len(trace.events) - 20
+    assert data["found"] is not None
+
+
+def test_the_command_line_writes_a_page(tmp_path: Path) -> None:
+    path = tmp_path / "run.html"
+
+    assert main(["run", "tokens", "--seed", "3", "--trace", str(path)]) == 0
+    assert Page(path.read_text(encoding="utf-8")).data["events"]
+
+
+@pytest.mark.skipif(BROWSER is None, reason="needs chromium")
+def test_a_browser_draws_the_page_without_an_error(tmp_path: Path) -> None:
+    assert BROWSER is not None
+    path = tmp_path / "run.html"
+    trace = failing(LATE)
+    trace.write(path)
+
+    flags = (
+        "--headless --no-sandbox --disable-gpu --disable-background-networking --disable-component-update "
+    )
+    flags += "--disable-sync --no-first-run --enable-logging=stderr --dump-dom"
+    ran = subprocess.run(
+        [BROWSER, *flags.split(), f"--user-data-dir={tmp_path / 'profile'}", path.as_uri()],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+
+    assert "CONSOLE" not in ran.stderr
+    assert f'data-drawn="{len(trace.events)}"' in ran.stdout
+    ids = re.findall(r'<g class="event[^"]*" id="event-(\d+)"', ran.stdout)
+    assert sorted(map(int, ids)) == list(range(len(trace.events)))
+    assert "found chosen" in ran.stdout
+    assert "<img" not in ran.stdout.split('id="data"')[0]
