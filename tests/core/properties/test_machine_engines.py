@@ -494,4 +494,4 @@ class Engines(RuleBasedStateMachine):
 
 
 def test_rules_3_to_12_two_engines_on_one_store_keep_the_contract_whatever_is_late_or_lost() -> None:
-    run_state_machine_as_test(Engines, settings=settings(SETTINGS, max_examples=200, stateful_step_count=50))
+    run_state_machine_as_test(Engines, settings=settings(SETTINGS, max_examples=120, stateful_step_count=50))
