@@ -11,7 +11,7 @@ from copy import copy
 from math import lcm
 from typing import Any
 
-from durable_jobs_core.backend import Answer, Batch, Batch, Defer, Outcome, Refused, Row, Write
+from durable_jobs_core.backend import Answer, Batch, Defer, Outcome, Refused, Row, Write
 from durable_jobs_core.engine import (
     Answered,
     Called,
