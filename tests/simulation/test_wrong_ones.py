@@ -244,10 +244,10 @@ def loses_sight_of_due_work(patch: Patch) -> None:
 def tells_telemetry_twice(patch: Patch) -> None:
     right = turn.perform
 
-    def wrong(state: State, keeper: Any, released: Any) -> None:
-        right(state, keeper, released)
-        told = tuple(effect for effect in released.then if isinstance(effect, EmitTelemetry))
-        right(state, keeper, evolve(released, then=told))
+    def wrong(state: State, keeper: Any, entry: Any, then: tuple[Any, ...], *, committed: bool) -> None:
+        right(state, keeper, entry, then, committed=committed)
+        told = tuple(effect for effect in then if isinstance(effect, EmitTelemetry))
+        right(state, keeper, entry, told, committed=True)
 
     patch.setattr(turn, "perform", wrong)
     patch.setattr(exchanges, "perform", wrong)

@@ -300,7 +300,8 @@ def _trouble(simulation: Simulation, until: int, invariants: Sequence[Invariant]
 def settle(simulation: Simulation, invariants: Sequence[Invariant] = ()) -> None:
     """Liveness, without faults: until all that was due is done."""
     world = simulation._world
-    faultless = not world.trace.faults.rates() and not any(event.fault for event in world.trace.events)
+    by_hand = any(event.what in ("crash", "mishap") for event in world.trace.events)
+    faultless = not world.trace.faults.rates() and not by_hand
     world.still()
     began, steps = world.now, world.trace.steps
     while not _done(world, began):

@@ -104,11 +104,19 @@ class World:
 
     # -- what the observer and the store ask of a world
 
-    def say(self, lane: str, what: str, *details: object, key: Any = None, fault: bool = False) -> None:
+    def say(
+        self,
+        lane: str,
+        what: str,
+        *details: object,
+        key: Any = None,
+        fault: bool = False,
+        change: Any = None,
+    ) -> None:
         """A line of the trace."""
         if self.keeps_trace:
             at = self.now - canonical.EPOCH
-            event = Event(self.trace.steps, at, lane, what, key, details, fault)
+            event = Event(self.trace.steps, at, lane, what, key, details, fault, change)
             self.trace.events.append(event)
 
     def hint(self, engine: int, wake: int | None) -> None:
