@@ -397,6 +397,19 @@ def test_S_15_S_69_a_detached_thread_keeps_its_slot_until_it_returns() -> None:
     assert len(rig.invokes) == 1
 
 
+def test_S_15_S_36_a_thread_that_goes_on_after_terminate_keeps_its_slot_until_it_returns() -> None:
+    rig = running()
+    rig.ask(TICK, TerminateRequested())
+
+    first = rig.finish(HookDetached())
+    rig.settle()
+    held = rig.slots_taken
+    rig.returned(first)
+    rig.settle()
+
+    assert (held, rig.slots_taken, rig.row(TICK)) == (1, 0, None)
+
+
 def test_S_15_the_engine_goes_on_without_a_detached_thread() -> None:
     rig = running(limits={"concurrency": 2})
 
