@@ -222,7 +222,7 @@ class Machine:
         if self.closed:
             return
         self._set_timer()
-        if self._engine.idle:
+        if self._when_idle and self._engine.idle:
             self._say_idle()
 
     def _say_idle(self) -> None:
