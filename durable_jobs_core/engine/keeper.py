@@ -106,15 +106,7 @@ class Keeper:
     @property
     def idle(self) -> bool:
         """Whether nothing is to be done and nothing is awaited."""
-        return not (
-            self.writing
-            or self.steps
-            or self.urgent
-            or self.requests
-            or self.wants_load
-            or self.lost
-            or self.calling
-        )
+        return not (self.blocked or self.lost or self._waiting)
 
     @property
     def _waiting(self) -> bool:
@@ -133,8 +125,8 @@ class Keeper:
     def advance(self, make_env: MakeEnv) -> list[Released]:
         """Step what can be stepped; what it returns may be performed at once."""
         released: list[Released] = []
-        while not (self.wants_load or self.writing or self.ended) and self.resume_at is None:
-            queue = self.urgent or (self.requests and self._open_requests())
+        while not self.blocked and not self.ended and self.resume_at is None:
+            queue = self.urgent or self._open_requests()
             if not queue or not self._step(queue, make_env, released):
                 break
         if self.lost and not (self._waiting or self.blocked):
