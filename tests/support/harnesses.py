@@ -9,6 +9,7 @@ from pathlib import Path
 from durable_jobs_conformance import Harness, Store
 from durable_jobs_memory import MemoryBackend
 from durable_jobs_sqlite import SQLiteBackend
+from durable_jobs_sqlite._rows import cell_of
 from support.files import spoil
 
 from durable_jobs_core.words import Key
@@ -37,7 +38,7 @@ class SQLite(Store):
         return SQLiteBackend.open(f"sqlite:///{self.path}?synchronous=normal")
 
     def damage(self, key: Key) -> None:
-        spoil(self.path, "UPDATE rows SET blob = 'x' WHERE kind = ? AND job = ? AND id = ?", *key)
+        spoil(self.path, "UPDATE rows SET blob = 'x' WHERE job = ? AND id = ?", cell_of(key[:2]), key.id)
 
     def discard(self) -> None:
         self.folder.cleanup()
