@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from durable_jobs_core.engine import (
     Abandoned,
@@ -16,6 +16,7 @@ from durable_jobs_core.engine import (
     HookOutcome,
     Input,
     Invoke,
+    Need,
     Nudged,
     Reply,
     Stopping,
@@ -29,8 +30,6 @@ from durable_jobs_simulation.violation import Violated
 
 if TYPE_CHECKING:
     from durable_jobs_simulation.world import World
-
-T = TypeVar("T")
 
 _MILLION = 1_000_000
 
@@ -145,7 +144,7 @@ class Node:
 
     def later(self, ms: int, action: Callable[[], None]) -> None:
         """Do it in so many ms: in this life, and not before it wakes up."""
-        self.later_in(self.life, ms, action)
+        self.world.after(ms, action, self, self.life)
 
     def later_t(self, ms: int, action: Callable[[], None]) -> None:
         """The same, by its own clock."""
@@ -153,23 +152,26 @@ class Node:
 
     def later_in(self, life: int, ms: int, action: Callable[[], None]) -> None:
         """The same, in that life."""
+        self.world.after(ms, action, self, life)
 
-        def act() -> None:
-            if not self.up or self.life != life:
-                return
-            if self.stalled:
-                self._backlog.append(action)
-            else:
-                action()
-
-        self.world.after(ms, act)
+    def act(self, life: int, action: Callable[[], None]) -> None:
+        """Its time has come."""
+        if not self.up or self.life != life:
+            return
+        if self.stalled:
+            self._backlog.append(action)
+        else:
+            action()
 
     # -- driving the engine
 
     def feed(self, input: Input) -> None:
         """Feed an input and perform the needs."""
         world = self.world
-        self._engine_says(lambda: self._engine.feed(self.t, input))
+        try:
+            self._engine.feed(self.t, input)
+        except Exception as error:
+            raise _raised(error) from error
         if world.routes.below(4):
             self._pump()
         else:  # other inputs may come before the needs are asked for
@@ -181,7 +183,7 @@ class Node:
                 self.stop(world.fate.dice("redeploy").choose((0, 1_000, 10_000)))
 
     def _pump(self) -> None:
-        while needs := self._engine_says(self._engine.needs):
+        while needs := self._needs():
             for need in needs:
                 if self.world.fate("crash"):
                     self.crash()
@@ -189,16 +191,18 @@ class Node:
                 self._perform(need)
                 if not self.up:
                     return
-        wakeup = self._engine_says(lambda: self._engine.next_wakeup)
+        try:
+            wakeup = self._engine.next_wakeup
+        except Exception as error:
+            raise _raised(error) from error
         if wakeup is not None:
             self._set_timer(self._when(wakeup))
 
-    def _engine_says(self, ask: Callable[[], T]) -> T:
-        """What the engine answers. It never raises, whatever users, hooks and backends do."""
+    def _needs(self) -> tuple[Need, ...]:
         try:
-            return ask()
+            return self._engine.needs()
         except Exception as error:
-            raise Violated("engine", f"it raised {type(error).__name__}: {error}") from error
+            raise _raised(error) from error
 
     def _set_timer(self, at: int) -> None:
         at = max(at, self.world.now)
@@ -300,3 +304,8 @@ class Node:
     def _take_nudge(self) -> None:
         self._nudged = False
         self.feed(Nudged())
+
+
+def _raised(error: Exception) -> Violated:
+    """An engine never raises, whatever users, hooks and backends do."""
+    return Violated("engine", f"it raised {type(error).__name__}: {error}")

@@ -65,7 +65,7 @@ class Observer:
         history, node = self.history(key), self._engines[engine]
         after = self._decoded(write.row)
         was = history.record
-        world.say("store", "commit", node, checks.tell(after, world.now), key=key, change=(was, after))
+        world.say("store", "commit", node, checks.Told(after, world.now), key=key, change=(was, after))
         self.counts["commits"] += 1
         history.commits += 1
         history.written[engine] = history.commits
@@ -356,8 +356,11 @@ class Observer:
             for call in self._calls.values():
                 if call.key == key and call.engine == engine:
                     call.excused = True
-        known = {id for id, _ in getattr(before and before.body, "ids", ())}
-        for id, _ in getattr(after and after.body, "ids", ()):
+        was, is_ = getattr(before and before.body, "ids", ()), getattr(after and after.body, "ids", ())
+        if was == is_:
+            return
+        known = {id for id, _ in was}
+        for id, _ in is_:
             if id not in known:
                 history.seen[id] += 1
                 self._check_ids(history, key, id)

@@ -56,7 +56,7 @@ class World:
         self._travel = dice.split("travel")
         self._order = dice.split("order")
         self.routes = dice.split("routes")
-        self._heap: list[tuple[int, int, int, Callable[[], None]]] = []
+        self._heap: list[tuple[int, int, int, Callable[[], None], Node | None, int]] = []
         self._pushed = 0
         self._silent: dict[str, int] = {}
         """Until when the store does not answer a node; `""`: all of them."""
@@ -76,25 +76,32 @@ class World:
 
     # -- time
 
-    def after(self, ms: int, action: Callable[[], None]) -> None:
-        """Do it in so many milliseconds."""
+    def after(self, ms: int, action: Callable[[], None], node: Node | None = None, life: int = 0) -> None:
+        """Do it in so many milliseconds; if it is for a node, only in that life of it."""
         self._pushed += 1
-        heapq.heappush(self._heap, (self.now + ms, self._order.bits(), self._pushed, action))
+        heapq.heappush(self._heap, (self.now + ms, self._order.bits(), self._pushed, action, node, life))
 
     def step(self) -> bool:
         """Do the next thing; whether there was one."""
         if not self._heap:
             return False
-        at, _, _, action = heapq.heappop(self._heap)
+        at, _, _, action, node, life = heapq.heappop(self._heap)
         self._at_once = self._at_once + 1 if at == self.now else 0
         if self._at_once > STEPS_AT_ONCE:
             raise Violated("I-8", f"{STEPS_AT_ONCE} steps were made and no time has passed")
         self.now = at
         self.trace.steps += 1
-        action()
+        if node is None:
+            action()
+        else:
+            node.act(life, action)
         if self.failure is not None:
             raise self.failure
         return True
+
+    def goes_on(self, until: int) -> bool:
+        """Whether something will happen by then."""
+        return bool(self._heap) and self._heap[0][0] <= until
 
     @property
     def next_at(self) -> int | None:
@@ -116,7 +123,10 @@ class World:
         change: tuple[Record | None, Record | None] | None = None,
     ) -> None:
         """Add to the trace."""
-        self.trace.events.append(Event(*self.moment, lane, what, key, details, fault, change))
+        trace = self.trace
+        trace.events.append(
+            Event(trace.steps, self.now - EPOCH, lane, what, key, details, fault, change)
+        )
 
     # -- nodes
 
