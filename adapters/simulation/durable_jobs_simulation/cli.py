@@ -5,7 +5,7 @@
     run [module:scenario] --hours 2             the same, for so long
     replay trace.jsonl                          the run of a trace again, and whether it is the same
     check [SCOPE ...]                           every order and crash point of small scopes
-    speed                                       instance-years of an hourly job a CPU minute
+    speed                                       simulated time, steps and states to CPU time
 
 Without a scenario our own run: `tokens` (continuous), `webhooks` (debounce), `orders` (task).
 `--trace FILE` writes the trace: Mermaid for .mmd, text for .txt, a page for .html, else JSON lines.
@@ -219,7 +219,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.command == "check":
             return command.run(args)
         if args.command == "speed":
-            print(measure())
+            for line in measure():
+                print(line, flush=True)
             return 0
         names = [args.scenario] if args.scenario else list(CASES)
         if args.seed is not None:

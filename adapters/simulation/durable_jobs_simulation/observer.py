@@ -85,8 +85,10 @@ class Observer:
             raise Violated(violated.invariant, f"{key}, committed by {node}: {violated.why}") from None
         history.record = after
         history.records.append(after)
-        for watcher in self.watchers:
-            watcher(Commit(key, node, was, after))
+        if self.watchers:
+            commit = Commit(key, node, was, after)
+            for watcher in self.watchers:
+                watcher(commit)
         if write.row is not None:
             world.rot.after_commit(write.row)
         world.hint(engine, None if write.row is None else write.row.wake)

@@ -124,9 +124,7 @@ class World:
     ) -> None:
         """Add to the trace."""
         trace = self.trace
-        trace.events.append(
-            Event(trace.steps, self.now - EPOCH, lane, what, key, details, fault, change)
-        )
+        trace.events.append(Event(trace.steps, self.now - EPOCH, lane, what, key, details, fault, change))
 
     # -- nodes
 
@@ -196,7 +194,7 @@ class World:
                 span = fate.dice(fault).between(1_000, 90_000)
                 self._silent[who] = max(self._silent.get(who, 0), self.now + span)
                 self.say(who or "store", fault, f"{span} ms", fault=True)
-        if self.now < max(self._silent.get("", 0), self._silent.get(node.name, 0)):
+        if self._silent and self.now < max(self._silent.get("", 0), self._silent.get(node.name, 0)):
             told.lost = "the store does not answer"
             node.later(dice.between(1, 5_000), lambda: self._fail(node, need, told))
             return
