@@ -32,6 +32,7 @@ from durable_jobs_simulation.faults import Faults
 from durable_jobs_simulation.scenarios import CASES
 from durable_jobs_simulation.shrink import shrink
 from durable_jobs_simulation.speed import measure
+from durable_jobs_simulation.strikes import Cell
 from durable_jobs_simulation.tasks import SimulationError
 from durable_jobs_simulation.trace import Trace, clock
 from durable_jobs_simulation.violation import Violation
@@ -53,6 +54,7 @@ class Ran:
     steps: int
     ms: int
     hits: dict[str, int]
+    cells: Counter[Cell]
     invariant: str | None = None
     why: str = ""
 
@@ -63,8 +65,10 @@ def run_one(name: str, seed: int) -> Ran:
         trace = find(name)().run(seed)
     except Violation as violation:
         trace = violation.trace
-        return Ran(name, seed, trace.steps, trace.ms, trace.hits, violation.invariant, violation.why)
-    return Ran(name, seed, trace.steps, trace.ms, trace.hits)
+        return Ran(
+            name, seed, trace.steps, trace.ms, trace.hits, trace.cells, violation.invariant, violation.why
+        )
+    return Ran(name, seed, trace.steps, trace.ms, trace.hits, trace.cells)
 
 
 @define
@@ -76,6 +80,7 @@ class Tally:
     steps: int = 0
     ms: int = 0
     hits: Counter[str] = field(factory=Counter[str])
+    cells: Counter[Cell] = field(factory=Counter[Cell])
     failed: list[Ran] = field(factory=list[Ran])
 
     def add(self, ran: Ran) -> None:
@@ -84,6 +89,7 @@ class Tally:
         self.steps += ran.steps
         self.ms += ran.ms
         self.hits.update(ran.hits)
+        self.cells.update(ran.cells)
         if ran.invariant is not None:
             self.failed.append(ran)
 

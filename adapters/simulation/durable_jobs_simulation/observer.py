@@ -41,6 +41,8 @@ class Observer:
         self.histories: dict[Key, History] = {}
         self.watchers: list[Callable[[Commit], None]] = []
         self.counts: Counter[str] = Counter()
+        self.latest: Key | None = None
+        """Of what the last commit was."""
         self._engines: dict[int, str] = {}
         self._calls: dict[tuple[str, int], Call] = {}
         self._running: dict[tuple[int, int], Attempt | None] = {}
@@ -53,6 +55,11 @@ class Observer:
             history = self.histories[key] = History(key)
         return history
 
+    def stored(self, key: Key) -> Record | None:
+        """What was last known to be stored under a key."""
+        history = self.histories.get(key)
+        return None if history is None else history.record
+
     def started(self, node: Node) -> None:
         """A node has a new engine."""
         self._engines[node.engine_id] = node.name
@@ -63,6 +70,7 @@ class Observer:
         """A write has taken effect."""
         key, world = write.key, self._world
         history, node = self.history(key), self._engines[engine]
+        self.latest = key
         after = self._decoded(write.row)
         was = history.record
         world.say("store", "commit", node, checks.Told(after, world.now), key=key, change=(was, after))

@@ -296,6 +296,7 @@ def ended(world: World) -> Trace:
     trace = world.trace
     trace.ms = world.now - EPOCH
     trace.hits = {name: count for name, count in world.fate.hits.items() if count}
+    trace.cells = world.fate.cells
     trace.counts = dict(sorted(world.observer.counts.items()))
     return trace
 
