@@ -231,7 +231,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     try:
         if args.command == "replay":
-            lines = args.file.read_text(encoding="utf-8").splitlines()
+            lines = args.file.read_text(encoding="utf-8", errors="replace").splitlines()
             is_trace = lines[:1] and lines[0].startswith('{"case"')
             return run_again(lines) if is_trace else replay_journal(args)
         if args.command == "check":
@@ -249,6 +249,6 @@ def main(argv: Sequence[str] | None = None) -> int:
             first = tally.failed[0]
             explain(first.case, first.seed, args.trace)
         return int(bool(tally.failed))
-    except SimulationError as error:
+    except (SimulationError, OSError) as error:
         print(error, file=sys.stderr)
         return 2

@@ -12,7 +12,7 @@ from durable_jobs_core.jobs import Jobs
 from durable_jobs_core.journal import read
 from durable_jobs_core.record import Record
 from durable_jobs_core.words import Failure, Key
-from durable_jobs_simulation.replaying import Called, Replaying
+from durable_jobs_simulation.replaying import CalledAgain, Replaying
 from durable_jobs_simulation.tasks import SimulationError
 
 SHOWN = 40
@@ -34,14 +34,14 @@ class Replay:
     journal: Path
     steps: int
     torn: int
-    called: tuple[Called, ...]
+    called: tuple[CalledAgain, ...]
     records: dict[Key, Record | None]
     broke: Exception | None
     verdict: str
     good: bool
 
     @property
-    def failures(self) -> tuple[Called, ...]:
+    def failures(self) -> tuple[CalledAgain, ...]:
         """The hooks that fail now."""
         return tuple(called for called in self.called if isinstance(called.now, Failure))
 
@@ -101,8 +101,8 @@ def _judge(run: Replaying) -> tuple[bool, str]:
         return False, f"it went another way: {run.difference}"
     if failures:
         last = failures[-1]
-        known = last.same and last.was is not None
-        return False, f"it fails {'the same way' if known else 'in another way'}: {last}"
+        how = " the same way" if last.same else " in another way"
+        return False, f"it fails{how if last.was is not None else ''}"
     if run.mended or any(isinstance(called.was, Failure) for called in run.called):
         return True, "it fails no more"
     if changed:
@@ -113,10 +113,11 @@ def _judge(run: Replaying) -> tuple[bool, str]:
 def lines_of(path: Path) -> list[str]:
     """The lines of a journal, with those of the file before it."""
     files = [file for file in (path.with_name(f"{path.name}.1"), path) if file.exists()] or [path]
-    return [line for file in files for line in file.read_text(errors="replace").splitlines()]
+    texts = (file.read_text(encoding="utf-8", errors="replace") for file in files)
+    return [line for text in texts for line in text.split("\n") if line]
 
 
-TEST = '''"""{verdict}"""
+TEST = '''"""{what}."""
 
 from pathlib import Path
 
@@ -144,13 +145,11 @@ def write_test(replayed: Replay, module: str, name: str, path: Path) -> tuple[st
     lines = lines_of(replayed.journal)[: failed.line]
     mine = [line for line in lines if _is_of(line, key)]
     journal = path.with_suffix(".jsonl")
-    journal.write_text("\n".join(mine) + "\n")
+    journal.write_text("\n".join(mine) + "\n", encoding="utf-8")
     job = "".join(char if char.isalnum() else "_" for char in f"{key.job}_{failed.call.hook}").lower()
-    verdict = str(failed).partition(": ")[2].replace("\\", "\\\\").replace('"', "'")
-    text = TEST.format(
-        verdict=verdict, module=module, name=name, journal=journal.name, job=job, line=len(mine)
-    )
-    path.write_text(text)
+    what = failed.what.replace("\\", "/").replace('"', "'")
+    text = TEST.format(what=what, module=module, name=name, journal=journal.name, job=job, line=len(mine))
+    path.write_text(text, encoding="utf-8")
     return str(path), str(journal)
 
 

@@ -42,7 +42,7 @@ Ending: TypeAlias = Operations | Failure
 
 
 @frozen(kw_only=True)
-class Called:
+class CalledAgain:
     """A hook that was called again.
 
     `line`: which tells of its end, or else of its call; `was`, `now`: how it ended then and now; `was` is
@@ -62,17 +62,22 @@ class Called:
             return str(self.was) == str(self.now)
         return self.was in (None, self.now)
 
-    def __str__(self) -> str:
+    @property
+    def what(self) -> str:
+        """What it did now, in a line."""
         run = f" run {self.call.run} attempt {self.call.attempt}" if self.call.leased else ""
+        return f"{self.call.hook}{run} of {self.call.key} {_said(self.now)}"
+
+    def __str__(self) -> str:
         then = "as then" if self.same else f"then it {_said(self.was)}"
         if self.was is None:
-            then = "of then no end is known"
-        return f"line {self.line}: {self.call.hook}{run} of {self.call.key} {_said(self.now)}; {then}"
+            then = "the journal does not tell how it ended then"
+        return f"line {self.line}: {self.what}; {then}"
 
 
 def _said(ending: Ending | None) -> str:
     if isinstance(ending, Failure):
-        return f"raised {ending}"
+        return f"raised {ending}".splitlines()[0]
     asked = () if ending is None else (ending.state, ending.schedule, ending.terminate)
     return "returned" + "".join(f", {one}" for one in asked if one is not None)
 
@@ -159,7 +164,7 @@ class Replaying:
     """
 
     def __init__(self, jobs: Jobs, steps: list[Line], writes: list[Written]) -> None:
-        self.called: list[Called] = []
+        self.called: list[CalledAgain] = []
         self.difference: str | None = None
         self.broke: Exception | None = None
         self.mended = False
@@ -272,7 +277,7 @@ class Replaying:
         name = (token, repr(call))
         if name not in self._ended:
             event, now, error = self._stage.again(definition, call, token)
-            called = Called(line=line.number, call=call, was=was, now=now, error=error)
+            called = CalledAgain(line=line.number, call=call, was=was, now=now, error=error)
             self.called.append(called)
             self._ended[name] = event, called.same
         return self._ended[name]
