@@ -178,7 +178,7 @@ def read(lines: Iterable[str]) -> tuple[list[Line], list[Written], int]:
         except ValueError:
             torn += 1
             continue
-        if data.get("journal") != VERSION:
+        if not isinstance(data, dict) or data.get("journal") != VERSION:
             raise ValueError(f"line {number} is not of a journal of version {VERSION}")
         if "write" in data:
             key, revision, became = data["key"], data["revision"], data["write"]

@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 
 from attrs import evolve, field, frozen
 
-from durable_jobs_core.codec import as_json, from_json
+from durable_jobs_core.codec import as_json, from_json, upcast
 from durable_jobs_core.definitions import AnyDefinition, HookFunction
 from durable_jobs_core.effects import CallHandler, Transition
 from durable_jobs_core.engine import HookOutcome, Input, Invoke, Limits
@@ -23,7 +23,14 @@ from durable_jobs_core.engine import handlers as ends
 from durable_jobs_core.engine.keeper import Keeper
 from durable_jobs_core.engine.slots import Slots
 from durable_jobs_core.errors import DurableJobsError, ValidationError
-from durable_jobs_core.events import AddRequested, Event, HandlerFailed, HandlerSucceeded, SendRequested
+from durable_jobs_core.events import (
+    AddRequested,
+    Event,
+    HandlerFailed,
+    HandlerSucceeded,
+    SendRequested,
+    StartRequested,
+)
 from durable_jobs_core.failures import describe
 from durable_jobs_core.jobs import Jobs
 from durable_jobs_core.journal import Line, Written, outcome_of
@@ -222,7 +229,7 @@ class Replaying:
 
     def _event(self, line: Line, definition: AnyDefinition, before: Record | None) -> tuple[Event, bool]:
         """The event of a line, by what its hook does now; and whether that is what it did then."""
-        event = line.event
+        event = _current(definition, line.event)
         if isinstance(event, HandlerSucceeded | HandlerFailed):
             call = self._calls.get((line.env.key, event.token))
             if call is None:
@@ -241,7 +248,7 @@ class Replaying:
         event: AddRequested | SendRequested,
     ) -> tuple[Event, bool]:
         """A request whose inline hook had ended: its hook is called, until its step asks for no more."""
-        outcomes: list[InlineOutcome] = []
+        recorded, outcomes = event.outcomes, list[InlineOutcome]()
         all_same = True
         while True:
             event = evolve(event, outcomes=tuple(outcomes))
@@ -249,8 +256,7 @@ class Replaying:
             asked = None if isinstance(came, Exception) or came.writes else _call_of(came)
             if asked is None:
                 return event, all_same
-            recorded: Any = line.event
-            was = next((one for one in recorded.outcomes if one.call == asked.call), None)
+            was = next((one for one in recorded if one.call == asked.call), None)
             call, ending = (asked.call, None) if was is None else (was.call, was.operations or was.failure)
             outcome, same = self._call(line, definition, call, None, ending)
             outcomes.append(outcome)
@@ -281,6 +287,24 @@ class Replaying:
             self.called.append(called)
             self._ended[name] = event, called.same
         return self._ended[name]
+
+
+def _current(definition: AnyDefinition, event: Event) -> Event:
+    """An event with the states in it as this release knows them."""
+
+    def current(holder: Any) -> Any:
+        if holder is None or holder.state is None:
+            return holder
+        return evolve(holder, state=upcast(definition, holder.state))
+
+    if isinstance(event, HandlerSucceeded):
+        return evolve(event, operations=current(event.operations))
+    if isinstance(event, StartRequested):
+        return evolve(event, input=upcast(definition, event.input))
+    if isinstance(event, AddRequested | SendRequested) and event.outcomes:
+        told = (evolve(o, call=current(o.call), operations=current(o.operations)) for o in event.outcomes)
+        return evolve(event, outcomes=tuple(told))
+    return event
 
 
 def _try(definition: AnyDefinition, record: Record | None, event: Event, env: Env) -> Transition | Exception:
