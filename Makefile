@@ -1,13 +1,14 @@
 # Everything a developer runs. A fresh machine needs Python >= 3.11, pip and make; the rest goes into .venv.
 PYTHON ?= python3
 RUNS ?= ../shared/reference/runs
+MODULE ?=
 SEEDS ?= 200
 FIRST ?= 0
 BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check simulate certify soak bench reference docs clean
+.PHONY: help demo test check simulate certify mutation soak bench reference docs clean
 
 help: ## list the commands
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -39,6 +40,9 @@ simulate: $(READY) ## real engines and hooks on virtual time under every fault; 
 certify: $(READY) ## certify our backends by the conformance kit; build/conformance.json
 	PYTHONPATH=tests $(BIN)/python -m durable_jobs_conformance \
 		$(addprefix support.harnesses:,MEMORY SQLITE REDIS VALKEY) --json build/conformance.json
+
+mutation: $(READY) ## change the core in thousands of places, one at a time: each has to fail a test; MODULE=engine/lane.py
+	$(BIN)/python -m tests.mutation $(addprefix --module ,$(MODULE))
 
 soak: $(READY) ## hundreds of SIGKILLs, several workers on one file: about twenty minutes
 	$(BIN)/python -m tests.soak
