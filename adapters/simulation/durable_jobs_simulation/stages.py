@@ -76,7 +76,8 @@ def of_batch(batch: Batch, stored: Stored) -> Iterator[Place]:
     """Of all that an exchange carries."""
     yield from (place for place, _ in of_instances(batch, stored))
     if batch.claim is not None:
-        for kind in {kind for kind, _ in batch.claim.limits}:
+        kinds: set[Kind] = {kind for kind, _ in batch.claim.limits}
+        for kind in kinds:
             yield "claim", kind
 
 

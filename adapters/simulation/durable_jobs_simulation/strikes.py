@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import product
 from typing import TypeAlias
 
-from attrs import field, frozen
+from attrs import frozen
 
 from durable_jobs_core.words import Kind
 from durable_jobs_simulation.faults import ALL
@@ -19,21 +19,18 @@ Cell: TypeAlias = tuple[str, str, Kind]
 
 @frozen(kw_only=True)
 class Never:
-    """Cells that cannot be hit: these faults, but for those at `only` these stages; of these kinds."""
+    """Cells that cannot be hit: these faults, `at` these stages, or all but `only` those; of these kinds."""
 
     faults: tuple[str, ...] = ALL
     only: tuple[str, ...] = ()
-    at: tuple[str, ...] = field()
+    at: tuple[str, ...] = ()
     kinds: tuple[Kind, ...] = KINDS
     why: str
 
-    @at.default
-    def _others(self) -> tuple[str, ...]:
-        return tuple(stage for stage in STAGES if stage not in self.only)
-
     def cells(self) -> Iterator[Cell]:
         """All of them."""
-        return product(self.faults, self.at, self.kinds)
+        stages = self.at or tuple(stage for stage in STAGES if stage not in self.only)
+        return product(self.faults, stages, self.kinds)
 
 
 WRITES = ("commit", "claim", "start", "handler", "finish", "purge")
@@ -105,7 +102,7 @@ def table(hits: Counter[Cell]) -> Iterator[str]:
     for kind in KINDS:
         yield f"{kind:<17} {' '.join(f'{stage[:7]:>7}' for stage in STAGES)}"
         for fault in ALL:
-            cells = [(fault, stage, kind) for stage in STAGES]
+            cells: list[Cell] = [(fault, stage, kind) for stage in STAGES]
             shown = [_shown(hits[cell], cell in never) for cell in cells]
             yield f"{fault:<17} {' '.join(f'{text:>7}' for text in shown)}"
         yield ""

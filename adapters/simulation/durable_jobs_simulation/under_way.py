@@ -63,7 +63,8 @@ class UnderWay:
 
     def _all(self) -> Iterator[Place]:
         if self.exchange is not None and self.exchange.batch.claim is not None:
-            yield from (("claim", kind) for kind in self._node.kinds)
+            for kind in self._node.kinds:
+                yield "claim", kind
         yield from (place for place, _ in self._owned())
 
     def _owned(self) -> Iterator[tuple[Place, Key]]:

@@ -337,8 +337,8 @@ class World:
             self.fate.struck(fault, stages.of_batch(batch, self.observer.stored))
 
     def _struck_one(self, write: Write | Defer, fault: str) -> None:
-        places = [(stage, write.key.kind) for stage in stages.of_write(write, self.observer.stored)]
-        self.fate.struck(fault, places)
+        for stage in stages.of_write(write, self.observer.stored):
+            self.fate.struck(fault, [(stage, write.key.kind)])
 
     def _struck_hint(self, fault: str) -> None:
         key = self.observer.latest
