@@ -218,7 +218,7 @@ def test_a_driver_of_ones_own_keeps_a_journal_by_handing_it_to_the_engine(
     assert replayed.verdict == "it fails the same way"
 
 
-def test_S_65_a_file_that_cannot_be_written_harms_no_job(
+def test_a_file_that_cannot_be_written_harms_no_job(
     driver: Driver, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     journal = FileJournal(tmp_path / "no folder" / "journal")
