@@ -6,7 +6,7 @@
     replay trace.jsonl                          the run of a trace again, and whether it is the same
     replay journal.jsonl module:jobs            what happened in production again, and whether it still fails
     check [SCOPE ...]                           every order and crash point of small scopes
-    speed                                       instance-years of an hourly job a CPU minute
+    speed                                       simulated time, steps and states to CPU time
 
 Without a scenario our own run: `tokens` (continuous), `webhooks` (debounce), `orders` (task).
 `--trace FILE` writes the trace: Mermaid for .mmd, text for .txt, a page for .html, else JSON lines.
@@ -35,6 +35,7 @@ from durable_jobs_simulation.incident import replay, write_test
 from durable_jobs_simulation.scenarios import CASES
 from durable_jobs_simulation.shrink import shrink
 from durable_jobs_simulation.speed import measure
+from durable_jobs_simulation.strikes import Cell
 from durable_jobs_simulation.tasks import SimulationError
 from durable_jobs_simulation.trace import Trace, clock
 from durable_jobs_simulation.violation import Violation
@@ -56,6 +57,7 @@ class Ran:
     steps: int
     ms: int
     hits: dict[str, int]
+    cells: Counter[Cell]
     invariant: str | None = None
     why: str = ""
 
@@ -66,8 +68,10 @@ def run_one(name: str, seed: int) -> Ran:
         trace = find(name)().run(seed)
     except Violation as violation:
         trace = violation.trace
-        return Ran(name, seed, trace.steps, trace.ms, trace.hits, violation.invariant, violation.why)
-    return Ran(name, seed, trace.steps, trace.ms, trace.hits)
+        return Ran(
+            name, seed, trace.steps, trace.ms, trace.hits, trace.cells, violation.invariant, violation.why
+        )
+    return Ran(name, seed, trace.steps, trace.ms, trace.hits, trace.cells)
 
 
 @define
@@ -79,6 +83,7 @@ class Tally:
     steps: int = 0
     ms: int = 0
     hits: Counter[str] = field(factory=Counter[str])
+    cells: Counter[Cell] = field(factory=Counter[Cell])
     failed: list[Ran] = field(factory=list[Ran])
 
     def add(self, ran: Ran) -> None:
@@ -87,6 +92,7 @@ class Tally:
         self.steps += ran.steps
         self.ms += ran.ms
         self.hits.update(ran.hits)
+        self.cells.update(ran.cells)
         if ran.invariant is not None:
             self.failed.append(ran)
 
@@ -237,7 +243,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.command == "check":
             return command.run(args)
         if args.command == "speed":
-            print(measure())
+            for line in measure():
+                print(line, flush=True)
             return 0
         names = [args.scenario] if args.scenario else list(CASES)
         if args.seed is not None:

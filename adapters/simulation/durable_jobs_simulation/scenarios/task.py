@@ -49,8 +49,9 @@ class Orders:
         if after is None or not isinstance(after.body, TaskBody):
             return
         numbers = _numbers(after)
-        doubled = sorted(number for number in set(numbers) if numbers.count(number) > 1)
-        assert not doubled, f"I-1: {commit.key} has {doubled} twice"
+        if len(set(numbers)) < len(numbers):
+            doubled = sorted(number for number in set(numbers) if numbers.count(number) > 1)
+            raise AssertionError(f"I-1: {commit.key} has {doubled} twice")
         for number in numbers:
             assert number not in self.refused, f"I-9: {number} was refused and is in {commit.key}"
             self.seen[number] = commit.key
