@@ -12,7 +12,7 @@ from typing import Any
 
 import charging
 import pytest
-from attrs import evolve
+from attrs import evolve, fields_dict
 from durable_jobs_simulation import (
     Dice,
     Faults,
@@ -32,7 +32,8 @@ from support.journals import Number, journals, make_jobs, written
 from durable_jobs_core import Debounce, Jobs, Key, Retry, Task, TaskContext, create_durable_jobs, journal
 from durable_jobs_core.record import Stored, TaskBody
 
-HOOK_FAULTS = ("hook_failure", "hook_exit", "hook_slow", "hook_hang", "hook_deaf", "damage", "newer")
+HOOK_FAULTS = [name for name in fields_dict(Faults) if name.startswith("hook_")] + ["damage", "newer"]
+"""What a hook of a replay does not meet, or makes a record unreadable."""
 KEY = Key("task", "orders", "a")
 Execute = Callable[[TaskContext[Number]], Any]
 

@@ -236,7 +236,11 @@ class Replaying:
                 return event, True  # it was called before the journal began
             was = event.operations if isinstance(event, HandlerSucceeded) else event.failure
             return self._call(line, definition, call, event.token, was)
-        if isinstance(event, AddRequested | SendRequested) and event.outcomes and not _asked(line):
+        if (
+            isinstance(event, AddRequested | SendRequested)
+            and event.outcomes
+            and not _asked(line, inline=True)
+        ):
             return self._inline(line, definition, before, event)
         return event, True
 
@@ -267,7 +271,7 @@ class Replaying:
         key = line.env.key
         while came.writes and (asked := _call_of(came)) is not None and asked.token is not None:
             self._calls[key, asked.token] = asked.call
-            if "after" in line.came and _asked(line):  # as then: its end will come, or it was cut off
+            if _asked(line, inline=False):  # as then: its end will come, or it was cut off
                 landed = (key, _revision(line.came["after"])) in self._landed
                 if landed and (key, asked.token) not in self._tells:
                     self._call(line, definition, asked.call, asked.token, None)
@@ -333,10 +337,10 @@ def _call_of(came: Transition) -> CallHandler | None:
     return next((effect for effect in came.then if isinstance(effect, CallHandler)), None)
 
 
-def _asked(line: Line) -> bool:
-    """Whether the step asked for a hook then."""
+def _asked(line: Line, *, inline: bool) -> bool:
+    """Whether the step asked for a hook then: an inline one without a commit, a leased one with it."""
     then: Any = line.came.get("then", ())
-    return any(effect.startswith("call ") for effect in then)
+    return inline == ("after" not in line.came) and any(effect.startswith("call ") for effect in then)
 
 
 def _first_difference(was: Any, now: Any, path: str = "") -> str:

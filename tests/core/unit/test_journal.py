@@ -182,7 +182,7 @@ def test_only_what_is_wanted_is_told() -> None:
     assert {line.env.key for line in steps} == {write.key for write in writes} == {samples.LATEST}
 
 
-def test_S_65_what_cannot_be_written_harms_no_job_and_is_counted() -> None:
+def test_what_cannot_be_written_harms_no_job_and_is_counted() -> None:
     def full(line: bytes) -> None:
         raise OSError("no space left")
 
