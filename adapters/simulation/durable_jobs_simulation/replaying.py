@@ -262,6 +262,10 @@ class Replaying:
                 return event, all_same
             was = next((one for one in recorded if one.call == asked.call), None)
             call, ending = (asked.call, None) if was is None else (was.call, was.operations or was.failure)
+            if was is not None and was.failure is not None and str(was.failure) == _cut_short(call):
+                self._call(line, definition, call, None, None)
+                outcomes.append(was)  # that was the end of its worker, not its own
+                continue
             outcome, same = self._call(line, definition, call, None, ending)
             outcomes.append(outcome)
             all_same = all_same and same
@@ -335,6 +339,11 @@ def _revision(record: Any) -> str | None:
 
 def _call_of(came: Transition) -> CallHandler | None:
     return next((effect for effect in came.then if isinstance(effect, CallHandler)), None)
+
+
+def _cut_short(call: HookCall) -> str:
+    """What an inline hook that was cancelled at a shutdown is said to have raised."""
+    return f"RuntimeError: {call.hook} was cancelled"
 
 
 def _asked(line: Line, *, inline: bool) -> bool:
