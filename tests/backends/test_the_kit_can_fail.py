@@ -11,13 +11,21 @@ CASES = [pytest.param(*rest, id=f"{name}-{rest[-1]}") for name, *rest in SHELF]
 
 
 @pytest.mark.parametrize(("wrong", "right", "name"), CASES)
-def test_the_wrong_one_is_caught_and_the_right_one_is_not(wrong: Harness, right: Harness, name: str) -> None:
+def test_the_wrong_one_is_caught_by_the_check_of_the_rule_it_breaks(
+    wrong: Harness, right: Harness, name: str
+) -> None:
     (check,) = [check for check in checks(wrong) if str(check) == name]
 
     with pytest.raises(Broken) as caught:
         check(wrong)
 
     assert caught.value.rule == check.rule
+
+
+@pytest.mark.parametrize(("wrong", "right", "name"), CASES)
+def test_the_right_one_in_its_place_is_not_caught(wrong: Harness, right: Harness, name: str) -> None:
+    (check,) = [check for check in checks(right) if str(check) == name]
+
     check(right)
 
 

@@ -34,15 +34,16 @@ def shape(line: str) -> str:
 @pytest.mark.parametrize(("guide", "command"), SHOWN)
 def test_the_lines_that_a_guide_shows_come_in_that_order(guide: str, command: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", *command.split()],
+        [sys.executable, "-u", "-m", *command.split()],
         cwd=EXAMPLES,
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
         timeout=100,
         check=False,
     )
 
-    said = iter([shape(line) for line in (done.stdout + done.stderr).splitlines()])
+    said = iter([shape(line) for line in done.stdout.splitlines()])
     wanted = [shape(line) for line in shown(guide, command)]
     assert wanted
     missing = [line for line in wanted if not any(came.startswith(line) for came in said)]
