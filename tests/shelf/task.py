@@ -35,7 +35,7 @@ def leaves_an_applied_event_in_the_inbox(right: Any) -> Any:
     return wrong
 
 
-@put("I-1", Attribute(_facts, "end"), Attribute(_requests, "end"))
+@put("I-1", Attribute(_facts, "end"), Attribute(_requests, "end"), faults=FAILURES)
 def drops_the_inbox_when_a_hook_terminates(right: Any) -> Any:
     """What is queued when a hook ends the instance goes with it, and not into the next life."""
 

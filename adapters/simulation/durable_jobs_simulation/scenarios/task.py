@@ -66,7 +66,8 @@ class Orders:
         inbox, intake = before.body.inbox, before.body.intake
         forgiven = inbox[:1] if intake is not None and intake.hook == "on_error" else inbox[:0]
         there = [*([] if after is None else _numbers(after)), *(event.event for event in forgiven)]
-        gone = [event.event for event in (*inbox, *before.body.dead) if event.event not in there]
+        waited = [*(event.event for event in inbox), *(event.event for event in before.body.dead)]
+        gone = [event for event in waited if event not in there]
         assert not gone, f"I-1: {gone} left {commit.key} and are nowhere"
 
 
