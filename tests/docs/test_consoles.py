@@ -1,34 +1,22 @@
-"""What the guides show of a terminal is what comes: the same lines, but for figures that move."""
+"""What the guides show of a terminal is what comes: the same lines, but for figures that move.
+
+That of `write-a-backend` is compared in `tests/examples/test_outside_backend.py`, which runs it anyway.
+"""
 
 from __future__ import annotations
 
-import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from support.consoles import shape, shown
+from support.scripts import ROOT
 
-ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
 SHOWN = [
-    ("write-a-backend", "durable_jobs_conformance certify_file_backend:HARNESS"),
     ("test-your-handlers", "durable_jobs_simulation run charging:wrong"),
     ("test-your-handlers", "durable_jobs_simulation run charging:wrong --seed 157"),
 ]
-
-
-def shown(guide: str, command: str) -> list[str]:
-    """The lines under a command of a guide."""
-    text = (ROOT / "docs" / f"{guide}.md").read_text()
-    blocks = re.findall(r"```console\n\$ python -m ([^\n]*)\n(.*?)```", text, re.DOTALL)
-    (lines,) = (lines for said, lines in blocks if said == command)
-    return [line for line in lines.splitlines() if line.strip() != "…"]
-
-
-def shape(line: str) -> str:
-    """A line without its figures, up to where the guide cut it."""
-    return re.sub(r"\d+", "0", re.sub(r"digest \w+", "digest", line)).split("…")[0].strip()
 
 
 @pytest.mark.parametrize(("guide", "command"), SHOWN)

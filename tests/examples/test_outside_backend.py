@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from support.consoles import shape, shown
 from support.killing import ROOT
 
 FILES = ("file_backend.py", "certify_file_backend.py")
@@ -44,6 +45,8 @@ def test_R_1_a_backend_outside_the_workspace_reaches_its_level(tmp_path: Path) -
 
     assert report["level"] in ("base", "durable"), printed
     assert report["failed"] == []
+    wanted = shown("write-a-backend", "durable_jobs_conformance certify_file_backend:HARNESS")
+    assert [shape(line) for line in printed.splitlines()] == [shape(line) for line in wanted]
 
 
 def test_R_7_a_bug_planted_in_it_is_found_and_explained(tmp_path: Path) -> None:
