@@ -208,6 +208,8 @@ class Observer:
         if attempt is None:
             return  # of a record that the simulation has written
         if engine == attempt.token.engine and attempt.over:
+            if after is not None and after.revision.life == attempt.life:
+                leases.check_counted(attempt, after)
             return
         at = self._world.now + 1_000 if after is None else after.at
         if at >= until or (after is None and engine in history.terminators):
@@ -229,6 +231,7 @@ class Observer:
         if not need.leased:
             self._running[node.engine_id, need.id] = None
             return
+        leases.check_slots(node, need.key)
         facts = (call.life, call.run, call.hook, call.attempt, call.crashes)
         attempt = next((one for one in history.granted if one.token.engine == node.engine_id), None)
         if attempt is None or facts != (

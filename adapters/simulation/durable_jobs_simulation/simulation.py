@@ -97,8 +97,8 @@ class Simulation:
         self._world.after(1, lambda: task.resume(0))  # nodes start at once
 
     def watch(self, function: Callable[[Commit], None]) -> None:
-        """Call `function` after every commit, with the records before and after it."""
-        self._world.observer.watchers.append(function)
+        """Call `function` after every commit, with the records before and after it; it may assert."""
+        self._world.observer.watchers.append(lambda commit: _check(function, commit))
 
     def record(self, key: Key) -> Record | None:
         """What is stored, as it is: to look at in an invariant."""
@@ -359,9 +359,9 @@ def _undone(world: World, began: int) -> str:
     )
 
 
-def _check(invariant: Invariant, simulation: Simulation) -> None:
+def _check(invariant: Callable[[Any], None], subject: Any) -> None:
     try:
-        invariant(simulation)
+        invariant(subject)
     except AssertionError as error:
         name = getattr(invariant, "__name__", "invariant")
         raise _violated(name, error) from error
