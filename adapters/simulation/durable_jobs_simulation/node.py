@@ -26,6 +26,7 @@ from durable_jobs_core.engine import (
 from durable_jobs_core.errors import ClosedError, OutcomeUnknownError
 from durable_jobs_core.jobs import Jobs
 from durable_jobs_core.words import Kind
+from durable_jobs_simulation import leases
 from durable_jobs_simulation.hooks import HookRun
 from durable_jobs_simulation.tasks import Ask, Ended
 from durable_jobs_simulation.under_way import UnderWay
@@ -243,6 +244,8 @@ class Node:
                 self.world.exchange(self, need)
             case Invoke():
                 observer.invoked(self, need)
+                if need.leased:
+                    leases.check_slots(self, need.key)
                 run = self._hooks[need.id] = HookRun(self, need)
                 run.start()
             case Cancel():

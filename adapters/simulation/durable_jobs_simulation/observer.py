@@ -231,7 +231,6 @@ class Observer:
         if not need.leased:
             self._running[node.engine_id, need.id] = None
             return
-        leases.check_slots(node, need.key)
         facts = (call.life, call.run, call.hook, call.attempt, call.crashes)
         attempt = next((one for one in history.granted if one.token.engine == node.engine_id), None)
         if attempt is None or facts != (
