@@ -47,6 +47,7 @@ mutation: $(READY) ## change the core in thousands of places, one at a time: eac
 soak: $(READY) ## hundreds of SIGKILLs, several workers on one file: about twenty minutes
 	$(BIN)/python -m tests.soak
 	$(BIN)/python -m tests.examples.soak --kills 50
+	$(BIN)/python -m durable_jobs_simulation run --seeds 10000 --processes 2 --table
 
 bench: $(READY) ## accepted and drained jobs a second, beside a bare loop and a featureless prototype
 	$(BIN)/python -m benchmarks

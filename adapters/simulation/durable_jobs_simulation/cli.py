@@ -3,6 +3,7 @@
     run [module:scenario] --seed 7              one run, its trace on the terminal
     run [module:scenario] --seeds 1000          many, from --first on; failures are shrunk and told
     run [module:scenario] --hours 2             the same, for so long
+    run --seeds 10000 --table                   and where each fault struck: at which stage, of which kind
     replay trace.jsonl                          the run of a trace again, and whether it is the same
     replay journal.jsonl module:jobs            what happened in production again, and whether it still fails
     check [SCOPE ...]                           every order and crash point of small scopes
@@ -28,6 +29,8 @@ from pathlib import Path
 
 from attrs import define, evolve, field
 
+from durable_jobs_core.words import Kind
+from durable_jobs_simulation import strikes
 from durable_jobs_simulation.case import MakeCase, load
 from durable_jobs_simulation.exhaustive import command
 from durable_jobs_simulation.faults import Faults
@@ -162,6 +165,18 @@ def _line(text: str, end: str = "") -> None:
         sys.stderr.write(text)
 
 
+def show_strikes(cells: Counter[Cell]) -> bool:
+    """Print where faults struck; whether that is all they can, of the kinds there were, and no more."""
+    kinds: set[Kind] = {kind for _, _, kind in cells}
+    for line in strikes.table(cells):
+        print(line)
+    found = {"never struck": strikes.empty(cells, kinds), "impossible, and yet struck": strikes.wrong(cells)}
+    for what, places in found.items():
+        for fault, stage, kind in places:
+            print(f"{what}: {fault} at {stage}, {kind}")
+    return not any(found.values())
+
+
 def explain(name: str, seed: int, path: str | None) -> int:
     """Run one seed; show its trace, or what failed in as few events as can be. 1 if something did."""
     make = find(name)
@@ -227,6 +242,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     much.add_argument("--hours", type=float, default=0.0, help="runs for so long")
     run.add_argument("--first", type=int, default=0, help="the first seed")
     run.add_argument("--processes", type=int, default=1)
+    run.add_argument("--table", action="store_true", help="show where faults struck; fail if some never did")
     run.add_argument("--trace", metavar="FILE", help="write the trace of --seed, or of the first violation")
     again = commands.add_parser("replay", help="run what a trace or a journal was written of")
     again.add_argument("file", type=Path, help="a trace in JSON lines, or a journal")
@@ -255,7 +271,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if tally.failed:
             first = tally.failed[0]
             explain(first.case, first.seed, args.trace)
-        return int(bool(tally.failed))
+        struck = not args.table or show_strikes(tally.cells)
+        return int(bool(tally.failed) or not struck)
     except (SimulationError, OSError) as error:
         print(error, file=sys.stderr)
         return 2
