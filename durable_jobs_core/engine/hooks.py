@@ -29,8 +29,9 @@ def call(state: State, keeper: Keeper, call: HookCall, token: Token | None) -> N
     if token is not None and lease is None:
         state.slots.give(keeper.job)
         return
-    if lease is not None and _is_over(state, lease.until):
-        # This process slept, or the answer was long on its way. Unless another has taken over, begin anew.
+    if lease is not None and (_is_over(state, lease.until) or state.slots.free(keeper.job) < 0):
+        # This process slept, or the answer was long on its way: unless another has taken over, begin anew.
+        # Or the write landed after all, when another attempt had been given its slot.
         state.push(keeper, urgent(state, HandlerReleased(lease.token), brings_slot=True))
         return
     try:

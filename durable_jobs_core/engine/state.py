@@ -121,7 +121,7 @@ class State:
         if not self.runnable or self.stop_at is not None or keeper.key in self.handlers.leased:
             return False
         if entry.brings_slot:
-            return True
+            return self.slots.free(job) >= 0
         if not isinstance(entry.event, AlarmFired) and job in self.lane(keeper.key).hot:
             return False  # others of this job are due already: they come first
         return self.slots.free(job) > 0

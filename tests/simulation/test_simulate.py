@@ -338,6 +338,11 @@ def test_I_1_I_2_I_3_I_4_I_5_I_6_I_7_I_8_I_9_hold_under_faults(case: str) -> Non
         CASES[case]().run(seed)
 
 
+@pytest.mark.parametrize(("case", "seed"), [("orders", 100_451)])
+def test_seeds_that_failed_once_hold(case: str, seed: int) -> None:
+    CASES[case]().run(seed)
+
+
 def test_I_7_without_faults_telemetry_is_complete_and_in_order() -> None:
     for case in CASES.values():
         case().run(0, NONE)

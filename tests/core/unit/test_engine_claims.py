@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from support.rig import EPOCH, Rig, client, greeted, start
+from support.rig import EPOCH, Rig, client, greeted, start, writes
 from support.samples import jobs, number, tick
 
-from durable_jobs_core.backend import Answer
+from durable_jobs_core.backend import Answer, Committed
 from durable_jobs_core.engine.protocol import Limits
-from durable_jobs_core.events import StartRequested
+from durable_jobs_core.events import StartRequested, TriggerRequested
 from durable_jobs_core.words import Key
 
 NAMES = ("a", "b", "c", "d")
@@ -285,3 +285,26 @@ def test_a_client_only_node_claims_nothing() -> None:
     other.wait(5_000)
 
     assert (claims(other), other.engine.next_wakeup, other.engine.idle) == (0, None, True)
+
+
+def test_S_69_a_lease_that_lands_late_waits_for_a_slot_if_its_own_was_given_away() -> None:
+    rig = greeted(ticks("a", "b", start_immediately=False), concurrency=1)
+    a, b = Key("continuous", "a", "1"), Key("continuous", "b", "1")
+    start(rig, "a", 1)
+    start(rig, "b", 1)
+    client(rig).ask(a, TriggerRequested())
+    rig.nudge()
+    while not writes(rig.exchanges[0]):
+        rig.answer()
+    triggered = rig.call(b, TriggerRequested())  # it is read with what becomes of the write
+    lost = rig.fail()
+    rig.wait(200)
+    assert (running(rig), rig.result(triggered).triggered) == (["b"], True)
+
+    assert isinstance(rig.perform(lost).outcomes[0], Committed)
+    rig.wait(20_000)
+    assert (running(rig), rig.slots_taken) == (["b"], 1)
+
+    rig.finish()
+    rig.wait(1_000)
+    assert (running(rig), rig.slots_taken) == (["a"], 1)
