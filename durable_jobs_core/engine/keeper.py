@@ -364,14 +364,18 @@ class Keeper:
         return self._landed(settled.landed) + self._doubted(settled.unknown)
 
     def _landed(self, writing: Writing | None) -> list[Released]:
-        """A lost write is committed after all: its inputs are done."""
+        """A lost write is committed after all: its inputs are done.
+
+        Of a deletion it is certain only that the record is gone: what was read before it is read again.
+        """
         if writing is None:
             return []
-        self._remove({stepped.entry for stepped in writing.steps})
-        for stepped in writing.steps:
+        done = [stepped for stepped in writing.steps if stepped.writes or writing.work is not None]
+        self._remove({stepped.entry for stepped in done})
+        for stepped in done:
             if stepped.leases:
                 self.slots.take(self.job)
-        return [Released(stepped.entry, stepped.then, committed=True) for stepped in writing.steps]
+        return [Released(stepped.entry, stepped.then, committed=True) for stepped in done]
 
     def _doubted(self, entries: tuple[Entry, ...]) -> list[Released]:
         """No one can tell whether these happened: their callers are told so, and that is their end."""

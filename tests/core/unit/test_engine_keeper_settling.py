@@ -264,6 +264,21 @@ def test_a_deletion_that_left_nothing_is_committed() -> None:
     assert ([answer.terminated for answer in answers(released)], bench.keeper.idle) == ([True], True)
 
 
+def test_S_3_what_was_read_before_a_deletion_that_may_be_anothers_is_read_again() -> None:
+    bench = collecting()
+    bench.ask(StatusRequested())
+    bench.push(AlarmMisfiled(None))
+    bench.ask(StatusRequested())
+    bench.ask(TerminateRequested())
+    bench.lose()
+    bench.other(TerminateRequested())
+
+    released = bench.load()
+    assert [answer.terminated for answer in answers(released)] == [True]
+
+    assert [answer.status for answer in answers(bench.advance())] == ["not_found"]
+
+
 def test_a_deletion_that_did_not_land_is_stepped_again() -> None:
     bench = collecting()
     bench.ask(TerminateRequested())
