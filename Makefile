@@ -37,9 +37,9 @@ check: $(READY) ## style, types, import contracts, generated docs, README code
 simulate: $(READY) ## real engines and hooks on virtual time under every fault; SEEDS=200 FIRST=0
 	$(BIN)/python -m durable_jobs_simulation run --seeds $(SEEDS) --first $(FIRST) --processes 2
 
-certify: $(READY) ## certify memory and SQLite by the conformance kit; build/conformance.json
+certify: $(READY) ## certify our backends by the conformance kit; build/conformance.json
 	PYTHONPATH=tests $(BIN)/python -m durable_jobs_conformance \
-		support.harnesses:MEMORY support.harnesses:SQLITE --json build/conformance.json
+		$(addprefix support.harnesses:,MEMORY SQLITE REDIS VALKEY) --json build/conformance.json
 
 mutation: $(READY) ## change the core in thousands of places, one at a time: each has to fail a test; MODULE=engine/lane.py
 	$(BIN)/python -m tests.mutation $(addprefix --module ,$(MODULE))

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from itertools import islice
 
 import pytest
 from durable_jobs_simulation import Violation
 from durable_jobs_simulation.exhaustive import SCOPES, SMALL, check
-from durable_jobs_simulation.exhaustive.parts import Action
+from durable_jobs_simulation.exhaustive.forking import fork
+from durable_jobs_simulation.exhaustive.parts import Action, Seat
 from durable_jobs_simulation.exhaustive.world import World
-from simulation import test_wrong_ones as shelf
+from shelf.all import PLANTED
 
 STATES = {
     "continuous": 2260,
@@ -35,22 +36,23 @@ def test_I_1_I_2_I_3_I_4_I_5_I_6_I_7_I_8_I_9_hold_in_all_states_of_a_small_scope
 
 
 @pytest.mark.parametrize(
-    ("scope", "plant", "invariants"),
+    ("scope", "name", "invariants"),
     [
-        ("unknown", shelf.takes_an_unknown_write_for_committed, "I-1 I-7"),
-        ("terminate", shelf.terminates_without_deleting, "I-5"),
-        ("task", shelf.answers_a_send_and_forgets_it, "I-1 I-7"),
-        ("continuous", shelf.does_what_a_step_orders_at_once, "I-7"),
+        ("unknown", "takes_an_unknown_write_for_committed", "I-1 I-7"),
+        ("terminate", "terminates_without_deleting", "I-5"),
+        ("task", "answers_a_send_and_forgets_it", "I-1 I-7"),
+        ("continuous", "acknowledges_before_the_commit", "I-1 I-7"),
     ],
-    ids=lambda value: getattr(value, "__name__", value),
 )
 def test_a_planted_fault_is_found_by_a_shortest_trace(
     monkeypatch: pytest.MonkeyPatch,
     scope: str,
-    plant: Callable[[pytest.MonkeyPatch], None],
+    name: str,
     invariants: str,
 ) -> None:
-    plant(monkeypatch)
+    (wrong,) = (planted for planted in PLANTED if planted.name == name)
+    for place in wrong.places:
+        place.put(monkeypatch, wrong.make)
 
     report = check(SCOPES[scope])
     found, nearest = report.violation, report.nearest
@@ -65,17 +67,35 @@ def test_a_planted_fault_is_found_by_a_shortest_trace(
 
 def test_a_fork_goes_its_own_way() -> None:
     world = World(SCOPES["task"])
-    before = world.digest()
+    before, commits = world.digest(), world.observer.counts["commits"]
 
     other = world.fork()
     while (action := next(iter(other.actions()))).what != "crash":
         other.do(action)
 
-    assert other.observer._world is other
-    assert world.observer._world is world
-    assert other.store.watcher is other
+    assert other.observer.counts["commits"] > commits
+    assert world.observer.counts["commits"] == commits
     assert other.digest() != before
     assert world.digest() == before
+
+
+@pytest.mark.parametrize("name", ["task", "compete"])
+def test_turns_that_are_made_once_are_those_that_each_world_would_make(name: str) -> None:
+    shared = World(SCOPES[name])
+    paths: list[tuple[list[Action], World]] = [([], shared)]
+    for path, world in islice(iter(paths), 600):  # it grows meanwhile
+        for action in world.actions():
+            child = world.fork()
+            child.do(action)
+            paths.append(([*path, action], child))
+    assert len(shared.stage.turns) < sum(len(path) for path, _ in paths)
+
+    for path, world in paths[::9]:
+        alone = World(SCOPES[name])
+        for action in path:
+            alone.do(action)
+        assert [seat.node.same for seat in alone.seats] == [seat.node.same for seat in world.seats]
+        assert alone.digest() == world.digest()
 
 
 def test_states_that_differ_by_names_and_time_alone_are_one() -> None:
@@ -87,8 +107,22 @@ def test_states_that_differ_by_names_and_time_alone_are_one() -> None:
         for node in order:
             world.do(Action("crash", node))
 
-    assert one.nodes[0].engine_id != other.nodes[0].engine_id
+    assert one.seats[0].node.engine_id != other.seats[0].node.engine_id
     assert one.digest() == other.digest()
+
+
+def test_rows_that_an_engine_remembers_are_part_of_a_state() -> None:
+    world = World(SCOPES["continuous"])
+    while not world.seats[0].node.engine._state.cache.entries:
+        world.do(next(action for action in world.actions() if action.what != "crash"))
+
+    other = world.fork()
+    node = fork(world.seats[0].node, {})
+    node.engine._state.cache.entries.clear()
+    node.tell()
+    other.seats = (Seat(node),)
+
+    assert other.digest() != world.digest()
 
 
 def test_a_bounded_search_is_not_called_finished() -> None:

@@ -1,21 +1,33 @@
 """The digest of a world: equal for two that go on in the same way (state hashing, symmetry reduction).
 
-A world is told as text, and then the numbers in it that only name something are named anew, in the order
-in which they appear. What a number is shows in its size, for a world begins counting each sort far
-from the others (the constants here). Instants count from now, and those long past are one; stamps and
-revisions keep their order; nodes are told in either order, and the smaller text counts.
+A world is told in parts, as text, and each part is split into the numbers that only name something and the
+text around them. What a number is shows in its size, for a world begins counting each sort far from the
+others (the constants here). Numbers become what they mean:
+
+* instants count from now, and those long past are one;
+* stamps, which only their engine compares, and revision numbers keep their order, and whether one follows
+  the other at once;
+* the ids of exchanges and hooks, which only their engine uses, and those of nodes and lives, which no one
+  compares but for being the same, are counted as they appear.
+
+Nodes are alike to all but each other, so their order does not matter: they are told in that of their texts,
+and where those are the same in either, of which the smaller counts. A part that nothing has happened to,
+and a value, is told once for all worlds that share it.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable
-from itertools import permutations
+from array import array
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterable, Sequence
+from itertools import chain, permutations
+from operator import attrgetter
 from types import FunctionType
 from typing import Any, TypeAlias
 
-from attrs import define, field, fields, has
+from attrs import fields, frozen, has
 
 from durable_jobs_core.backend import Row
 from durable_jobs_core.engine import Invoke
@@ -29,7 +41,8 @@ from durable_jobs_simulation.exhaustive.ledger import Ledger
 
 IDS = 10**10
 STAMPS = 2 * 10**10
-STAMPS_EACH = 10**7
+EACH = 10**7
+"""So many ids, and stamps, of one engine before those of the next."""
 NUMBERS = 3 * 10**10
 EPOCH = 17 * 10**11
 NODES = 10**15
@@ -37,7 +50,7 @@ LIVES = 10**17
 PAST_MS = 200_000
 """Longer ago than this is long ago: no span in a scope is as long."""
 
-_NAME = re.compile(rb"\d{11,}")
+_NAME = re.compile(r"(\d{11,})")
 _UNTOLD: dict[type, set[str]] = {
     Invoke: {"function", "args", "key", "timeout_ms", "inline_def"},
     Keeper: {"definition", "slots", "job", "row"},
@@ -48,127 +61,196 @@ _UNTOLD: dict[type, set[str]] = {
 }
 """What is the same in all worlds of a scope, or is told elsewhere."""
 
-_Tell: TypeAlias = Callable[[Any, "Teller"], str]
+# -- text
+
+_Seen: TypeAlias = dict[int, int]
+"""What can change and was told already: by number the second time."""
+_KEPT = 20_000
 _VALUES: dict[int, tuple[Any, str]] = {}
 """Texts of values, which forks share: by identity, kept alive."""
 
 
-@define(eq=False)
-class Teller:
-    """Tells things as text. `seen`: what can change and was told already: by number the second time."""
-
-    seen: dict[int, int] = field(factory=dict[int, int])
-
-    def tell(self, x: Any) -> str:
-        """The text of anything."""
-        cls = type(x)
-        simple = _SIMPLE.get(cls)
-        if simple is not None:
-            return simple(x, self)
-        if can_change(cls):
-            number = self.seen.get(id(x))
-            if number is not None:
-                return f"@{number}"
-            self.seen[id(x)] = len(self.seen)
-            return _object(x, self)
-        known = _VALUES.get(id(x))
-        if known is not None:
-            return known[1]
-        text = _object(x, self)
-        if len(_VALUES) > 300_000:
-            _VALUES.clear()
-        _VALUES[id(x)] = x, text
-        return text
-
-
-def _object(x: Any, teller: Teller) -> str:
+def tell(x: Any, seen: _Seen) -> str:
+    """The text of anything."""
     cls = type(x)
-    if isinstance(x, BaseException):
-        return f"{cls.__name__}({x})"
-    if isinstance(x, tuple):
-        return f"[{','.join([teller.tell(item) for item in x])}]"
-    names = _FIELDS.get(cls)
-    if names is None:
-        names = _FIELDS[cls] = _names(cls)
-    shown = [teller.tell(getattr(x, name)) for name in names]
-    loose = "" if has(cls) else teller.tell(getattr(x, "__dict__", None))
-    return f"{cls.__name__}({','.join(shown)}{loose})"
+    if cls in _PLAIN:
+        return repr(x)
+    simple = _SIMPLE.get(cls)
+    if simple is not None:
+        return simple(x, seen)
+    if can_change(cls):
+        number = seen.get(id(x))
+        if number is not None:
+            return f"@{number}"
+        seen[id(x)] = len(seen)
+        return _object(x, seen)
+    known = _VALUES.get(id(x))
+    if known is None:
+        if len(_VALUES) > _KEPT:
+            _VALUES.clear()
+        known = _VALUES[id(x)] = x, _object(x, {})
+    return known[1]
 
 
-def _names(cls: type) -> tuple[str, ...]:
+_PLAIN = frozenset((int, str, bool, type(None), float))
+
+
+def _object(x: Any, seen: _Seen) -> str:
+    cls = type(x)
+    known = _FIELDS.get(cls)
+    if known is None:
+        known = _FIELDS[cls] = _fields(cls)
+    return f"{cls.__name__}({_joined(known(x), seen)})"
+
+
+def _joined(items: Iterable[Any], seen: _Seen) -> str:
+    return ",".join([repr(item) if type(item) in _PLAIN else tell(item, seen) for item in items])
+
+
+def _fields(cls: type) -> Callable[[Any], Iterable[Any]]:
+    """What gets all of an object that is told."""
+    if issubclass(cls, BaseException):
+        return lambda x: (str(x),)
+    if issubclass(cls, tuple):
+        return lambda x: x
+    assert not issubclass(cls, dict | list | set), "these are told by what they hold"
     names: Iterable[str] = [field.name for field in fields(cls)] if has(cls) else names_of(cls)
-    return tuple(name for name in names if name not in _UNTOLD.get(cls, ()))
+    told = [name for name in names if name not in _UNTOLD.get(cls, ())]
+    if not has(cls) and cls.__dictoffset__:
+        told.append("__dict__")
+    if not told:
+        return lambda x: ()
+    if cls is Keeper:
+        told += ["row.__class__"]  # whether it has the text of its record, which it will cache
+    get = attrgetter(*told)
+    return get if len(told) > 1 else lambda x: (get(x),)
 
 
-_FIELDS: dict[type, tuple[str, ...]] = {}
+_FIELDS: dict[type, Callable[[Any], Iterable[Any]]] = {}
 
 
-def _repr(x: Any, teller: Teller) -> str:
-    return repr(x)
-
-
-def _bytes(x: bytes, teller: Teller) -> str:
+def _bytes(x: bytes, seen: _Seen) -> str:
     return x[12:].decode() if x.startswith(b"DJ") else repr(tuple(Revision.from_bytes(x)))
 
 
-def _items(x: Any, teller: Teller) -> str:
-    return f"[{','.join([teller.tell(item) for item in x])}]"
+def _items(x: Any, seen: _Seen) -> str:
+    return f"[{_joined(x, seen)}]" if x else "[]"
 
 
-def _set(x: Any, teller: Teller) -> str:
-    return f"{{{','.join(sorted([teller.tell(item) for item in x]))}}}"
+def _set(x: Any, seen: _Seen) -> str:
+    return f"{{{','.join(sorted([tell(item, seen) for item in x]))}}}" if x else "{}"
 
 
-def _pairs(x: Any, teller: Teller) -> str:
-    return f"{{{','.join([f'{teller.tell(key)}:{teller.tell(item)}' for key, item in x.items()])}}}"
+def _pairs(x: Any, seen: _Seen) -> str:
+    return f"{{{_joined(chain.from_iterable(x.items()), seen)}}}" if x else "{}"
 
 
-_SIMPLE: dict[type, _Tell] = {
-    int: _repr,
-    str: _repr,
-    bool: _repr,
-    type(None): _repr,
-    float: _repr,
+_SIMPLE: dict[type, Callable[[Any, _Seen], str]] = {
     bytes: _bytes,
     list: _items,
     tuple: _items,
     set: _set,
     frozenset: _set,
     dict: _pairs,
-    FunctionType: lambda x, teller: x.__qualname__,
+    OrderedDict: _pairs,
+    Counter: _pairs,
+    FunctionType: lambda x, seen: x.__qualname__,
+    type: lambda x, seen: x.__name__,
 }
 
-
-def digest(nodes: list[str], rest: str, now: int) -> bytes:
-    """Sixteen bytes for a world told in parts; the order of the nodes does not matter."""
-    texts = (_renamed("\n".join((*order, rest)).encode(), now) for order in permutations(nodes))
-    return hashlib.blake2b(min(texts), digest_size=16).digest()
+# -- parts
 
 
-def _renamed(text: bytes, now: int) -> bytes:
-    names: dict[bytes, bytes] = {}
-    ordered: list[tuple[int, bytes]] = []
-    for name in _NAME.findall(text):
-        if name in names:
-            continue
-        number = int(name)
-        if EPOCH // 2 < number < NODES:
-            names[name] = b"t%d" % max(number - now, -PAST_MS)
-        elif STAMPS <= number < EPOCH // 2:
-            names[name] = b""
-            ordered.append((number, name))
+@frozen(eq=False)
+class Part:
+    """A part of a world. `text`: a digest of all that no other part has to do with; and the other numbers:
+    `instants`, `revisions` and `names`, of nodes and lives."""
+
+    text: bytes
+    instants: Sequence[int]
+    revisions: Sequence[int]
+    names: Sequence[int]
+
+
+def part(text: str) -> Part:
+    """A part, of its text."""
+    pieces = _NAME.split(text)
+    ids: dict[int, str] = {}
+    stamps, instants, revisions, names = array("q"), array("q"), array("q"), array("q")
+    for at in range(1, len(pieces), 2):
+        number = int(pieces[at])
+        if number < STAMPS:
+            pieces[at] = ids.setdefault(number, f"#{len(ids)}")
+        elif number < NUMBERS:
+            pieces[at] = "#s"
+            stamps.append(number)
+        elif number < EPOCH // 2:
+            pieces[at] = "#r"
+            revisions.append(number)
+        elif number < NODES:
+            pieces[at] = "#t"
+            instants.append(number)
         else:
-            names[name] = b"n%d" % len(names)
-    last, rank, sort = 0, 0, -1
-    for number, name in sorted(ordered):
-        if number // STAMPS_EACH != sort:
-            last, rank, sort = number, 0, number // STAMPS_EACH
+            pieces[at] = "#n"
+            names.append(number)
+    ranks = _ranks(stamps)
+    pieces.append(repr([ranks[stamp] for stamp in stamps]))
+    whole = hashlib.blake2b("".join(pieces).encode(), digest_size=16).digest()
+    return Part(whole, instants, revisions, names)
+
+
+def _ranks(numbers: Iterable[int]) -> dict[int, int]:
+    """How they are ordered, and which follow each other at once."""
+    ranks: dict[int, int] = {}
+    last = rank = 0
+    for number in sorted(set(numbers)):
         rank += min(2, number - last)
-        names[name] = b"o%d" % rank
+        ranks[number] = rank
         last = number
-    return _NAME.sub(lambda match: names[match[0]], text)
+    return ranks
 
 
-def row_text(row: Row, teller: Teller) -> str:
+_PARTS: dict[int, tuple[Any, Part]] = {}
+
+
+def part_of(x: Any) -> Part:
+    """The part that a value is: told once, kept alive."""
+    known = _PARTS.get(id(x))
+    if known is None:
+        if len(_PARTS) > _KEPT:
+            _PARTS.clear()
+        known = _PARTS[id(x)] = x, part(row_text(x) if type(x) is Row else tell(x, {}))
+    return known[1]
+
+
+def row_text(row: Row) -> str:
     """A stored row, but for what follows from its record."""
-    return f"{_bytes(row.revision, teller)}{row.wake}{_bytes(row.blob, teller)}"
+    return f"{_bytes(row.revision, {})}{row.wake}{_bytes(row.blob, {})}"
+
+
+# -- worlds
+
+
+def digest(nodes: Sequence[Sequence[Part]], rest: Sequence[Part], now: int) -> bytes:
+    """Sixteen bytes for a world told in parts; the order of the nodes does not matter."""
+    ranks = _ranks(chain.from_iterable([part.revisions for part in chain(*nodes, rest)]))
+    fixed = [_fixed(node, ranks, now) for node in nodes]
+    texts = sorted(fixed)
+    orders = (order for order in permutations(range(len(nodes))) if [fixed[at] for at in order] == texts)
+    names = min([_named(chain(*[nodes[at] for at in order], rest)) for order in orders])
+    return hashlib.blake2b(b"".join((*texts, _fixed(rest, ranks, now), names)), digest_size=16).digest()
+
+
+def _fixed(parts: Sequence[Part], ranks: dict[int, int], now: int) -> bytes:
+    """All of some parts that does not depend on the order in which the nodes are told."""
+    numbers: list[int] = []
+    for part in parts:
+        numbers += [at - now if at > now - PAST_MS else -PAST_MS for at in part.instants]
+        numbers += [ranks[number] for number in part.revisions]
+    return b"".join((*[part.text for part in parts], array("q", numbers).tobytes()))
+
+
+def _named(parts: Iterable[Part]) -> bytes:
+    """The names of some parts, counted as they appear."""
+    names: dict[int, int] = {}
+    return array("q", [names.setdefault(name, len(names)) for part in parts for name in part.names]).tobytes()

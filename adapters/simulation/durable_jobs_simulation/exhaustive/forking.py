@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, OrderedDict
 from collections.abc import Callable
+from operator import attrgetter
 from typing import Any, TypeAlias
 
 from durable_jobs_core import context
@@ -39,8 +40,10 @@ def _is(one: object, other: object) -> bool:
     return one is other
 
 
-def _counter(x: Any, memo: Memo) -> Any:
-    return x.copy()
+def _counter(x: Counter[Any], memo: Memo) -> Counter[Any]:
+    new = Counter[Any]()
+    dict.update(new, x)
+    return new
 
 
 def _dict(x: Any, memo: Memo) -> Any:
@@ -58,28 +61,28 @@ def names_of(cls: type) -> tuple[str, ...]:
 
 
 def _object(cls: type) -> _Copier:
-    names, copiers = names_of(cls), _COPIERS
-    new_object, put = object.__new__, object.__setattr__
+    names, copiers, new_object = names_of(cls), _COPIERS, object.__new__
+    puts = [getattr(cls, name).__set__ for name in names]
+    get = attrgetter(*names) if len(names) > 1 else lambda x: [getattr(x, name) for name in names]
+    loose = bool(cls.__dictoffset__)
 
     def copier(x: Any, memo: Memo) -> Any:
         new = memo.get(id(x))
         if new is not None:
             return new
         new = memo[id(x)] = new_object(cls)
-        for name in names:
-            item = getattr(x, name)
+        for put, item in zip(puts, get(x), strict=False):
             copy = copiers.get(type(item))  # most are values: a call saved
-            put(new, name, item if copy is None else copy(item, memo))
-        fields = getattr(x, "__dict__", None)
-        if fields:
-            new.__dict__.update({name: fork(item, memo) for name, item in fields.items()})
+            put(new, item if copy is None else copy(item, memo))
+        if loose:
+            new.__dict__.update({name: fork(item, memo) for name, item in x.__dict__.items()})
         return new
 
     return copier
 
 
 _COPIERS: dict[type, _Copier] = {
-    list: lambda x, memo: [fork(item, memo) for item in x],
+    list: lambda x, memo: [fork(item, memo) for item in x] if x else [],
     set: lambda x, memo: set(x),
     tuple: _tuple,
     dict: _dict,

@@ -15,6 +15,7 @@ from durable_jobs_core.errors import OutcomeUnknownError
 from durable_jobs_core.events import AddRequested, ClearRequested, Request, SendRequested, TerminateRequested
 from durable_jobs_core.record import DebounceBody, Record, Stored, TaskBody
 from durable_jobs_core.words import Key
+from durable_jobs_simulation.exhaustive.forking import changes
 from durable_jobs_simulation.violation import Violated
 
 Said = tuple[Key, int]
@@ -92,3 +93,6 @@ def _numbers(record: Record | None) -> list[Any]:
 def _list(value: Any) -> list[Any]:
     assert isinstance(value, list), "the state of a scope's job is a list of events"
     return list(value)
+
+
+changes(Ledger)

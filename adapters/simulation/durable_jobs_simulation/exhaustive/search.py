@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gc
+import resource
 import time
+from array import array
 from collections import deque
 from collections.abc import Callable, Iterator
 
@@ -21,8 +23,6 @@ REST_STEPS = 300
 """Without faults a scope comes to rest within so many actions, from anywhere in it (I-8)."""
 REST_FAR_MS = 30 * 60_000
 """What is due within half an hour is done then; the next tick of an hourly job is not waited for."""
-REST_EVERY = 8
-"""From one new state in so many this is tried; which ones, their digests tell."""
 
 Progress = Callable[["Report"], None]
 
@@ -31,7 +31,7 @@ Progress = Callable[["Report"], None]
 class Report:
     """What was done of a scope. `states`: distinct ones, by digest; `actions`: from all of them together;
     `rested`: from how many it was brought to rest; `waiting`: states not gone on from; `hits`: how often
-    each action was done; `violation`: the first, with its trace."""
+    each action was done; `gib`: the most memory it took; `violation`: the first, with its trace."""
 
     scope: str
     states: int = 0
@@ -40,6 +40,7 @@ class Report:
     rested: int = 0
     waiting: int = 0
     seconds: float = 0.0
+    gib: float = 0.0
     hits: dict[str, int] = field(factory=dict[str, int])
     violation: Violation | None = None
     nearest: int | None = None
@@ -56,27 +57,30 @@ class Report:
             end = f"VIOLATED {self.violation.invariant}: {self.violation.why}"
         return (
             f"{self.scope:<12} {self.states:>8} states  {self.actions:>8} actions  depth {self.depth:>3}  "
-            f"{self.seconds:>6.1f} s  {rate:>5.0f}/s  {self.rested:>7} brought to rest  {end}"
+            f"{self.seconds:>6.1f} s  {rate:>5.0f}/s  {self.gib:.1f} GiB  "
+            f"{self.rested:>6} brought to rest  {end}"
         )
 
 
 @define
 class _Seen:
-    """How each state was first reached: from which, and by what."""
+    """How each state was first reached: from which, and by what. Few bytes each."""
 
-    parents: list[int] = field(factory=list[int])
-    actions: list[Action] = field(factory=list[Action])
+    parents: array[int] = field(factory=lambda: array("I"))
+    actions: array[int] = field(factory=lambda: array("H"))
+    kinds: dict[Action, int] = field(factory=dict[Action, int])
 
     def add(self, parent: int, action: Action) -> int:
+        """A new state; its number."""
         self.parents.append(parent)
-        self.actions.append(action)
+        self.actions.append(self.kinds.setdefault(action, len(self.kinds)))
         return len(self.parents) - 1
 
     def path(self, number: int) -> list[Action]:
         """The actions that lead to a state."""
-        path: list[Action] = []
+        kinds, path = list(self.kinds), list[Action]()
         while number:
-            path.append(self.actions[number])
+            path.append(kinds[self.actions[number]])
             number = self.parents[number]
         return path[::-1]
 
@@ -87,6 +91,7 @@ def check(
     depth: int | None = None,
     states: int | None = None,
     seconds: float | None = None,
+    gib: float | None = None,
     progress: Progress | None = None,
 ) -> Report:
     """Go through all states of a scope, as far as the bounds allow, and report."""
@@ -94,18 +99,24 @@ def check(
     threshold = gc.get_threshold()
     gc.set_threshold(200_000, 20, 100)
     try:
-        for _ in _search(scope, depth, report):
+        for turn, _ in enumerate(_search(scope, depth, report)):
             report.seconds = time.monotonic() - began
+            if turn % 256 == 0:
+                report.gib = peak_gib()
             if progress is not None:
                 progress(report)
-            if states is not None and report.states >= states:
-                break
-            if seconds is not None and report.seconds >= seconds:
+            bounds = (states, report.states), (seconds, report.seconds), (gib, report.gib)
+            if any(most is not None and done >= most for most, done in bounds):
                 break
     finally:
         gc.set_threshold(*threshold)
-    report.seconds = time.monotonic() - began
+    report.seconds, report.gib = time.monotonic() - began, peak_gib()
     return report
+
+
+def peak_gib() -> float:
+    """The most memory this process has had."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
 def _search(scope: Scope, most: int | None, report: Report) -> Iterator[None]:
@@ -135,7 +146,7 @@ def _search(scope: Scope, most: int | None, report: Report) -> Iterator[None]:
             report.waiting += 1
             report.depth = depth + 1
             todo.append((seen.add(number, action), depth + 1, child))
-            if digest[0] % REST_EVERY == 0:
+            if digest[0] % scope.rest_every == 0:
                 report.rested += 1
                 if not _rests(child):
                     _tell(report, scope, [*seen.path(number), action])
@@ -161,23 +172,19 @@ def rest(world: World) -> None:
     world.far_ms = REST_FAR_MS
     world.left = {**dict.fromkeys(world.left, 0), "jump": REST_STEPS}
     for _ in range(REST_STEPS):
-        choices = [action for action in world.actions() if action.what not in ("call", "land")]
-        if all(action.what == "jump" for action in choices) and _quiet(world):
+        choice = next((action for action in world.actions() if action.what not in ("call", "land")), None)
+        if (choice is None or choice.what == "jump") and not _undone(world):
             return
-        if not choices:
+        if choice is None:
             break
-        world.do(choices[0])
+        world.do(choice)
     raise Violated("I-8", f"{_undone(world)}, {REST_STEPS} actions after the last fault")
-
-
-def _quiet(world: World) -> bool:
-    return not _undone(world)
 
 
 def _undone(world: World) -> str:
     """What is not done."""
-    for node in world.nodes:
-        if node.asked is not None or node.hooks or node.calls:
+    for node, _, _ in world.seats:
+        if node.asked is not None or node.hooks or node.threads or node.calls:
             return f"{node.name} is not idle"
     for row in world.store.rows.values():
         if isinstance(row, Row) and row.wake is not None and row.wake <= world.now + world.far_ms:
@@ -187,14 +194,13 @@ def _undone(world: World) -> str:
 
 def _explained(scope: Scope, path: list[Action]) -> Violation:
     """The trace that leads to a violation, made anew."""
-    world = World(scope)
-    world.keeps_trace = True
-    trace: Trace = world.trace
+    world = World(scope, keeps_trace=True)
+    trace: Trace = world.stage.trace
     trace.setup = f"exhaustive, scope {scope.name}: {scope.what}"
     try:
         for action in path:
             world.do(action)
-        world.say("world", "rest")
+        world.stage.say("world", "rest")
         rest(world)
     except Violated as violated:
         trace.violation = str(violated)
