@@ -24,19 +24,10 @@ from typing import Any, NamedTuple
 import pytest
 from _pytest.runner import runtestprotocol
 from coverage import Coverage
-from hypothesis import Phase, settings
 from mutation.mutants import CORE, ROOT, Mutant
 
-TESTS = [
-    "tests/core/unit",
-    "tests/core/tables",
-    "tests/core/traces",
-    *(
-        str(path.relative_to(ROOT))
-        for path in sorted((ROOT / "tests/core/properties").glob("test_machine_*.py"))
-    ),
-]
-"""What is scored. Quick tests come first, so the machines only see what no other test finds."""
+TESTS = ["tests/core/unit", "tests/core/tables", "tests/core/traces"]
+"""What is scored. The machines of `tests/core/properties` take seconds each, for every survivor."""
 
 KILLED, SURVIVED, TIMEOUT, AT_IMPORT = "killed", "survived", "timeout", "at import"
 CPU_SECONDS = 60
@@ -138,13 +129,6 @@ class Session:
 
     def __init__(self, loop: Callable[[dict[str, pytest.Item]], None]) -> None:
         self._loop = loop
-
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_collection(self) -> None:
-        """A failing example is enough: it is not made smaller."""
-        suite = settings.get_profile("suite")
-        settings.register_profile("mutation", suite, phases=[Phase.explicit, Phase.generate])
-        settings.load_profile("mutation")
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         """Instead of running each once."""
