@@ -1,6 +1,6 @@
 """`make mutation`: small changes are made to the core, one at a time, and each has to fail a test.
 
-python -m tests.mutation [--module kinds/continuous.py] [--processes 2] [--fresh]
+python -m tests.mutation [--module kinds/continuous.py] [--processes 2] [--fresh | --survivors]
 
 Results are kept in `build/mutation` and are valid for as long as no file of the core or its tests changes;
 after that the test that killed a mutant is the first one tried. Exit code 1 if too many mutants survive,
@@ -48,7 +48,8 @@ FOLDER = ROOT / "build/mutation"
 class Memory:
     """The verdicts of this run and of earlier ones, by the name of the mutant."""
 
-    def __init__(self, fresh: bool) -> None:
+    def __init__(self, *, fresh: bool, survivors: bool) -> None:
+        self._survivors = survivors
         self._file = FOLDER / "verdicts.jsonl"
         self._digest = digest()
         if fresh:
@@ -66,7 +67,10 @@ class Memory:
     def verdict(self, mutant: Mutant) -> Verdict | None:
         """What is known of a mutant and still true."""
         of, verdict = self._known.get(mutant.name, ("", None))
-        return verdict if of == self._digest else None
+        known = of == self._digest or (
+            self._survivors and verdict is not None and verdict.outcome != SURVIVED
+        )
+        return verdict if known else None
 
     def killer(self, mutant: Mutant) -> str:
         """The test that killed it when it was run last."""
@@ -82,10 +86,10 @@ class Memory:
 def digest() -> str:
     """Of all that a verdict rests on."""
     total = hashlib.sha256(sys.version.encode())
-    tests = [path for folder in (*TESTS, "tests/support") for path in sorted((ROOT / folder).rglob("*.*"))]
-    for path in [*sorted(CORE.rglob("*.py")), *tests]:
-        if path.suffix in (".py", ".txt"):
-            total.update(path.read_bytes())
+    for folder in (CORE, ROOT / "tests/core", ROOT / "tests/support"):
+        for path in sorted(folder.rglob("*.*")):
+            if path.suffix in (".py", ".txt"):
+                total.update(path.read_bytes())
     return total.hexdigest()[:16]
 
 
@@ -171,11 +175,13 @@ def main() -> int:
     parser.add_argument("--module", action="append", help="a file, from the folder of the core; all of them")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--fresh", action="store_true", help="forget earlier results")
+    parser.add_argument("--survivors", action="store_true", help="only what survived last time")
     arguments = parser.parse_args()
     paths = [CORE / module for module in arguments.module or []] or SCOPE
     FOLDER.mkdir(parents=True, exist_ok=True)
     mutants = [mutant for path in paths for mutant in mutants_of(path)]
-    outcomes = Run(mutants, Memory(arguments.fresh), arguments.processes).all()
+    memory = Memory(fresh=arguments.fresh, survivors=arguments.survivors)
+    outcomes = Run(mutants, memory, arguments.processes).all()
     report, good = told(outcomes, EXPLAINED)
     print(report)
     return 0 if good else 1

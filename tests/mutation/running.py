@@ -27,7 +27,7 @@ from coverage import Coverage
 from mutation.mutants import CORE, ROOT, Mutant
 
 TESTS = ["tests/core/unit", "tests/core/tables", "tests/core/traces"]
-"""What is scored. The machines of `tests/core/properties` take seconds each and would find little more."""
+"""What is scored. The machines of `tests/core/properties` take seconds each, for every survivor."""
 
 KILLED, SURVIVED, TIMEOUT, AT_IMPORT = "killed", "survived", "timeout", "at import"
 CPU_SECONDS = 60
