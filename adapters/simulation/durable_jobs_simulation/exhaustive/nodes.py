@@ -69,8 +69,8 @@ class End(NamedTuple):
 @define(eq=False)
 class Node:
     """An engine and what it waits for. `asked`: its exchange; `hooks`: those that run, by number;
-    `cancelled`: those that are to end; `threads`: those left behind; `calls`: open ones; `wakeup`: when it wants to be
-    ticked. `same`: equal for nodes that are the same; `part`: it, told."""
+    `cancelled`: those that are to end; `threads`: those left behind; `calls`: open ones; `wakeup`: when it
+    wants to be ticked. `same`: equal for nodes that are the same; `part`: it, told."""
 
     name: str
     engine_id: int
