@@ -1,13 +1,14 @@
 # Everything a developer runs. A fresh machine needs Python >= 3.11, pip and make; the rest goes into .venv.
 PYTHON ?= python3
 RUNS ?= ../shared/reference/runs
+MODULE ?=
 SEEDS ?= 200
 FIRST ?= 0
 BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check simulate certify soak bench reference docs clean
+.PHONY: help demo test check simulate certify mutation soak bench reference docs clean
 
 help: ## list the commands
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -36,9 +37,12 @@ check: $(READY) ## style, types, import contracts, generated docs, README code
 simulate: $(READY) ## real engines and hooks on virtual time under every fault; SEEDS=200 FIRST=0
 	$(BIN)/python -m durable_jobs_simulation run --seeds $(SEEDS) --first $(FIRST) --processes 2
 
-certify: $(READY) ## certify memory and SQLite by the conformance kit; build/conformance.json
+certify: $(READY) ## certify our backends by the conformance kit; build/conformance.json
 	PYTHONPATH=tests $(BIN)/python -m durable_jobs_conformance \
-		support.harnesses:MEMORY support.harnesses:SQLITE --json build/conformance.json
+		$(addprefix support.harnesses:,MEMORY SQLITE REDIS VALKEY) --json build/conformance.json
+
+mutation: $(READY) ## change the core in thousands of places, one at a time: each has to fail a test; MODULE=engine/lane.py
+	$(BIN)/python -m tests.mutation $(addprefix --module ,$(MODULE))
 
 soak: $(READY) ## hundreds of SIGKILLs, several workers on one file: about twenty minutes
 	$(BIN)/python -m tests.soak

@@ -11,40 +11,12 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks import product, prototype
+from benchmarks.measuring import BARE, measure
 
 ROUNDS = 3
 JOBS = 5_000
 OF_PROTOTYPE = 0.4
 WHAT = ("accepted", "drained")
-BARE = "bare loop, SQLite FULL"
-LOOPS = (
-    (
-        "asyncio",
-        (product.accept_asyncio, product.drain_asyncio),
-        (prototype.accept_asyncio, prototype.drain_asyncio),
-    ),
-    ("trio", (product.accept_trio, product.drain_trio), (prototype.accept_trio, prototype.drain_trio)),
-)
-
-
-def measure(folder: Path, count: int) -> dict[str, float]:
-    """One round: name of the measure to jobs a second."""
-    found: dict[str, float] = {}
-
-    def note(name: str, accepted: float, drained: float) -> None:
-        found[f"{name}|accepted"], found[f"{name}|drained"] = accepted, drained
-
-    note(BARE, *prototype.bare(str(folder / "bare.db"), count))
-    for loop, (accept, drain), (prototype_accept, prototype_drain) in LOOPS:
-        path = str(folder / f"prototype-{loop}.db")
-        note(f"prototype, {loop}, SQLite FULL", prototype_accept(path, count), prototype_drain(path, count))
-        for store, url in (
-            ("memory", f"memory://{folder.name}-{loop}"),
-            ("SQLite FULL", f"sqlite:///{folder / loop}.db"),
-        ):
-            note(f"durable-jobs, {loop}, {store}", accept(url, count), drain(url, count))
-    return found
 
 
 def report(rounds: list[dict[str, float]]) -> dict[str, float]:

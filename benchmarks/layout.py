@@ -23,13 +23,13 @@ from typing import NamedTuple
 BATCH = 100
 NOW = 1_800_000_000_000
 HOLD = 5_000
-CELLS = "kind TEXT, job TEXT, id TEXT, revision BLOB, wake INTEGER, entry INTEGER, held INTEGER, status TEXT"
+CELLS = "job TEXT, id TEXT, revision BLOB, wake INTEGER, entry INTEGER, held INTEGER, status TEXT"
 BY_NUMBER = (
     f"CREATE TABLE rows (n INTEGER PRIMARY KEY, {CELLS}, blob BLOB) STRICT;"
-    " CREATE UNIQUE INDEX rows_key ON rows (kind, job, id)"
+    " CREATE UNIQUE INDEX rows_key ON rows (job, id)"
 )
-BY_KEY = f"CREATE TABLE rows ({CELLS}, blob BLOB, PRIMARY KEY (kind, job, id)) STRICT, WITHOUT ROWID"
-DUE = "CREATE INDEX rows_due ON rows (kind, job, entry) WHERE entry IS NOT NULL"
+BY_KEY = f"CREATE TABLE rows ({CELLS}, blob BLOB, PRIMARY KEY (job, id)) STRICT, WITHOUT ROWID"
+DUE = "CREATE INDEX rows_due ON rows (job, entry) WHERE entry IS NOT NULL"
 COVERING = DUE.replace("entry)", "entry, id, revision, wake, status, blob)")
 
 
@@ -41,7 +41,7 @@ class Layout(NamedTuple):
 
 
 AT_NUMBER = "n = ?2"
-AT_KEY = "kind = 'task' AND job = 'mail' AND id = ?1"
+AT_KEY = "job = 't:mail' AND id = ?1"
 LAYOUTS = {
     "by number": Layout(f"{BY_NUMBER}; {DUE}", AT_NUMBER),
     "by number, covering": Layout(f"{BY_NUMBER}; {COVERING}", AT_NUMBER),
@@ -80,8 +80,8 @@ def create(connection: sqlite3.Connection, wakes: Sequence[int]) -> None:
     for first in range(0, len(wakes), BATCH):
         connection.execute("BEGIN IMMEDIATE")
         connection.executemany(
-            "INSERT INTO rows (kind, job, id, revision, wake, entry, held, status, blob)"
-            " VALUES ('task', 'mail', ?, x'00', ?2, ?2, 0, 'idle', ?3)",
+            "INSERT INTO rows (job, id, revision, wake, entry, held, status, blob)"
+            " VALUES ('t:mail', ?, x'00', ?2, ?2, 0, 'idle', ?3)",
             [(name(n), wakes[n], os.urandom(300)) for n in range(first, min(first + BATCH, len(wakes)))],
         )
         connection.execute("COMMIT")
@@ -107,7 +107,7 @@ def claim(connection: sqlite3.Connection, place: str) -> list[tuple[str, int, by
     connection.execute("BEGIN IMMEDIATE")
     claimed = connection.execute(
         f"SELECT id, {'n' if place is AT_NUMBER else '0'}, blob FROM rows"
-        " WHERE kind = 'task' AND job = 'mail' AND entry <= ? ORDER BY entry LIMIT ?",
+        " WHERE job = 't:mail' AND entry <= ? ORDER BY entry LIMIT ?",
         (NOW, BATCH),
     ).fetchall()
     moved = [(id, n, NOW + HOLD) for id, n, _ in claimed]

@@ -13,6 +13,7 @@ orders are outputs. From the bottom up, each level importing only lower ones:
     kinds                  continuous, debounce, task (a folder), each a table
     step                   the one function that changes state
     backend, codec         the storage port, and records as bytes
+    journal                steps and writes as lines, for a later replay
     engine                 the per-process coordinator: batches, leases, conflicts, limits, shutdown
     jobs, client           the registry, and typed requests
 """

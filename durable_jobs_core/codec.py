@@ -75,7 +75,7 @@ def _as_is(value: Any, _: Any = None) -> Any:
     return value
 
 
-def _make_converter() -> Converter:
+def make_converter() -> Converter:
     """Plain values are taken as they are: the checksum says that we wrote them."""
     converter = Converter(omit_if_default=True, forbid_extra_keys=True, detailed_validation=False)
     plain: tuple[Any, ...] = (int, str, bool, Literal)
@@ -111,7 +111,7 @@ def _optional(type_: Any, converter: Converter) -> Callable[[Any, Any], Any]:
     return lambda data, _: None if data is None else hook(data, inner)
 
 
-_CONVERTER = _make_converter()
+_CONVERTER = make_converter()
 _WRITE = {kind: _CONVERTER.get_unstructure_hook(body) for kind, body in _BODIES.items()}
 _READ = {kind: _CONVERTER.get_structure_hook(body) for kind, body in _BODIES.items()}
 
@@ -126,10 +126,26 @@ def encode(key: Key, record: Record, wake: int | None) -> Row:
         "seq": record.seq,
         "body": _WRITE[key.kind](record.body),
     }
-    text = to_json(fields)
-    head = _HEAD.pack(_MAGIC, SCHEMA, len(text))
-    blob = head + _checksum(head, text) + text
+    blob = _framed(to_json(fields), SCHEMA)
     return Row(key, record.revision.to_bytes(), wake, rules.status_of(record.body), blob)
+
+
+def _framed(text: bytes, schema: int) -> bytes:
+    head = _HEAD.pack(_MAGIC, schema, len(text))
+    return head + _checksum(head, text) + text
+
+
+def as_json(key: Key, record: Record) -> dict[str, Json]:
+    """All of a record, for a journal."""
+    row = encode(key, record, None)
+    text: Json = _DECODER.decode(row.blob[_TEXT:].decode())
+    return {"schema": SCHEMA, "revision": row.revision.hex(), "record": text}
+
+
+def from_json(definition: AnyDefinition, key: Key, data: Mapping[str, Any]) -> Loaded:
+    """The inverse of `as_json`, and what `load` does."""
+    blob = _framed(to_json(data["record"]), data["schema"])
+    return load(definition, Row(key, bytes.fromhex(data["revision"]), None, "", blob))
 
 
 def _checksum(head: bytes, text: bytes) -> bytes:

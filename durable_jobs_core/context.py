@@ -258,20 +258,20 @@ def open_context(definition: AnyDefinition, call: HookCall) -> tuple[AnyContext,
     stored = call.state
     state = None
     if stored is not None:
-        state = definition.state.decode(stored.value, f"state of {call.key}")
+        state = definition.state.decode(stored.value, "state of", call.key)
     if isinstance(definition, Debounce):
         if call.hook == "on_event":
-            event = definition.event.decode(call.event, f"event for {call.key}")
-            reducing = DebounceEventContext[Any, Any](call, state, event)
+            event = definition.event.decode(call.event, "event for", call.key)
+            reducing: DebounceEventContext[Any, Any] = DebounceEventContext(call, state, event)
             return reducing, (reducing,)
-        batch = DebounceContext[Any](call, state)
+        batch: DebounceContext[Any] = DebounceContext(call, state)
         return batch, (batch,)
     if isinstance(definition, Continuous):
-        tick = ContinuousContext[Any](call, state)
+        tick: ContinuousContext[Any] = ContinuousContext(call, state)
         return tick, (tick,)
-    task = TaskContext[Any](call, state)
+    task: TaskContext[Any] = TaskContext(call, state)
     if call.hook == "on_event":
-        return task, (definition.event.decode(call.event, f"event for {call.key}"), task)
+        return task, (definition.event.decode(call.event, "event for", call.key), task)
     return task, (call.failure, task) if call.hook == "on_error" else (task,)
 
 
@@ -283,7 +283,7 @@ def close_context(definition: AnyDefinition, ctx: AnyContext, returned: Any) -> 
     """
     if ctx._termination is not None:
         return Operations(terminate=ctx._termination)
-    if inspect.isawaitable(returned):
+    if returned is not None and inspect.isawaitable(returned):
         if inspect.iscoroutine(returned):
             returned.close()
         expected = "nothing to be awaited from a hook that is not an async def"
@@ -293,7 +293,7 @@ def close_context(definition: AnyDefinition, ctx: AnyContext, returned: Any) -> 
     if isinstance(ctx, DebounceEventContext):
         ctx._state, ctx._state_set = returned, True
     if ctx._state_set:
-        value, _ = definition.state.encode(ctx._state, f"new state of {ctx.instance_id}")
+        value, _ = definition.state.encode(ctx._state, "new state of", ctx._call.key)
         state = Stored(definition.state_version, value)
     return Operations(state=state, schedule=ctx._schedule)
 

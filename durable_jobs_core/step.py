@@ -6,7 +6,8 @@ returns is data: one atomic write at most, and what may happen once that write i
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
 from durable_jobs_core._values import evolve
 from durable_jobs_core.definitions import AnyDefinition
@@ -24,7 +25,10 @@ from durable_jobs_core.record import LOST_MAX, WRITERS_MAX, AnyBody, DebounceBod
 from durable_jobs_core.results import FlushResult
 from durable_jobs_core.words import INSTANT_MAX, Kind, Revision, maybe_datetime
 
-__all__ = ["Env", "alarm_of", "observe", "step"]
+__all__ = ["Env", "Stepping", "alarm_of", "observe", "step"]
+
+Stepping: TypeAlias = Callable[[AnyDefinition, Record | None, Event, Env], Transition]
+"""What `step` is, and what stands in for it where a journal is kept."""
 
 
 def step(definition: AnyDefinition, record: Record | None, event: Event, env: Env) -> Transition:

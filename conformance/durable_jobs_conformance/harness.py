@@ -36,8 +36,10 @@ class Store:
 
 @frozen
 class Harness:
-    """A backend under test. `fresh` makes an empty store; `can` names the capabilities of such stores."""
+    """A backend under test. `fresh` makes an empty store; `can` names the capabilities of such stores;
+    `missing`: why there can be none here, for want of a server for example."""
 
     name: str
     fresh: Callable[[], Store]
     can: frozenset[Capability] = frozenset()
+    missing: str | None = None

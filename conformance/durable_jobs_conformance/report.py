@@ -12,7 +12,7 @@ from durable_jobs_conformance.port import Broken
 CONTRACT_VERSION = 1
 """Of `durable_jobs_core.backend`, the rules of which are checked."""
 
-Level = Literal["none", "base", "durable", "complete"]
+Level = Literal["not run", "none", "base", "durable", "complete"]
 _STEPS: tuple[tuple[Capability | None, Level], ...] = (
     (None, "base"),
     ("durable", "durable"),
@@ -36,16 +36,20 @@ class Failed:
 
 @frozen
 class Report:
-    """`checks`: how many ran; `skipped`: capabilities that the store does not have."""
+    """`checks`: how many ran; `skipped`: capabilities that the store does not have; `missing`: why nothing
+    was run at all."""
 
     name: str
     checks: int
     failed: tuple[Failed, ...]
     skipped: tuple[Capability, ...]
+    missing: str | None = None
 
     @property
     def level(self) -> Level:
         """The highest level of which nothing failed or was skipped; see the package."""
+        if self.missing is not None:
+            return "not run"
         lost = {failed.needs for failed in self.failed} | set(self.skipped)
         level: Level = "none"
         for needs, reached in _STEPS:
@@ -72,7 +76,8 @@ def table(reports: list[Report]) -> str:
     """One line a backend, then what failed, in full."""
     head = ("backend", "level", "checks", "failed", "skipped")
     rows = [head] + [
-        (r.name, r.level, str(r.checks), str(len(r.failed)), ", ".join(r.skipped) or "-") for r in reports
+        (r.name, r.level, str(r.checks), str(len(r.failed)), r.missing or ", ".join(r.skipped) or "-")
+        for r in reports
     ]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]

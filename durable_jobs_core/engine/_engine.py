@@ -15,6 +15,8 @@ from durable_jobs_core.engine.slots import Job, Slots
 from durable_jobs_core.engine.state import State
 from durable_jobs_core.engine.turn import turn
 from durable_jobs_core.errors import ClosedError, DriverError
+from durable_jobs_core.journal import Journal
+from durable_jobs_core.step import step
 from durable_jobs_core.words import Key
 
 
@@ -22,7 +24,8 @@ class Engine:
     """The per-process coordinator; the contract is that of the package.
 
     `jobs`: the definitions by (kind, name); `node`: 64 random bits, new for each process; `lanes`,
-    `lane`: of the backend; `limits`; `worker`: whether it runs jobs, or only serves callers.
+    `lane`: of the backend; `limits`; `worker`: whether it runs jobs, or only serves callers; `journal`:
+    what is told of each step and write, for a replay.
     """
 
     def __init__(
@@ -34,6 +37,7 @@ class Engine:
         lane: Callable[[Key], int] = lambda key: 0,
         limits: Limits | None = None,
         worker: bool = True,
+        journal: Journal | None = None,
     ) -> None:
         limits = limits or Limits()
         own = {job: d.concurrency for job, d in jobs.items() if d.concurrency is not None}
@@ -49,6 +53,8 @@ class Engine:
             slots=slots,
             cache=Cache(limits.cache_bytes),
             entropy=Entropy(node),
+            journal=journal,
+            stepping=step if journal is None else journal.step,
         )
 
     def feed(self, t: int, input: Input) -> None:

@@ -115,6 +115,8 @@ def answered(state: State, answered: Answered) -> None:
         for job, count in claim.limits.items():
             state.slots.give(job, count)
     answer = answered.answer
+    if state.journal is not None:
+        state.journal.answered(flight.batch.writes, answer)
     if not isinstance(answer, Answer) or not _fits(flight, answer):
         _lost(state, lane, flight)
         return

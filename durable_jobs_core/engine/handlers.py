@@ -143,7 +143,7 @@ def leased_event(invocation: Invocation, outcome: HookOutcome) -> HandlerEvent |
     """What the end of a leased hook means for its instance; `None`: nothing, the lease will expire."""
     token, definition = invocation.token, invocation.keeper.definition
     assert token is not None, "it is leased"
-    result = _result(invocation, outcome)
+    result = result_of(invocation, outcome)
     if isinstance(result, Operations):
         return HandlerSucceeded(token, result)
     if invocation.cancelled == "stopping":
@@ -155,13 +155,14 @@ def leased_event(invocation: Invocation, outcome: HookOutcome) -> HandlerEvent |
 
 def inline_outcome(invocation: Invocation, outcome: HookOutcome) -> InlineOutcome:
     """What the end of an inline hook means for its request."""
-    result = _result(invocation, outcome)
+    result = result_of(invocation, outcome)
     if isinstance(result, Operations):
         return InlineOutcome(call=invocation.call, operations=result)
     return InlineOutcome(call=invocation.call, failure=describe(result), error=result)
 
 
-def _result(invocation: Invocation, outcome: HookOutcome) -> Operations | BaseException:
+def result_of(invocation: Invocation, outcome: HookOutcome) -> Operations | BaseException:
+    """What a hook asked for, or what it failed with."""
     definition, ctx = invocation.keeper.definition, invocation.ctx
     detached = isinstance(outcome, HookDetached)
     if isinstance(outcome, HookReturned) or (is_terminated(ctx) and not detached):

@@ -36,7 +36,7 @@ from durable_jobs_core.events import (
 )
 from durable_jobs_core.operations import InlineOutcome
 from durable_jobs_core.record import Record
-from durable_jobs_core.step import Env, alarm_of, step
+from durable_jobs_core.step import Env, Stepping, alarm_of, step
 from durable_jobs_core.words import Key
 
 LOST_MAX = 4
@@ -54,13 +54,14 @@ class Keeper:
     it, `ended` if that ended its life, `number` that of its revision. `calling`: an inline hook runs, for
     `inline` if that request still wants it. `writing`: the write handed out; `lost`: those on `base` that may
     still land, of which the last is `settling` while nothing is known of it. `settle_after`: read no sooner
-    than when none can land any more. `resume_at`: step no sooner.
+    than when none can land any more. `resume_at`: step no sooner. `stepping`: `step`, or a journal's.
     """
 
     key: Key
     definition: AnyDefinition
     slots: Slots
     engine: int
+    stepping: Stepping = step
     job: Job = field(init=False)
     base: Loaded | None = None
     known: bool = False
@@ -152,7 +153,7 @@ class Keeper:
             return self._answer(queue, (), released)  # what nobody has yet cannot have ended
         env = make_env(self, entry)
         try:
-            transition = step(self.definition, self.work, entry.event, env)
+            transition = self.stepping(self.definition, self.work, entry.event, env)
         except DurableJobsError as error:
             return self._answer(queue, (ReplyError(error),), released)
         if not transition.writes:

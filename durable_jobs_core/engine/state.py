@@ -19,19 +19,20 @@ from durable_jobs_core.engine.lane import Lane
 from durable_jobs_core.engine.protocol import Limits, Need
 from durable_jobs_core.engine.slots import Job, Slots, job_of
 from durable_jobs_core.events import AlarmFired
+from durable_jobs_core.journal import Journal
 from durable_jobs_core.record import Record
-from durable_jobs_core.step import Env
+from durable_jobs_core.step import Env, Stepping, step
 from durable_jobs_core.telemetry import TelemetryEvent
 from durable_jobs_core.words import Key
 
 
 @define(eq=False)
 class State:
-    """`runnable`: the jobs this engine runs; `stamp`: counts the inputs; `highest`: the largest revision
-    number used; `ready`: the keepers to be stepped; `held`: those that wait after conflicts; `newer`: how
-    long unreadable records were held; `needs`, `emitted`: not drained yet; `lane_turn`: which lane is asked
-    first; `stop_at`: when handlers are cancelled, once stopping; `settle_by`: when no longer to wait for
-    the backend, once they have ended."""
+    """`runnable`: the jobs this engine runs; `stepping`: `step`, or that of the `journal`, if one is kept;
+    `stamp`: counts the inputs; `highest`: the largest revision number used; `ready`: the keepers to be
+    stepped; `held`: those that wait after conflicts; `newer`: how long unreadable records were held;
+    `needs`, `emitted`: not drained yet; `lane_turn`: which lane is asked first; `stop_at`: when handlers are
+    cancelled, once stopping; `settle_by`: when no longer to wait for the backend, once they have ended."""
 
     jobs: Mapping[Job, AnyDefinition]
     runnable: tuple[Job, ...]
@@ -42,6 +43,8 @@ class State:
     slots: Slots
     cache: Cache
     entropy: Entropy
+    journal: Journal | None = None
+    stepping: Stepping = step
     clock: Clock = field(factory=Clock)
     calls: Calls = field(factory=Calls)
     handlers: Handlers = field(factory=Handlers)
@@ -77,7 +80,7 @@ class State:
         """The keeper of a key, made if there is none, from the cache if that knows it."""
         keeper = self.keepers.get(key)
         if keeper is None:
-            keeper = Keeper(key, self.jobs[job_of(key)], self.slots, self.node)
+            keeper = Keeper(key, self.jobs[job_of(key)], self.slots, self.node, self.stepping)
             self.keepers[key] = keeper
             cached = self.cache.take(key)
             if cached is not None:

@@ -87,7 +87,7 @@ class Schema:
     type: Any
     codec: Codec = STRICT
 
-    def encode(self, value: Any, subject: str) -> tuple[Json, int]:
+    def encode(self, value: Any, *subject: object) -> tuple[Json, int]:
         """The JSON to store for `value`, and the bytes of its text; `subject` names it in the error.
 
         Raises `ValidationError` if it does not fit, or its JSON text is over 1 MiB.
@@ -99,10 +99,10 @@ class Schema:
             raise self._refuse(subject, error) from error
         if size > PAYLOAD_MAX_BYTES:
             issue = Issue("$", f"at most {PAYLOAD_MAX_BYTES} bytes of JSON", f"{size} bytes")
-            raise ValidationError(subject, (issue,))
+            raise ValidationError(_text(subject), (issue,))
         return data, size
 
-    def decode(self, data: Json, subject: str) -> Any:
+    def decode(self, data: Json, *subject: object) -> Any:
         """The value of stored JSON; raises `ValidationError` if it does not fit."""
         try:
             # The default codec gives away nothing of what it is given; of another, no one knows.
@@ -111,10 +111,13 @@ class Schema:
         except Exception as error:
             raise self._refuse(subject, error) from error
 
-    def _refuse(self, subject: str, error: Exception) -> ValidationError:
-        if isinstance(error, ValidationError):
-            return ValidationError(subject, error.issues)
-        return ValidationError(subject, explain(error, self.type))
+    def _refuse(self, subject: tuple[object, ...], error: Exception) -> ValidationError:
+        issues = error.issues if isinstance(error, ValidationError) else explain(error, self.type)
+        return ValidationError(_text(subject), issues)
+
+
+def _text(subject: tuple[object, ...]) -> str:
+    return " ".join(map(str, subject))
 
 
 _ENCODER = json.JSONEncoder(

@@ -10,11 +10,11 @@ import pytest
 import trio
 from durable_jobs_conformance import Check, Harness, certify, checks
 from durable_jobs_conformance.__main__ import main
-from support.harnesses import MEMORY, SQLITE
+from support.harnesses import MEMORY, REDIS, REDIS_SHARDED, SQLITE, VALKEY
 
 CASES = [
     pytest.param(harness, check, id=f"{harness.name}-{check}")
-    for harness in (MEMORY, SQLITE)
+    for harness in (MEMORY, SQLITE, REDIS, REDIS_SHARDED, VALKEY)
     for check in checks(harness)
 ]
 
@@ -46,6 +46,20 @@ def test_the_command_writes_a_table_and_json(tmp_path: Path, capsys: pytest.Capt
     found = json.loads(file.read_text())["backends"]["memory"]
     assert (found["level"], found["failed"], found["skipped"]) == ("base", [], ["durable", "damage"])
     assert found["checks"] == len(checks(MEMORY))
+
+
+def test_a_store_that_cannot_be_had_is_told_as_not_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    away = Harness("away", MEMORY.fresh, missing="its server is not installed")
+    monkeypatch.setattr("support.harnesses.AWAY", away, raising=False)
+    file = tmp_path / "conformance.json"
+
+    code = main(["support.harnesses:AWAY", "--json", str(file)])
+
+    assert code == 1
+    assert "not run" in capsys.readouterr().out
+    assert json.loads(file.read_text())["backends"]["away"]["level"] == "not run"
 
 
 def test_it_runs_from_trio_in_a_thread() -> None:

@@ -5,19 +5,33 @@ from __future__ import annotations
 import pytest
 from durable_jobs_conformance import Broken, Harness, Store, certify, checks
 from durable_jobs_memory import MemoryBackend
-from support.wrong_backends import SHELF, ComparesNothing, DueOnlyAfterTheInstant, Rows
+from support.wrong_backends import (
+    SHELF,
+    ComparesNothing,
+    DueOnlyAfterTheInstant,
+    RefusesInOtherWords,
+    Rows,
+)
 
 CASES = [pytest.param(*rest, id=f"{name}-{rest[-1]}") for name, *rest in SHELF]
 
 
 @pytest.mark.parametrize(("wrong", "right", "name"), CASES)
-def test_the_wrong_one_is_caught_and_the_right_one_is_not(wrong: Harness, right: Harness, name: str) -> None:
+def test_the_wrong_one_is_caught_by_the_check_of_the_rule_it_breaks(
+    wrong: Harness, right: Harness, name: str
+) -> None:
     (check,) = [check for check in checks(wrong) if str(check) == name]
 
     with pytest.raises(Broken) as caught:
         check(wrong)
 
     assert caught.value.rule == check.rule
+
+
+@pytest.mark.parametrize(("wrong", "right", "name"), CASES)
+def test_the_right_one_in_its_place_is_not_caught(wrong: Harness, right: Harness, name: str) -> None:
+    (check,) = [check for check in checks(right) if str(check) == name]
+
     check(right)
 
 
@@ -45,6 +59,14 @@ def test_random_batches_find_it_too_and_show_the_steps(wrong: type) -> None:
         check(harness)
 
     assert "state.exchange(" in str(caught.value)
+
+
+def test_a_backend_may_refuse_in_words_of_its_own() -> None:
+    harness = Harness("other words", lambda: Rows(handle=RefusesInOtherWords))
+
+    for check in checks(harness):
+        if check.name.startswith("random_batches") or check.rule == "R-5":
+            check(harness)
 
 
 def test_a_backend_that_raises_is_reported_and_not_raised() -> None:

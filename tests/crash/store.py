@@ -11,6 +11,7 @@ from typing import Any
 
 from attrs import define, field
 from durable_jobs_sqlite import SQLiteBackend
+from durable_jobs_sqlite._rows import job_in
 
 from durable_jobs_core.backend import Backend, Damaged, Query, Row
 from durable_jobs_core.codec import decode
@@ -95,7 +96,8 @@ def _is_store(path: Path) -> bool:
 
 
 def _read_entries(connection: sqlite3.Connection, store: Store) -> None:
-    for kind, job, id, entry, moved in connection.execute("SELECT kind, job, id, entry, held FROM rows"):
+    for cell, id, entry, moved in connection.execute("SELECT job, id, entry, held FROM rows"):
+        kind, job = job_in(cell)
         held = store.rows.get(f"{kind}:{job}:{id}")
         if held is not None:
             held.entry, held.moved = entry, bool(moved)

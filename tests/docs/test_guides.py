@@ -50,3 +50,39 @@ def test_the_tests_of_the_guide_end_as_it_says(name: str, says: str, tmp_path: P
     )
 
     assert says in done.stdout, done.stdout + done.stderr
+
+
+def test_an_incident_becomes_a_test_as_the_guide_tells(tmp_path: Path) -> None:
+    guide = (ROOT / "docs" / "test-your-handlers.md").read_text()
+    section = guide.partition("## From incident to test")[2].partition("\n## ")[0]
+    told = re.findall(r"```console\n\$ python (.*)\n([^`]*)```", section)
+    code = dict(blocks("test-your-handlers"))
+    handler = tmp_path / "payouts.py"
+    handler.write_text((ROOT / "examples" / "payouts.py").read_text())
+
+    ran = [_python(command, tmp_path) for command, _ in told]
+    written = (tmp_path / "test_incident.py").read_text()
+    wrong = next(line for line in handler.read_text().splitlines(True) if "# wrong" in line)
+    handler.write_text(handler.read_text().replace(wrong, code["mended"]))
+    again = _python("-m pytest -q test_incident.py", tmp_path)
+
+    assert [done.returncode for done in ran] == [0, 1, 1]
+    for done, (_, output) in zip(ran, told, strict=True):
+        shown = [line for line in output.splitlines() if "…" not in line and " failed in " not in line]
+        assert [line for line in shown if line not in done.stdout.splitlines()] == [], (
+            done.stdout + done.stderr
+        )
+    assert written == code["test_incident.py"]
+    assert "1 passed" in again.stdout, again.stdout + again.stderr
+
+
+def _python(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *command.split()],
+        cwd=folder,
+        env={"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )

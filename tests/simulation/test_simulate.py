@@ -14,6 +14,7 @@ import pytest
 import trio
 from attrs import fields
 from durable_jobs_simulation import (
+    Commit,
     Dice,
     Faults,
     Simulation,
@@ -205,6 +206,20 @@ def test_an_invariant_of_the_user_ends_the_run_and_is_named() -> None:
 
     assert (caught.value.invariant, caught.value.why) == ("at_most_two", "3 runs")
     assert caught.value.trace.violation == "at_most_two: 3 runs"
+
+
+def test_what_a_watcher_of_commits_asserts_is_a_violation_and_named() -> None:
+    async def nothing(ctx: ContinuousContext[int]) -> None: ...
+
+    def never_written(commit: Commit) -> None:
+        raise AssertionError(f"{commit.key} was")
+
+    async def scenario(sim: Simulation) -> None:
+        sim.watch(never_written)
+        await one_minute(sim)
+
+    with pytest.raises(Violation, match="never_written: continuous:tick:a was"):
+        run(nothing, scenario)
 
 
 def test_an_invariant_at_the_end_is_checked_once_all_is_done() -> None:

@@ -45,5 +45,5 @@ def test_a_failing_run_shrinks_to_the_fault_that_it_needs() -> None:
 
     smallest = find(faults(loses_data=False), fails)
 
-    assert set(smallest.rates()) <= {"hook_failure", "hook_exit"}
+    assert set(smallest.rates()) <= {"hook_failure", "hook_exit", "hook_unspeakable"}
     assert len(smallest.rates()) == 1

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import itertools
 import tempfile
+from functools import partial
 from pathlib import Path
 
 from durable_jobs_conformance import Harness, Store
 from durable_jobs_memory import MemoryBackend
+from durable_jobs_redis import RedisBackend
 from durable_jobs_sqlite import SQLiteBackend
+from durable_jobs_sqlite._rows import cell_of
 from support.files import spoil
+from support.redis_servers import find, shared
 
 from durable_jobs_core.words import Key
 
@@ -37,11 +41,44 @@ class SQLite(Store):
         return SQLiteBackend.open(f"sqlite:///{self.path}?synchronous=normal")
 
     def damage(self, key: Key) -> None:
-        spoil(self.path, "UPDATE rows SET blob = 'x' WHERE kind = ? AND job = ? AND id = ?", *key)
+        spoil(self.path, "UPDATE rows SET blob = 'x' WHERE job = ? AND id = ?", cell_of(key[:2]), key.id)
 
     def discard(self) -> None:
         self.folder.cleanup()
 
 
+class Redis(Store):
+    """A store in a namespace of its own, on a server that all of them share."""
+
+    def __init__(self, program: str, shards: int) -> None:
+        self.server = shared(program)
+        self.namespace = f"store-{next(_names)}"
+        self.url = f"{self.server.url}/0?namespace={self.namespace}&shards={shards}"
+
+    def open(self) -> RedisBackend:
+        return RedisBackend.open(self.url)
+
+    def crash(self) -> None:
+        self.server.restart()
+
+    def damage(self, key: Key) -> None:
+        with self.server.client() as client:
+            (row,) = client.scan_iter(f"{{{self.namespace}:*}}:row:{key.kind}:{key.job}:{key.id}", 10_000)
+            client.set(row, "x")
+
+    def discard(self) -> None:
+        with self.server.client() as client:
+            client.flushall()
+
+
+def on_server(name: str, program: str, shards: int = 1) -> Harness:
+    """A harness of stores on a server, if there is one."""
+    missing = None if find(program) else f"{program} is not installed"
+    return Harness(name, partial(Redis, program, shards), frozenset({"durable", "damage"}), missing)
+
+
 MEMORY = Harness("memory", Memory)
 SQLITE = Harness("sqlite", SQLite, frozenset({"durable", "damage"}))
+REDIS = on_server("redis", "redis-server")
+REDIS_SHARDED = on_server("redis-sharded", "redis-server", shards=7)
+VALKEY = on_server("valkey", "valkey-server")

@@ -34,6 +34,7 @@ from durable_jobs_core.engine import (
     Ticked,
 )
 from durable_jobs_core.events import Request, StartRequested
+from durable_jobs_core.journal import Journal
 from durable_jobs_core.record import Record, Stored
 from durable_jobs_core.telemetry import TelemetryEvent
 from durable_jobs_core.words import Key
@@ -55,6 +56,7 @@ class Rig:
         lane: Callable[[Key], int] | None = None,
         stores: Sequence[MemoryBackend] | None = None,
         worker: bool = True,
+        journal: Journal | None = None,
         t: int = 0,
         **limits: Any,
     ) -> None:
@@ -68,6 +70,7 @@ class Rig:
             lane=self.lane_of,
             limits=Limits(**limits),
             worker=worker,
+            journal=journal,
         )
         self.exchanges: list[Exchange] = []
         self.invokes: list[Invoke] = []

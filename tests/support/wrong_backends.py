@@ -27,6 +27,7 @@ from durable_jobs_core.backend import (
     Outcome,
     Page,
     Query,
+    Refused,
     Row,
     Write,
 )
@@ -281,6 +282,18 @@ class LosesAPage(MemoryBackend):
     def scan(self, query: Query, after: str | None, limit: int) -> Page:
         page = super().scan(query, after, limit)
         return page if after is None or page.after is None else super().scan(query, page.after, limit)
+
+
+class RefusesInOtherWords(MemoryBackend):
+    """A right one: the reason of a refusal is for people, and the backend's own."""
+
+    def exchange(self, lane: int, batch: Batch) -> Answer:
+        answer = super().exchange(lane, batch)
+        outcomes = tuple(
+            Refused("too late", outcome.transient) if isinstance(outcome, Refused) else outcome
+            for outcome in answer.outcomes
+        )
+        return attrs.evolve(answer, outcomes=outcomes)
 
 
 class CloseLeavesThemWaiting(MemoryBackend):

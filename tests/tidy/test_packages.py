@@ -21,6 +21,7 @@ IMPORTS = [
     "durable_jobs_core.definitions",
     "durable_jobs_memory",
     "durable_jobs_sqlite",
+    "durable_jobs_redis",
     "durable_jobs_runtime",
     "durable_jobs_asyncio",
     "durable_jobs_trio",
@@ -57,7 +58,7 @@ def test_every_distribution_is_typed() -> None:
 def test_backends_are_found_by_their_scheme() -> None:
     schemes = {point.name for point in entry_points(group="durable_jobs.backends")}
 
-    assert schemes >= {"memory", "sqlite"}
+    assert schemes >= {"memory", "sqlite", "redis", "rediss", "unix"}
 
 
 @pytest.mark.parametrize("name", IMPORTS)

@@ -4,16 +4,19 @@ backends    finding and opening a backend by URL
 machine     an engine with its lanes, threads and trackers; a driver lends it its event loop
 threads     plain `def` hooks in worker threads
 trackers    telemetry out: HTTP, logging, memory
+journal     what happens to chosen instances in a file, for a replay
 runtime     what `open_runtime` gives, but for the awaiting
 """
 
 from durable_jobs_runtime.backends import open_backend
+from durable_jobs_runtime.journal import FileJournal
 from durable_jobs_runtime.machine import Loop, Machine
 from durable_jobs_runtime.runtime import BaseRuntime, RuntimeHealth, node_id
 from durable_jobs_runtime.trackers import HttpTracker, LoggingTracker, MemoryTracker, Tracker
 
 __all__ = [
     "BaseRuntime",
+    "FileJournal",
     "HttpTracker",
     "LoggingTracker",
     "Loop",

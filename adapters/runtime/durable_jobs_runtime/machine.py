@@ -42,6 +42,7 @@ from durable_jobs_core.errors import ClosedError, OutcomeUnknownError
 from durable_jobs_core.events import Request
 from durable_jobs_core.jobs import Jobs
 from durable_jobs_core.words import Key
+from durable_jobs_runtime.journal import FileJournal
 from durable_jobs_runtime.threads import ThreadPool
 from durable_jobs_runtime.trackers import Trackers
 
@@ -102,8 +103,10 @@ class Machine:
         worker: bool,
         limits: Limits,
         trackers: Trackers,
+        journal: FileJournal | None,
     ) -> None:
         self._backend = backend
+        self._journal = journal
         self._loop = loop
         self._trackers = trackers
         self._pool = ThreadPool()
@@ -116,6 +119,7 @@ class Machine:
             lane=backend.lane,
             limits=limits,
             worker=worker,
+            journal=journal,
         )
         self._lanes = [_LaneThread(backend, lane, self._from_lane) for lane in range(backend.lanes)]
         self._hints = threading.Thread(target=self._hint, daemon=True) if worker else None
@@ -191,6 +195,8 @@ class Machine:
         for lane in self._lanes:
             lane.stop()
         self._trackers.close(timeout)
+        if self._journal is not None:
+            self._journal.close()
         self._backend.close()
 
     # -- feeding and pumping

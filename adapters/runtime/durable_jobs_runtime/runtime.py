@@ -16,6 +16,7 @@ from durable_jobs_core.engine import Limits
 from durable_jobs_core.jobs import Jobs
 from durable_jobs_core.telemetry import JobUnregistered
 from durable_jobs_core.words import Key, Kind, maybe_datetime
+from durable_jobs_runtime.journal import FileJournal
 from durable_jobs_runtime.machine import Loop, Machine
 from durable_jobs_runtime.trackers import LoggingTracker, Tracker, Trackers
 
@@ -52,6 +53,7 @@ class BaseRuntime:
         worker: bool,
         limits: Limits | None,
         trackers: Sequence[Tracker],
+        journal: FileJournal | None,
         grace: Duration,
         request_timeout: Duration,
     ) -> None:
@@ -69,6 +71,7 @@ class BaseRuntime:
             worker=worker,
             limits=limits or Limits(),
             trackers=self._trackers,
+            journal=journal,
         )
         self.client = Client(jobs, self)
         """Typed requests to the instances of the registered jobs."""

@@ -11,6 +11,7 @@ from durable_jobs_simulation.dice import Dice
 from durable_jobs_simulation.faults import Faults, swarm
 from durable_jobs_simulation.history import Commit
 from durable_jobs_simulation.hooks import InjectedFailure
+from durable_jobs_simulation.incident import JournalDiffers, Replay, replay
 from durable_jobs_simulation.simulation import Invariant, Scenario, Simulation, current, simulate
 from durable_jobs_simulation.tasks import Cancelled, SimulationError, sleep
 from durable_jobs_simulation.trace import Event, Trace
@@ -24,12 +25,15 @@ __all__ = [
     "Faults",
     "InjectedFailure",
     "Invariant",
+    "JournalDiffers",
+    "Replay",
     "Scenario",
     "Simulation",
     "SimulationError",
     "Trace",
     "Violation",
     "current",
+    "replay",
     "simulate",
     "sleep",
     "swarm",

@@ -5,6 +5,8 @@ None of it uses the core's own rules: it says again, in its own words, what SPEC
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from durable_jobs_core.record import (
     AnyBody,
     ContinuousBody,
@@ -28,10 +30,18 @@ def leased(record: Record | None) -> Run | None:
     """The run a lease is out for; more than one violates I-3."""
     if record is None:
         return None
-    runs = [run for run in runs_of(record.body) if run.lease is not None]
-    if len(runs) > 1:
-        raise Violated("I-3", f"{len(runs)} leases at a time")
-    return runs[0] if runs else None
+    return _leased(record.body)
+
+
+def _leased(body: AnyBody) -> Run | None:
+    run = body.run
+    run = run if run is not None and run.lease is not None else None
+    intake = body.intake if isinstance(body, TaskBody) else None
+    if intake is None or intake.lease is None:
+        return run
+    if run is not None:
+        raise Violated("I-3", "2 leases at a time")
+    return intake
 
 
 def state_of(body: AnyBody) -> Stored | None:
@@ -43,9 +53,9 @@ def state_of(body: AnyBody) -> Stored | None:
 
 def starts_at(body: AnyBody) -> int | None:
     """The earliest instant at which something may start; `None`: never by itself (I-4)."""
-    flying = next((run.lease.until for run in runs_of(body) if run.lease is not None), None)
-    if flying is not None:
-        return flying
+    flying = _leased(body)
+    if flying is not None and flying.lease is not None:
+        return flying.lease.until
     if isinstance(body, ContinuousBody):
         return _continuous(body)
     if isinstance(body, DebounceBody):
@@ -122,8 +132,17 @@ def check_window(before: DebounceBody, after: DebounceBody) -> None:
         raise Violated("I-2", "a window closed and the batch has another state")
 
 
-def tell(record: Record | None, now: int) -> str:
-    """A record in a few words."""
+class Told(NamedTuple):
+    """A record at an instant, to be told in a few words if anybody reads them."""
+
+    record: Record | None
+    now: int
+
+    def __str__(self) -> str:
+        return _tell(self.record, self.now)
+
+
+def _tell(record: Record | None, now: int) -> str:
     if record is None:
         return "deleted"
     body, parts = record.body, list[str]()

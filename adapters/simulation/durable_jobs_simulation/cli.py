@@ -4,8 +4,9 @@
     run [module:scenario] --seeds 1000          many, from --first on; failures are shrunk and told
     run [module:scenario] --hours 2             the same, for so long
     replay trace.jsonl                          the run of a trace again, and whether it is the same
+    replay journal.jsonl module:jobs            what happened in production again, and whether it still fails
     check [SCOPE ...]                           every order and crash point of small scopes
-    speed                                       instance-years of an hourly job a CPU minute
+    speed                                       simulated time, steps and states to CPU time
 
 Without a scenario our own run: `tokens` (continuous), `webhooks` (debounce), `orders` (task).
 `--trace FILE` writes the trace: Mermaid for .mmd, text for .txt, a page for .html, else JSON lines.
@@ -20,6 +21,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from importlib import import_module
 from itertools import count
 from multiprocessing import get_context
 from pathlib import Path
@@ -29,9 +31,11 @@ from attrs import define, evolve, field
 from durable_jobs_simulation.case import MakeCase, load
 from durable_jobs_simulation.exhaustive import command
 from durable_jobs_simulation.faults import Faults
+from durable_jobs_simulation.incident import replay, write_test
 from durable_jobs_simulation.scenarios import CASES
 from durable_jobs_simulation.shrink import shrink
 from durable_jobs_simulation.speed import measure
+from durable_jobs_simulation.strikes import Cell
 from durable_jobs_simulation.tasks import SimulationError
 from durable_jobs_simulation.trace import Trace, clock
 from durable_jobs_simulation.violation import Violation
@@ -53,6 +57,7 @@ class Ran:
     steps: int
     ms: int
     hits: dict[str, int]
+    cells: Counter[Cell]
     invariant: str | None = None
     why: str = ""
 
@@ -63,8 +68,10 @@ def run_one(name: str, seed: int) -> Ran:
         trace = find(name)().run(seed)
     except Violation as violation:
         trace = violation.trace
-        return Ran(name, seed, trace.steps, trace.ms, trace.hits, violation.invariant, violation.why)
-    return Ran(name, seed, trace.steps, trace.ms, trace.hits)
+        return Ran(
+            name, seed, trace.steps, trace.ms, trace.hits, trace.cells, violation.invariant, violation.why
+        )
+    return Ran(name, seed, trace.steps, trace.ms, trace.hits, trace.cells)
 
 
 @define
@@ -76,6 +83,7 @@ class Tally:
     steps: int = 0
     ms: int = 0
     hits: Counter[str] = field(factory=Counter[str])
+    cells: Counter[Cell] = field(factory=Counter[Cell])
     failed: list[Ran] = field(factory=list[Ran])
 
     def add(self, ran: Ran) -> None:
@@ -84,6 +92,7 @@ class Tally:
         self.steps += ran.steps
         self.ms += ran.ms
         self.hits.update(ran.hits)
+        self.cells.update(ran.cells)
         if ran.invariant is not None:
             self.failed.append(ran)
 
@@ -173,9 +182,20 @@ def explain(name: str, seed: int, path: str | None) -> int:
     return int(failed)
 
 
-def replay(path: str) -> int:
+def replay_journal(args: argparse.Namespace) -> int:
+    """Replay a journal over the definitions that `args.jobs` names. 1 if it fails or goes another way."""
+    if args.jobs is None:
+        raise SimulationError(f"{args.file} is a journal: name the jobs too, as module:jobs")
+    module, _, name = args.jobs.partition(":")
+    replayed = replay(args.file, getattr(import_module(module), name or "jobs"))
+    print(replayed.text(), end="")
+    if args.as_test is not None:
+        print(f"written to {' and '.join(write_test(replayed, module, name or 'jobs', args.as_test))}")
+    return int(not replayed.good)
+
+
+def run_again(lines: Sequence[str]) -> int:
     """Run what a JSON trace was written of, and compare. 1 if it is not the same."""
-    lines = Path(path).read_text(encoding="utf-8").splitlines()
     head = json.loads(lines[0])
     case = evolve(find(head["case"])(), nodes=head["nodes"], clients=head["clients"])
     try:
@@ -208,18 +228,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     run.add_argument("--first", type=int, default=0, help="the first seed")
     run.add_argument("--processes", type=int, default=1)
     run.add_argument("--trace", metavar="FILE", help="write the trace of --seed, or of the first violation")
-    again = commands.add_parser("replay", help="run what a trace was written of")
-    again.add_argument("trace", help="a trace in JSON lines")
+    again = commands.add_parser("replay", help="run what a trace or a journal was written of")
+    again.add_argument("file", type=Path, help="a trace in JSON lines, or a journal")
+    again.add_argument("jobs", nargs="?", help="of a journal: module:name of the jobs, or what makes them")
+    again.add_argument("--as-test", type=Path, metavar="FILE.py", help="write a test that fails like it")
     command.add_arguments(commands.add_parser("check", help="enumerate all that can happen in a scope"))
     commands.add_parser("speed", help="measure how fast it simulates")
     args = parser.parse_args(argv)
     try:
         if args.command == "replay":
-            return replay(args.trace)
+            lines = args.file.read_text(encoding="utf-8", errors="replace").splitlines()
+            is_trace = lines[:1] and lines[0].startswith('{"case"')
+            return run_again(lines) if is_trace else replay_journal(args)
         if args.command == "check":
             return command.run(args)
         if args.command == "speed":
-            print(measure())
+            for line in measure():
+                print(line, flush=True)
             return 0
         names = [args.scenario] if args.scenario else list(CASES)
         if args.seed is not None:
@@ -231,6 +256,6 @@ def main(argv: Sequence[str] | None = None) -> int:
             first = tally.failed[0]
             explain(first.case, first.seed, args.trace)
         return int(bool(tally.failed))
-    except SimulationError as error:
+    except (SimulationError, OSError) as error:
         print(error, file=sys.stderr)
         return 2

@@ -41,7 +41,7 @@ class Dice:
 
     def chance(self, rate: float) -> bool:
         """True in `rate` of the cases. Nothing is drawn if it is 0."""
-        return rate > 0 and self.unit() < rate
+        return rate > 0 and (self.bits() >> 11) * _UNIT < rate
 
     def below(self, limit: int) -> int:
         """A whole number from 0 up to, and without, `limit`."""

@@ -24,6 +24,10 @@
     hook_deaf         a hook takes up to a minute to end when it is cancelled
     damage            a stored row is overwritten with something unreadable
     newer             a newer release writes a row, and an hour later an older one can read it again
+    full              the store refuses every write for up to 30 s; it goes on reading
+    woken             an engine is woken by nothing
+    poison            the leased hooks of an instance kill their node, for up to a minute
+    hook_unspeakable  a hook raises something that raises when it is told
 
 Rates are per opportunity: a need for `crash`, an input of an engine for `stall` and `redeploy`, an
 exchange for `slow` and `outage`, a hook for `hook_failure`, a commit for `damage`.
@@ -31,8 +35,12 @@ exchange for `slow` and `outage`, a hook for `hook_failure`, a commit for `damag
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
+
 from attrs import asdict, evolve, fields_dict, frozen
 
+from durable_jobs_core.words import Kind
 from durable_jobs_simulation.dice import Dice
 
 
@@ -64,6 +72,10 @@ class Faults:
     hook_deaf: float = 0.0
     damage: float = 0.0
     newer: float = 0.0
+    full: float = 0.0
+    woken: float = 0.0
+    poison: float = 0.0
+    hook_unspeakable: float = 0.0
 
     def rates(self) -> dict[str, float]:
         """The faults that are on, by name."""
@@ -89,6 +101,8 @@ HIGHEST = {
     "partition": 0.005,
     "damage": 0.002,
     "newer": 0.005,
+    "full": 0.005,
+    "poison": 0.01,
     "hook_hang": 0.05,
     "slow": 0.1,
     "refused_permanent": 0.05,
@@ -113,13 +127,14 @@ def swarm(dice: Dice, *, loses_data: bool = True) -> Faults:
 
 
 class Fate:
-    """Says whether a fault happens now. Each fault has a stream of its own: taking one away does not
-    change when the others strike, as far as the run goes the same way."""
+    """Says whether a fault happens now, and is told where it struck. Each fault has a stream of its own:
+    taking one away does not change when the others strike, as far as the run goes the same way."""
 
     def __init__(self, faults: Faults, dice: Dice) -> None:
         self._rates = faults.rates()
         self._dice = {name: dice.split(name) for name in ALL}
         self.hits: dict[str, int] = dict.fromkeys(self._rates, 0)
+        self.cells: Counter[tuple[str, str, Kind]] = Counter()
 
     def __call__(self, fault: str) -> bool:
         rate = self._rates.get(fault)
@@ -127,6 +142,13 @@ class Fate:
             return False
         self.hits[fault] += 1
         return True
+
+    def struck(self, fault: str, places: Iterable[tuple[str, Kind]]) -> None:
+        """Note where it struck: at which stages of which kinds. What is calm is not struck."""
+        if not self._rates:
+            return
+        for stage, kind in places:
+            self.cells[fault, stage, kind] += 1
 
     def dice(self, fault: str) -> Dice:
         """The stream for the details of a fault."""

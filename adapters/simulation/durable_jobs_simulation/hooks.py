@@ -20,6 +20,7 @@ from durable_jobs_core.engine import (
     Invoke,
     Returned,
 )
+from durable_jobs_simulation.stages import of_hook
 from durable_jobs_simulation.tasks import Cancelled, Sleep, Task, Wanted, refuse_foreign
 
 if TYPE_CHECKING:
@@ -28,6 +29,15 @@ if TYPE_CHECKING:
 
 class InjectedFailure(Exception):
     """Raised in the place of a hook, or after it, by the fault `hook_failure`."""
+
+
+class Unspeakable(Exception):
+    """Raised in the same way by the fault `hook_unspeakable`: nobody can say what it is."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("it is unspeakable")
+
+    __repr__ = __str__
 
 
 class HookRun:
@@ -40,19 +50,31 @@ class HookRun:
         self._stopped_by: HookOutcome | None = None
         self._task: Task | None = None
         fate, world = node.world.fate, node.world
+        self._place = of_hook(invoke)
         dice = world.hook_dice
-        self._ms = 0 if invoke.inline_def and not invoke.function.is_async else dice.between(0, 4)
-        if not invoke.inline_def:
-            self._ms += fate.dice("hook_slow").between(1, 40_000) if fate("hook_slow") else 0
-            self._ms += 120_000 if fate("hook_hang") else 0
+        self._at_once = invoke.inline_def and not invoke.function.is_async
+        self._ms = 0 if self._at_once else dice.between(0, 4)
+        if not self._at_once:
+            self._ms += fate.dice("hook_slow").between(1, 40_000) if self._befalls("hook_slow") else 0
+            self._ms += 120_000 if self._befalls("hook_hang") else 0
         self._deaf_ms = fate.dice("hook_deaf").between(1, 60_000) if fate("hook_deaf") else 0
         self._error: BaseException | None = None
         self._told = False
-        if fate("hook_failure"):
+        if self._befalls("hook_failure"):
             self._error = InjectedFailure("injected")
-        elif fate("hook_exit"):
+        elif self._befalls("hook_exit"):
             self._error = SystemExit("injected")
+        elif self._befalls("hook_unspeakable"):
+            self._error = Unspeakable()
         self._fails_first = fate.dice("hook_failure").chance(0.5)
+
+    def _befalls(self, fault: str) -> bool:
+        """Whether it befalls this hook."""
+        fate = self.node.world.fate
+        befalls = fate(fault)
+        if befalls:
+            fate.struck(fault, [self._place])
+        return befalls
 
     @property
     def name(self) -> str:
@@ -66,8 +88,10 @@ class HookRun:
 
     def start(self) -> None:
         """Begin. Nothing is fed before the node has performed its other needs."""
+        if self.invoke.leased and self.node.world.poisons(self.invoke.key):
+            self.node.later(0, self._kill)
         limit = self.invoke.timeout_ms
-        if limit is not None and not self.invoke.inline_def:
+        if limit is not None and not self._at_once:
             self.node.later_t(limit, self._time_out)
         if self.invoke.function.is_async:
             self._task = Task(self.name, self._run(), self._want, self._task_ended)
@@ -108,6 +132,12 @@ class HookRun:
 
     # -- the ways to end
 
+    def _kill(self) -> None:
+        """It takes its node with it."""
+        if not self.ended:
+            self.node.world.fate.struck("poison", [self._place])
+            self.node.crash()
+
     def cancel(self) -> None:
         """The engine has cancelled it."""
         self._stop(HookCancelled())
@@ -123,6 +153,8 @@ class HookRun:
         if self._task is None:
             self._end(HookDetached())
         else:
+            if self._deaf_ms:
+                self.node.world.fate.struck("hook_deaf", [self._place])
             self.node.later(self._deaf_ms, self._throw)
 
     def _throw(self) -> None:

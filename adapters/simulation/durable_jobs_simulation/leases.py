@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from durable_jobs_core.engine import HookReturned
 from durable_jobs_core.record import ContinuousBody, Record, Run
 from durable_jobs_simulation import checks
 from durable_jobs_simulation.history import Attempt, History
 from durable_jobs_simulation.violation import Violated
 
 if TYPE_CHECKING:
+    from durable_jobs_core.words import Key
+    from durable_jobs_simulation.node import Node
     from durable_jobs_simulation.world import World
 
 
@@ -44,6 +47,34 @@ def check_attempt(world: World, history: History, new: Attempt, after: Record) -
             raise Violated("I-6", f"attempt {new.attempt} follows one that has not ended")
     else:
         raise Violated("I-6", f"attempts went up by {failed} and crashes by {crashed}")
+
+
+def check_counted(old: Attempt, after: Record) -> None:
+    """I-6: an attempt that failed is counted, also if the next one has not begun. A revival counts anew."""
+    if old.stopping or old.outcome is None or isinstance(old.outcome, HookReturned):
+        return
+    for run in checks.runs_of(after.body):
+        same = (run.number, run.hook, run.attempt, run.crashes) == (
+            old.run,
+            old.hook,
+            old.attempt,
+            old.crashes,
+        )
+        waits = run.lease is None and not run.parked
+        if same and waits and run.first_at is not None:
+            raise Violated("I-6", f"attempt {run.attempt} of run {run.number} failed and was not counted")
+
+
+def check_slots(node: Node, key: Key) -> None:
+    """S-69: there is a slot for one more attempt; threads that were left behind keep theirs."""
+    running = [run.invoke.key for run in node.hooks if run.invoke.leased]
+    own = node.jobs.by_key[key.kind, key.job].concurrency
+    most = node.world.limits.concurrency
+    if len(running) >= most:
+        raise Violated("S-69", f"{key}: {len(running)} attempts run already, of at most {most}")
+    beside = sum((other.kind, other.job) == (key.kind, key.job) for other in running)
+    if own is not None and beside >= own:
+        raise Violated("S-69", f"{key}: {beside} attempts of its job run already, of at most {own}")
 
 
 def check_early(world: World, new: Attempt, run: Run, before: Record | None) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from durable_jobs_core.engine import (
     Abandoned,
+    Answered,
     Called,
     Cancel,
     Closed,
@@ -16,6 +17,7 @@ from durable_jobs_core.engine import (
     HookOutcome,
     Input,
     Invoke,
+    Need,
     Nudged,
     Reply,
     Stopping,
@@ -23,14 +25,15 @@ from durable_jobs_core.engine import (
 )
 from durable_jobs_core.errors import ClosedError, OutcomeUnknownError
 from durable_jobs_core.jobs import Jobs
+from durable_jobs_core.words import Kind
+from durable_jobs_simulation import leases
 from durable_jobs_simulation.hooks import HookRun
 from durable_jobs_simulation.tasks import Ask, Ended
+from durable_jobs_simulation.under_way import UnderWay
 from durable_jobs_simulation.violation import Violated
 
 if TYPE_CHECKING:
     from durable_jobs_simulation.world import World
-
-T = TypeVar("T")
 
 _MILLION = 1_000_000
 
@@ -51,6 +54,8 @@ class Node:
         self.stopping = False
         self.engine_id = 0
         self.jobs: Jobs
+        self.kinds: tuple[Kind, ...]
+        self.at: UnderWay
         self._engine: Engine
         self._backlog: list[Callable[[], None]] = []
         self._hooks: dict[int, HookRun] = {}
@@ -92,6 +97,8 @@ class Node:
         self.engine_id = world.identities.bits()
         self.jobs, release = world.release_for(self)
         self._engine = Engine(self.jobs.by_key, node=self.engine_id, limits=world.limits, worker=self.worker)
+        self.kinds = tuple(dict.fromkeys(kind for kind, _ in self.jobs.by_key))
+        self.at = UnderWay(self, ["drift"] * (speed != _MILLION) + ["old_release"] * bool(release))
         self._wake_at, self._nudged = None, False
         world.observer.started(self)
         world.trace.engines[self.engine_id] = f"{self.name} life {self.life}"
@@ -121,6 +128,8 @@ class Node:
         """Do nothing for a while."""
         self.world.say(self.name, "stall", f"{ms} ms", fault=True)
         self.stalled = True
+        self.at.strike("stall")
+        self.at.lasting.append("stall")
         life = self.life
         self.world.after(ms, lambda: self.wake_up(life))
 
@@ -138,6 +147,8 @@ class Node:
         """Shut down in two phases."""
         if not self.stopping:
             self.stopping = True
+            self.at.strike("redeploy")
+            self.at.lasting.append("redeploy")
             self.world.say(self.name, "stop", f"grace {grace_ms} ms", fault=True)
             self.later(0, lambda: self.feed(Stopping(grace_ms)))
 
@@ -145,7 +156,7 @@ class Node:
 
     def later(self, ms: int, action: Callable[[], None]) -> None:
         """Do it in so many ms: in this life, and not before it wakes up."""
-        self.later_in(self.life, ms, action)
+        self.world.after(ms, action, self, self.life)
 
     def later_t(self, ms: int, action: Callable[[], None]) -> None:
         """The same, by its own clock."""
@@ -153,23 +164,28 @@ class Node:
 
     def later_in(self, life: int, ms: int, action: Callable[[], None]) -> None:
         """The same, in that life."""
+        self.world.after(ms, action, self, life)
 
-        def act() -> None:
-            if not self.up or self.life != life:
-                return
-            if self.stalled:
-                self._backlog.append(action)
-            else:
-                action()
-
-        self.world.after(ms, act)
+    def act(self, life: int, action: Callable[[], None]) -> None:
+        """Its time has come."""
+        if not self.up or self.life != life:
+            return
+        if self.stalled:
+            self._backlog.append(action)
+        else:
+            action()
 
     # -- driving the engine
 
     def feed(self, input: Input) -> None:
         """Feed an input and perform the needs."""
         world = self.world
-        self._engine_says(lambda: self._engine.feed(self.t, input))
+        if type(input) is Answered:
+            self.at.exchange = None
+        try:
+            self._engine.feed(self.t, input)
+        except Exception as error:
+            raise _raised(error) from error
         if world.routes.below(4):
             self._pump()
         else:  # other inputs may come before the needs are asked for
@@ -179,26 +195,34 @@ class Node:
                 self.stall(world.fate.dice("stall").between(100, 3 * world.limits.lease))
             elif world.fate("redeploy"):
                 self.stop(world.fate.dice("redeploy").choose((0, 1_000, 10_000)))
+            elif world.fate("woken"):
+                self.later(world.fate.dice("woken").between(0, 1_000), self._woken)
 
     def _pump(self) -> None:
-        while needs := self._engine_says(self._engine.needs):
+        while needs := self._needs():
             for need in needs:
+                self.at.acts(need)
                 if self.world.fate("crash"):
+                    self.at.strike("crash", need)
                     self.crash()
                     return
                 self._perform(need)
                 if not self.up:
                     return
-        wakeup = self._engine_says(lambda: self._engine.next_wakeup)
+        if "stall" in self.at.lasting:  # all that it held up is given
+            self.at.lasting.remove("stall")
+        try:
+            wakeup = self._engine.next_wakeup
+        except Exception as error:
+            raise _raised(error) from error
         if wakeup is not None:
             self._set_timer(self._when(wakeup))
 
-    def _engine_says(self, ask: Callable[[], T]) -> T:
-        """What the engine answers. It never raises, whatever users, hooks and backends do."""
+    def _needs(self) -> tuple[Need, ...]:
         try:
-            return ask()
+            return self._engine.needs()
         except Exception as error:
-            raise Violated("engine", f"it raised {type(error).__name__}: {error}") from error
+            raise _raised(error) from error
 
     def _set_timer(self, at: int) -> None:
         at = max(at, self.world.now)
@@ -216,14 +240,18 @@ class Node:
         observer = self.world.observer
         match need:
             case Exchange():
+                self.at.exchange = need
                 self.world.exchange(self, need)
             case Invoke():
                 observer.invoked(self, need)
+                if need.leased:
+                    leases.check_slots(self, need.key)
                 run = self._hooks[need.id] = HookRun(self, need)
                 run.start()
             case Cancel():
                 self._cancel(need.invocation)
             case Reply():
+                self.at.calls.pop(need.call, None)
                 answer = self._callers.pop(need.call, None)
                 observer.replied(self, need, heard=answer is not None)
                 if answer is not None:
@@ -247,6 +275,8 @@ class Node:
     def finished(self, run: HookRun, outcome: HookOutcome) -> None:
         """A hook has ended, or is left behind."""
         self.world.observer.finished(self, run.invoke, outcome)
+        if run.invoke.leased:
+            self.at.told(run.invoke.key, "completion")
         if type(outcome).__name__ != "HookDetached":
             self._hooks.pop(run.invoke.id, None)
 
@@ -275,21 +305,31 @@ class Node:
         self._calls += 1
         number = self._calls
         self._callers[number] = answer
+        self.at.calls[number] = ask.key
         self.world.observer.called(self, number, ask)
         called = Called(
             number, ask.key, ask.request, self.t + ask.timeout_ms, wait_ms=ask.wait_ms, size=ask.size
         )
         if self.world.fate("abandoned"):
             self.later(self.world.fate.dice("abandoned").between(0, 3_000), lambda: self._abandon(number))
-        self.later(0, lambda: self.feed(called))
+        self.later(0, lambda: self._take_call(called))
+
+    def _take_call(self, called: Called) -> None:
+        self.at.told(called.key, "command")
+        self.feed(called)
 
     def _abandon(self, number: int) -> None:
         answer: Any = self._callers.pop(number, None)
         if answer is not None:
             self.world.say(self.name, "abandon", f"call {number}", fault=True)
+            self.at.strike_call("abandoned", number)
             self.world.observer.lost_call(self, number)
             answer(None, OutcomeUnknownError("the caller went away"))
             self.feed(Abandoned(number))
+
+    def _woken(self) -> None:
+        self.at.strike("woken")
+        self.feed(Ticked())
 
     def nudge(self, ms: int) -> None:
         """A hint that work is due; several that come together are one."""
@@ -300,3 +340,8 @@ class Node:
     def _take_nudge(self) -> None:
         self._nudged = False
         self.feed(Nudged())
+
+
+def _raised(error: Exception) -> Violated:
+    """An engine never raises, whatever users, hooks and backends do."""
+    return Violated("engine", f"it raised {type(error).__name__}: {error}")

@@ -41,6 +41,8 @@ class Observer:
         self.histories: dict[Key, History] = {}
         self.watchers: list[Callable[[Commit], None]] = []
         self.counts: Counter[str] = Counter()
+        self.latest: Key | None = None
+        """Of what the last commit was."""
         self._engines: dict[int, str] = {}
         self._calls: dict[tuple[str, int], Call] = {}
         self._running: dict[tuple[int, int], Attempt | None] = {}
@@ -53,6 +55,11 @@ class Observer:
             history = self.histories[key] = History(key)
         return history
 
+    def stored(self, key: Key) -> Record | None:
+        """What was last known to be stored under a key."""
+        history = self.histories.get(key)
+        return None if history is None else history.record
+
     def started(self, node: Node) -> None:
         """A node has a new engine."""
         self._engines[node.engine_id] = node.name
@@ -63,9 +70,10 @@ class Observer:
         """A write has taken effect."""
         key, world = write.key, self._world
         history, node = self.history(key), self._engines[engine]
+        self.latest = key
         after = self._decoded(write.row)
         was = history.record
-        world.say("store", "commit", node, checks.tell(after, world.now), key=key, change=(was, after))
+        world.say("store", "commit", node, checks.Told(after, world.now), key=key, change=(was, after))
         self.counts["commits"] += 1
         history.commits += 1
         history.written[engine] = history.commits
@@ -85,8 +93,10 @@ class Observer:
             raise Violated(violated.invariant, f"{key}, committed by {node}: {violated.why}") from None
         history.record = after
         history.records.append(after)
-        for watcher in self.watchers:
-            watcher(Commit(key, node, was, after))
+        if self.watchers:
+            commit = Commit(key, node, was, after)
+            for watcher in self.watchers:
+                watcher(commit)
         if write.row is not None:
             world.rot.after_commit(write.row)
         world.hint(engine, None if write.row is None else write.row.wake)
@@ -198,6 +208,8 @@ class Observer:
         if attempt is None:
             return  # of a record that the simulation has written
         if engine == attempt.token.engine and attempt.over:
+            if after is not None and after.revision.life == attempt.life:
+                leases.check_counted(attempt, after)
             return
         at = self._world.now + 1_000 if after is None else after.at
         if at >= until or (after is None and engine in history.terminators):
@@ -356,8 +368,11 @@ class Observer:
             for call in self._calls.values():
                 if call.key == key and call.engine == engine:
                     call.excused = True
-        known = {id for id, _ in getattr(before and before.body, "ids", ())}
-        for id, _ in getattr(after and after.body, "ids", ()):
+        was, is_ = getattr(before and before.body, "ids", ()), getattr(after and after.body, "ids", ())
+        if was == is_:
+            return
+        known = {id for id, _ in was}
+        for id, _ in is_:
             if id not in known:
                 history.seen[id] += 1
                 self._check_ids(history, key, id)

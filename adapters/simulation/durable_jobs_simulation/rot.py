@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve
 
-from durable_jobs_core.backend import Damaged, Row
+from durable_jobs_core.backend import Batch, Damaged, Row
 from durable_jobs_core.codec import decode, encode
 from durable_jobs_core.record import WRITERS_MAX, Record
 from durable_jobs_core.words import Key, Revision
+from durable_jobs_simulation import stages
 
 if TYPE_CHECKING:
     from durable_jobs_simulation.world import World
@@ -25,6 +26,7 @@ class Rot:
     def __init__(self, world: World) -> None:
         self._world = world
         self.newer: dict[Key, Record] = {}
+        self._any = False
 
     def after_commit(self, row: Row) -> None:
         """A row was written: perhaps something happens to it in a while."""
@@ -41,6 +43,7 @@ class Rot:
         if not isinstance(row, Row) or key in self.newer or world.calm:
             return
         raw = row.blob[:-1] + bytes((row.blob[-1] ^ 1,))
+        self._any = True
         world.say("world", "damage", key=key, fault=True)
         world.observer.replaced(key, None, lost=True)
         entry = world.store.entries.get(key)
@@ -54,6 +57,7 @@ class Rot:
         if not isinstance(row, Row) or not isinstance(record, Record) or key in self.newer or world.calm:
             return
         record = _written(record, engine)
+        self._any = True
         self.newer[key] = record
         encoded = encode(key, record, row.wake)
         world.say("world", "newer", key=key, fault=True)
@@ -72,6 +76,31 @@ class Rot:
         world.say("world", "older", key=key)
         world.observer.replaced(key, record)
         world.store.replace(encode(key, record, row.wake), row.wake)
+
+    def within(self, batch: Batch) -> dict[Key, str]:
+        """Which of the rows that an exchange names are rotten, and by which fault."""
+        if not self._any:
+            return {}
+        keys = [write.key for write in batch.writes] + list(batch.loads)
+        return {key: fault for key in keys if (fault := self._fault(key)) is not None}
+
+    def met(self, batch: Batch, rotten: dict[Key, str], claimed: tuple[Row | Damaged, ...]) -> None:
+        """An exchange has met them, and rotten ones among those it claimed."""
+        if not self._any:
+            return
+        world = self._world
+        for (stage, kind), key in stages.of_instances(batch, world.observer.stored):
+            if key in rotten:
+                world.fate.struck(rotten[key], [(stage, kind)])
+        for row in claimed:
+            fault = self._fault(row.key)
+            if fault is not None:
+                world.fate.struck(fault, [("claim", row.key.kind)])
+
+    def _fault(self, key: Key) -> str | None:
+        if key in self.newer:
+            return "newer"
+        return "damage" if isinstance(self._world.store.rows.get(key), Damaged) else None
 
     def heal(self) -> None:
         """All records can be read again, but for damaged ones."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,7 +18,7 @@ from typing import Any, NamedTuple
 from attrs import define, field
 
 from durable_jobs_core.record import Record
-from durable_jobs_core.words import Key
+from durable_jobs_core.words import Key, Kind
 from durable_jobs_simulation.faults import Faults
 from durable_jobs_simulation.page import page
 
@@ -81,9 +82,10 @@ class Exchanged:
 @define(kw_only=True)
 class Trace:
     """One run. `faults`: what was drawn for it; `nodes`, `clients`: workers, and who only serves callers;
-    `hits`: how often each fault struck; `steps`, `ms`: how far it went; `counts`: of commits, attempts and
-    replies; `violation`: the invariant that failed, and why; `exchanges`: with the store, in the order in
-    which they were sent; `engines`: whose they were, by id."""
+    `hits`: how often each fault was drawn; `cells`: where it struck, by fault, stage and kind; `steps`,
+    `ms`: how far it went; `counts`: of commits, attempts and replies; `violation`: the invariant that
+    failed, and why; `exchanges`: with the store, in the order in which they were sent; `engines`: whose
+    they were, by id."""
 
     seed: int
     faults: Faults
@@ -95,6 +97,7 @@ class Trace:
     exchanges: list[Exchanged] = field(factory=list, repr=False)
     engines: dict[int, str] = field(factory=dict, repr=False)
     hits: dict[str, int] = field(factory=dict)
+    cells: Counter[tuple[str, str, Kind]] = field(factory=Counter, repr=False)
     counts: dict[str, int] = field(factory=dict)
     steps: int = 0
     ms: int = 0

@@ -16,6 +16,7 @@ from durable_jobs_core.errors import ClosedError
 from durable_jobs_core.jobs import Jobs
 from durable_jobs_core.record import Record
 from durable_jobs_core.words import Key
+from durable_jobs_simulation import stages
 from durable_jobs_simulation.dice import Dice
 from durable_jobs_simulation.faults import Fate, Faults
 from durable_jobs_simulation.node import Node
@@ -56,10 +57,14 @@ class World:
         self._travel = dice.split("travel")
         self._order = dice.split("order")
         self.routes = dice.split("routes")
-        self._heap: list[tuple[int, int, int, Callable[[], None]]] = []
+        self._heap: list[tuple[int, int, int, Callable[[], None], Node | None, int]] = []
         self._pushed = 0
         self._silent: dict[str, int] = {}
         """Until when the store does not answer a node; `""`: all of them."""
+        self._full_until = 0
+        """Until when the store refuses writes."""
+        self.poisoned: dict[Key, int] = {}
+        """Until when leased hooks of an instance kill their node."""
         self._at_once = 0
         self.calm = False
         self.failure: Violated | None = None
@@ -76,25 +81,32 @@ class World:
 
     # -- time
 
-    def after(self, ms: int, action: Callable[[], None]) -> None:
-        """Do it in so many milliseconds."""
+    def after(self, ms: int, action: Callable[[], None], node: Node | None = None, life: int = 0) -> None:
+        """Do it in so many milliseconds; if it is for a node, only in that life of it."""
         self._pushed += 1
-        heapq.heappush(self._heap, (self.now + ms, self._order.bits(), self._pushed, action))
+        heapq.heappush(self._heap, (self.now + ms, self._order.bits(), self._pushed, action, node, life))
 
     def step(self) -> bool:
         """Do the next thing; whether there was one."""
         if not self._heap:
             return False
-        at, _, _, action = heapq.heappop(self._heap)
+        at, _, _, action, node, life = heapq.heappop(self._heap)
         self._at_once = self._at_once + 1 if at == self.now else 0
         if self._at_once > STEPS_AT_ONCE:
             raise Violated("I-8", f"{STEPS_AT_ONCE} steps were made and no time has passed")
         self.now = at
         self.trace.steps += 1
-        action()
+        if node is None:
+            action()
+        else:
+            node.act(life, action)
         if self.failure is not None:
             raise self.failure
         return True
+
+    def goes_on(self, until: int) -> bool:
+        """Whether something will happen by then."""
+        return bool(self._heap) and self._heap[0][0] <= until
 
     @property
     def next_at(self) -> int | None:
@@ -116,7 +128,8 @@ class World:
         change: tuple[Record | None, Record | None] | None = None,
     ) -> None:
         """Add to the trace."""
-        self.trace.events.append(Event(*self.moment, lane, what, key, details, fault, change))
+        trace = self.trace
+        trace.events.append(Event(trace.steps, self.now - EPOCH, lane, what, key, details, fault, change))
 
     # -- nodes
 
@@ -141,7 +154,7 @@ class World:
         """No more faults: what is down comes back, what stalls goes on, old releases are replaced."""
         self.calm = True
         self.fate.calm()
-        self._silent = {}
+        self._silent, self.poisoned, self._full_until = {}, {}, 0
         self.rot.heal()
         self.say("world", "calm")
         for node in self.nodes:
@@ -162,6 +175,7 @@ class World:
             up = [node for node in self.nodes if node.name == ask.node]
         delay = self._travel.between(0, 2)
         if self.fate("impatient"):
+            self.fate.struck("impatient", [("command", ask.key.kind)])
             ask.timeout_ms = self.fate.dice("impatient").choose((1, 500, 3_000))
 
         def back(value: Any, error: BaseException | None) -> None:
@@ -186,13 +200,25 @@ class World:
                 span = fate.dice(fault).between(1_000, 90_000)
                 self._silent[who] = max(self._silent.get(who, 0), self.now + span)
                 self.say(who or "store", fault, f"{span} ms", fault=True)
-        if self.now < max(self._silent.get("", 0), self._silent.get(node.name, 0)):
+        if fate("full"):
+            span = fate.dice("full").between(1_000, 30_000)
+            self._full_until = max(self._full_until, self.now + span)
+            self.say("store", "full", f"{span} ms", fault=True)
+        silent = [
+            fault
+            for fault, who in (("outage", ""), ("partition", node.name))
+            if self.now < self._silent.get(who, 0)
+        ]
+        if silent:
+            self._struck(need.batch, *silent)
             told.lost = "the store does not answer"
             node.later(dice.between(1, 5_000), lambda: self._fail(node, need, told))
             return
         if fate("slow"):
+            self._struck(need.batch, "slow")
             ms += fate.dice("slow").between(500, 15_000)
         if fate("lost_request"):
+            self._struck(need.batch, "lost_request")
             self._lose(node, need, told, fate.dice("lost_request"))
             return
         engine, life = node.engine_id, node.life
@@ -231,6 +257,7 @@ class World:
             node.feed(Answered(need.id, answered))
 
         if fate("lost_answer"):
+            self._struck(batch, "lost_answer")
             dice = fate.dice("lost_answer")
             self.say(node.name, "lost", f"exchange {need.id}: the answer", fault=True)
             told.lost = "the answer is lost"
@@ -240,10 +267,13 @@ class World:
                 self.store.perform(engine, batch, write)
             node.later_in(life, dice.between(1, 12_000), lambda: self._fail(node, need, told))
             return
+        rotten = self.rot.within(batch)
         answered = self.store.perform(engine, batch, befallen)
+        self.rot.met(batch, rotten, answered.claimed)
         told.claimed = len(answered.claimed)
         back = self._travel.between(0, 3)
         if fate("slow"):
+            self._struck(batch, "slow")
             back += fate.dice("slow").between(500, 15_000)
         node.later_in(life, back, answer)
 
@@ -263,11 +293,17 @@ class World:
     def _befall(self, engine: int, write: Write | Defer, not_after: int, told: Exchanged) -> Outcome | None:
         """The fault that befalls one write, if any."""
         fate = self.fate
+        if self.now < self._full_until:
+            self._struck_one(write, "full")
+            return self._said(write, "refused", Refused("it is full", transient=True), told)
         if fate("refused_transient"):
+            self._struck_one(write, "refused_transient")
             return self._said(write, "refused", Refused("try later", transient=True), told)
         if fate("refused_permanent"):
+            self._struck_one(write, "refused_permanent")
             return self._said(write, "refused", Refused("no", transient=False), told)
         if fate("unknown"):
+            self._struck_one(write, "unknown")
             dice = fate.dice("unknown")
             match dice.below(3):
                 case 0:
@@ -288,14 +324,41 @@ class World:
         told.told.append((*self.moment, write.key, what))
         return outcome
 
+    def poisons(self, key: Key) -> bool:
+        """Whether the leased hooks of an instance kill their node now."""
+        if self.fate("poison"):
+            self.poisoned[key] = self.now + self.fate.dice("poison").between(1, 60_000)
+        return self.now < self.poisoned.get(key, 0)
+
+    # -- where it struck
+
+    def _struck(self, batch: Batch, *faults: str) -> None:
+        for fault in faults:
+            self.fate.struck(fault, stages.of_batch(batch, self.observer.stored))
+
+    def _struck_one(self, write: Write | Defer, fault: str) -> None:
+        for stage in stages.of_write(write, self.observer.stored):
+            self.fate.struck(fault, [(stage, write.key.kind)])
+
+    def _struck_hint(self, fault: str) -> None:
+        key = self.observer.latest
+        self.fate.struck(fault, () if key is None else [("claim", key.kind)])
+
+    # -- hints
+
     def hint(self, engine: int, wake: int | None) -> None:
         """Something was committed that may make work due: the other nodes are told, if all goes well."""
         if wake is None or wake > self.now + SOON_MS:
             return
         for node in self.nodes:
-            if node.engine_id == engine or self.fate("nudge_lost"):
+            if node.engine_id == engine:
+                continue
+            if self.fate("nudge_lost"):
+                self._struck_hint("nudge_lost")
                 continue
             late = self.fate("nudge_late")
+            if late:
+                self._struck_hint("nudge_late")
             dice = self.fate.dice("nudge_late")
             node.nudge(dice.between(100, 10_000) if late else self._travel.between(0, 5))
             if late and dice.chance(0.5):

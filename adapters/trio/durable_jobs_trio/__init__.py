@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar
 
 import trio
-from durable_jobs_runtime import BaseRuntime, Tracker, open_backend
+from durable_jobs_runtime import BaseRuntime, FileJournal, Tracker, open_backend
 
 from durable_jobs_core import Jobs, Key
 from durable_jobs_core.backend import Backend
@@ -39,14 +39,16 @@ async def open_runtime(
     worker: bool = True,
     limits: Limits | None = None,
     trackers: Sequence[Tracker] = (),
+    journal: FileJournal | None = None,
     grace: Duration = "10 seconds",
     request_timeout: Duration = "30 seconds",
 ) -> AsyncGenerator[Runtime]:
     """Run jobs and serve clients while the block is open.
 
     `backend`: a URL or an open backend, which the runtime closes; `worker`: whether this process runs
-    jobs, or is a client only; `trackers`: where telemetry goes; `grace`: how long handlers may go on
-    at the end of the block before they are cancelled (S-67); `request_timeout`: of each request.
+    jobs, or is a client only; `trackers`: where telemetry goes; `journal`: where to note what happens to
+    instances, for a replay; `grace`: how long handlers may go on at the end of the block before they are
+    cancelled (S-67); `request_timeout`: of each request.
     Raises `StorageError` if the backend cannot be opened.
     """
     if isinstance(backend, str):
@@ -59,6 +61,7 @@ async def open_runtime(
         worker=worker,
         limits=limits,
         trackers=trackers,
+        journal=journal,
         grace=grace,
         request_timeout=request_timeout,
     )

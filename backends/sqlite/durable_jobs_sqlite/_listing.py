@@ -11,18 +11,18 @@ from durable_jobs_core.backend import Cursor, Damaged, Page, Query, Row
 from durable_jobs_core.errors import StorageError
 from durable_jobs_core.words import Key, Kind
 from durable_jobs_sqlite._errors import is_damage
-from durable_jobs_sqlite._rows import Job, load_n, make_row
+from durable_jobs_sqlite._rows import Job, cell_of, job_in, load_n, make_row
 
 LOOKED_AT_MAX = 10_000
 """A page looks at so many rows at most; one that finds few of a rare status is short."""
 
-_NEXT_JOB = "SELECT kind, job FROM rows WHERE (kind, job) > (?, ?) ORDER BY kind, job LIMIT 1"
+_NEXT_JOB = "SELECT job FROM rows WHERE job > ? ORDER BY job LIMIT 1"
 _ROWS = (
-    "SELECT id, status = ?4, revision, wake, status,"
-    " CASE WHEN ?4 IS NULL OR status = ?4 THEN blob END"
-    " FROM rows WHERE kind = ?1 AND job = ?2 AND id > ?3 ORDER BY id"
+    "SELECT id, status = ?3, revision, wake, status,"
+    " CASE WHEN ?3 IS NULL OR status = ?3 THEN blob END"
+    " FROM rows WHERE job = ?1 AND id > ?2 ORDER BY id"
 )
-_NUMBERS = "SELECT id, n FROM rows INDEXED BY rows_key WHERE kind = ? AND job = ? AND id > ? ORDER BY id"
+_NUMBERS = "SELECT id, n FROM rows INDEXED BY rows_key WHERE job = ? AND id > ? ORDER BY id"
 
 Found: TypeAlias = tuple[str, Row | Damaged | None]
 
@@ -45,11 +45,14 @@ def page(connection: sqlite3.Connection, query: Query, after: Cursor | None, lim
 
 def jobs(connection: sqlite3.Connection) -> Iterator[Job]:
     """The jobs that have rows, in order, by jumping from one to the next in the index."""
-    job = ("", "")
-    while (found := connection.execute(_NEXT_JOB, job).fetchone()) is not None:
-        _check_order(job, found)
-        job = found
-        yield found
+    cell = ""
+    while (found := connection.execute(_NEXT_JOB, (cell,)).fetchone()) is not None:
+        _check_order((cell,), found)
+        (cell,) = found
+        try:
+            yield job_in(cell)
+        except LookupError as error:
+            raise sqlite3.DatabaseError("the index of keys is damaged") from error
 
 
 def _places(connection: sqlite3.Connection, query: Query, last: Key | None) -> Iterator[tuple[Job, str]]:
@@ -67,7 +70,7 @@ def _places(connection: sqlite3.Connection, query: Query, last: Key | None) -> I
 def _walk(connection: sqlite3.Connection, job: Job, start: str, status: str | None) -> Iterator[Found]:
     """The rows of a job after an id; `None` in place of one of another status, as a damaged one is."""
     try:
-        for id, fits, revision, wake, found, blob in connection.execute(_ROWS, (*job, start, status)):
+        for id, fits, revision, wake, found, blob in connection.execute(_ROWS, (cell_of(job), start, status)):
             _check_order((start,), (id,))
             start = id
             row = make_row(Key(*job, id), revision, wake, found, blob)
@@ -82,7 +85,7 @@ def _walk_with_damage(
     connection: sqlite3.Connection, job: Job, start: str, status: str | None
 ) -> Iterator[Found]:
     """The same, row by row, so that one that cannot be read does not hide the others."""
-    for id, n in connection.execute(_NUMBERS, (*job, start)):
+    for id, n in connection.execute(_NUMBERS, (cell_of(job), start)):
         _check_order((start,), (id,))
         start = id
         row = load_n(connection, Key(*job, id), n)

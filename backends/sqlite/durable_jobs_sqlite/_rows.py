@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 from durable_jobs_core.backend import (
@@ -29,33 +29,49 @@ INSTANT_MAX = 2**63 - 1
 COMMITTED = Committed()
 
 _INSERT = (
-    "INSERT INTO rows (kind, job, id, revision, wake, entry, held, status, blob)"
-    " VALUES (?1, ?2, ?3, ?4, ?5, ?5, 0, ?6, ?7) ON CONFLICT DO NOTHING"
+    "INSERT INTO rows (job, id, revision, wake, entry, held, status, blob)"
+    " VALUES (?1, ?2, ?3, ?4, ?4, 0, ?5, ?6) ON CONFLICT DO NOTHING"
 )
 _UPDATE = (
-    "UPDATE rows SET revision = ?4, wake = ?5, entry = ?5, held = 0, status = ?6, blob = ?7"
-    " WHERE kind = ?1 AND job = ?2 AND id = ?3 AND revision = ?8"
+    "UPDATE rows SET revision = ?3, wake = ?4, entry = ?4, held = 0, status = ?5, blob = ?6"
+    " WHERE job = ?1 AND id = ?2 AND revision = ?7"
 )
-_DELETE = "DELETE FROM rows WHERE kind = ? AND job = ? AND id = ? AND revision = ?"
-_DELETE_DAMAGED = "DELETE FROM rows WHERE kind = ? AND job = ? AND id = ?"
-_DEFER = "UPDATE rows SET entry = ?5, held = 1 WHERE kind = ?1 AND job = ?2 AND id = ?3 AND revision = ?4"
-_DEFER_DAMAGED = "UPDATE rows SET entry = ?4, held = 1 WHERE kind = ?1 AND job = ?2 AND id = ?3"
+_DELETE = "DELETE FROM rows WHERE job = ? AND id = ? AND revision = ?"
+_DELETE_DAMAGED = "DELETE FROM rows WHERE job = ? AND id = ?"
+_DEFER = "UPDATE rows SET entry = ?4, held = 1 WHERE job = ?1 AND id = ?2 AND revision = ?3"
+_DEFER_DAMAGED = "UPDATE rows SET entry = ?3, held = 1 WHERE job = ?1 AND id = ?2"
 _MOVE = "UPDATE rows SET entry = ?, held = 1 WHERE n = ?"
 _PUT_BACK = "UPDATE rows SET entry = wake, held = 0 WHERE n = ?"
-_LOAD = "SELECT n, revision, wake, entry, held, status, blob FROM rows WHERE kind = ? AND job = ? AND id = ?"
+_LOAD = "SELECT n, revision, wake, entry, held, status, blob FROM rows WHERE job = ? AND id = ?"
 _LOAD_N = "SELECT id, revision, wake, status, blob FROM rows WHERE n = ?"
 _DUE = (
-    "SELECT n, id, revision, wake, status, blob FROM rows"
-    " WHERE kind = ? AND job = ? AND entry <= ? ORDER BY entry LIMIT ?"
+    "SELECT n, id, revision, wake, status, blob FROM rows WHERE job = ? AND entry <= ? ORDER BY entry LIMIT ?"
 )
-_DUE_N = "SELECT n FROM rows WHERE kind = ? AND job = ? AND entry <= ? ORDER BY entry LIMIT ?"
+_DUE_N = "SELECT n FROM rows WHERE job = ? AND entry <= ? ORDER BY entry LIMIT ?"
 _FIRST = (
-    "SELECT n, entry FROM rows WHERE kind = ? AND job = ?"
+    "SELECT n, entry FROM rows WHERE job = ?"
     f" AND entry BETWEEN {-(2**63)} AND {INSTANT_MAX} ORDER BY entry LIMIT ?"  # no text, no infinity
 )
-_ID_OF = "SELECT id FROM rows INDEXED BY rows_key WHERE kind = ? AND job = ? AND n = ?"
+_ID_OF = "SELECT id FROM rows INDEXED BY rows_key WHERE job = ? AND n = ?"
 
 Job: TypeAlias = tuple[Kind, str]
+
+_LETTERS: Mapping[Kind, str] = {"continuous": "c:", "debounce": "d:", "task": "t:"}
+_KINDS: Mapping[str, Kind] = {letter: kind for kind, letter in _LETTERS.items()}
+
+
+def cell_of(job: Job) -> str:
+    """How a job is named in its rows; in the order of kinds and names."""
+    return _LETTERS[job[0]] + job[1]
+
+
+def job_in(cell: str) -> Job:
+    """The inverse of `cell_of`; raises `LookupError` for what is none."""
+    return _KINDS[cell[:2]], cell[2:]
+
+
+def _place(key: Key) -> tuple[str, str]:
+    return _LETTERS[key[0]] + key[1], key[2]
 
 
 class Stored(NamedTuple):
@@ -89,23 +105,23 @@ def put(connection: sqlite3.Connection, write: Write | Defer) -> bool:
 def put_over_damage(connection: sqlite3.Connection, write: Write | Defer) -> Outcome:
     """Perform a write to a row that is damaged: it has no revision in its cells (R-9)."""
     if isinstance(write, Defer):
-        done = connection.execute(_DEFER_DAMAGED, (*write.key, write.wake))
+        done = connection.execute(_DEFER_DAMAGED, (*_place(write.key), write.wake))
     elif write.row is None:
-        done = connection.execute(_DELETE_DAMAGED, write.key)
+        done = connection.execute(_DELETE_DAMAGED, _place(write.key))
     else:
         return Refused(f"{write.key} is damaged: it can only be deleted", transient=False)
     return COMMITTED if done.rowcount == 1 else Conflicted(None)
 
 
 def _statement(write: Write | Defer) -> tuple[str, tuple[Any, ...]]:
-    key = write.key
+    job, id = _place(write.key)
     if isinstance(write, Defer):
-        return _DEFER, (*key, write.expected, write.wake)
+        return _DEFER, (job, id, write.expected, write.wake)
     row = write.row
     if row is None:
-        return _DELETE, (*key, write.expected)
-    values = (*key, row.revision, row.wake, row.status, row.blob)
-    return (_INSERT, values) if write.expected is None else (_UPDATE, (*values, write.expected))
+        return _DELETE, (job, id, write.expected)
+    cells = (job, id, row.revision, row.wake, row.status, row.blob)
+    return (_INSERT, cells) if write.expected is None else (_UPDATE, (*cells, write.expected))
 
 
 def put_back(connection: sqlite3.Connection, n: int) -> None:
@@ -134,7 +150,7 @@ def find(connection: sqlite3.Connection, key: Key) -> Stored | None:
 def load(connection: sqlite3.Connection, key: Key) -> Stored | None:
     """The same; raises `sqlite3.Error` if SQLite cannot read it."""
     try:
-        found = connection.execute(_LOAD, key).fetchone()
+        found = connection.execute(_LOAD, _place(key)).fetchone()
     except UnicodeEncodeError:
         return None  # no stored id has lone surrogates
     if found is None:
@@ -167,13 +183,13 @@ def due(connection: sqlite3.Connection, job: Job, now: int, limit: int) -> Itera
 
     Raises `sqlite3.Error` or `UnreadableError` at one that cannot be read; then `due_with_damage` can.
     """
-    for n, *cells in connection.execute(_DUE, (*job, min(now, INSTANT_MAX), limit)):
+    for n, *cells in connection.execute(_DUE, (cell_of(job), min(now, INSTANT_MAX), limit)):
         yield n, _readable(job, *cells)
 
 
 def due_numbers(connection: sqlite3.Connection, job: Job, now: int, limit: int) -> list[int]:
     """Their numbers, by the index alone."""
-    found = connection.execute(_DUE_N, (*job, min(now, INSTANT_MAX), limit))
+    found = connection.execute(_DUE_N, (cell_of(job), min(now, INSTANT_MAX), limit))
     return [n for (n,) in found.fetchall()]
 
 
@@ -190,7 +206,7 @@ def due_with_damage(
 ) -> Iterator[tuple[int, Row | Damaged]]:
     """The same as `due`, row by row, so that one that cannot be read does not hide the others."""
     for n in due_numbers(connection, job, now, limit):
-        (id,) = connection.execute(_ID_OF, (*job, n)).fetchone() or ("",)
+        (id,) = connection.execute(_ID_OF, (cell_of(job), n)).fetchone() or ("",)
         yield n, load_n(connection, Key(*job, id if type(id) is str else ""), n)
 
 
@@ -220,7 +236,7 @@ def _readable(job: Job, id: Any, *cells: Any) -> Row:
 
 def first_entry(connection: sqlite3.Connection, job: Job, stuck: Collection[int] = ()) -> int | None:
     """The earliest entry of a job, but for those of the rows that are `stuck`."""
-    for n, entry in connection.execute(_FIRST, (*job, 1 + len(stuck))).fetchall():
+    for n, entry in connection.execute(_FIRST, (cell_of(job), 1 + len(stuck))).fetchall():
         if n not in stuck:
             return int(entry)
     return None

@@ -23,8 +23,7 @@ MIGRATIONS: Sequence[Sequence[str]] = (
         """
         CREATE TABLE rows (
             n        INTEGER PRIMARY KEY,
-            kind     TEXT    NOT NULL,
-            job      TEXT    NOT NULL,
+            job      TEXT    NOT NULL,    -- kind and name, as "c:name"; short, for both indexes have it
             id       TEXT    NOT NULL,
             revision BLOB    NOT NULL,
             wake     INTEGER,             -- the record's alarm, ms
@@ -34,8 +33,8 @@ MIGRATIONS: Sequence[Sequence[str]] = (
             blob     BLOB    NOT NULL
         ) STRICT
         """,
-        "CREATE UNIQUE INDEX rows_key ON rows (kind, job, id)",
-        "CREATE INDEX rows_due ON rows (kind, job, entry) WHERE entry IS NOT NULL",
+        "CREATE UNIQUE INDEX rows_key ON rows (job, id)",
+        "CREATE INDEX rows_due ON rows (job, entry) WHERE entry IS NOT NULL",
         """
         CREATE TABLE clock (
             one    INTEGER PRIMARY KEY CHECK (one = 1),

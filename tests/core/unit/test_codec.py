@@ -58,6 +58,14 @@ def test_S_6_a_row_has_a_frame_with_the_schema_and_the_state_has_its_version() -
     assert text_of(ROW)["body"]["state"] == [1, {"n": 5}]
 
 
+def test_S_6_a_record_as_json_is_read_as_its_row_is() -> None:
+    told = codec.as_json(KEY, RECORD)
+
+    assert told == {"schema": 1, "revision": ROW.revision.hex(), "record": text_of(ROW)}
+    assert codec.from_json(tick(), KEY, told) == RECORD
+    assert isinstance(codec.from_json(tick(), KEY, {**told, "schema": 2}), Newer)
+
+
 def test_S_64_the_text_is_canonical_json_in_which_defaults_are_left_out() -> None:
     assert ROW.blob[12:] == (
         b'{"at":1000,"body":{"next_at":2000,"state":[1,{"n":5}]},"created_at":500,"seq":4,"writers":[[3,2]]}'

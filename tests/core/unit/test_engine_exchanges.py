@@ -18,6 +18,7 @@ from durable_jobs_core.events import (
     StatusRequested,
     TerminateRequested,
 )
+from durable_jobs_core.journal import Journal
 from durable_jobs_core.telemetry import (
     AlarmRepaired,
     HistoryRegressed,
@@ -62,6 +63,14 @@ def test_D_3_a_write_that_is_refused_fails_alone() -> None:
 
     failed = [call for call in calls if isinstance(rig.result(call), StorageError)]
     assert (failed, sizes[0]) == ([calls[5]], 8)
+
+
+def test_S_3_a_journal_is_told_what_became_of_each_write() -> None:
+    lines: list[bytes] = []
+    rig = Rig(journal=Journal(lines.append))
+    rig.ask(LATEST, AddRequested(event=1))
+
+    assert b'"write":"committed"' in lines[-1]
 
 
 def test_D_3_a_write_that_breaks_its_batch_breaks_it_alone_in_the_end() -> None:

@@ -52,6 +52,9 @@ class Deliveries:
     def deliver(self, key: str | None, numbers: list[int]) -> None:
         """A batch arrives, perhaps not for the first time."""
         assert key is not None, "a leased hook has an idempotency key"
+        twice = {number for number in numbers if numbers.count(number) > 1} - self.again
+        if twice:
+            current().fail(f"S-60: {sorted(twice)} were taken twice")
         if self.batches.setdefault(key, numbers) != numbers:
             current().fail(f"I-2: {key} brought {self.batches[key]} and now {numbers}")
         for number in numbers:

@@ -44,16 +44,32 @@ class Orders:
         return self.numbers
 
     def committed(self, commit: Commit) -> None:
-        """Note what is in a committed record."""
+        """Note what is in a committed record, and that nothing has left it that nobody took."""
+        self._check_left(commit)
         after = commit.after
         if after is None or not isinstance(after.body, TaskBody):
             return
         numbers = _numbers(after)
-        doubled = sorted(number for number in set(numbers) if numbers.count(number) > 1)
-        assert not doubled, f"I-1: {commit.key} has {doubled} twice"
+        if len(set(numbers)) < len(numbers):
+            doubled = sorted(number for number in set(numbers) if numbers.count(number) > 1)
+            raise AssertionError(f"I-1: {commit.key} has {doubled} twice")
         for number in numbers:
             assert number not in self.refused, f"I-9: {number} was refused and is in {commit.key}"
             self.seen[number] = commit.key
+
+    def _check_left(self, commit: Commit) -> None:
+        """I-1: what was queued or dead is applied, or still there, or in the next life; of `x` no client
+        drops anything. `on_error` may have taken the event it was called for."""
+        before, after = commit.before, commit.after
+        if before is None or commit.key.id != "x" or current().damaged(commit.key):
+            return
+        assert isinstance(before.body, TaskBody)
+        inbox, intake = before.body.inbox, before.body.intake
+        forgiven = inbox[:1] if intake is not None and intake.hook == "on_error" else inbox[:0]
+        there = [*([] if after is None else _numbers(after)), *(event.event for event in forgiven)]
+        waited = [*(event.event for event in inbox), *(event.event for event in before.body.dead)]
+        gone = [event for event in waited if event not in there]
+        assert not gone, f"I-1: {gone} left {commit.key} and are nowhere"
 
 
 def _numbers(record: Record) -> list[int]:

@@ -1,0 +1,91 @@
+"""What can be wrong with a server, in words, and what its errors say of a call.
+
+StorageError
+└── RedisStoreError    the server cannot be used, or could not be just now
+    ├── CallRefusedError   it is proven that the call did nothing
+    └── NewerStoreError    a newer release has made the store
+"""
+
+from __future__ import annotations
+
+import re
+
+from redis import exceptions
+
+from durable_jobs_core.errors import StorageError
+
+_CODES: tuple[tuple[type[Exception], str], ...] = (
+    (exceptions.NoScriptError, "NOSCRIPT"),
+    (exceptions.BusyLoadingError, "LOADING"),
+    (exceptions.ReadOnlyError, "READONLY"),
+    (exceptions.OutOfMemoryError, "OOM"),
+    (exceptions.NoPermissionError, "NOPERM"),
+    (exceptions.AuthenticationError, "NOAUTH"),
+    (exceptions.MasterDownError, "MASTERDOWN"),
+    (exceptions.ClusterDownError, "CLUSTERDOWN"),
+    (exceptions.TryAgainError, "TRYAGAIN"),
+    (exceptions.MovedError, "MOVED"),
+    (exceptions.AskError, "ASK"),
+)
+"""redis-py takes the code off the messages it has a class for. A subclass comes before its base."""
+
+_TRANSIENT = (
+    *("NOSCRIPT", "LOADING", "READONLY", "OOM", "MISCONF", "NOREPLICAS", "BUSY"),
+    *("MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "MOVED", "ASK"),
+)
+_BEFORE_ANYTHING = (*_TRANSIENT, "NOPERM", "NOAUTH")
+_CODE = re.compile(rf"^-?({'|'.join(_BEFORE_ANYTHING)})\b")
+_ANYWHERE = re.compile(rf"\b({'|'.join(_TRANSIENT)})\b")
+
+
+class RedisStoreError(StorageError):
+    """The server of a store cannot be used.
+
+    `server`: which, without passwords; `cause`: what is wrong. Raised by `open`, nothing was changed;
+    raised by `exchange`, the outcome of its writes is unknown.
+    """
+
+    changed: bool | None = None
+
+    def __init__(self, server: str, cause: str) -> None:
+        self.server, self.cause = server, cause
+        super().__init__(f"{server}: {cause}")
+
+
+class CallRefusedError(RedisStoreError):
+    """The server, or the way to it, has refused a call: nothing happened. `code`: as in `READONLY`."""
+
+    changed = False
+
+    def __init__(self, server: str, cause: str, code: str, *, transient: bool = True) -> None:
+        super().__init__(server, cause)
+        self.code, self.transient = code, transient
+
+
+class NewerStoreError(RedisStoreError):
+    """A newer release has made the store, which alone may use it: `found` and `known` versions."""
+
+    def __init__(self, server: str, found: int, known: int) -> None:
+        self.found, self.known = found, known
+        super().__init__(server, f"it has the format {found}; this release knows {known}")
+
+
+def code_of(error: Exception) -> str | None:
+    """The code with which a server refuses a call before it has done anything; `None` for any other error."""
+    for kind, code in _CODES:
+        if isinstance(error, kind):
+            return code
+    found = _CODE.match(str(error))
+    return found[1] if found else None
+
+
+def refused(server: str, error: Exception, code: str) -> CallRefusedError:
+    """The typed form of an error with such a code."""
+    text = str(error)
+    cause = text if code in text else f"{code} {text}"
+    return CallRefusedError(server, cause, code, transient=code in _TRANSIENT)
+
+
+def is_transient(text: str) -> bool:
+    """Whether trying again may help a write that a script could not do, for what it says."""
+    return _ANYWHERE.search(text) is not None

