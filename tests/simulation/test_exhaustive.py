@@ -19,6 +19,12 @@ STATES = {
     "unknown": 1636,
     "terminate": 809,
     "compete": 804,
+    "inbox": 134,
+    "shutdown": 1837,
+    "threads": 840,
+    "flush": 180,
+    "clear": 144,
+    "stall": 4479,
 }
 """How many distinct states each scope has, at least: a scope that checks nothing has few."""
 

@@ -9,7 +9,7 @@ of each event (`ledger`). I-8 is tried from one new state in eight: without faul
 """
 
 from durable_jobs_simulation.exhaustive.scope import Scope, budgets
-from durable_jobs_simulation.exhaustive.scopes import SCOPES, SMALL
+from durable_jobs_simulation.exhaustive.scopes import LARGE, SCOPES, SMALL
 from durable_jobs_simulation.exhaustive.search import Report, check
 
-__all__ = ["SCOPES", "SMALL", "Report", "Scope", "budgets", "check"]
+__all__ = ["LARGE", "SCOPES", "SMALL", "Report", "Scope", "budgets", "check"]

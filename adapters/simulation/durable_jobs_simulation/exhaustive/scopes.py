@@ -17,6 +17,8 @@ from durable_jobs_core import (
 )
 from durable_jobs_core.events import (
     AddRequested,
+    ClearRequested,
+    FlushRequested,
     Request,
     SendRequested,
     StartRequested,
@@ -28,10 +30,15 @@ from durable_jobs_core.words import Key
 from durable_jobs_simulation.exhaustive.scope import Asked, Scope, budgets
 
 RETRY = Retry(max_attempts=2, delay=Backoff.constant("4 seconds"), jitter=0)
-TICK, HOOKS, ORDER = Key("continuous", "tick", "a"), Key("debounce", "hooks", "a"), Key("task", "order", "a")
+TICK, PLAIN = Key("continuous", "tick", "a"), Key("continuous", "plain", "a")
+HOOKS, ORDER = Key("debounce", "hooks", "a"), Key("task", "order", "a")
 
 
 async def _tick(ctx: ContinuousContext[int]) -> None:
+    ctx.set_state(ctx.state + 1)
+
+
+def _plain(ctx: ContinuousContext[int]) -> None:
     ctx.set_state(ctx.state + 1)
 
 
@@ -55,6 +62,9 @@ async def _work(ctx: TaskContext[list[int]]) -> None:
 JOBS = create_durable_jobs(
     {
         "tick": Continuous.make(state=int, schedule=every("1 hour"), execute=_tick, retry=RETRY),
+        "plain": Continuous.make(
+            state=int, schedule=every("1 hour"), execute=_plain, retry=RETRY, timeout="6 seconds"
+        ),
         "hooks": Debounce.make(
             event=int,
             state=list[int],
@@ -82,53 +92,91 @@ def _send(number: int) -> SendRequested:
 
 
 _START, _TRIGGER, _END = StartRequested(Stored(1, 0)), TriggerRequested(), TerminateRequested()
+_FLUSH, _CLEAR = FlushRequested(), ClearRequested()
+
+
+def _two(key: Key, *requests: Request) -> tuple[tuple[Asked, ...], ...]:
+    """Two callers, of a node each; the second makes the last request."""
+    return (_asked(key, *requests[:-1]), _asked(key, requests[-1], node=1))
 
 
 _CALLERS: dict[str, tuple[str, tuple[tuple[Asked, ...], ...]]] = {
     "continuous": ("a start, then a trigger", (_asked(TICK, _START, _TRIGGER),)),
     "debounce": ("two adds, which fill a window", (_asked(HOOKS, _add(1)), _asked(HOOKS, _add(2)))),
     "task": ("two sends, which schedule", (_asked(ORDER, _send(1)), _asked(ORDER, _send(2)))),
+    "inbox": ("a send, a trigger; a send", (_asked(ORDER, _send(1), _TRIGGER), _asked(ORDER, _send(2)))),
     "unknown": ("two adds, exchanges and answers lost", (_asked(HOOKS, _add(1)), _asked(HOOKS, _add(2)))),
     "terminate": ("a start, and an end at any moment", (_asked(TICK, _START), _asked(TICK, _END))),
-    "compete": (
-        "two workers on one instance, a start by one and a trigger by the other",
-        (_asked(TICK, _START), _asked(TICK, _TRIGGER, node=1)),
-    ),
+    "shutdown": ("a start and a trigger, and the node shut down", (_asked(TICK, _START, _TRIGGER),)),
+    "threads": ("a start and an end, of a plain hook", (_asked(PLAIN, _START), _asked(PLAIN, _END))),
+    "flush": ("an add and a flush, and an add", (_asked(HOOKS, _add(1), _FLUSH), _asked(HOOKS, _add(2)))),
+    "clear": ("an add and a clear, and an add", (_asked(HOOKS, _add(1), _CLEAR), _asked(HOOKS, _add(2)))),
+    "compete": ("two workers, a start by one and a trigger by the other", _two(TICK, _START, _TRIGGER)),
+    "stall": ("two workers, one stalls past its lease", _two(TICK, _START, _TRIGGER)),
+    "leave": ("two workers, one is shut down", _two(TICK, _START, _TRIGGER)),
+    "end": ("two workers, an end by the other", _two(TICK, _START, _END)),
+    "adds": ("two workers, an add by each", _two(HOOKS, _add(1), _add(2))),
+    "flushes": ("two workers, an add by each and a flush", _two(HOOKS, _add(1), _FLUSH, _add(2))),
+    "clears": ("two workers, an add by each and a clear", _two(HOOKS, _add(1), _CLEAR, _add(2))),
+    "sends": ("two workers, a send by each", _two(ORDER, _send(1), _send(2))),
+    "lost": ("two workers, adds by each, exchanges and answers lost", _two(HOOKS, _add(1), _add(2))),
+    "detach": ("two workers, a plain hook, and an end by the other", _two(PLAIN, _START, _END)),
 }
 _SMALL: dict[str, dict[str, int]] = {
     "continuous": {"jump": 1, "crash": 1},
     "debounce": {"jump": 1, "crash": 1},
     "task": {"jump": 1, "crash": 1},
+    "inbox": {"jump": 0},
     "unknown": {"jump": 1, "lose": 1},
     "terminate": {"jump": 1, "lose": 1},
+    "shutdown": {"jump": 1, "stop": 1},
+    "threads": {"jump": 1, "timeout": 1},
+    "flush": {"jump": 0},
+    "clear": {"jump": 0},
     "compete": {"jump": 1},
+    "stall": {"jump": 1, "stall": 1},
 }
 _LARGE: dict[str, dict[str, int]] = {
     "continuous-large": {"jump": 3, "crash": 1, "raise": 1},
-    "debounce-large": {"jump": 3, "crash": 1, "raise": 1},
-    "task-large": {"jump": 3, "crash": 1, "raise": 1},
-    "unknown-large": {"jump": 2, "lose": 2, "refuse": 1},
+    "debounce-large": {"jump": 2, "crash": 1, "raise": 1},
+    "task-large": {"jump": 2, "crash": 1, "raise": 1},
+    "inbox-large": {"jump": 1, "crash": 1},
+    "unknown-large": {"jump": 1, "lose": 2},
     "terminate-large": {"jump": 2, "lose": 1, "crash": 1},
+    "shutdown-large": {"jump": 2, "stop": 1, "crash": 1},
+    "threads-large": {"jump": 2, "timeout": 1, "lose": 1},
+    "flush-large": {"jump": 1, "crash": 1},
+    "clear-large": {"jump": 1, "crash": 1},
     "compete-crash": {"jump": 1, "crash": 1},
-    "compete-large": {"jump": 2, "crash": 1, "nudge": 1},
+    "compete-large": {"jump": 2, "crash": 1},
+    "stall-large": {"jump": 2, "stall": 1},
+    "leave-large": {"jump": 1, "stop": 1},
+    "end-large": {"jump": 1, "crash": 1},
+    "adds-large": {"jump": 1, "crash": 1},
+    "flushes-large": {"jump": 1},
+    "clears-large": {"jump": 1},
+    "sends-large": {"jump": 1, "crash": 1},
+    "lost-large": {"jump": 1, "lose": 1},
+    "detach-large": {"jump": 1, "timeout": 1},
 }
 
 
-def _make(name: str, spent: dict[str, int]) -> Scope:
-    kind = name.partition("-")[0]
-    what, callers = _CALLERS[kind]
+def _make(name: str, spent: dict[str, int], rest_every: int = 8) -> Scope:
+    what, callers = _CALLERS[name.partition("-")[0]]
     told = ", ".join(f"{count} {what}" for what, count in spent.items())
     return Scope(
         name=name,
         what=f"{what}; at most {told}",
         jobs=JOBS,
         callers=callers,
-        nodes=(True, True) if kind == "compete" else (True,),
+        nodes=(True,) * (1 + max(asked[0] for requests in callers for asked in requests)),
         budgets=budgets(**spent),
+        rest_every=rest_every,
     )
 
 
 SMALL = {name: _make(name, spent) for name, spent in _SMALL.items()}
 """Finished in seconds."""
-SCOPES = {**SMALL, **{name: _make(name, spent) for name, spent in _LARGE.items()}}
-"""All of them; `compete-crash` takes a minute, the large ones many, or hours."""
+LARGE = {name: _make(name, spent, 32) for name, spent in _LARGE.items()}
+"""For a soak: minutes each, and not all are finished."""
+SCOPES = {**SMALL, **LARGE}
