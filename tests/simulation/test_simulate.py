@@ -338,7 +338,7 @@ def test_I_1_I_2_I_3_I_4_I_5_I_6_I_7_I_8_I_9_hold_under_faults(case: str) -> Non
         CASES[case]().run(seed)
 
 
-@pytest.mark.parametrize(("case", "seed"), [("orders", 100_451), ("orders", 105_789)])
+@pytest.mark.parametrize(("case", "seed"), [("orders", 100_451), ("orders", 105_789), ("webhooks", 108_121)])
 def test_seeds_that_failed_once_hold(case: str, seed: int) -> None:
     CASES[case]().run(seed)
 

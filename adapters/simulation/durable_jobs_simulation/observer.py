@@ -19,7 +19,7 @@ from durable_jobs_core.record import DebounceBody, Record, TaskBody
 from durable_jobs_core.telemetry import TelemetryEvent
 from durable_jobs_core.words import Key
 from durable_jobs_simulation import answers, checks, leases
-from durable_jobs_simulation.history import Attempt, Call, Commit, History
+from durable_jobs_simulation.history import Attempt, Call, Commit, History, in_order
 from durable_jobs_simulation.violation import Violated
 
 if TYPE_CHECKING:
@@ -391,7 +391,7 @@ class Observer:
             told = history.told.setdefault(value.life, {})
             if value.seq in told and value.life not in history.ended:  # (d) of D-6 may tell an end twice
                 raise Violated("I-7", f"{value.key}: {value.type} was told twice as {value.seq}")
-            told[value.seq] = None
+            told[value.seq] = node.name
             if value.seq > history.seq.get(value.life, 0) and value.life not in history.ended:
                 raise Violated("I-7", f"{value.key}: {value.type} was told before its commit")
 
@@ -407,10 +407,11 @@ class Observer:
         ]
 
     def check_faultless(self) -> None:
-        """Without faults telemetry is complete and in order (I-7), and no lease is ever lost (S-14)."""
+        """Without faults telemetry is complete and, by node, in order (I-7), and no lease is lost (S-14)."""
         for key, history in self.histories.items():
             for life, told in history.told.items():
-                if list(told) != list(range(1, len(told) + 1)) or len(told) < history.seq.get(life, 0):
-                    raise Violated("I-7", f"{key}: telemetry of a life came as {list(told)}")
+                complete = sorted(told) == list(range(1, max(len(told), history.seq.get(life, 0)) + 1))
+                if not complete or not in_order(told):
+                    raise Violated("I-7", f"{key}: telemetry of a life came as {list(told.items())}")
             if any(attempt.crashes for attempt in history.tokens.values()):
                 raise Violated("S-14", f"{key}: an attempt crashed, and nothing had happened to it")
