@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from attrs import evolve
 from support.rig import EPOCH, Rig, client, greeted, start, writes
 from support.samples import CHORE, FOLD, TICK, chore, folding, jobs, nothing, number, tick
@@ -89,6 +90,33 @@ def test_S_13_all_leases_are_renewed_each_at_its_own_time() -> None:
     assert all(lease_of(rig, key).until > rig.now() + 2 * LEASE // 3 - 1 for key in keys)
 
 
+def test_S_13_a_renewed_lease_is_renewed_again_after_those_that_are_older_now() -> None:
+    rig = greeted()
+    keys = [Key("continuous", "tick", name) for name in "ab"]
+    for key in keys:
+        rig.ask(key, START)
+        rig.wait(1_000)
+
+    rig.wait(9_000)
+
+    assert [lease_of(rig, key).until - EPOCH - LEASE for key in keys] == [10_000, 11_000]
+
+
+def test_S_13_the_next_attempts_lease_is_renewed_though_the_last_ended_during_its_renewal() -> None:
+    rig = running(limits={"poll": 1_000_000})
+    rig.wait(10_000, settle=False)
+    assert [write.key for exchange in rig.exchanges for write in writes(exchange)] == [TICK]
+    rig.finish()
+    rig.settle()
+    rig.ask(TICK, TriggerRequested())
+    assert len(rig.invokes) == 1
+
+    rig.wait(30_000)
+
+    assert rig.cancels == []
+    assert lease_of(rig).until == EPOCH + 40_000 + LEASE
+
+
 def test_S_13_a_handler_that_could_not_renew_is_cancelled_a_tenth_of_its_lease_before_the_end() -> None:
     rig = running()
 
@@ -152,10 +180,11 @@ def test_S_13_a_lease_whose_commit_was_told_late_is_renewed_at_once_and_its_hand
     assert rig.cancels == [rig.invokes[0].id]
 
 
-def test_S_13_a_late_lease_is_renewed_before_the_ones_taken_after_it() -> None:
-    rig = Rig(lanes=2, lane=lambda key: int(key.id) % 2)
+@pytest.mark.parametrize(("first", "second"), ["01", "10"])
+def test_S_13_a_late_lease_is_renewed_before_the_ones_taken_after_it(first: str, second: str) -> None:
+    rig = Rig(lanes=2, lane=lambda key: int(key.id != first))
     rig.settle()
-    early, late = Key("continuous", "tick", "0"), Key("continuous", "tick", "1")
+    early, late = Key("continuous", "tick", first), Key("continuous", "tick", second)
     rig.call(early, START)
     answer = rig.perform(rig.exchanges[0])
     rig.t += 6_000
