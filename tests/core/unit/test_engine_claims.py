@@ -6,9 +6,10 @@ import pytest
 from support.rig import EPOCH, Rig, client, greeted, start, writes
 from support.samples import jobs, number, tick
 
-from durable_jobs_core.backend import Answer, Committed
+from durable_jobs_core.backend import Answer, Committed, Write
+from durable_jobs_core.engine import Exchange
 from durable_jobs_core.engine.protocol import Limits
-from durable_jobs_core.events import StartRequested, TriggerRequested
+from durable_jobs_core.events import AddRequested, StartRequested, StatusRequested, TriggerRequested
 from durable_jobs_core.words import Key
 
 NAMES = ("a", "b", "c", "d")
@@ -221,6 +222,147 @@ def test_a_claim_limited_by_its_bytes_goes_on_at_once() -> None:
     assert len(rig.invokes) == 3
 
 
+def test_polls_are_spread_over_the_last_quarter_of_their_span() -> None:
+    rig = greeted(ticks("a"), poll=1_000)
+    gaps = []
+    for _ in range(200):
+        before, wakeup = rig.t, rig.engine.next_wakeup
+        assert wakeup is not None
+        gaps.append(wakeup - before)
+        rig.t = wakeup
+        rig.tick()
+        rig.settle()
+
+    assert 750 < min(gaps) < 800
+    assert 950 < max(gaps) <= 1_000
+
+
+def test_a_poll_may_be_as_short_as_time_is_told() -> None:
+    rig = greeted(ticks("a"), poll=1)
+    before = claims(rig)
+
+    rig.wait(50)
+
+    assert claims(rig) - before == 50
+
+
+def test_S_69_jobs_with_backlogs_take_turns() -> None:
+    rig = Rig(ticks("a", "b", "c"), concurrency=1)
+    for name in "abc":
+        start(rig, name, *range(5))
+    seen = ""
+    for _ in range(9):
+        rig.settle()
+        seen += running(rig)[0]
+        rig.finish()
+
+    assert seen == "abcabcabc"
+
+
+@pytest.mark.parametrize("turn", range(4))
+def test_S_69_all_slots_are_offered_whosever_turn_it_is(turn: int) -> None:
+    rig = Rig(ticks("a", "b", "c"), concurrency=1)
+    for name in "abc":
+        start(rig, name, *range(5))
+    for _ in range(turn):
+        rig.settle()
+        rig.finish()
+    rig.settle()
+    rig.engine._state.slots._total = 6  # the slots of five attempts more
+
+    rig.nudge()
+
+    claim = rig.exchanges[0].batch.claim
+    assert claim is not None
+    assert sum(claim.limits.values()) == 5
+
+
+def test_S_69_each_job_is_asked_for_once_a_look() -> None:
+    rig = Rig(ticks("a", "b", "c"), concurrency=2, poll=1_000_000)
+    rig.settle()
+
+    asked = [
+        {job: count for (_, job), count in need.batch.claim.limits.items()}
+        for drain in rig.drains
+        for need in drain
+        if isinstance(need, Exchange) and need.batch.claim is not None
+    ]
+
+    assert asked == [{"a": 1, "b": 1}, {"c": 2}]
+
+
+# -- alarms of its own commits
+
+
+def latest_key(name: str) -> Key:
+    return Key("debounce", "latest", name)
+
+
+def test_D_4_of_the_alarms_it_commits_together_the_earliest_is_known() -> None:
+    rig = greeted(poll=1_000_000)
+    rig.call(latest_key("other"), StatusRequested())
+    for name in "ab":
+        rig.call(latest_key(name), AddRequested(event=1))
+        rig.t += 500
+    rig.answer()
+
+    rig.wait(200)
+
+    assert [invoke.key.id for invoke in rig.invokes] == ["a"]
+
+
+def test_D_4_an_alarm_of_its_own_commit_is_not_asked_for_before_it_is_due() -> None:
+    rig = greeted(ticks("a", start_immediately=False), concurrency=1, poll=1_000_000)
+    before = claims(rig)
+    rig.ask(Key("continuous", "a", "x"), StartRequested(number(0)))
+
+    rig.wait(59_999)
+    assert claims(rig) == before
+    rig.wait(1)
+
+    assert running(rig) == ["a"]
+
+
+def test_D_4_alarms_of_a_job_without_a_slot_wait_for_one_and_nobody_is_asked_for_in_vain() -> None:
+    rig = greeted(ticks("a", "b", concurrency=1), poll=1_000_000)
+    for name in "xyz":
+        rig.ask(Key("continuous", "a", name), StartRequested(number(0)))
+    before = claims(rig)
+    rig.wait(5_000)
+    assert (running(rig), claims(rig)) == (["a"], before)
+
+    rig.finish()
+    rig.settle()
+
+    assert running(rig) == ["a"]
+
+
+def test_D_4_alarms_of_a_job_it_does_not_run_are_nothing_to_it() -> None:
+    rig = greeted(ticks("a", "b", start_immediately=False), per_job={("continuous", "a"): 0}, poll=1_000_000)
+    rig.call(Key("continuous", "b", "other"), StatusRequested())
+    for name in "ab":
+        rig.call(Key("continuous", name, "x"), StartRequested(number(0)))
+    rig.settle()
+    assert rig.engine.idle
+
+    rig.wait(60_000)
+
+    assert running(rig) == ["b"]
+
+
+def test_D_4_a_claim_that_was_used_is_not_put_back() -> None:
+    rig = greeted(ticks("a"), poll=1_000_000)
+    start(rig, "a", 1)
+    rig.nudge()
+    rig.settle()
+    rig.finish()
+    rig.settle()
+
+    written = [need.batch.writes for d in rig.drains for need in d if isinstance(need, Exchange)]
+    assert all(isinstance(write, Write) for batch in written for write in batch)
+    assert rig.engine.idle
+
+
 # -- lanes
 
 
@@ -308,3 +450,16 @@ def test_S_69_a_lease_that_lands_late_waits_for_a_slot_if_its_own_was_given_away
     rig.finish()
     rig.wait(1_000)
     assert (running(rig), rig.slots_taken) == (["a"], 1)
+
+
+def test_lanes_are_asked_in_turn() -> None:
+    rig = Rig(ticks("a"), lanes=3, lane=lambda key: int(key.id) % 3, concurrency=1)
+    start(rig, "a", *range(18))
+    seen = []
+    for _ in range(9):
+        rig.settle()
+        seen.append(int(rig.invokes[0].key.id) % 3)
+        rig.finish()
+
+    first = seen[0]
+    assert seen == [(first + turn) % 3 for turn in range(9)]

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from attrs import evolve
 from support.frames import framed
 from support.rig import EPOCH, Rig, client, greeted, start, writes
 from support.samples import CHORE, LATEST, TICK, chore, jobs, number
 
-from durable_jobs_core.backend import Answer, Conflicted, Damaged, Defer, Refused, Unknown
+from durable_jobs_core.backend import Answer, Batch, Conflicted, Damaged, Defer, Refused, Unknown, Write
 from durable_jobs_core.engine.lane import BACKOFF_FIRST_MS, BACKOFF_MAX_MS
 from durable_jobs_core.errors import OutcomeUnknownError, StorageError
 from durable_jobs_core.events import (
     AddRequested,
+    PauseRequested,
     SendRequested,
     StartRequested,
     StatusRequested,
@@ -26,7 +29,7 @@ from durable_jobs_core.telemetry import (
     JobNewer,
     JobQuarantined,
 )
-from durable_jobs_core.words import Key
+from durable_jobs_core.words import Key, to_datetime
 
 START = StartRequested(number(0))
 
@@ -600,3 +603,159 @@ def test_S_10_a_lease_that_waited_for_its_turn_is_counted_from_when_it_is_writte
 
     runs = [rig.record(write.key).body.in_flight for write in writes(exchange)]
     assert [run.lease.until - rig.now() for run in runs if run and run.lease] == [3_000, 3_000]
+
+
+def reading(**options: Any) -> Rig:
+    """An engine whose lane is busy: it reads another instance, and polls no more."""
+    rig = greeted(poll=1_000_000, **options)
+    rig.call(latest("other"), StatusRequested())
+    assert [exchange.batch.loads for exchange in rig.exchanges] == [(latest("other"),)]
+    return rig
+
+
+def lease_of(rig: Rig, key: Key) -> int:
+    """How long after `EPOCH` its lease ends."""
+    run = rig.record(key).body.in_flight
+    assert run is not None
+    assert run.lease is not None
+    return run.lease.until - EPOCH
+
+
+def tick_key(name: object) -> Key:
+    return Key("continuous", "tick", str(name))
+
+
+@pytest.mark.parametrize(
+    ("busy", "age", "taken"), [(0, 3_000, 0), (0, 3_001, 3_001), (4_000, 3_000, 0), (4_000, 3_001, 3_001)]
+)
+def test_S_10_a_lease_is_taken_anew_if_it_waited_more_than_a_tenth_of_its_length(
+    busy: int, age: int, taken: int
+) -> None:
+    rig = reading()
+    rig.t += busy
+    rig.call(TICK, START)
+    rig.t += age
+    rig.answer()
+    rig.answer()
+
+    assert lease_of(rig, TICK) == busy + taken + 30_000
+
+
+def test_S_10_a_lease_left_behind_by_one_batch_after_another_is_taken_anew() -> None:
+    rig = reading()
+    for name in range(8):
+        rig.call(tick_key(name), START)
+    rig.answer()
+    rig.refuse(transient=False)
+    rig.refuse(transient=False)  # from here on two, then four, then the rest
+    for wait in (2_000, 1_100, 0):
+        rig.t += wait
+        rig.answer()
+
+    assert sorted(lease_of(rig, tick_key(name)) for name in range(8)) == [30_000] * 6 + [33_100] * 2
+
+
+def test_S_41_an_add_that_waited_for_its_turn_counts_from_when_it_came() -> None:
+    rig = reading()
+    call = rig.call(LATEST, add())
+    rig.t += 5_000
+    rig.answer()
+    rig.answer()
+
+    assert rig.result(call).will_flush_at == to_datetime(EPOCH + 1_000)
+
+
+# -- time and slots
+
+
+def test_rule_2_the_first_exchange_of_a_lane_asks_only_what_time_it_is() -> None:
+    rig = Rig(exchange=1_234)
+    rig.call(LATEST, add())
+
+    assert [exchange.batch for exchange in rig.exchanges] == [Batch(not_after=1_234)]
+
+
+def test_rule_2_an_engine_that_is_ahead_of_the_backends_clock_waits_for_it() -> None:
+    rig = greeted(poll=1_000_000)
+    seen = []
+    rig.t = 100_000
+    rig.nudge()
+    rig.answer(Answer(clock=rig.now() - 5_000))
+    for t in (100_000, 103_000, 106_000):
+        rig.t = t
+        rig.tick()
+        seen.append(rig.engine.now)
+
+    assert seen == [EPOCH + 100_000, EPOCH + 100_000, EPOCH + 101_000]
+
+
+def test_S_69_a_settling_read_goes_before_a_claim_and_takes_no_slots() -> None:
+    rig = greeted(poll=1_000_000)
+    rig.call(LATEST, add(), deadline=60_000)
+    rig.fail()
+    rig.wait(10_000)
+    rig.t = rig.engine.next_wakeup or rig.t
+    rig.nudge()
+    (exchange,) = rig.exchanges
+    assert (exchange.batch.settle, exchange.batch.claim, rig.slots_taken) == (True, None, 0)
+
+    rig.answer()
+
+    assert [exchange.batch.claim is not None for exchange in rig.exchanges] == [True]
+    rig.settle()
+    assert rig.slots_taken == 0
+
+
+def test_D_4_a_lost_index_entry_is_not_asked_for_again() -> None:
+    rig = greeted(poll=1_000_000)
+    start(rig, "tick", "a")
+    row = rig.row(TICK)
+    assert row is not None
+    rig.stores[0]._store.rows[TICK] = framed(row, schema=9)
+    rig.nudge()
+    rig.answer()
+    assert [type(write) for write in rig.exchanges[0].batch.writes] == [Defer]
+
+    rig.fail()
+    rig.wait(4_999, settle=False)  # the hold of the claim
+
+    assert (rig.exchanges, rig.engine.idle) == ([], True)
+
+
+def test_D_4_an_index_entry_in_a_batch_is_no_ones_write() -> None:
+    rig = greeted()
+    start(rig, "tick", "a")
+    row = rig.row(TICK)
+    assert row is not None
+    rig.stores[0]._store.rows[TICK] = framed(row, schema=9)
+    rig.nudge()
+    call = rig.call(LATEST, add())
+    rig.answer()
+    assert [type(write) for write in rig.exchanges[0].batch.writes] == [Defer, Write]
+
+    rig.answer()
+
+    assert rig.result(call).event_count == 1
+
+
+def test_D_7_what_a_conflict_showed_is_written_from_without_reading_it_again() -> None:
+    rig = greeted()
+    start(rig, "tick", "a")
+    assert not rig.ask(TICK, START).created
+
+    rig.call(TICK, PauseRequested())
+
+    assert [(len(writes(exchange)), exchange.batch.loads) for exchange in rig.exchanges] == [(1, ())]
+
+
+@pytest.mark.parametrize("transient", [(True, False), (False, True)])
+def test_backing_off_follows_any_refusal_for_the_moment(transient: tuple[bool, bool]) -> None:
+    rig = reading()
+    for name in "ab":
+        rig.call(latest(name), add())
+    rig.answer()
+
+    rig.answer(Answer(outcomes=tuple(Refused("no", each) for each in transient), clock=rig.now()))
+
+    assert rig.exchanges == []
+    assert (rig.engine.next_wakeup or 0) > rig.t
