@@ -8,7 +8,6 @@ from support.samples import jobs, number, tick
 
 from durable_jobs_core.backend import Answer, Committed, Write
 from durable_jobs_core.engine import Exchange
-from durable_jobs_core.engine.protocol import Limits
 from durable_jobs_core.events import AddRequested, StartRequested, StatusRequested, TriggerRequested
 from durable_jobs_core.words import Key
 
@@ -126,15 +125,20 @@ def test_an_idle_engine_asks_once_a_poll(concurrency: int) -> None:
     assert 60 <= rounds <= 81
 
 
-def test_new_starts_do_not_overtake_a_backlog_of_their_job() -> None:
-    rig = greeted(ticks("a"), concurrency=1)
+@pytest.mark.parametrize("asked", [False, True], ids=["", "after a claim for another job"])
+def test_new_starts_do_not_overtake_a_backlog_of_their_job(asked: bool) -> None:
+    rig = greeted(ticks("a", "b", concurrency=1), poll=1_000_000)
     start(rig, "a", "first", "second")
     rig.nudge()
     rig.settle()
     rig.wait(10)
+    if asked:
+        rig.nudge()
+        rig.settle()
 
-    rig.call(Key("continuous", "a", "new"), StartRequested(number(0)))
+    rig.call(Key("continuous", "b", "other"), StatusRequested())  # the lane is busy: it cannot claim yet
     rig.finish()
+    rig.call(Key("continuous", "a", "new"), StartRequested(number(0)))
     rig.settle()
 
     assert [invoke.key.id for invoke in rig.invokes] == ["second"]
@@ -222,19 +226,13 @@ def test_a_claim_limited_by_its_bytes_goes_on_at_once() -> None:
     assert len(rig.invokes) == 3
 
 
-def test_polls_are_spread_over_the_last_quarter_of_their_span() -> None:
-    rig = greeted(ticks("a"), poll=1_000)
-    gaps = []
-    for _ in range(200):
-        before, wakeup = rig.t, rig.engine.next_wakeup
-        assert wakeup is not None
-        gaps.append(wakeup - before)
-        rig.t = wakeup
-        rig.tick()
-        rig.settle()
+@pytest.mark.parametrize(("drawn", "expected"), [(0, 1_000), (1, 999), (249, 751), (250, 1_000)])
+def test_polls_are_spread_over_the_last_quarter_of_their_span(drawn: int, expected: int) -> None:
+    rig = Rig(ticks("a"), poll=1_000)
+    rig.draw(drawn)
+    rig.settle()
 
-    assert 750 < min(gaps) < 800
-    assert 950 < max(gaps) <= 1_000
+    assert rig.engine.next_wakeup == expected
 
 
 def test_a_poll_may_be_as_short_as_time_is_told() -> None:
@@ -415,10 +413,6 @@ def test_a_job_with_the_limit_none_is_left_to_others() -> None:
     assert running(rig) == ["b"]
 
 
-def test_the_limits_of_an_engine_have_defaults() -> None:
-    assert (Limits().concurrency, Limits().lease, Limits().hold, Limits().poll) == (100, 30_000, 5_000, 1_000)
-
-
 def test_a_client_only_node_claims_nothing() -> None:
     rig = Rig(ticks("a"))
     other = client(rig)
@@ -450,6 +444,13 @@ def test_S_69_a_lease_that_lands_late_waits_for_a_slot_if_its_own_was_given_away
     rig.finish()
     rig.wait(1_000)
     assert (running(rig), rig.slots_taken) == (["a"], 1)
+
+
+@pytest.mark.parametrize(("node", "order"), [(0, [0, 1, 2]), (1, [1, 2, 0]), (5, [2, 0, 1]), (9, [0, 1, 2])])
+def test_D_4_which_lane_is_asked_first_is_another_for_each_node(node: int, order: list[int]) -> None:
+    rig = Rig(ticks("a"), node=node, lanes=3)
+
+    assert [exchange.lane for exchange in rig.exchanges] == order
 
 
 def test_lanes_are_asked_in_turn() -> None:

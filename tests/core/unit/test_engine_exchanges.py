@@ -8,13 +8,14 @@ import pytest
 from attrs import evolve
 from support.frames import framed
 from support.rig import EPOCH, Rig, client, greeted, start, writes
-from support.samples import CHORE, LATEST, TICK, chore, jobs, number
+from support.samples import CHORE, FOLD, LATEST, TICK, chore, jobs, number
 
 from durable_jobs_core.backend import Answer, Batch, Conflicted, Damaged, Defer, Refused, Unknown, Write
 from durable_jobs_core.engine.lane import BACKOFF_FIRST_MS, BACKOFF_MAX_MS
 from durable_jobs_core.errors import OutcomeUnknownError, StorageError
 from durable_jobs_core.events import (
     AddRequested,
+    FlushRequested,
     PauseRequested,
     SendRequested,
     StartRequested,
@@ -388,6 +389,102 @@ def test_D_3_from_the_third_conflict_on_a_key_waits_a_moment() -> None:
     assert waited == [False, False, True, True, True, True]
 
 
+@pytest.mark.parametrize(
+    ("conflicts", "drawn", "pause"),
+    [(3, 0, 1), (3, 7, 8), (3, 8, 1), (4, 15, 16), (9, 511, 512), (9, 512, 1), (12, 511, 512), (12, 512, 1)],
+)
+def test_D_3_after_a_conflict_a_key_waits_up_to_twice_as_long_as_before_at_most_half_a_second(
+    conflicts: int, drawn: int, pause: int
+) -> None:
+    rig = greeted(worker=False)
+    rig.ask(LATEST, add())
+    other = client(rig)
+    rig.call(LATEST, add())
+    for _ in range(conflicts):
+        if not rig.exchanges:
+            rig.t = other.t = rig.engine.next_wakeup or 0
+            rig.tick()
+        other.ask(LATEST, add())
+        rig.draw(drawn)
+        rig.answer()
+
+    assert (rig.engine.next_wakeup or 0) - rig.t == pause
+
+
+def test_D_3_an_end_of_an_attempt_that_conflicts_again_and_again_waits_too() -> None:
+    rig = greeted(poll=1_000_000)
+    rig.ask(LATEST, add())
+    rig.ask(LATEST, FlushRequested())
+    other = client(rig)
+    rig.finish()
+    for _ in range(3):
+        assert rig.exchanges
+        other.ask(LATEST, add())
+        rig.answer()
+    assert rig.exchanges == []
+
+    rig.wait(8)
+
+    assert rig.record(LATEST).body.in_flight is None
+
+
+@pytest.mark.parametrize(
+    ("refusals", "drawn", "pause"),
+    [
+        (1, 0, 1),
+        (1, 199, 200),
+        (1, 200, 1),
+        (2, 399, 400),
+        (6, 4_999, 5_000),
+        (6, 5_000, 1),
+        (9, 4_999, 5_000),
+    ],
+)
+def test_an_end_of_an_attempt_that_is_refused_waits_up_to_twice_as_long_each_time(
+    refusals: int, drawn: int, pause: int
+) -> None:
+    rig = greeted(poll=1_000_000, lease=1_000_000)
+    rig.ask(TICK, START)
+    rig.finish()
+    for _ in range(refusals):
+        if not rig.exchanges:
+            rig.t = rig.engine.next_wakeup or 0
+            rig.tick()
+        rig.draw(drawn)
+        rig.refuse(transient=False)
+
+    assert (rig.engine.next_wakeup or 0) - rig.t == pause
+
+
+def test_S_3_a_conflict_with_a_write_of_its_own_that_landed_late_is_that_writes_success() -> None:
+    rig = greeted()
+    rig.ask(LATEST, add())
+    call = rig.call(LATEST, add())
+    lost = rig.fail()
+    while not any(writes(exchange) for exchange in rig.exchanges):
+        rig.t = rig.t if rig.exchanges else (rig.engine.next_wakeup or 0)
+        rig.answer() if rig.exchanges else rig.tick()
+    assert call not in rig.replies
+
+    rig.perform(lost)
+    rig.settle()
+
+    assert rig.result(call).event_count == rig.ask(LATEST, StatusRequested()).event_count == 2
+
+
+def test_D_5_an_alarm_overtakes_an_inline_hook() -> None:
+    rig = greeted()
+    rig.ask_inline(FOLD, add(1))
+    rig.call(FOLD, add(2))
+
+    rig.wait(1_000)
+
+    assert [(invoke.hook, invoke.ctx.state) for invoke in rig.invokes] == [
+        ("on_event", [1]),
+        ("execute", [1]),
+    ]
+
+
 def test_D_3_a_request_that_conflicts_until_its_deadline_did_not_happen() -> None:
     rig = greeted()
     rig.ask(LATEST, add())
@@ -538,9 +635,11 @@ def test_S_8_an_instance_of_a_job_that_is_not_registered_is_left_alone() -> None
     assert row is not None
     stray = evolve(row, key=Key("continuous", "stranger", "a"))
 
-    rig.answer(Answer(claimed=(stray,), clock=rig.now()))
+    rig.answer(Answer(claimed=(stray, row), clock=rig.now()))
+    rig.settle()
 
-    assert (rig.invokes, rig.events, rig.slots_taken) == ([], [], 0)
+    assert ([invoke.key for invoke in rig.invokes], rig.slots_taken) == ([TICK], 1)
+    assert {event.key for event in rig.events} <= {TICK}
 
 
 def test_S_8_claims_name_registered_jobs_only() -> None:
@@ -738,10 +837,11 @@ def test_D_4_an_index_entry_in_a_batch_is_no_ones_write() -> None:
     assert rig.result(call).event_count == 1
 
 
-def test_D_7_what_a_conflict_showed_is_written_from_without_reading_it_again() -> None:
-    rig = greeted()
+@pytest.mark.parametrize("request_", [START, StatusRequested()], ids=["a conflict", "a read"])
+def test_D_7_what_was_shown_is_written_from_without_reading_it_again(request_: Any) -> None:
+    rig = greeted(worker=False)
     start(rig, "tick", "a")
-    assert not rig.ask(TICK, START).created
+    rig.ask(TICK, request_)
 
     rig.call(TICK, PauseRequested())
 
