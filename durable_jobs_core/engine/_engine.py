@@ -67,9 +67,6 @@ class Engine:
         self._check(t, input)
         state.clock.t = t
         state.stamp += 1
-        if state.closed:
-            _refuse_closed(state, input)
-            return
         _FEEDS[type(input)](state, input)
 
     def needs(self) -> tuple[Need, ...]:
@@ -102,20 +99,18 @@ class Engine:
                 continue
             if lane.has_work or not lane.greeted:
                 times.append(lane.retry_at)
-            if state.clock.known:
-                times.append(exchanges.claim_at(state, lane))
-                times += [max(lane.retry_at, state.clock.t_of(at + 1)) for at in lane.settle_times()]
-        if state.clock.known:
-            times.append(hooks.next_renewal(state))
+            times.append(exchanges.claim_at(state, lane))
+            times += [max(lane.retry_at, state.clock.t_of(at + 1)) for at in lane.settle_times()]
+        times.append(hooks.next_renewal(state))
         return min((at for at in times if at is not None), default=None)
 
     @property
     def idle(self) -> bool:
         """Whether nothing is queued, running, in flight or due."""
         state = self._state
-        if state.needs or state.emitted or state.keepers or state.calls.by_id:
+        if state.needs or state.emitted or state.keepers:  # callers and hooks keep their keepers
             return False
-        if state.handlers.running or any(lane.flight or lane.has_work for lane in state.lanes):
+        if any(lane.flight or lane.defers for lane in state.lanes):
             return False
         if not state.runnable:
             return all(lane.greeted for lane in state.lanes)
@@ -224,9 +219,3 @@ def _close_when_done(state: State) -> None:
             callers.refuse(state, call, ClosedError("the runtime has closed"))
     state.closed = True
     state.needs.append(protocol.Closed())
-
-
-def _refuse_closed(state: State, input: Input) -> None:
-    if isinstance(input, protocol.Called):
-        error = ClosedError("the runtime is closed")
-        state.needs.append(protocol.Reply(input.call, error=error))

@@ -40,7 +40,7 @@ def called(state: State, called: protocol.Called) -> None:
 def _refusal(state: State, called: protocol.Called) -> DurableJobsError | None:
     calls, limits = state.calls, state.limits
     if state.stop_at is not None:
-        return ClosedError("the runtime is closing")
+        return ClosedError("the runtime is closing, or has closed")
     if job_of(called.key) not in state.jobs:
         names = tuple(name for kind, name in state.jobs if kind == called.key.kind)
         return JobNotFoundError(called.key.kind, called.key.job, names)

@@ -296,13 +296,13 @@ def test_S_3_one_unknown_outcome_among_others_is_resolved_by_reading_back() -> N
 
 
 def test_S_3_a_creation_of_which_no_one_can_tell_is_told_so_when_it_cannot_land() -> None:
-    rig = greeted()
+    rig = greeted(worker=False)
     call = rig.call(LATEST, add(), deadline=60_000)
     rig.fail()
 
     rig.wait(10_000)
     before = call in rig.replies
-    rig.wait(2_000)
+    rig.wait(1)
 
     assert (before, type(rig.result(call))) == (False, OutcomeUnknownError)
 
