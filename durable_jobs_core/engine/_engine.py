@@ -160,7 +160,7 @@ def _stopping(state: State, stopping: protocol.Stopping) -> None:
     state.stop_at = state.t + stopping.grace_ms
     for call in tuple(state.calls.by_id.values()):
         keeper = state.keepers[call.key]
-        if call.watch is None and call.entry in keeper.requests and keeper.inline is not call.entry:
+        if call.entry in keeper.requests and keeper.inline is not call.entry:
             callers.refuse(state, call, ClosedError("the runtime is closing"))
 
 
@@ -181,7 +181,8 @@ def _look_at_time(state: State) -> None:
     callers.look_at_time(state)
     hooks.renew(state)
     for key, keeper in tuple(state.held.items()):
-        if keeper.resume_at is None or keeper.resume_at <= state.t:
+        assert keeper.resume_at is not None, "it is held"
+        if keeper.resume_at <= state.t:
             keeper.resume_at = None
             del state.held[key]
             state.ready[key] = keeper

@@ -212,7 +212,7 @@ def _refuse(state: State, keeper: Keeper, outcome: Refused, *, alone: bool) -> N
     if outcome.transient or not alone:
         return
     for entry in (stepped.entry for stepped in steps if stepped.writes):
-        call = None if entry.call is None else state.calls.by_id.get(entry.call)
+        call = state.calls.by_id.get(entry.call)
         if call is not None:
             callers.refuse(state, call, StorageError(f"{keeper.key}: {outcome.reason}"))
         elif isinstance(entry.event, HandlerEvent):  # kept until it is committed, stale or settled

@@ -530,6 +530,35 @@ def test_rule_2_rule_3_it_wakes_for_one_lane_while_another_does_not_answer() -> 
     assert 750 < (rig.engine.next_wakeup or 0) <= 1_000
 
 
+def test_rule_11_a_handler_called_after_the_stop_has_its_grace_and_its_end_the_whole_patience() -> None:
+    rig = greeted(settle=10_000)
+    rig.call(TICK, START)
+    rig.stop(60_000)
+    rig.settle()
+    rig.wait(20_000)
+    rig.nudge()
+    rig.finish()
+    rig.refuse(transient=True)
+    assert not rig.closed
+
+    rig.wait(5_000)
+
+    assert (run_of(rig), rig.closed) == (None, True)
+
+
+def test_rule_11_an_exchange_on_any_lane_is_waited_for_whatever_it_takes() -> None:
+    rig = greeted(lanes=2, lane=lambda key: int(key.id) % 2, settle=1_000, exchange=100_000)
+    call = rig.call(tick_key(0), START, deadline=100_000)
+    rig.stop()
+    rig.t = 50_000
+    rig.tick()
+    before = rig.closed
+
+    rig.answer(lane=0)
+
+    assert (before, rig.result(call).created, rig.closed) == (False, True, True)
+
+
 def test_rule_11_what_is_undecided_when_it_closes_is_said_to_be_unknown() -> None:
     rig = greeted(settle=1_000)
     call = rig.call(TICK, START)
@@ -878,12 +907,14 @@ def test_a_revision_has_the_number_after_the_largest_that_its_engine_knows() -> 
 
     pauses(rig, "a")
     pauses(rig, "b")
+    assert rig.ask(tick_key("z"), StatusRequested()).status == "not_found"
     pauses(other, "c")
     other.ask(tick_key("b"), ResumeRequested())
     seen.append(rig.record(tick_key("b")).revision.number)
     pauses(other, "d")
+    pauses(rig, "e")
 
-    assert seen == [2, 4, 2, 5, 7]
+    assert seen == [2, 4, 2, 5, 7, 6]
 
 
 def test_S_12_a_token_is_the_revision_of_its_commit_whatever_else_that_holds() -> None:

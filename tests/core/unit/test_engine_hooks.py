@@ -13,6 +13,7 @@ from durable_jobs_core.engine import HookCancelled, HookDetached, HookRaised, Ho
 from durable_jobs_core.errors import ExecutionError, StorageError
 from durable_jobs_core.events import (
     AddRequested,
+    FlushRequested,
     SendRequested,
     StartRequested,
     StatusRequested,
@@ -236,6 +237,7 @@ def test_S_36_another_engine_cancels_its_handler_at_its_next_renewal() -> None:
     rig.finish(HookCancelled())
     rig.settle()
     assert (rig.row(TICK), rig.slots_taken, rig.engine._state.keepers) == (None, 0, {})
+    assert not any(isinstance(event, JobStale) for event in rig.events)
 
 
 def test_S_13_a_renewal_for_a_lease_that_is_gone_wakes_nobody_in_vain() -> None:
@@ -308,7 +310,7 @@ def test_S_11_when_its_handler_has_ended_the_alarm_that_came_meanwhile_is_seen_t
 
     assert rig.t == 0
     assert [invoke.hook for invoke in rig.invokes] == ["execute"]
-    assert rig.slots_taken == 1
+    assert (rig.slots_taken, rig.engine._state.handlers.alarmed) == (1, set())
 
 
 def test_S_14_a_lease_that_is_gone_when_its_commit_is_heard_of_calls_nothing() -> None:
@@ -523,7 +525,36 @@ def test_I_7_a_claim_that_did_not_land_calls_nothing() -> None:
     assert rig.invokes == []
 
 
-# -- inline hooks and conflicts (S-10)
+# -- inline hooks, what overtakes them (D-5), and conflicts (S-10)
+
+
+def reducing(**limits: Any) -> Rig:
+    """An engine in which a batch is executed while the reducer of the next window runs."""
+    rig = greeted(poll=1_000_000, **limits)
+    rig.ask_inline(FOLD, AddRequested(event=1))
+    rig.ask(FOLD, FlushRequested())
+    rig.call(FOLD, AddRequested(event=2))
+    rig.settle()
+    assert [invoke.hook for invoke in rig.invokes] == ["execute", "on_event"]
+    return rig
+
+
+def test_D_5_the_end_of_an_attempt_overtakes_an_inline_hook() -> None:
+    rig = reducing()
+
+    rig.finish()
+    rig.settle()
+
+    assert [invoke.hook for invoke in rig.invokes] == ["on_event"]
+    assert (rig.record(FOLD).body.in_flight, rig.slots_taken) == (None, 0)
+
+
+def test_D_5_a_renewal_overtakes_an_inline_hook() -> None:
+    rig = reducing()
+
+    rig.wait(10_000)
+
+    assert lease_of(rig, FOLD).until == EPOCH + 10_000 + LEASE
 
 
 def folded(rig: Rig) -> Any:
