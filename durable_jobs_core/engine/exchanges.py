@@ -170,7 +170,7 @@ def _take_outcomes(state: State, lane: Lane, flight: Flight, answer: Answer) -> 
         elif isinstance(outcome, Conflicted):
             found = _found(state, keeper, outcome.row)
             released = keeper.conflicted(found, flight.stamp)
-            keeper.adopt(found, outcome.row)
+            keeper.adopt(outcome.row)
             _release(state, keeper, released)
             _hold_after_conflict(state, keeper)
         elif isinstance(outcome, Refused):
@@ -238,7 +238,7 @@ def _loaded(state: State, keeper: Keeper, row: Row | Damaged | None, flight: Fli
     found = _found(state, keeper, row)
     final = flight.batch.settle
     released = keeper.loaded(found, flight.stamp, final=final)
-    keeper.adopt(found, row)
+    keeper.adopt(row)
     _release(state, keeper, released)
 
 

@@ -548,7 +548,7 @@ def test_rule_11_a_handler_called_after_the_stop_has_its_grace_and_its_end_the_w
 
 def test_rule_11_an_exchange_on_any_lane_is_waited_for_whatever_it_takes() -> None:
     rig = greeted(lanes=2, lane=lambda key: int(key.id) % 2, settle=1_000, exchange=100_000)
-    call = rig.call(tick_key(0), START, deadline=100_000)
+    call = rig.call(Key("debounce", "latest", "0"), AddRequested(event=1), deadline=100_000)
     rig.stop()
     rig.t = 50_000
     rig.tick()

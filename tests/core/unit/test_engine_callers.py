@@ -214,6 +214,17 @@ def test_S_3_of_a_request_whose_write_was_sent_the_caller_is_told_that_no_one_kn
     assert (rig.row(TICK) is not None) == landed
 
 
+def test_rule_8_a_key_whose_request_was_given_up_while_it_was_written_is_known_until_that_has_ended() -> None:
+    rig = greeted(worker=False)
+    rig.call(LATEST, AddRequested(event=1), deadline=1_000)
+    rig.wait(1_000, settle=False)
+    call = rig.call(LATEST, AddRequested(event=2))
+    rig.settle()
+
+    assert rig.result(call).event_count == 2
+    assert rig.engine._state.keepers == {}
+
+
 def test_S_3_of_a_request_whose_outcome_is_unknown_at_its_deadline_the_caller_is_told_so() -> None:
     rig = greeted()
     call = rig.call(TICK, START, deadline=1_000)

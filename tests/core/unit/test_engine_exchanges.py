@@ -21,6 +21,7 @@ from durable_jobs_core.events import (
     StartRequested,
     StatusRequested,
     TerminateRequested,
+    TriggerRequested,
 )
 from durable_jobs_core.journal import Journal
 from durable_jobs_core.telemetry import (
@@ -733,6 +734,7 @@ def test_S_10_a_lease_is_taken_anew_if_it_waited_more_than_a_tenth_of_its_length
     rig = reading()
     rig.t += busy
     rig.call(TICK, START)
+    rig.call(TICK, START)  # it exists by then: answered with that write
     rig.t += age
     rig.answer()
     rig.answer()
@@ -754,14 +756,34 @@ def test_S_10_a_lease_left_behind_by_one_batch_after_another_is_taken_anew() -> 
     assert sorted(lease_of(rig, tick_key(name)) for name in range(8)) == [30_000] * 6 + [33_100] * 2
 
 
-def test_S_41_an_add_that_waited_for_its_turn_counts_from_when_it_came() -> None:
-    rig = reading()
+def test_S_36_a_lease_that_waited_for_its_turn_and_was_ended_meanwhile_is_not_taken_anew() -> None:
+    rig = greeted(poll=1_000_000)
+    rig.ask(TICK, START)
+    rig.finish()
+    rig.settle()
+    rig.call(latest("other"), StatusRequested())
+    rig.call(TICK, TriggerRequested())
+    ended = rig.call(TICK, TerminateRequested())
+    rig.t += 5_000
+    rig.settle()
+
+    assert (rig.result(ended).terminated, rig.invokes, rig.slots_taken) == (True, [], 0)
+
+
+@pytest.mark.parametrize("executing", [False, True])
+def test_S_41_an_add_that_waited_for_its_turn_counts_from_when_it_came(executing: bool) -> None:
+    rig = greeted(poll=1_000_000)
+    if executing:
+        rig.ask(LATEST, add())
+        rig.ask(LATEST, FlushRequested())
+    rig.t += 4_000
+    rig.call(latest("other"), StatusRequested())
     call = rig.call(LATEST, add())
     rig.t += 5_000
     rig.answer()
     rig.answer()
 
-    assert rig.result(call).will_flush_at == to_datetime(EPOCH + 1_000)
+    assert rig.result(call).will_flush_at == to_datetime(EPOCH + 5_000)
 
 
 # -- time and slots
@@ -846,6 +868,19 @@ def test_D_7_what_was_shown_is_written_from_without_reading_it_again(request_: A
     rig.call(TICK, PauseRequested())
 
     assert [(len(writes(exchange)), exchange.batch.loads) for exchange in rig.exchanges] == [(1, ())]
+
+
+def test_D_7_a_row_in_the_cache_stays_there_though_a_request_that_came_was_given_up() -> None:
+    rig = greeted(worker=False)
+    rig.ask(LATEST, add())
+    rig.call(latest("other"), StatusRequested())
+    rig.call(LATEST, add(), deadline=100)
+    rig.wait(100, settle=False)
+    rig.settle()
+
+    rig.call(LATEST, add())
+
+    assert [write.expected is None for write in writes(rig.exchanges[0])] == [False]
 
 
 @pytest.mark.parametrize("transient", [(True, False), (False, True)])

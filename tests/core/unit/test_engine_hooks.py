@@ -129,6 +129,23 @@ def test_S_13_a_handler_that_could_not_renew_is_cancelled_a_tenth_of_its_lease_b
     assert rig.invokes[0].ctx.cancelled
 
 
+@pytest.mark.parametrize(("began", "expected"), [(None, 27_000), (12_000, 22_000), (18_000, 27_000)])
+def test_S_13_it_wakes_for_the_next_lease_that_is_to_be_renewed_or_is_over(
+    began: int | None, expected: int
+) -> None:
+    rig = Rig(lanes=2, lane=lambda key: int(key != TICK), poll=1_000_000)
+    rig.settle()
+    rig.ask(TICK, START)
+    rig.wait(10_000, settle=False)  # it is being renewed, and its lane does not answer
+    assert [exchange.lane for exchange in rig.exchanges] == [0]
+    if began is not None:
+        rig.t = began
+        rig.call(Key("continuous", "tick", "b"), START)
+        rig.answer(lane=1)
+
+    assert rig.engine.next_wakeup == expected
+
+
 def test_S_13_a_handler_is_cancelled_once() -> None:
     rig = running()
 
@@ -663,6 +680,19 @@ def test_what_waits_behind_a_hook_that_nobody_wants_is_called_when_it_has_ended(
     rig.settle()
 
     assert (folded(rig), rig.result(call).event_count) == ([2], 1)
+
+
+def test_what_is_read_behind_a_hook_that_nobody_wants_is_answered_when_it_has_ended() -> None:
+    rig = greeted()
+    rig.call(FOLD, AddRequested(event=1), deadline=1_000)
+    call = rig.call(FOLD, StatusRequested())
+    rig.wait(2_000)
+    waiting = call not in rig.replies
+
+    rig.finish(HookCancelled())
+    rig.settle()
+
+    assert (waiting, rig.result(call).status) == (True, "not_found")
 
 
 def test_an_exception_of_an_inline_hook_is_the_cause_of_what_the_caller_is_told() -> None:
