@@ -117,7 +117,7 @@ class Lane:
         writes: list[tuple[Write | Defer, Keeper | None]] = []
         size = 0
         for keeper in self._in_order():
-            if len(writes) >= self.max_writes or size > BATCH_MAX_BYTES:
+            if len(writes) >= self.max_writes:
                 break
             write = keeper.begin_write(not_after)
             blob = 0 if write.row is None else len(write.row.blob)

@@ -275,18 +275,41 @@ def test_S_69_all_slots_are_offered_whosever_turn_it_is(turn: int) -> None:
     assert sum(claim.limits.values()) == 5
 
 
-def test_S_69_each_job_is_asked_for_once_a_look() -> None:
-    rig = Rig(ticks("a", "b", "c"), concurrency=2, poll=1_000_000)
-    rig.settle()
-
-    asked = [
+def asked(rig: Rig) -> list[dict[str, int]]:
+    """What was asked for, claim by claim."""
+    return [
         {job: count for (_, job), count in need.batch.claim.limits.items()}
         for drain in rig.drains
         for need in drain
         if isinstance(need, Exchange) and need.batch.claim is not None
     ]
 
-    assert asked == [{"a": 1, "b": 1}, {"c": 2}]
+
+def test_S_69_each_job_is_asked_for_once_a_look() -> None:
+    rig = Rig(ticks("a", "b", "c"), concurrency=2, poll=1_000_000)
+    rig.settle()
+
+    assert asked(rig) == [{"a": 1, "b": 1}, {"c": 2}]
+
+
+@pytest.mark.parametrize("passed", [0, 500])
+def test_S_69_a_backlog_without_a_slot_lets_nobody_be_asked_for_again(passed: int) -> None:
+    rig = Rig(ticks("a", "b", concurrency=1), poll=1_000_000)
+    start(rig, "a", *range(3))
+    rig.t = passed
+
+    rig.settle()
+
+    assert (asked(rig), running(rig)) == ([{"a": 1, "b": 1}], ["a"])
+
+
+def test_a_backend_that_has_more_and_gives_nothing_is_not_asked_again_at_once() -> None:
+    rig = greeted(ticks("a"), poll=1_000_000)
+    rig.nudge()
+
+    rig.answer(Answer(next_wake=EPOCH, clock=rig.now()))
+
+    assert rig.exchanges == []
 
 
 # -- alarms of its own commits

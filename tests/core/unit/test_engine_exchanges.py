@@ -567,6 +567,19 @@ def test_a_step_back_in_history_is_reported() -> None:
     assert regressed.found < regressed.expected
 
 
+def test_another_life_with_a_smaller_number_is_no_step_back_in_history() -> None:
+    rig = greeted(worker=False)
+    for event in range(5):
+        rig.ask(LATEST, add(event))
+    client(rig).ask(LATEST, TerminateRequested())
+    client(rig, node=77).ask(LATEST, add())
+    assert rig.record(LATEST).revision.number == 1
+
+    assert rig.ask(LATEST, StatusRequested()).event_count == 1
+
+    assert not any(isinstance(event, HistoryRegressed) for event in rig.events)
+
+
 def test_S_6_a_newer_record_that_is_due_is_held_longer_each_time_and_left_as_it_is() -> None:
     rig = greeted()
     start(rig, "tick", "a")
@@ -588,9 +601,10 @@ def test_S_6_a_newer_record_that_is_due_is_held_longer_each_time_and_left_as_it_
     assert {type(event) for event in rig.events} == {JobNewer}
 
 
-def test_of_newer_records_a_bounded_number_is_remembered() -> None:
+@pytest.mark.parametrize("before", [999, 1_000])
+def test_of_newer_records_a_bounded_number_is_remembered(before: int) -> None:
     rig = greeted()
-    rig.engine._state.newer.update({latest(name): 5 for name in range(1_000)})
+    rig.engine._state.newer.update({latest(name): 5 for name in range(before)})
     start(rig, "tick", "a")
     row = rig.row(TICK)
     assert row is not None

@@ -682,6 +682,22 @@ def test_what_waits_behind_a_hook_that_nobody_wants_is_called_when_it_has_ended(
     assert (folded(rig), rig.result(call).event_count) == ([2], 1)
 
 
+def test_rule_8_a_hook_that_nobody_wants_is_still_the_one_of_its_key() -> None:
+    rig = greeted()
+    rig.call(FOLD, AddRequested(event=1), deadline=1_000)
+    rig.wait(1_000)
+    first = rig.invokes[0]
+
+    call = rig.call(FOLD, AddRequested(event=2))
+    rig.settle()
+    assert rig.invokes == [first]
+
+    rig.finish(HookCancelled())
+    rig.finish()
+    rig.settle()
+    assert (folded(rig), rig.result(call).event_count) == ([2], 1)
+
+
 def test_what_is_read_behind_a_hook_that_nobody_wants_is_answered_when_it_has_ended() -> None:
     rig = greeted()
     rig.call(FOLD, AddRequested(event=1), deadline=1_000)
