@@ -85,6 +85,23 @@ _TABLE: dict[tuple[str, str], dict[str, tuple[str, ...]]] = {
     ("exchanges.py", "hold(state, keeper, min(100 << min(entry.conflicts, 6), BACKOFF_MAX_MS))"): {
         "both are above the longest pause: the inner limit only keeps the number small": ("6 -> 7",),
     },
+    ("exchanges.py", "for key, row in zip(flight.batch.loads, answer.rows, strict=True):"): {
+        "`_fits` has compared the lengths": (
+            "zip(flight.batch.loads, answer.rows, strict=True) -> zip(flight.batch.loads, answer.rows)",
+            "True -> False",
+        ),
+    },
+    (
+        "exchanges.py",
+        "for write, keeper, outcome in "
+        "zip(flight.batch.writes, flight.keepers, answer.outcomes, strict=True):",
+    ): {
+        "`_fits` has compared the lengths": (
+            "zip(flight.batch.writes, flight.keepers, answer.outcomes, strict=True) -> "
+            "zip(flight.batch.writes, flight.keepers, answer.outcomes)",
+            "True -> False",
+        ),
+    },
     ("protocol.py", "per_job: Mapping[tuple[Kind, str], int] = field(factory=dict[tuple[Kind, str], int])"): {
         "type arguments, which a `dict` does not look at": (
             "(tuple[Kind, str], int) -> (int,)",

@@ -346,9 +346,9 @@ def test_D_4_an_alarm_of_its_own_commit_is_not_asked_for_before_it_is_due() -> N
 
 def test_D_4_alarms_of_a_job_without_a_slot_wait_for_one_and_nobody_is_asked_for_in_vain() -> None:
     rig = greeted(ticks("a", "b", concurrency=1), poll=1_000_000)
+    before = claims(rig)
     for name in "xyz":
         rig.ask(Key("continuous", "a", name), StartRequested(number(0)))
-    before = claims(rig)
     rig.wait(5_000)
     assert (running(rig), claims(rig)) == (["a"], before)
 

@@ -303,6 +303,7 @@ def test_S_3_a_creation_of_which_no_one_can_tell_is_told_so_when_it_cannot_land(
 
     rig.wait(10_000)
     before = call in rig.replies
+    assert rig.engine.next_wakeup == 10_001
     rig.wait(1)
 
     assert (before, type(rig.result(call))) == (False, OutcomeUnknownError)
