@@ -13,7 +13,7 @@ nothing about batches, time or limits; the engine does. Its life is a circle:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 from attrs import define, evolve, field
@@ -149,7 +149,7 @@ class Keeper:
             return False
         if self.base is not None and not isinstance(self.base, Record):
             return self._step_unreadable(queue, self.base, make_env, released)
-        if self.steps and isinstance(entry.event, AlarmFired) and self.leases_since is not None:
+        if isinstance(entry.event, AlarmFired) and self.leases_since is not None:
             return self._answer(queue, (), released)  # what nobody has yet cannot have ended
         env = make_env(self, entry)
         try:
@@ -198,7 +198,7 @@ class Keeper:
             then = (ReplyError(_unknown(self.key)),)
         if self.dirty:
             self.steps.append(Stepped(entry, then))
-        elif not then or (self.known and self.stamp >= entry.arrived):
+        elif not then or self.stamp >= entry.arrived:
             released.append(Released(entry, then, committed=False))
         else:
             self.wants_load = True
@@ -299,8 +299,7 @@ class Keeper:
         if self.dirty and same(found, self.base):
             self.known, self.stamp = True, stamp
             return []
-        if self.steps:
-            self.rewind()
+        self.rewind()
         return self._settle(found, stamp, final=final)
 
     def know(self, found: Loaded, row: Row, stamp: int) -> None:
@@ -308,9 +307,9 @@ class Keeper:
         self._rebase(found, stamp)
         self.row = row
 
-    def adopt(self, found: Loaded | None, row: Row | Damaged | None) -> None:
-        """Keep the text of what was found, if that is the base now."""
-        if isinstance(row, Row) and isinstance(found, Record) and self.base is found:
+    def adopt(self, row: Row | Damaged | None) -> None:
+        """Keep the text of what was found: it is that of the base now."""
+        if isinstance(row, Row):
             self.row = row
 
     def rewind(self) -> None:
@@ -323,8 +322,7 @@ class Keeper:
         assert writing is not None, "a write was handed out"
         return writing
 
-    def _put_back(self, steps: Iterable[Stepped]) -> None:
-        steps = tuple(steps)
+    def _put_back(self, steps: Sequence[Stepped]) -> None:
         for stepped in steps:
             if stepped.leases:
                 self.slots.give(self.job)
@@ -348,8 +346,8 @@ class Keeper:
             self._rebase(found, stamp)
             return []
         settled = settle(self.lost, found, engine=self.engine, final=final)
-        open_ = settled.landed is None and not settled.unknown and not final and same(found, self.base)
-        if settled.too_early or (self.settling and open_ and len(self.lost) >= LOST_MAX):
+        open_ = not final and same(found, self.base)
+        if settled.too_early or (open_ and len(self.lost) >= LOST_MAX):
             self.settle_after, self.wants_load = self._landing_ends, True
             return []
         if self.settling:

@@ -111,15 +111,13 @@ class Lane:
         self.greeted = True
         settle = self._settling(now)
         if settle:
-            keys = tuple(settle)
-            last = max(keeper.settle_after or 0 for keeper in settle.values())
-            batch = Batch(loads=keys, not_after=last, settle=True)
+            batch = Batch(loads=tuple(settle), not_after=max(settle.values()), settle=True)
             self.flight = Flight(id, batch, (), stamp)
             return self.flight
         writes: list[tuple[Write | Defer, Keeper | None]] = []
         size = 0
         for keeper in self._in_order():
-            if len(writes) >= self.max_writes or size >= BATCH_MAX_BYTES:
+            if len(writes) >= self.max_writes:
                 break
             write = keeper.begin_write(not_after)
             blob = 0 if write.row is None else len(write.row.blob)
@@ -131,10 +129,8 @@ class Lane:
             del self.writes[keeper.key]
             self.defers.pop(keeper.key, None)  # the write sets the index entry itself
         self.behind = bool(self.writes)
-        if self.defers:
-            taken = {write.key for write, _ in writes}
-            for key in [key for key in self.defers if key not in taken][: self.max_writes - len(writes)]:
-                writes.append((self.defers.pop(key), None))
+        for key in tuple(self.defers)[: self.max_writes - len(writes)]:
+            writes.append((self.defers.pop(key), None))
         writes.sort(key=lambda pair: pair[0].key)
         loads = tuple(key for key, keeper in self.loads.items() if keeper.settle_after is None)
         for key in loads:
@@ -148,10 +144,10 @@ class Lane:
         self.flight = Flight(id, batch, tuple(keeper for _, keeper in writes), stamp)
         return self.flight
 
-    def _settling(self, now: int) -> dict[Key, Keeper]:
-        """The keys whose lost write can no longer land: they are read in an exchange of their own."""
+    def _settling(self, now: int) -> dict[Key, int]:
+        """The keys whose lost write can land no longer than until then: read in an exchange of their own."""
         ready = {
-            key: keeper
+            key: keeper.settle_after
             for key, keeper in self.loads.items()
             if keeper.settle_after is not None and keeper.settle_after < now
         }
@@ -161,8 +157,6 @@ class Lane:
 
     def _in_order(self) -> list[Keeper]:
         """The keepers with something to write: renewals and completions first (D-3)."""
-        if len(self.writes) <= self.max_writes:
-            return list(self.writes.values())
         return sorted(self.writes.values(), key=lambda keeper: not _is_first(keeper))
 
 
