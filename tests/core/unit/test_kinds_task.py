@@ -612,6 +612,26 @@ def test_S_53_on_idle_follows_the_queued_events_once() -> None:
     assert (hook, bench.phase) == ("on_idle", "idle")
 
 
+@pytest.mark.parametrize(
+    ("asks", "hook"), [({"cancel": True}, "on_idle"), ({}, "execute")], ids=["cancelled", "still scheduled"]
+)
+def test_S_18_S_53_what_follows_the_queued_events_is_one_run_more(asks: dict[str, Any], hook: str) -> None:
+    bench = Bench(task("on_idle"), inline={"on_event": returns(asked(after=MINUTE))})
+    bench.send()
+    bench.trigger()
+    bench.send("one")
+    bench.send("two")
+    bench.succeed()
+    bench.succeed(asked(**asks))
+    bench.succeed()
+    if bench.phase == "scheduled":
+        bench.wake()
+
+    runs = [(effect.call.hook, effect.call.run) for effect in bench.calls]
+
+    assert runs == [("execute", 1), ("on_event", 2), ("on_event", 3), (hook, 4)]
+
+
 def test_S_53_trigger_runs_execute_now_and_leaves_a_pending_schedule_in_place() -> None:
     bench = Bench(task(), inline={"on_event": returns(asked(after=MINUTE))})
     bench.send()
@@ -1016,15 +1036,15 @@ def test_S_52_every_hook_is_shown_the_counters_and_the_schedule() -> None:
     bench.succeed(asked(cancel=True))
 
     shown = [
-        (call.hook, call.event_count, call.execute_count, call.scheduled_at)
+        (call.hook, call.event_count, call.execute_count, call.scheduled_at, call.failure)
         for call in (*bench.shown, *(effect.call for effect in bench.calls))
     ]
 
     assert shown == [
-        ("on_event", 1, 0, None),
-        ("execute", 1, 1, T + MINUTE),
-        ("on_error", 1, 1, T + MINUTE),
-        ("on_idle", 1, 1, None),
+        ("on_event", 1, 0, None, None),
+        ("execute", 1, 1, T + MINUTE, None),
+        ("on_error", 1, 1, T + MINUTE, Failure("Error", "boom")),
+        ("on_idle", 1, 1, None, None),
     ]
 
 
