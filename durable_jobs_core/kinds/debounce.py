@@ -131,13 +131,12 @@ def _definition(d: _Draft) -> Debounce[Any, Any]:
 def advance(d: _Draft) -> None:
     """Close the window if it is due, start the batch if this engine may, drop what is not needed."""
     window, run = d.body.window, d.body.run
-    reason = None if window is None else due_reason(window, d.now)
-    if window is not None and reason is not None:
+    if window is not None and (reason := due_reason(window, d.now)) is not None:
         if run is None:
             run = _close(d, window, reason)
         elif run.parked:
             run = revived(run, d.now)
-            d.change(run=run, window=evolve(window, cause=reason))
+            d.change(run=run)
     if run is not None and is_due(run, d.now) and d.env.may_start:
         _start(d, run)
     elif run is None and d.body.window is None and _kept_until(d.body) <= d.now:

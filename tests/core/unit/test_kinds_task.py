@@ -161,6 +161,22 @@ def test_S_65_an_inline_on_event_is_told_with_how_long_it_took() -> None:
     assert (at_once, bench.last(JobExecuted).duration_ms) == (0, SECOND)
 
 
+def test_S_7_S_65_an_inline_on_event_did_not_take_less_than_no_time() -> None:
+    bench = queued(task(retry=None, on_exhausted="terminate"), "dead")
+    bench.fail()
+    bench.trigger()
+    bench.fail()  # the new life has seen no event, as an instance that is not there
+    request = SendRequested(event="e")
+    bench.feed(request)
+    outcome = InlineOutcome(call=bench.shown[-1], operations=asked("e"))
+    bench.terminate()
+    bench.now -= SECOND  # of an engine that is behind the one that wrote
+
+    bench.feed(with_outcome(request, outcome))
+
+    assert bench.last(JobExecuted).duration_ms == 0
+
+
 def test_S_50_on_idle_follows_if_nothing_is_scheduled_and_no_run_is_unfinished() -> None:
     bench = Bench(task("on_idle"), inline={"on_idle": returns(asked("idle", after=MINUTE))})
 

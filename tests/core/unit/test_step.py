@@ -363,6 +363,17 @@ def test_S_38_a_flush_commits_a_mark_also_on_a_batch_in_flight() -> None:
     assert (bench.phase, bench.alarm) == ("idle", bench.now + MINUTE)
 
 
+def test_S_38_the_attempts_that_have_ended_are_counted() -> None:
+    bench = Bench(continuous())
+    bench.start()
+    counts = [bench.body.ended]
+    for happen in (bench.fail, bench.wake, bench.crash, bench.release, bench.succeed):
+        happen()
+        counts.append(bench.body.ended)
+
+    assert counts == [0, 1, 1, 1, 1, 2]
+
+
 def test_S_38_looking_changes_nothing() -> None:
     bench = Bench(debounce())
     bench.add()
