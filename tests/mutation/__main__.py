@@ -25,6 +25,7 @@ import cronsim  # noqa: F401
 import pytest
 import trio  # noqa: F401
 from mutation.explained import EXPLAINED
+from mutation.explained_kinds import KINDS
 from mutation.mutants import CORE, ROOT, SCOPE, Mutant, mutants_of
 from mutation.report import progress, told
 from mutation.running import (
@@ -203,7 +204,7 @@ def main() -> int:
     mutants = [mutant for path in paths for mutant in mutants_of(path)]
     memory = Memory(fresh=arguments.fresh, survivors=arguments.survivors)
     outcomes = Run(mutants, memory, arguments.processes).all()
-    report, good = told(outcomes, EXPLAINED)
+    report, good = told(outcomes, EXPLAINED + KINDS)
     print(report)
     return 0 if good else 1
 

@@ -461,6 +461,20 @@ def test_S_38_a_flush_is_not_told_of_a_batch_that_was_dropped_before_it() -> Non
     assert (before, waiting().outcome) == (None, "succeeded")
 
 
+def test_S_38_a_flush_is_not_told_of_a_window_that_was_cleared_before_it() -> None:
+    bench = Bench(debounce())
+    bench.add(id="kept")
+    bench.clear()
+    bench.add()
+    bench.flush()
+    waiting = bench.waiting()
+    before = waiting()
+
+    bench.succeed()
+
+    assert (before, waiting().outcome) == (None, "succeeded")
+
+
 def test_S_38_a_flush_that_looks_too_late_to_tell_claims_nothing() -> None:
     bench = Bench(debounce(retry=None, on_exhausted="terminate"))
     bench.add()
