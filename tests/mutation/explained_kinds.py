@@ -29,4 +29,10 @@ KINDS: tuple[Explained, ...] = (
         "0 -> 1",
         "the first millisecond of 1970 has passed as well as the instant before it",
     ),
+    Explained(
+        "kinds/task/_facts.py",
+        'policy = definition_of(d).on_exhausted if run.hook == "execute" else "park"',
+        "'park' -> 'park_'",
+        "whatever is neither `terminate` nor `continue` parks",
+    ),
 )

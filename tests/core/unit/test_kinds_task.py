@@ -470,6 +470,20 @@ def test_S_51_an_event_that_gives_up_is_a_dead_letter_with_its_error() -> None:
     assert (bench.status().queued_events, bench.status().dead_letters) == (1, 1)
 
 
+def test_S_51_a_dead_letter_keeps_its_id_on_the_way_back_to_the_inbox_too() -> None:
+    bench = triggered(task(retry=None))
+    bench.send("dead", id="x")
+    bench.succeed()
+    bench.fail()
+    (dead,) = bench.dead_letters().dead_letters
+    bench.worker = False
+
+    bench.redrive()
+
+    assert dead.event_id == "x"
+    assert bench.body.inbox == (QueuedEvent(event="dead", id="x"),)
+
+
 def test_S_51_with_full_dead_letters_the_instance_parks_at_the_event() -> None:
     bench = stuck()
 

@@ -32,7 +32,7 @@ from durable_jobs_core.record import Stored
 from durable_jobs_core.retry import Retry
 from durable_jobs_core.step import alarm_of, step
 from durable_jobs_core.telemetry import AlarmRepaired
-from durable_jobs_core.words import INSTANT_MAX, Failure
+from durable_jobs_core.words import INSTANT_MAX, Failure, to_datetime
 
 # -- S-1, S-2: what a step is
 
@@ -542,6 +542,47 @@ def test_S_38_a_flush_after_a_clear_waits_for_the_batch_that_is_in_flight() -> N
     bench.succeed()
 
     assert waiting().flushed
+
+
+@pytest.mark.parametrize("make", [continuous, task])
+@pytest.mark.parametrize(
+    ("happen", "on_exhausted", "outcome", "retried"),
+    [
+        ("succeed", "park", "succeeded", False),
+        ("fail", "park", "retrying", True),
+        ("fail_for_good", "park", "parked", False),
+        ("fail_for_good", "continue", "failed", False),
+        ("fail_for_good", "terminate", "terminated", False),
+    ],
+)
+def test_S_38_a_waiting_trigger_is_told_what_came_of_its_attempt(
+    make: Any, happen: str, on_exhausted: str, outcome: str, retried: bool
+) -> None:
+    bench = Bench(make(on_exhausted=on_exhausted))
+    bench.request(StartRequested(Stored(1, 0)) if make is continuous else SendRequested(event="e"))
+    bench.trigger()
+    waiting = bench.waiting()
+
+    getattr(bench, happen)()
+
+    told = waiting()
+    failed = outcome in ("retrying", "parked", "failed")  # `terminated` has left nothing
+    assert (told.outcome, told.error) == (outcome, Failure("Error", "boom") if failed else None)
+    assert told.retry_at == (to_datetime(T + 10_000) if retried else None)
+
+
+def test_S_38_a_waiting_trigger_is_not_told_of_an_event_that_is_tried_again() -> None:
+    bench = Bench(task())
+    bench.send()
+    bench.trigger()
+    bench.send("queued")
+    bench.succeed()
+    bench.trigger()  # behind the event
+    waiting = bench.waiting()
+
+    bench.fail()
+
+    assert waiting() is None
 
 
 def test_S_38_a_trigger_behind_events_that_park_the_instance_is_told_so() -> None:
