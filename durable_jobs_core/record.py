@@ -123,8 +123,8 @@ class ContinuousBody(Body):
 class Window:
     """What a debounce is collecting now.
 
-    `due_at`: when it falls due by time; `cause`: the first thing that made it due, once something
-    has; `deferred`: a parked batch put it off, so that neither events nor their number move it (S-25).
+    `due_at`: when it falls due by time; `cause`: what made it due first, if it was not time alone;
+    `deferred`: a parked batch put it off, so that neither events nor their number move it (S-25).
     """
 
     state: Stored

@@ -73,12 +73,10 @@ def alarm_of(kind: Kind, record: Record) -> int | None:
 def _written(record: Record | None, draft: Draft[Any], body: AnyBody, env: Env) -> Record:
     """The record this commit writes: the new body under a revision of its own."""
     writers = () if record is None else record.writers
-    latest = (env.engine, env.number)
-    if writers[:1] != (latest,):
-        writers = (latest, *[entry for entry in writers if entry[0] != env.engine])[:WRITERS_MAX]
+    others = [entry for entry in writers if entry[0] != env.engine]
     return Record(
         revision=Revision(draft.life, env.number, env.engine),
-        writers=writers,
+        writers=((env.engine, env.number), *others)[:WRITERS_MAX],
         created_at=draft.created_at,
         at=env.now,
         seq=draft.seq,
@@ -120,7 +118,7 @@ def _of_runs(body: DebounceBody, first: int, last: int, latest: Outcome | None) 
             return lost
     if len(body.lost) == LOST_MAX and body.lost[0].run > last:
         return None  # too late to tell
-    if body.runs >= last and (body.run is None or body.run.number > last):
+    if body.run is None or body.run.number > last:
         return Outcome(run=last, result="succeeded", at=0)
     if latest is None or latest.run > last or latest.result == "succeeded":
         return None

@@ -182,10 +182,11 @@ class Draft(Generic[B]):
 
         `state`, `run_count`: what telemetry says of the instance.
         """
+        assert run.first_at is not None, "it has a lease"
         due = decide(
             policy,
             attempt=run.attempt,
-            first_at=self.now if run.first_at is None else run.first_at,
+            first_at=run.first_at,
             retryable=event.retryable,
             now=self.now,
             entropy=self.env.entropy,
@@ -242,15 +243,15 @@ def is_due(run: Run, now: int) -> bool:
 
 
 def revived(run: Run, now: int) -> Run:
-    """The same run, due now, with attempts and crashes from the beginning (S-18)."""
-    return evolve(run, attempt=1, crashes=0, due=now, lease=None, first_at=None)
+    """A run that waits or is parked, due now, with attempts and crashes from the beginning (S-18)."""
+    return evolve(run, attempt=1, crashes=0, due=now, first_at=None)
 
 
 def parked(run: Run) -> Run:
-    """The run, given up but kept (S-25)."""
-    return evolve(run, due=None, lease=None)
+    """The run in flight, given up but kept (S-25)."""
+    return evolve(run, lease=None)
 
 
 def plain(failure: Failure) -> Failure:
     """A failure as it is stored: without its stack, which telemetry has."""
-    return failure if failure.stack is None else evolve(failure, stack=None)
+    return evolve(failure, stack=None)

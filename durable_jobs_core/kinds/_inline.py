@@ -35,7 +35,8 @@ def report(d: Draft[Any], outcome: InlineOutcome, *, committed: bool) -> None:
 def refuse(d: Draft[Any], outcome: InlineOutcome) -> None:
     """Answer a request whose inline hook failed: nothing of it is kept."""
     assert outcome.failure is not None, "only failures are refused"
-    if outcome.unreadable and isinstance(outcome.error, ValidationError):
+    if outcome.unreadable:
+        assert isinstance(outcome.error, ValidationError), "it did not decode"
         raise outcome.error
     report(d, outcome, committed=False)
     error = ExecutionError(d.key, outcome.call.hook, outcome.failure)

@@ -35,7 +35,9 @@ def expire(give_up: GiveUpHandler) -> Handler:
 
     def handler(d: Draft[Any], event: AlarmFired) -> None:
         run = d.body.in_flight
-        if run is None or run.lease is None or run.lease.until > d.now or not d.env.may_start:
+        assert run is not None, "RUNNING"
+        assert run.lease is not None, "in flight"
+        if run.lease.until > d.now or not d.env.may_start:
             return
         after = d.crashed(run)
         if isinstance(after, GiveUp):

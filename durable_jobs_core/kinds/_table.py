@@ -38,11 +38,13 @@ def stay(handler: Handler, *phases: Enum) -> dict[Enum, Cell]:
 
 
 def fenced(handler: Callable[[Draft[Any], Run, Any], None]) -> Handler:
-    """A handler of what a leased hook did: only the holder of the current token is heard (S-11)."""
+    """A handler, while RUNNING, of what a leased hook did: only the current token is heard (S-11)."""
 
     def checked(d: Draft[Any], event: Any) -> None:
         run = d.body.in_flight
-        if run is None or run.lease is None or run.lease.token != event.token:
+        assert run is not None, "RUNNING"
+        assert run.lease is not None, "in flight"
+        if run.lease.token != event.token:
             late(d, event)
         else:
             handler(d, run, event)

@@ -240,10 +240,10 @@ def _pause(d: _Draft, event: PauseRequested) -> None:
 
 def _resume(d: _Draft, event: ResumeRequested) -> None:
     body = d.maybe_body
-    changes = body is not None and body.paused
-    d.reply(ResumeResult(instance_id=str(d.key), resumed=changes))
-    if body is None or not changes:
+    if body is None or not body.paused:
+        d.reply(ResumeResult(instance_id=str(d.key), resumed=False))
         return
+    d.reply(ResumeResult(instance_id=str(d.key), resumed=True))
     run, next_at = body.run, body.next_at
     if run is not None and run.due is not None:
         run = evolve(run, due=d.now)

@@ -96,8 +96,9 @@ def deadline(body: DebounceBody) -> int | None:
 def _kept_until(body: DebounceBody) -> int:
     """When an idle instance has nothing left to be kept for (S-45)."""
     forgotten = max((until for _, until in body.ids), default=0)
-    if not body.marked or body.outcome is None:
+    if not body.marked:
         return forgotten
+    assert body.outcome is not None, "what was flushed has ended, or was dropped"
     return max(forgotten, body.outcome.at + OUTCOME_KEPT_MS)
 
 
@@ -130,13 +131,12 @@ def _definition(d: _Draft) -> Debounce[Any, Any]:
 def advance(d: _Draft) -> None:
     """Close the window if it is due, start the batch if this engine may, drop what is not needed."""
     window, run = d.body.window, d.body.run
-    reason = None if window is None else due_reason(window, d.now)
-    if window is not None and reason is not None:
+    if window is not None and (reason := due_reason(window, d.now)) is not None:
         if run is None:
             run = _close(d, window, reason)
         elif run.parked:
             run = revived(run, d.now)
-            d.change(run=run, window=evolve(window, cause=reason))
+            d.change(run=run)
     if run is not None and is_due(run, d.now) and d.env.may_start:
         _start(d, run)
     elif run is None and d.body.window is None and _kept_until(d.body) <= d.now:
@@ -252,7 +252,7 @@ def _flush(d: _Draft, event: FlushRequested) -> None:
     if window is not None:
         last = d.body.runs + 1
         reason = due_reason(window, d.now) or "manual"
-        window = evolve(window, cause=reason, due_at=min(window.due_at, d.now), deferred=False)
+        window = evolve(window, cause=reason, due_at=min(window.due_at, d.now))
     d.change(run=run, window=window, marked=True)
     result = FlushResult(instance_id=str(d.key), flushed=False, event_count=count, outcome="accepted")
     d.reply(result, d.watch((first, last)))
@@ -269,8 +269,8 @@ def _clear(d: _Draft, event: ClearRequested) -> None:
     if window is not None:
         discarded, runs = window.count, runs + 1
     lost = runs
-    if batch is not None and run is not None and run.lease is None:
-        discarded, lost = discarded + batch.count, run.number
+    if run is not None and not in_flight:
+        discarded, lost = discarded + _batch(d).count, run.number
         batch, run = None, None
     if discarded:
         d.terminated("cleared")

@@ -33,7 +33,7 @@ from durable_jobs_core.kinds.task._work import (
     run_now,
     say_scheduled,
 )
-from durable_jobs_core.operations import HookCall, InlineOutcome
+from durable_jobs_core.operations import HookCall, InlineOutcome, Operations
 from durable_jobs_core.record import QueuedEvent, TaskBody
 from durable_jobs_core.results import (
     DeadLetter,
@@ -73,15 +73,16 @@ def _send(d: TaskDraft, event: SendRequested) -> None:
         return
     asked = outcome.operations
     body = applied(d, evolve(body, ids=ids, event_count=count), asked)
-    idle: InlineOutcome | None = None
+    idle: Operations | None = None
     if body.run is None and body.scheduled_at is None and asked.terminate is None:
         if has(d, "on_idle"):
-            idle = _outcome(d, event, call_of_hook(d, body, "on_idle", None))
-            if idle is None:
+            idled = _outcome(d, event, call_of_hook(d, body, "on_idle", None))
+            if idled is None:
                 return
-            if idle.operations is None:
-                _refuse(d, idle, failed)
+            if idled.operations is None:
+                _refuse(d, idled, failed)
                 return
+            idle = idled.operations
     _commit_send(d, body, outcome, failed, idle)
 
 
@@ -90,7 +91,7 @@ def _commit_send(
     body: TaskBody,
     outcome: InlineOutcome,
     failed: InlineOutcome | None,
-    idle: InlineOutcome | None,
+    idle: Operations | None,
 ) -> None:
     """All hooks of a `send` have returned: what they asked for, in one commit."""
     created, asked = d.maybe_body is None, outcome.operations
@@ -101,10 +102,10 @@ def _commit_send(
         report(d, failed, committed=True)
         d.change(last_error=plain(_why(failed)))
     ends = asked.terminate
-    if idle is not None and idle.operations is not None:
-        d.body = applied(d, d.body, idle.operations)
-        say_scheduled(d, idle.operations, "idle")
-        ends = idle.operations.terminate
+    if idle is not None:
+        d.body = applied(d, d.body, idle)
+        say_scheduled(d, idle, "idle")
+        ends = idle.terminate
     if ends is not None:
         end(d, ends.reason)
     else:
