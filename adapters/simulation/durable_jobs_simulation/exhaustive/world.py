@@ -388,11 +388,11 @@ class World:
 
     def digest(self) -> bytes:
         """Equal for worlds that go on in the same way, as far as engines, store and ledger go."""
-        nodes = [seat.tell() for seat in self.seats]
-        rows = [canonical.part_of(row) for row in self.store.rows.values() if isinstance(row, Row)]
-        late = [canonical.part_of(late) for late in self.late]
-        rest = canonical.part(canonical.tell((self.store.entries, self.left, self.callers, self.ledger), {}))
-        return canonical.digest(nodes, (*rows, *late, rest), self.now)
+        self.mine = ()  # what is told once is not changed
+        nodes = tuple([seat.tell() for seat in self.seats])
+        rows = [row for row in self.store.rows.values() if isinstance(row, Row)]
+        rest = (*rows, *self.late, self.store.entries, self.left, self.callers, self.ledger)
+        return canonical.digest(nodes, tuple([canonical.part_of(x) for x in rest]), self.now)
 
 
 def _refused(write: Write | Defer) -> Outcome:
