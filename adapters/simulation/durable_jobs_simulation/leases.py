@@ -90,3 +90,11 @@ def check_early(world: World, new: Attempt, run: Run, before: Record | None) -> 
             waited = old.due
     if waited is not None and now < waited:
         raise Violated("S-13", f"run {new.run} began {waited - now} ms early")
+
+
+def check_paused(run: Run, before: Record | None, after: Record) -> None:
+    """S-35: of a paused instance no tick and no retry starts, only what a trigger has asked for."""
+    bodies = (None if before is None else before.body, after.body)
+    paused = all(isinstance(body, ContinuousBody) and body.paused for body in bodies)
+    if paused and not run.forced:
+        raise Violated("S-35", f"run {run.number} attempt {run.attempt} of a paused instance began")

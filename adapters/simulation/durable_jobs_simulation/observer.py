@@ -138,6 +138,8 @@ class Observer:
         if isinstance(before.body, DebounceBody) and isinstance(after.body, DebounceBody):
             checks.check_window(before.body, after.body)
             return
+        if isinstance(before.body, TaskBody) and isinstance(after.body, TaskBody):
+            checks.check_inbox(before.body, after.body)
         was, is_ = checks.state_of(before.body), checks.state_of(after.body)
         if was is None or is_ is None or was == is_ or was.version != is_.version:
             return
@@ -190,6 +192,8 @@ class Observer:
         )
         leases.check_attempt(self._world, history, attempt, after)
         leases.check_early(self._world, attempt, is_, before)
+        if not self._under_way(engine, history.key, events.ResumeRequested):
+            leases.check_paused(is_, before, after)
         history.tokens[new.token] = history.latest = attempt
         history.granted = [other for other in history.granted if other.token.engine != engine]
         history.granted.append(attempt)
@@ -282,6 +286,11 @@ class Observer:
             history.asked[id] += 1
         if isinstance(ask.request, events.TerminateRequested):
             history.terminators.add(node.engine_id)
+
+    def _under_way(self, engine: int, key: Key, request: type[events.Request]) -> bool:
+        """Whether an engine may have acted on such a request between two commits."""
+        calls = self._calls.values()
+        return any(call.key == key and call.engine == engine and type(call.request) is request for call in calls)
 
     def _must_answer_by(self, ask: Ask) -> int | None:
         """Engine, 5: by the deadline, and then by the end of the wait; as far as clocks go right."""

@@ -50,16 +50,15 @@ class Sweep:
         return sum(report.states for report in (*self.ended, *self.running.values()))
 
     def share(self, name: str, waiting: int) -> dict[str, Any]:
-        """What a scope may take, `waiting` of them not begun: an equal part of what is left. What it does
-        not take is left to those after it."""
+        """What a scope may take, `waiting` of them not begun: an equal part of the states that are left, and
+        what it does not take is left to those after it; all the time that is left."""
         budget = self.budget
         bounds: dict[str, Any] = {"depth": budget.depth}
         if budget.states is not None:
             gone = sum(report.states for report in self.ended) + sum(self.allotted.values())
             self.allotted[name] = bounds["states"] = max(1, (budget.states - gone) // waiting)
         if budget.seconds is not None:
-            left = max(0.0, budget.seconds - self.seconds)
-            bounds["seconds"] = left * self.processes / (waiting + self.processes - 1)
+            bounds["seconds"] = max(0.0, budget.seconds - self.seconds)
         if budget.gib is not None:
             bounds["gib"] = budget.gib / self.processes
         return bounds
