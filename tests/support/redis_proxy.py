@@ -9,11 +9,13 @@ import threading
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
+from importlib.resources import files
 from typing import Any, BinaryIO, Literal
 
 from attrs import define, field
-from durable_jobs_redis._exchange import _SCRIPT, _SHA
 
+SCRIPT = files("durable_jobs_redis").joinpath("exchange.lua").read_bytes()
+SHA = hashlib.sha1(SCRIPT).hexdigest().encode()
 Fate = Literal["fine", "lost", "unanswered", "torn", "held", "slow"]
 """What becomes of an exchange: it passes; the connection is cut before it is forwarded, or after it was done
 and before the answer, or in the middle of the answer; it is cut, and what was asked is held, to be forwarded
@@ -55,7 +57,7 @@ def read_message(file: BinaryIO) -> tuple[bytes, Value]:
 
 def exchange_of(raw: bytes, words: list[bytes]) -> Asked | None:
     """What is asked, if that is an exchange."""
-    if words[0] not in (b"EVALSHA", b"EVAL") or words[1] not in (_SHA.encode(), _SCRIPT):
+    if words[0] not in (b"EVALSHA", b"EVAL") or words[1] not in (SHA, SCRIPT):
         return None
     rest = words[3 + int(words[2]) :]
     _, _, not_after, _, _, count, *parts = rest
@@ -129,8 +131,8 @@ class Proxy:
 
     def _start(self, work: Callable[..., None], *args: Any) -> None:
         thread = threading.Thread(target=work, args=args, daemon=True)
-        self._threads.append(thread)
         thread.start()
+        self._threads = [*filter(threading.Thread.is_alive, self._threads), thread]
 
     def _accept(self) -> None:
         while not self._closed:

@@ -236,7 +236,8 @@ def test_r5_what_a_stopped_server_was_asked_is_late_when_it_goes_on_after_the_de
 
 def test_r3_a_server_that_is_stopped_before_there_is_a_connection_has_done_nothing(server, hasty) -> None:
     hasty.create("a")
-    hasty.backend._line.close()
+    with server.client() as client:
+        client.client_kill_filter(_type="normal")
     server.stop()
     with pytest.raises(RedisStoreError):
         hasty.load("a")
