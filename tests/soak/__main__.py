@@ -1,4 +1,4 @@
-"""`make soak`: hundreds of SIGKILLs, several workers on one file, and ten thousand cuts between runtimes and a
+"""`make soak`: hundreds of SIGKILLs, several workers on one file, ten thousand cuts between runtimes and a
 server. Exit code 1 if anything is wrong.
 
 python -m tests.soak [--only two|four|kills|redis-proxy] [--rounds 500] [--runs 10000] [--cuts 10000]

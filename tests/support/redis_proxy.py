@@ -117,7 +117,7 @@ class Proxy:
         """What is held or delayed, and wanted: it is the caller's now to release."""
         with self._lock:
             taken = [asked for asked in self.waiting if wanted(asked)]
-            self.waiting = [asked for asked in self.waiting if not wanted(asked)]
+            self.waiting = [asked for asked in self.waiting if asked not in taken]
         return taken
 
     def release(self) -> list[Asked]:
