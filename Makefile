@@ -44,7 +44,7 @@ certify: $(READY) ## certify our backends by the conformance kit; build/conforma
 mutation: $(READY) ## change the core in thousands of places, one at a time: each has to fail a test; MODULE=engine/lane.py
 	$(BIN)/python -m tests.mutation $(addprefix --module ,$(MODULE))
 
-soak: $(READY) ## hundreds of SIGKILLs, several workers on one file: about twenty minutes
+soak: $(READY) ## hundreds of SIGKILLs, several workers on one file, ten thousand cuts: about half an hour
 	$(BIN)/python -m tests.soak
 	$(BIN)/python -m tests.examples.soak --kills 50
 	$(BIN)/python -m durable_jobs_simulation run --seeds 10000 --processes 2 --table
