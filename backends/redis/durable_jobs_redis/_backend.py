@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
 import threading
 
 from durable_jobs_core.backend import Answer, Batch, Claim, Cursor, Health, Page, Query
@@ -20,10 +21,18 @@ from durable_jobs_redis._wire import Wire
 FORMAT = 1
 _log = logging.getLogger("durable_jobs")
 _MAKE = """
-if redis.call('EXISTS', KEYS[1]) == 0 then
-  redis.call('HSET', KEYS[1], 'format', ARGV[1], 'shards', ARGV[2])
+local found = redis.call('HMGET', KEYS[1], 'format', 'shards', 'id')
+if redis.call('EXISTS', KEYS[1], KEYS[2]) == 0 then
+  found = { ARGV[1], ARGV[2], ARGV[3] }
+  for i = 2, #KEYS do
+    local set = redis.pcall('SET', KEYS[i], ARGV[3] .. ' 0')
+    if set.err then
+      return set
+    end
+  end
+  redis.call('HSET', KEYS[1], 'format', ARGV[1], 'shards', ARGV[2], 'id', ARGV[3])
 end
-return redis.call('HMGET', KEYS[1], 'format', 'shards')
+return found
 """
 
 
@@ -40,12 +49,12 @@ class RedisBackend:
         self._pid = os.getpid()
         self._closed = threading.Event()
         self._aside = self._wire()
-        self._names = self._make(self._aside)
+        self._names, identity = self._make(self._aside)
         channel = self._names.channel(location.database)
         confirmation = Confirmation(location.replicas, location.wait_ms, aof=location.aof)
         self._line = self._wire()
-        self._exchanger = Exchanger(self._line, self._names, channel, confirmation)
-        self._looker = Exchanger(self._aside, self._names, channel, Confirmation(0, 0, aof=False))
+        self._exchanger = Exchanger(self._line, self._names, identity, channel, confirmation)
+        self._looker = Exchanger(self._aside, self._names, identity, channel, Confirmation(0, 0, aof=False))
         self._lock = threading.Lock()
         self._hints = Hints(
             self._wire(),
@@ -84,7 +93,10 @@ class RedisBackend:
         Raises `RedisStoreError`, and `StorageError` for a cursor that is not of this backend.
         """
         self._check_usable()
-        return _listing.page(self._aside, self._names, self._looker.load, query, after, max(1, limit))
+        page = _listing.page(self._aside, self._names, self._looker.load, query, after, max(1, limit))
+        if not page.rows:
+            self._looker.load(())  # there are none either where the store is lost
+        return page
 
     def wait(self, timeout: float) -> None:
         """Return when there is work due sooner than the last claim was told, or after `timeout` seconds."""
@@ -132,24 +144,28 @@ class RedisBackend:
         location = self._location
         return Wire(location.server, location.kind, location.options)
 
-    def _make(self, wire: Wire) -> Names:
-        """Make the store, if it is not there; it keeps the number of shards it was made with."""
+    def _make(self, wire: Wire) -> tuple[Names, bytes]:
+        """Make the store, if it is not there; it keeps the number of shards, and the identity, it was made
+        with."""
         location = self._location
         why = _durability.check(_durability.read(wire), location)
         if why is not None:
             raise RedisStoreError(location.server, why)
-        key = Names(location.namespace, 1).meta
-        (found,) = wire.call(("EVAL", _MAKE, 1, key, FORMAT, location.shards or 1))
+        names = Names(location.namespace, location.shards or 1)
+        keys = [names.meta, *names.clocks()]
+        made = FORMAT, names.shards, secrets.token_hex(8)
+        (found,) = wire.call(("EVAL", _MAKE, len(keys), *keys, *made))
         try:
-            version, shards = map(int, found)
+            if int(found[0]) > FORMAT:
+                raise NewerStoreError(location.server, int(found[0]), FORMAT)
+            shards, identity = int(found[1]), bytes(found[2])
         except (TypeError, ValueError) as error:
-            raise RedisStoreError(location.server, f"{key} is not of this library: {found!r}") from error
-        if version > FORMAT:
-            raise NewerStoreError(location.server, version, FORMAT)
+            cause = f"{names.meta} is not of this library, or has been lost: {found!r}"
+            raise RedisStoreError(location.server, cause) from error
         if location.shards not in (None, shards):
             cause = f"the store was made with {shards} shards, and keeps them; the URL says {location.shards}"
             raise RedisStoreError(location.server, cause)
-        return Names(location.namespace, shards)
+        return Names(location.namespace, shards), identity
 
     def _check_usable(self) -> None:
         if os.getpid() != self._pid:

@@ -10,6 +10,7 @@ A script that the server does not have (it was restarted) has done nothing: it i
 from __future__ import annotations
 
 import hashlib
+import logging
 import secrets
 import time
 from collections.abc import Iterable, Sequence
@@ -44,6 +45,7 @@ _LATE = Refused("it came after its deadline", transient=True)
 _NO_TEXT = Refused("its key, or its status, has characters that are no text", transient=False)
 _COMMITTED = Committed()
 Argument = str | bytes | int
+_log = logging.getLogger("durable_jobs")
 
 
 class Confirmation:
@@ -68,18 +70,22 @@ class Confirmation:
 
 
 class Exchanger:
-    """Performs exchanges over one connection.
+    """Performs exchanges over one connection, with the store that has this `identity`, and no other.
 
     `origin`: of this handle's hints, which it does not need itself; `hint`: the jobs that the last claim
     named, and the `next_wake` it was told; `warnings`: what an operator should know.
     """
 
-    def __init__(self, wire: Wire, names: Names, channel: str, confirmation: Confirmation) -> None:
+    def __init__(
+        self, wire: Wire, names: Names, identity: bytes, channel: str, confirmation: Confirmation
+    ) -> None:
         self._wire = wire
         self._names = names
+        self._identity = identity
         self._channel = channel
         self._confirmation = confirmation
         self._clock: tuple[int, float] | None = None
+        self._mark = 0
         self.origin = secrets.token_hex(8).encode()
         self.hint: tuple[frozenset[bytes], int | None] | None = None
         self.warnings: dict[str, None] = {}
@@ -110,14 +116,19 @@ class Exchanger:
         packed = [_pack_write(write, place) for write, place in writes]
         sent = [item for item in packed if item is not None]
         places = [place for _, place in loads if place is not None]
-        arguments: list[Argument] = [int(batch.settle), batch.not_after, self.origin, self._channel]
+        arguments: list[Argument] = [self._identity, int(batch.settle), batch.not_after]
+        arguments += self.origin, self._channel
         arguments += [len(sent), *(part for item in sent for part in item)]
         arguments += [len(places), *(part for place in places for part in place_of(place))]
         arguments += _pack_claim(batch.claim)
         needs_confirming = bool(sent) or batch.settle
         commands = self._confirmation.commands if needs_confirming else ()
+        known = self._mark
         reply, *confirmed = self._run(arguments, commands)
-        clock, outcomes, rows, claimed, next_wake, trouble = reply
+        clock, outcomes, rows, claimed, next_wake, trouble, mark, left = reply
+        self._mark = int(left)
+        if int(mark) < known:
+            self._say_gone_back(known - int(mark))
         lack = self._confirmation.lacks(confirmed)
         if lack is not None and batch.settle:
             raise RedisStoreError(self._wire.server, lack)
@@ -158,6 +169,12 @@ class Exchanger:
             return None
         clock, told_at = self._clock
         return clock + int((time.monotonic() - told_at) * 1000)
+
+    def _say_gone_back(self, milliseconds: int) -> None:
+        """The mark that each write leaves in a store only rises."""
+        text = f"the store went back by {milliseconds} ms: what was acknowledged in that time may be lost"
+        self._warn(text)
+        _log.error("%s: %s", self._wire.server, text)
 
     def _warn(self, text: str) -> None:
         self.warnings.pop(text, None)
