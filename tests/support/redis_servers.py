@@ -16,8 +16,11 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import redis
+from durable_jobs_conformance import Store
+from durable_jobs_redis import RedisBackend
 
 START_SECONDS = 20
+PROGRAMS = "redis-server", "valkey-server"
 SAFE = ("--appendonly", "yes", "--appendfsync", "always")
 
 
@@ -58,6 +61,12 @@ class Server:
         """A client of the test's, to look and to meddle."""
         return redis.Redis(port=self.port, socket_timeout=10)
 
+    def settings(self) -> tuple[object, ...]:
+        """How it is set, and whose replica it is."""
+        with self.client() as client:
+            role = client.info("replication")
+            return client.config_get("*"), role["role"], role.get("master_port")
+
     def start(self) -> None:
         """Start it, and wait until it has read its data."""
         with (self.folder / "log").open("a") as log:
@@ -78,6 +87,12 @@ class Server:
         self.process.kill()
         self.process.wait()
 
+    def forget(self) -> None:
+        """Remove its data, while it is not running."""
+        for path in self.folder.iterdir():
+            if path.name != "log":
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+
     def restart(self) -> None:
         """Kill it and start it again on its data."""
         self.kill()
@@ -97,18 +112,33 @@ class Server:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
+class Space(Store):
+    """A store at a URL."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    def open(self) -> RedisBackend:
+        return RedisBackend.open(self.url)
+
+
 @cache
 def _version(program: Path) -> int:
     said = subprocess.run([str(program), "--version"], capture_output=True, text=True, check=True).stdout
     return int(said.partition("v=")[2].split(".")[0])
 
 
+def launch(name: str, *options: str) -> Server:
+    """A server, by its name."""
+    program = find(name)
+    assert program is not None, f"{name} is not installed"
+    return Server(program, *options)
+
+
 @cache
 def shared(name: str) -> Server:
     """A server that all tests of this process share, each in a namespace of its own."""
-    program = find(name)
-    assert program is not None, f"{name} is not installed"
-    return Server(program, *SAFE)
+    return launch(name, *SAFE)
 
 
 def free_port() -> int:

@@ -12,22 +12,14 @@ from durable_jobs_core.backend import Answer, Batch, Claim, Cursor, Health, Page
 from durable_jobs_core.errors import StorageError
 from durable_jobs_core.words import Key
 from durable_jobs_redis import _durability, _listing
-from durable_jobs_redis._errors import NewerStoreError, RedisStoreError
 from durable_jobs_redis._exchange import Confirmation, Exchanger
 from durable_jobs_redis._hints import Hints
-from durable_jobs_redis._names import Names, job_of
+from durable_jobs_redis._making import make
+from durable_jobs_redis._names import job_of
 from durable_jobs_redis._route import Route
-from durable_jobs_redis._url import SHARDS_OF_A_CLUSTER, Location, parse
-from durable_jobs_redis._wire import Line
+from durable_jobs_redis._url import Location, parse
 
-FORMAT = 1
 _log = logging.getLogger("durable_jobs")
-_MAKE = """
-if redis.call('EXISTS', KEYS[1]) == 0 then
-  redis.call('HSET', KEYS[1], 'format', ARGV[1], 'shards', ARGV[2])
-end
-return redis.call('HMGET', KEYS[1], 'format', 'shards')
-"""
 
 
 class Lane(NamedTuple):
@@ -40,7 +32,7 @@ class Lane(NamedTuple):
 class RedisBackend:
     """A store in a server, or in a Cluster. Made by `open`.
 
-    Each lane has connections of its own, and so have the hints; `scan` and `health` share those of a third kind.
+    Each lane has connections of its own, and so have the hints; `scan` and `health` share theirs.
     """
 
     def __init__(self, location: Location) -> None:
@@ -49,7 +41,7 @@ class RedisBackend:
         self._closed = threading.Event()
         self._to = Route(location)
         self._aside = self._to.line()
-        self._names = self._make(self._aside)
+        self._names = make(self._aside, location)
         channel = self._names.channel(location.database)
         origin = secrets.token_hex(8).encode()
         confirmation = Confirmation(location.replicas, location.wait_ms, aof=location.aof)
@@ -85,7 +77,7 @@ class RedisBackend:
         return 0 if place is None else self._lane_of[place.call]
 
     def exchange(self, lane: int, batch: Batch) -> Answer:
-        """Perform a batch in one round trip to each node. Raises `RedisStoreError`: the outcome is unknown."""
+        """Perform a batch, in one round trip to a node. Raises `RedisStoreError`: its outcome is unknown."""
         self._check_usable()
         with self._lanes[lane].lock:
             self._check_usable()
@@ -97,7 +89,10 @@ class RedisBackend:
         Raises `RedisStoreError`, and `StorageError` for a cursor that is not of this backend.
         """
         self._check_usable()
-        return _listing.page(self._aside, self._names, self._looker.load, query, after, max(1, limit))
+        page = _listing.page(self._aside, self._names, self._looker.load, query, after, max(1, limit))
+        if page.after is None or not page.rows:
+            self._looker.check()  # there are none either where the store is lost
+        return page
 
     def wait(self, timeout: float) -> None:
         """Return when there is work due sooner than the last claim was told, or after `timeout` seconds."""
@@ -124,11 +119,11 @@ class RedisBackend:
         found = [_durability.read(wire) for wire in self._aside.wires()]
         words = dict.fromkeys(_durability.durability(one, self._location) for one in found)
         warnings = dict.fromkeys(text for one in found for text in _durability.warnings(one, self._location))
-        for lane in self._lanes:
-            warnings |= lane.exchanger.warnings
+        for exchanger in (*(lane.exchanger for lane in self._lanes), self._looker):
+            warnings |= exchanger.warnings
         return Health(
             durability="; or, on another node, ".join(words),
-            clock=self._looker.exchange(Batch(not_after=0)).clock,
+            clock=self._looker.check(),
             warnings=tuple(warnings),
             jobs=tuple(_listing.jobs(self._aside, self._names)),
         )
@@ -142,27 +137,6 @@ class RedisBackend:
                 with lane.lock:
                     lane.exchanger.close()
             self._aside.close()
-
-    def _make(self, line: Line) -> Names:
-        """Make the store, if it is not there; it keeps the number of shards it was made with."""
-        location = self._location
-        for wire in line.wires():
-            why = _durability.check(_durability.read(wire), location)
-            if why is not None:
-                raise RedisStoreError(wire.server, why)
-        key = Names(location.namespace, 1).meta
-        shards = location.shards or (SHARDS_OF_A_CLUSTER if location.form == "cluster" else 1)
-        (found,) = line.call(("EVAL", _MAKE, 1, key, FORMAT, shards))
-        try:
-            version, shards = map(int, found)
-        except (TypeError, ValueError) as error:
-            raise RedisStoreError(location.server, f"{key} is not of this library: {found!r}") from error
-        if version > FORMAT:
-            raise NewerStoreError(location.server, version, FORMAT)
-        if location.shards not in (None, shards):
-            cause = f"the store was made with {shards} shards, and keeps them; the URL says {location.shards}"
-            raise RedisStoreError(location.server, cause)
-        return Names(location.namespace, shards, apart=location.form == "cluster")
 
     def _check_usable(self) -> None:
         if os.getpid() != self._pid:

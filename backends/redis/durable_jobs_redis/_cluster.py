@@ -1,7 +1,7 @@
 """A Redis Cluster: each command goes to the node that has its key, those of one node together.
 
 MOVED ─▶ done nothing; sent to the node it names
-no way to a node, or a node that is out of its Cluster ─▶ done nothing; sent elsewhere if another has its slots
+no way to a node, or one that is out of its Cluster ─▶ done nothing; sent on if another has its slots
 ASK, TRYAGAIN ─▶ done nothing; the slot is being moved, and the call is refused until it is: a script needs
                  all keys of a shard, which are on two nodes meanwhile
 anything else ─▶ as with one server; never sent again

@@ -11,6 +11,7 @@ loaded nobody can tell, and that is raised.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -38,6 +39,7 @@ from durable_jobs_redis._wire import Command, Line, Told
 WARNINGS_MAX = 8
 AGAIN_MS = 1_000
 """A claim that found a call failing is worth another after so long."""
+_log = logging.getLogger("durable_jobs")
 
 
 class Confirmation:
@@ -77,7 +79,7 @@ class Part:
 
 
 class Exchanger:
-    """Performs exchanges over one line.
+    """Performs exchanges over one line, with the store of these `names`, and no other.
 
     `calls`: the numbers of those calls that a claim is made of; `origin`: of this handle's hints, which it
     does not need itself; `hint`: the jobs that the last claim named, and the `next_wake` it was told;
@@ -100,6 +102,7 @@ class Exchanger:
         self._channel = channel
         self._confirmation = confirmation
         self._clock: tuple[int, float] | None = None
+        self._marks: dict[int, int] = {}
         self.hint: tuple[frozenset[bytes], int | None] | None = None
         self.warnings: dict[str, None] = {}
 
@@ -128,6 +131,15 @@ class Exchanger:
     def close(self) -> None:
         """Close the connections; the next exchange opens them again."""
         self._line.close()
+
+    def check(self) -> int:
+        """The clock of a store that is there, all of it. Raises `RedisStoreError`."""
+        parts = {call: Part() for call in self._calls}
+        told = self._run(Batch(not_after=0), parts, {}, takes=True, confirm=False)
+        for one in told.values():
+            if isinstance(one.answer, RedisStoreError):
+                raise one.answer
+        return max(int(reply.clock) for reply in self._answered(parts, told).values())
 
     def load(self, keys: Sequence[Key]) -> tuple[Row | Damaged | None, ...]:
         """Rows, outside an exchange."""
@@ -196,7 +208,7 @@ class Exchanger:
         confirm: bool,
     ) -> dict[int, Told]:
         """What became of each call."""
-        head = int(batch.settle), batch.not_after, self._origin, self._channel
+        head = self._names.identity, int(batch.settle), batch.not_after, self._origin, self._channel
         rest: dict[int, Sequence[Argument]] = {}
         for call, part in parts.items():
             keys = self._names.clocks(call)
@@ -222,10 +234,20 @@ class Exchanger:
                 raise RedisStoreError(self._line.server, f"a part of the exchange failed: {error}") from error
             self._warn(str(error))
         replies = {call: Reply(*one.answer) for call, one in told.items() if call not in failed}
-        for reply in replies.values():
+        for call, reply in replies.items():
             if reply.trouble:
                 self._warn(reply.trouble.decode(errors="replace"))
+            self._watch(call, reply)
         return replies
+
+    def _watch(self, call: int, reply: Reply) -> None:
+        """The mark that each write leaves in a store only rises."""
+        missing = self._marks.get(call, 0) - int(reply.mark)
+        self._marks[call] = int(reply.left)
+        if missing > 0:
+            text = f"the store went back by {missing} ms: what was acknowledged in that time may be lost"
+            self._warn(text)
+            _log.error("%s: %s", self._line.server, text)
 
     def _take(self, claim: Claim, seen: Mapping[int, Reply]) -> dict[int, Reply]:
         """The claim itself, after a look at what is due."""

@@ -1,7 +1,7 @@
 """Names of keys in the server. No two instances, jobs or namespaces can have one in common (S-63).
 
     {space}:meta                     how the store was made
-    {space:3}:clock                  the clock of a shard never goes back behind this
+    {space:3}:clock                  the identity of the store, and what its clock never goes back behind
     {space:3}:jobs                   set: the jobs that have instances
     {space:3}:ids:task:mail          sorted set: the ids of a job, for listing
     {space:3}:due:task:mail          sorted set: its index, a score an id
@@ -32,9 +32,14 @@ class Place(NamedTuple):
 
 
 class Names:
-    """The names of one store. `apart`: in a Cluster, where a call reaches one shard, and not all of them."""
+    """The names of one store.
 
-    def __init__(self, space: str, shards: int, *, apart: bool = False) -> None:
+    `identity`: what its shards have to say they are of; `apart`: in a Cluster, where a call reaches one shard
+    and not all of them.
+    """
+
+    def __init__(self, space: str, shards: int, identity: bytes = b"", *, apart: bool = False) -> None:
+        self.identity = identity
         self.shards = shards
         self.calls = shards if apart else 1
         self._apart = apart

@@ -75,7 +75,7 @@ def _text(instant: int | None) -> bytes:
 
 
 class Reply(NamedTuple):
-    """What one call answers."""
+    """What one call answers. `mark`: the clock that the last write has left; `left`: what this one leaves."""
 
     clock: bytes
     outcomes: Sequence[Any]
@@ -83,6 +83,8 @@ class Reply(NamedTuple):
     claimed: Sequence[Sequence[Any]]
     next_wake: bytes | None
     trouble: bytes
+    mark: bytes
+    left: bytes
 
     @property
     def wake(self) -> int | None:

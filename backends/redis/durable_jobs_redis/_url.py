@@ -63,32 +63,31 @@ def parse(url: str) -> Location:
         raise StorageError(f"{_shown(url)} is no URL: {error}") from error
     kind, _, form = parts.scheme.partition("+")
     values = _values(url, form, asked)
-    hosts = () if kind == "unix" else _hosts(url, form, parts)
     service, database = _path(url, kind, form, parts)
-    if kind == "unix":
-        database = values["db"]
     shared: dict[str, Any] = {
         "socket_timeout": values["timeout"],
         "socket_connect_timeout": values["connect_timeout"],
     }
     if kind == "rediss":
         shared |= {name: values[name] for name in _TLS if values[name] is not None}
-    options = {**shared, "db": database, **_user(parts)}
     sentinel = {"username": values["sentinel_username"], "password": values["sentinel_password"]}
-    where = unquote(parts.path)
-    if kind != "unix":
-        where = ",".join(f"{host}:{port}" for host, port in hosts) + (f"/{service}" if service else "")
+    own: dict[str, Any] = {}
+    hosts: tuple[Host, ...] = ()
     if kind == "unix":
-        options["path"] = where
-    elif not form:
-        options |= {"host": hosts[0][0], "port": hosts[0][1]}
+        where = own["path"] = unquote(parts.path)
+        database = values["db"]
+    else:
+        hosts = _hosts(url, form, parts)
+        where = ",".join(f"{host}:{port}" for host, port in hosts) + (f"/{service}" if service else "")
+        if not form:
+            own["host"], own["port"] = hosts[0]
     return Location(
         kind=kind,
         form=form,
         server=f"{parts.scheme}://{where}",
         hosts=hosts,
         service=service,
-        options=options,
+        options={**shared, **own, **_user(parts), "db": database},
         sentinel_options={**shared, **sentinel},
         database=database,
         namespace=values["namespace"],

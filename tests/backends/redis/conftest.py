@@ -1,0 +1,53 @@
+"""Servers of two generations that a test may spoil, and stores on them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+
+import pytest
+from durable_jobs_conformance import Port
+from support.redis_servers import PROGRAMS, SAFE, Server, Space, launch
+
+
+@cache
+def _of_these_tests(name: str) -> Server:
+    return launch(name, *SAFE)
+
+
+@pytest.fixture(params=PROGRAMS)
+def program(request: pytest.FixtureRequest) -> str:
+    """Each server in turn."""
+    name: str = request.param
+    return name
+
+
+@pytest.fixture
+def server(program: str) -> Iterator[Server]:
+    """A server that is empty, and is put right after the test, whatever the test has done to it."""
+    server = _of_these_tests(program)
+    before = server.settings()
+    yield server
+    server.resume()
+    if server.process.poll() is not None:
+        server.start()
+    if server.settings() != before:
+        server.restart()
+    with server.client() as client:
+        client.flushall()
+
+
+@pytest.fixture
+def forgetful(program: str) -> Iterator[Server]:
+    """A server of the test's own that keeps no log: what it has when it ends is what was last saved."""
+    server = launch(program)
+    yield server
+    server.discard()
+
+
+@pytest.fixture
+def port(server: Server) -> Iterator[Port]:
+    """A store on the server; its handles are closed after the test."""
+    port = Port(Space(f"{server.url}?timeout=2"))
+    yield port
+    port.close_all()
