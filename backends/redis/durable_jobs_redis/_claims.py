@@ -6,36 +6,50 @@ finds nothing takes one round trip, as a claim of one call does.
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from attrs import evolve
 
 from durable_jobs_core.backend import Claim
+from durable_jobs_core.words import Kind
 from durable_jobs_redis._names import job_name
 
 
-def shares(claim: Claim, seen: Mapping[int, Sequence[Sequence[Any]]]) -> dict[int, Claim]:
-    """What each call is to give of a claim, for what each has `seen` to be due: (job, instant, bytes)."""
-    due: defaultdict[bytes, list[tuple[float, int, int]]] = defaultdict(list)
-    for call, entries in seen.items():
-        for job, instant, size in entries:
-            due[job].append((float(instant), size, call))
-    counts: defaultdict[int, Counter[Any]] = defaultdict(Counter)
-    sizes: Counter[int] = Counter()
+class Due(NamedTuple):
+    """An entry that is due: when, of which call, the size of its row, its job."""
+
+    instant: float
+    call: int
+    size: int
+    job: tuple[Kind, str]
+
+
+def chosen(claim: Claim, seen: Mapping[int, Sequence[Sequence[Any]]]) -> list[Due]:
+    """Which entries to claim, in order, of those that each call has seen to be due: (job, instant, size)."""
+    found: list[Due] = []
+    size = 0
     for job, limit in claim.limits.items():
-        for _, size, call in sorted(due[job_name(*job)])[:limit]:
-            if sizes and sizes.total() + size > claim.max_bytes:
-                return _claims(claim, counts, sizes)
-            counts[call][job] += 1
-            sizes[call] += size
-    return _claims(claim, counts, sizes)
+        name = job_name(*job)
+        due = sorted(
+            Due(float(instant), call, size, job)
+            for call, entries in seen.items()
+            for of, instant, size in entries
+            if of == name
+        )
+        for entry in due[:limit]:
+            size += entry.size
+            if found and size > claim.max_bytes:
+                return found
+            found.append(entry)
+    return found
 
 
-def _claims(claim: Claim, counts: Mapping[int, Counter[Any]], sizes: Counter[int]) -> dict[int, Claim]:
-    """Each names all jobs, since it tells what is due next of them."""
-    return {
-        call: evolve(claim, limits={job: taken[job] for job in claim.limits}, max_bytes=sizes[call])
-        for call, taken in counts.items()
-    }
+def shares(claim: Claim, chosen: Iterable[Due]) -> dict[int, Claim]:
+    """The claim that each call gets. It names all jobs, to be told what is due next of them."""
+    found: dict[int, Claim] = {}
+    for entry in chosen:
+        mine = found.get(entry.call) or evolve(claim, limits=dict.fromkeys(claim.limits, 0), max_bytes=0)
+        limits = {**mine.limits, entry.job: mine.limits[entry.job] + 1}
+        found[entry.call] = evolve(mine, limits=limits, max_bytes=mine.max_bytes + entry.size)
+    return found

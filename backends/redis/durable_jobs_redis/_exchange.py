@@ -18,7 +18,7 @@ from typing import Any
 
 from durable_jobs_core.backend import Answer, Batch, Claim, Damaged, Outcome, Refused, Row, Unknown
 from durable_jobs_core.words import Key
-from durable_jobs_redis._claims import shares
+from durable_jobs_redis._claims import chosen, shares
 from durable_jobs_redis._errors import CallRefusedError, RedisStoreError
 from durable_jobs_redis._names import Names, job_name
 from durable_jobs_redis._script import (
@@ -133,11 +133,11 @@ class Exchanger:
         self._line.close()
 
     def check(self) -> int:
-        """The clock of a store that is there, all of it. Raises `RedisStoreError`."""
+        """The clock of a store that is there, as far as can be told just now. Raises `RedisStoreError`."""
         parts = {call: Part() for call in self._calls}
         told = self._run(Batch(not_after=0), parts, {}, takes=True, confirm=False)
         for one in told.values():
-            if isinstance(one.answer, RedisStoreError):
+            if isinstance(one.answer, RedisStoreError) and not _passes(one.answer):
                 raise one.answer
         return max(int(reply.clock) for reply in self._answered(parts, told).values())
 
@@ -165,8 +165,9 @@ class Exchanger:
                 outcomes[n] = read_outcome(batch.writes[n].key, one, lack)
             for n, row in zip(part.loads, reply.rows, strict=True):
                 rows[n] = read_row(batch.loads[n], row)
+        claimed = [row for reply in replies.values() for row in reply.claimed]
         if batch.claim is not None and not takes:
-            replies |= self._take(batch.claim, replies)
+            claimed = self._take(batch.claim, replies)
         clock = max(int(reply.clock) for reply in replies.values())
         if self._clock is not None:
             clock = max(clock, self._clock[0])  # that of another node may be behind
@@ -176,7 +177,7 @@ class Exchanger:
         return Answer(
             outcomes=tuple(outcomes.get(n, NO_TEXT) for n in range(len(batch.writes))),
             rows=tuple(rows.get(n) for n in range(len(batch.loads))),
-            claimed=tuple(row for reply in replies.values() for row in read_claimed(reply.claimed)),
+            claimed=tuple(read_claimed(claimed)),
             next_wake=min(wakes, default=None),
             clock=clock,
         )
@@ -249,19 +250,24 @@ class Exchanger:
             self._warn(text)
             _log.error("%s: %s", self._line.server, text)
 
-    def _take(self, claim: Claim, seen: Mapping[int, Reply]) -> dict[int, Reply]:
-        """The claim itself, after a look at what is due."""
-        wanted = shares(claim, {call: reply.claimed for call, reply in seen.items()})
-        found = {call: reply._replace(claimed=()) for call, reply in seen.items()}
-        parts = {call: Part() for call in wanted}
-        if parts:
-            told = self._run(Batch(not_after=0), parts, wanted, takes=True, confirm=False)
-            for call, one in told.items():
-                if isinstance(one.answer, RedisStoreError):
-                    self._warn(str(one.answer))
-                else:
-                    found[call] = Reply(*one.answer)
-        return found
+    def _take(self, claim: Claim, replies: dict[int, Reply]) -> list[Sequence[Any]]:
+        """What is claimed of what the replies tell to be due; they are brought up to date."""
+        order = chosen(claim, {call: reply.claimed for call, reply in replies.items()})
+        wanted = shares(claim, order)
+        if not wanted:
+            return []
+        told = self._run(
+            Batch(not_after=0), {call: Part() for call in wanted}, wanted, takes=True, confirm=False
+        )
+        for call, one in told.items():
+            if isinstance(one.answer, RedisStoreError):
+                self._warn(str(one.answer))
+                replies[call] = replies[call]._replace(claimed=())
+            else:
+                replies[call] = Reply(*one.answer)
+        left = {call: list(replies[call].claimed) for call in wanted}
+        taken = [left[due.call].pop(0) for due in order if left[due.call]]
+        return taken + [row for rows in left.values() for row in rows]
 
     def _about_now(self) -> int | None:
         """The server's clock, as far as it is known without asking."""
@@ -282,6 +288,10 @@ def _failed(error: RedisStoreError) -> Outcome:
     if isinstance(error, CallRefusedError):
         return Refused(str(error), error.transient)
     return Unknown(str(error))
+
+
+def _passes(error: RedisStoreError) -> bool:
+    return isinstance(error, CallRefusedError) and error.transient
 
 
 def _has_no_script(answer: Any) -> bool:
