@@ -6,11 +6,12 @@ import logging
 import os
 import secrets
 import threading
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from durable_jobs_core.backend import Answer, Batch, Claim, Cursor, Health, Page, Query
 from durable_jobs_core.errors import StorageError
-from durable_jobs_core.words import Key
+from durable_jobs_core.words import Key, Kind
 from durable_jobs_redis import _durability, _listing
 from durable_jobs_redis._exchange import Confirmation, Exchanger
 from durable_jobs_redis._hints import Hints
@@ -67,7 +68,8 @@ class RedisBackend:
         names the server and what is wrong with it.
         """
         backend = cls(parse(url))
-        for text in backend.health().warnings:
+        backend._looker.check()
+        for text in backend._warnings(backend._settings()):
             _log.warning("%s: %s", backend._location.server, text)
         return backend
 
@@ -116,17 +118,30 @@ class RedisBackend:
     def health(self) -> Health:
         """What an acknowledgement means here, the clock, what may be lost, and the jobs there are."""
         self._check_usable()
-        found = [_durability.read(wire) for wire in self._aside.wires()]
-        words = dict.fromkeys(_durability.durability(one, self._location) for one in found)
-        warnings = dict.fromkeys(text for one in found for text in _durability.warnings(one, self._location))
-        for exchanger in (*(lane.exchanger for lane in self._lanes), self._looker):
-            warnings |= exchanger.warnings
+        clock = self._looker.check()
+        settings = self._settings()
+        words = dict.fromkeys(_durability.durability(one, self._location) for one in settings)
+        warnings, jobs = self._warnings(settings), list[tuple[Kind, str]]()
+        try:
+            jobs = _listing.jobs(self._aside, self._names)
+        except StorageError as error:
+            warnings.append(str(error))
         return Health(
             durability="; or, on another node, ".join(words),
-            clock=self._looker.check(),
+            clock=clock,
             warnings=tuple(warnings),
-            jobs=tuple(_listing.jobs(self._aside, self._names)),
+            jobs=tuple(jobs),
         )
+
+    def _settings(self) -> list[_durability.Settings]:
+        """Of each server."""
+        return [_durability.read(wire) for wire in self._aside.wires()]
+
+    def _warnings(self, settings: Iterable[_durability.Settings]) -> list[str]:
+        found = dict.fromkeys(text for one in settings for text in _durability.warnings(one, self._location))
+        for exchanger in (*(lane.exchanger for lane in self._lanes), self._looker):
+            found |= exchanger.warnings
+        return list(found)
 
     def close(self) -> None:
         """End every `wait`, and close the connections."""
