@@ -39,7 +39,7 @@ simulate: $(READY) ## real engines and hooks on virtual time under every fault; 
 
 certify: $(READY) ## certify our backends by the conformance kit; build/conformance.json
 	PYTHONPATH=tests $(BIN)/python -m durable_jobs_conformance \
-		$(addprefix support.harnesses:,MEMORY SQLITE REDIS VALKEY) --json build/conformance.json
+		$(addprefix support.harnesses:,MEMORY SQLITE REDIS VALKEY REDIS_CLUSTER VALKEY_CLUSTER) --json build/conformance.json
 
 mutation: $(READY) ## change the core in thousands of places, one at a time: each has to fail a test; MODULE=engine/lane.py
 	$(BIN)/python -m tests.mutation $(addprefix --module ,$(MODULE))
