@@ -271,7 +271,7 @@ def _found(state: State, keeper: Keeper, row: Row | Damaged | None) -> Loaded | 
         state.push(keeper, hooks.urgent(state, AlarmMisfiled(row.wake)))
     base = keeper.base
     if isinstance(base, Record) and base.revision.life == found.revision.life:
-        if found.revision.number < base.revision.number:
+        if not found.may_follow(base.revision):
             _say_regressed(state, keeper.key, found, base)
     return found
 
