@@ -1,7 +1,8 @@
 """`make soak`: hundreds of SIGKILLs, several workers on one file, and a fleet on one server. Exit code 1 if
 anything is wrong.
 
-python -m tests.soak [--only two|four|kills|redis] [--rounds 500] [--runs 10000] [--fleet-runs 100000] [--seed N]
+python -m tests.soak [--only two|four|kills|redis] [--rounds 500] [--runs 10000] [--seed N]
+                     [--fleet-runs 100000] [--variant always|stalled|everysec]
 """
 
 from __future__ import annotations

@@ -102,11 +102,7 @@ class Chains:
     kills: list[Kill] = field(factory=list, repr=False)
 
     def returned_to(self, key: str, lost: list[Node]) -> set[int]:
-        """The processes whose last commit before a kill is lost, and who committed again after it in that life.
-
-        What another process wrote over a lost commit it knew of, or its own commit came after a deletion
-        that is lost as well, nobody can tell from what is stored now.
-        """
+        """The processes whose last commit of a life before a kill is lost, and that went on with the life."""
         found: set[int] = set()
         for by in {node.by for node in lost}:
             own = [

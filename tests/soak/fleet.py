@@ -19,7 +19,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, Protocol
 
-from attrs import define, evolve, field
+from attrs import define, field
 from crash import checker
 from crash.case import Case, Found
 from crash.check_commits import lives_end_with_the_round

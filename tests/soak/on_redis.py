@@ -1,4 +1,4 @@
-"""A fleet on a Redis server of its own, in its variants: no loss, stalled workers, a log that loses its end."""
+"""A fleet on a Redis server of its own: one that loses nothing, stalled workers, a log that loses its end."""
 
 from __future__ import annotations
 
