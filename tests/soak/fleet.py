@@ -96,7 +96,8 @@ class Result:
 @define
 class Fleet:
     """One campaign. `may_lose`: the server may lose the end of its log; `cut`: how it is made to lose more;
-    `stalls`: a worker at a time is stopped for three lease lengths; `ids`: the instances of each job."""
+    `stalls`: a worker at a time is stopped for three lease lengths; `ids`: the instances of each job;
+    `server_seconds`: between two kills of the server, of which there is at least one."""
 
     folder: Path
     server: Server
@@ -106,6 +107,7 @@ class Fleet:
     cut: Cut | None = None
     stalls: bool = False
     ids: str = "abcd"
+    server_seconds: float = SERVER_SECONDS
     told: Callable[[Result], None] = lambda result: None
     result: Result = field(factory=Result)
     _rounds: int = 0
@@ -167,11 +169,11 @@ class Fleet:
     def _disturb(self, workers: list[BaseProcess]) -> None:
         """Until enough has been run: kill workers, stall one, kill the server."""
         kill_at = time.monotonic() + KILL_SECONDS
-        server_at = time.monotonic() + self._chance.uniform(0.3, 1) * SERVER_SECONDS
+        server_at = time.monotonic() + self._chance.uniform(0.3, 1) * self.server_seconds
         stalled: tuple[BaseProcess, float] | None = None
         undo = self.cut() if self.cut else None
         until = time.monotonic() + PATIENCE_SECONDS * 4
-        while self._count() < self.runs and not self.result.faults:
+        while (self._count() < self.runs or not self.result.server_kills) and not self.result.faults:
             time.sleep(LOOK_SECONDS)
             now = time.monotonic()
             stalled = self._stall(workers, stalled, now) if self.stalls else None
@@ -181,7 +183,7 @@ class Fleet:
                 self.told(self.result)
                 undo = self.cut() if self.cut else None
             if now >= server_at:
-                server_at = now + SERVER_SECONDS
+                server_at = now + self.server_seconds
                 self._kill_server(undo if self._chance.random() < 0.5 else None)
                 undo = self.cut() if self.cut else None
             if now > until:

@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from soak.fleet import Fleet, Result
 from support.redis_servers import Server, find
@@ -29,7 +30,7 @@ def soak(variant: str, seed: int, runs: int, told: Callable[[str], None]) -> Res
             variant,
             seed,
             min(PART, runs - total.runs),
-            lambda now, before=before: told(f"{before + now.runs} of {runs} runs"),
+            told=lambda now, before=before: told(f"{before + now.runs} of {runs} runs"),
         )
         total.add(result)
         if result.faults:
@@ -40,10 +41,8 @@ def soak(variant: str, seed: int, runs: int, told: Callable[[str], None]) -> Res
     return total
 
 
-def campaign(
-    folder: Path, variant: str, seed: int, runs: int, told: Callable[[Result], None] = lambda result: None
-) -> Result:
-    """One campaign on a new server."""
+def campaign(folder: Path, variant: str, seed: int, runs: int, **options: Any) -> Result:
+    """One campaign on a new server. `options`: of the `Fleet`."""
     program = find("redis-server")
     assert program is not None, "redis-server is not installed"
     server = Server(program, "--appendonly", "yes", "--appendfsync", SYNCS[variant])
@@ -57,7 +56,7 @@ def campaign(
             may_lose=may_lose,
             cut=(lambda: cut(server)) if may_lose else None,
             stalls=variant == "stalled",
-            told=told,
+            **options,
         ).campaign()
     finally:
         server.discard()
