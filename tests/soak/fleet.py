@@ -14,6 +14,7 @@ import random
 import signal
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from itertools import pairwise
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -126,7 +127,7 @@ class Fleet:
         workers = [self._begin("worker") for _ in range(WORKERS)]
         try:
             self._disturb(workers)
-            os.kill(_pid(asker), signal.SIGTERM)
+            _send(asker, signal.SIGTERM)
             self._expect(asker, 0)
         finally:
             for process in (*workers, asker):
@@ -189,7 +190,7 @@ class Fleet:
             if now > until:
                 self.result.faults.append(f"{self.result.runs} runs were made, of {self.runs}, and no more")
         if stalled is not None:
-            os.kill(_pid(stalled[0]), signal.SIGCONT)
+            _send(stalled[0], signal.SIGCONT)
 
     def _replace(self, workers: list[BaseProcess], stalled: tuple[BaseProcess, float] | None) -> None:
         """Kill a worker, and begin another; so too for those that found no server."""
@@ -213,13 +214,13 @@ class Fleet:
         if stalled is not None and now < stalled[1] + STALL_SECONDS:
             return stalled
         if stalled is not None and now < stalled[1] + STALL_SECONDS + KILL_SECONDS:
-            os.kill(_pid(stalled[0]), signal.SIGCONT)  # and it is spared for a moment more
+            _send(stalled[0], signal.SIGCONT)  # and it is spared for a moment more
             return stalled
         able = [worker for worker in workers if worker.exitcode is None]
         if not able:
             return None
         worker = self._chance.choice(able)
-        os.kill(_pid(worker), signal.SIGSTOP)
+        _send(worker, signal.SIGSTOP)
         self.result.stalls += 1
         return worker, now
 
@@ -331,9 +332,10 @@ def _context() -> multiprocessing.context.ForkServerContext:
     return context
 
 
-def _pid(process: BaseProcess) -> int:
+def _send(process: BaseProcess, number: signal.Signals) -> None:
     assert process.pid is not None
-    return process.pid
+    with suppress(ProcessLookupError):  # it found no server, and has ended
+        os.kill(process.pid, number)
 
 
 def _kill(process: BaseProcess) -> None:
