@@ -1,12 +1,12 @@
 """Engines of 1, 2, 4 and 8 processes on one store, in virtual time: what the store is asked, and its wall.
 
-    python -m benchmarks.nodes [--instances 10000] [--fixed 0.9 --row 0.024] [--cpu 0.15] [--gap 10]
+    python -m benchmarks.nodes [--instances 10000] [--fixed 0.9 --row 0.024] [--look 0.15] [--cpu 0.15]
 
 Real engines and the memory backend; the rest is a model. The store serves one exchange at a time, which takes
 `fixed` ms and `row` ms for each row written or claimed (the defaults are those measured of Redis with
-`appendfsync always`; 0.25 and 0.0135 of `everysec`); a run takes `cpu` ms of its process, alone, and 10 ms of
-waiting; a message takes 0.2 ms. First all instances are due at once; then a client makes one due every `gap`
-ms, of which all are told; then they fall due again, an hour after the end of their runs.
+`appendfsync always`; 0.25 and 0.0135 of `everysec`), or `look` ms if there is none; a run takes `cpu` ms of
+its process, alone, and 10 ms of waiting; a message takes 0.2 ms. First all instances are due at once; then a
+client makes one due every `gap` ms, of which all are told; then they fall due again, an hour later.
 """
 
 from __future__ import annotations
@@ -48,10 +48,11 @@ START = StartRequested(Stored(1, {"n": 0, "note": "a note"}))
 
 @frozen
 class Costs:
-    """In milliseconds: of an exchange, of a row in it, of a run."""
+    """In milliseconds: of an exchange that writes, of a row in it, of one that does not; of a run."""
 
     fixed: float
     row: float
+    look: float
     cpu: float
 
 
@@ -76,7 +77,7 @@ class World:
         self.backend = MemoryBackend(lambda: EPOCH + int(self.now))
         self._agenda: list[tuple[float, int, Callable[[], None]]] = []
         self._numbers = count()
-        self._free_at = 0.0
+        self._waiting: list[tuple[Batch, Callable[[Answer], None]]] = []
         self.due: dict[Key, float] = {}
         self.nodes = [Node(self, number) for number in range(nodes)]
 
@@ -90,22 +91,35 @@ class World:
             self.now, _, function = heapq.heappop(self._agenda)
             function()
 
+    def wait_until(self, instant: float) -> None:
+        """Let so much time pass."""
+        while self._agenda[0][0] < instant:
+            self.now, _, function = heapq.heappop(self._agenda)
+            function()
+
     def ask(self, batch: Batch, answered: Callable[[Answer], None]) -> None:
         """An exchange has come to the store."""
-        begin = max(self.now, self._free_at)
-        self._free_at = begin + self.costs.fixed  # at least
-        self.at(begin, partial(self._serve, batch, answered))
+        self._waiting.append((batch, answered))
+        if len(self._waiting) == 1:
+            self._serve()
 
-    def _serve(self, batch: Batch, answered: Callable[[Answer], None]) -> None:
+    def _serve(self) -> None:
+        batch, answered = self._waiting[0]
         answer = self.backend.exchange(0, batch)
-        writes = sum(isinstance(write, Write) for write in batch.writes)
-        rows = self.costs.row * (len(batch.writes) + len(answer.claimed))
-        self._free_at = max(self._free_at, self.now + self.costs.fixed) + rows
+        rows = len(batch.writes) + len(answer.claimed)
+        took = self.costs.fixed + self.costs.row * rows if rows else self.costs.look
         figures = self.figures
-        figures.exchanges, figures.writes = figures.exchanges + 1, figures.writes + writes
-        figures.vain += batch.claim is not None and not batch.writes and not answer.claimed
-        figures.busy += self.costs.fixed + rows
-        self.at(self.now + self.costs.fixed + rows + MESSAGE_MS, partial(answered, answer))
+        figures.exchanges += 1
+        figures.writes += sum(isinstance(write, Write) for write in batch.writes)
+        figures.vain += batch.claim is not None and not rows
+        figures.busy += took
+        self.at(self.now + took + MESSAGE_MS, partial(answered, answer))
+        self.at(self.now + took, self._served)
+
+    def _served(self) -> None:
+        del self._waiting[0]
+        if self._waiting:
+            self._serve()
 
 
 class Node:
@@ -195,11 +209,11 @@ def measure(nodes: int, instances: int, costs: Costs, gap: float) -> Iterator[Me
     for number in range(few):
         world.at(number * gap, partial(client.start, number))
     yield f"one made due every {gap:g} ms", *_figures(world, few)
-    for key in world.due:
-        row = world.backend._store.rows[key]
-        world.due[key] = row.wake or 0
+    world.wait_until(world.now + 1_000)  # the last of them are committed
+    world.due = {key: float(world.backend._store.rows[key].wake or 0) for key in world.due}
+    began = min(world.due.values()) - EPOCH
+    world.wait_until(began - 10)
     world.figures = Figures()
-    began = max(0.0, min(world.due.values()) - EPOCH)
     found, ended = _figures(world, few)
     yield f"one falls due every {gap:g} ms", found, ended - began
 
@@ -215,10 +229,11 @@ def main() -> None:
     parser.add_argument("--instances", type=int, default=10_000)
     parser.add_argument("--fixed", type=float, default=0.9)
     parser.add_argument("--row", type=float, default=0.024)
+    parser.add_argument("--look", type=float, default=0.15)
     parser.add_argument("--cpu", type=float, default=0.15)
     parser.add_argument("--gap", type=float, default=10.0)
     arguments = parser.parse_args()
-    costs = Costs(arguments.fixed, arguments.row, arguments.cpu)
+    costs = Costs(arguments.fixed, arguments.row, arguments.look, arguments.cpu)
     print(f"{'':<28}nodes   runs/s  commits/run  rows/exchange  in vain/run  store busy  late p50, ms")
     found = [(n, measure(n, arguments.instances, costs, arguments.gap)) for n in NODES]
     for _ in range(PHASES):

@@ -82,7 +82,7 @@ def _look_at(state: State, lane: Lane) -> int:
     """When something may have fallen due."""
     if lane.next_wake is None:
         return lane.poll_at
-    return min(lane.poll_at, state.clock.t_of(lane.next_wake))
+    return min(lane.poll_at, state.clock.t_of(lane.next_wake + lane.later))
 
 
 def _claim(state: State, lane: Lane, now: int) -> Claim | None:
@@ -91,6 +91,7 @@ def _claim(state: State, lane: Lane, now: int) -> Claim | None:
         return None
     jobs, poll = state.runnable, state.limits.poll
     if _look_at(state, lane) <= state.t:
+        lane.called = lane.called or (lane.told_wake is not None and lane.told_wake <= now)
         lane.look_again(jobs, state.t + poll - state.entropy() % max(1, poll // 4))
     order = jobs[lane.turn :] + jobs[: lane.turn]
     limits = state.slots.offer((job for job in order if job in lane.unasked), lane.hot)
@@ -251,6 +252,12 @@ def _take_claimed(state: State, lane: Lane, flight: Flight, claim: Claim, answer
         state.push(keeper, Entry(AlarmFired(), flight.stamp, urgent=True))
         _loaded(state, keeper, row, flight)
     lane.asked = True
+    if answer.claimed:
+        lane.came_first()
+    elif lane.called:
+        lane.came_in_vain(state.entropy())
+    lane.called = False
+    lane.told_wake = None if answer.next_wake == claim.until else answer.next_wake
     full = {job for job, limit in claim.limits.items() if counts[job] >= limit}
     lane.hot = (lane.hot - claim.limits.keys()) | full
     lane.unasked |= full
