@@ -18,7 +18,9 @@ def lives_end(case: Case) -> Found:
         dead = {attempt.life for attempt in case.log.leased if attempt.pos < end.pos}
         if case.held is not None and case.held.life in dead:
             yield "I-5", "a life is stored that was terminated"
-        late = [a for a in case.log.leased if a.life in dead and a.pos > end.answer_pos]
+        own = [attempt for attempt in case.log.leased if attempt.life in dead]
+        known = max((attempt.since for attempt in own if attempt.pos < end.answer_pos), default=0)
+        late = [a for a in own if a.pos > end.answer_pos and a.since > known]  # others stalled, and lost it
         in_flight = 1 if end.result.get("was_running") else 0
         if len(late) > in_flight:
             yield "I-5", f"run {late[-1].run} of a terminated life began"
