@@ -30,28 +30,33 @@ from attrs import define, field
 from durable_jobs_runtime import open_backend
 
 from durable_jobs_core import Continuous, Jobs, create_durable_jobs, every
+from durable_jobs_core.engine import Limits
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 
 TICKS = os.sysconf("SC_CLK_TCK")
+PATIENCE_SECONDS = 60.0
+POLL_MS = Limits().poll
 WAITING = 200
 """Instances that are due tomorrow, so that a worker has something to wait for."""
 
 WORKER = """
 import asyncio, sys
 from benchmarks.wakeup import serve
-asyncio.run(serve(sys.argv[1]))
+asyncio.run(serve(sys.argv[1], int(sys.argv[2])))
 """
 
 
 @define
 class Woken:
-    """What was measured. Times in milliseconds; `idle`: shares of a core; `exchanges`: of all workers."""
+    """What was measured. Times in milliseconds; `idle`: shares of a core; `exchanges`: of all workers, for
+    the runs; `idle_exchanges`: afterwards."""
 
     times: list[float] = field(factory=list)
     idle: list[float] = field(factory=list)
     exchanges: int = 0
+    idle_exchanges: int = 0
 
     def at(self, share: float) -> float:
         """The time that so great a share did not exceed."""
@@ -70,14 +75,14 @@ def jobs_of(run: Any) -> Jobs:
     return create_durable_jobs({"wake": Continuous.make(**options), "later": later})
 
 
-async def serve(url: str) -> None:
+async def serve(url: str, poll: int) -> None:
     """A worker: says when each hook began, and at the end how many exchanges there were."""
 
     async def run(ctx: Any) -> None:
         print("ran", ctx.instance_id, time.monotonic(), flush=True)
 
     backend = Counted(open_backend(url))
-    async with durable_jobs_asyncio.open_runtime(jobs_of(run), backend) as runtime:
+    async with durable_jobs_asyncio.open_runtime(jobs_of(run), backend, limits=Limits(poll=poll)) as runtime:
         print("ready", flush=True)
         while await runtime.in_thread(sys.stdin.readline):
             print("count", backend.exchanges, flush=True)
@@ -102,9 +107,9 @@ class Counted:
 class Worker:
     """A worker process, and what it says."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, poll: int) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-c", WORKER, url],
+            [sys.executable, "-c", WORKER, url, str(poll)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -117,7 +122,8 @@ class Worker:
         self.changed = threading.Condition()
         self._counts: list[int] = []
         assert self._stdout.readline() == "ready\n"
-        threading.Thread(target=self._listen, daemon=True).start()
+        self._listener = threading.Thread(target=self._listen, daemon=True)
+        self._listener.start()
 
     def _listen(self) -> None:
         for line in self._stdout:
@@ -144,7 +150,9 @@ class Worker:
     def end(self) -> None:
         """End of input: it shuts down."""
         self._stdin.close()
-        self.process.wait(30)
+        self.process.wait(PATIENCE_SECONDS)
+        self._listener.join()
+        self._stdout.close()
 
 
 def cpu_seconds(pid: int) -> float:
@@ -153,25 +161,41 @@ def cpu_seconds(pid: int) -> float:
     return (int(words[11]) + int(words[12])) / TICKS
 
 
-def measure(url: str, *, workers: int, count: int, idle_seconds: float, gap: float = 0.1) -> Woken:
-    """Wake workers `count` times, then let them wait for so many seconds."""
+def measure(
+    url: str, *, workers: int, count: int, idle_seconds: float, gap: float = 0.1, poll: int = POLL_MS
+) -> Woken:
+    """Wake workers `count` times, then let them wait for so many seconds. `poll`: of their limits."""
     woken = Woken()
     with ExitStack() as stack:
         asyncio.run(_fill(url))
-        crew = [Worker(url) for _ in range(workers)]
+        crew = [Worker(url, poll) for _ in range(workers)]
         for worker in crew:
             stack.callback(worker.end)
         before = sum(worker.exchanges() for worker in crew)
         asked = asyncio.run(_ask(url, count, gap))
-        time.sleep(1)
-        woken.exchanges = sum(worker.exchanges() for worker in crew) - before
-        ran = {id: at for worker in crew for id, at in worker.ran.items()}
+        ran = _await_runs(crew, count)
         woken.times = [(ran[id] - at) * 1000 for id, at in asked.items()]
+        settled = sum(worker.exchanges() for worker in crew)
+        woken.exchanges = settled - before
         began, used = time.monotonic(), [worker.cpu_seconds() for worker in crew]
         time.sleep(idle_seconds)
         took = time.monotonic() - began
         woken.idle = [(now.cpu_seconds() - was) / took for now, was in zip(crew, used, strict=True)]
+        woken.idle_exchanges = sum(worker.exchanges() for worker in crew) - settled
     return woken
+
+
+def _await_runs(crew: list[Worker], count: int) -> dict[str, float]:
+    """When each run began, once all have; and a moment more, for their commits."""
+    until = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        ran = {id: at for worker in crew for id, at in worker.ran.items()}
+        if len(ran) == count:
+            time.sleep(1)
+            return ran
+        if time.monotonic() > until:
+            raise TimeoutError(f"{len(ran)} instances were run, of {count}")
+        time.sleep(0.05)
 
 
 async def _nothing(ctx: Any) -> None:
