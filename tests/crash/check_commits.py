@@ -13,14 +13,17 @@ OUTCOME_KEPT_MS = 60_000
 
 
 def lives_end(case: Case) -> Found:
-    """I-5: after a terminate nothing of what was there appears; I-7: what was started is there."""
+    """I-5: after a terminate nothing of what was there appears; I-7: what was started is there.
+
+    Who stalled for longer than its lease before the terminate may begin afterwards: it can commit nothing.
+    """
     for end in case.terminations:
         dead = {attempt.life for attempt in case.log.leased if attempt.pos < end.pos}
         if case.held is not None and case.held.life in dead:
             yield "I-5", "a life is stored that was terminated"
         own = [attempt for attempt in case.log.leased if attempt.life in dead]
-        known = max((attempt.since for attempt in own if attempt.pos < end.answer_pos), default=0)
-        late = [a for a in own if a.pos > end.answer_pos and a.since > known]  # others stalled, and lost it
+        ahead = min((attempt.at - attempt.since for attempt in own), default=0.0)  # of the store's clock
+        late = [a for a in own if a.pos > end.answer_pos and a.since + LIMITS.lease > end.answer_at - ahead]
         in_flight = 1 if end.result.get("was_running") else 0
         if len(late) > in_flight:
             yield "I-5", f"run {late[-1].run} of a terminated life began"
