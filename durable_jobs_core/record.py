@@ -229,3 +229,12 @@ class Record:
     def wrote(self, engine: int) -> int | None:
         """The number of that engine's last write, as far as the record remembers."""
         return next((number for writer, number in self.writers if writer == engine), None)
+
+    def has_forgotten(self, number: int) -> bool:
+        """Whether it may no longer name an engine whose last write had that number."""
+        return len(self.writers) == WRITERS_MAX and min(entry[1] for entry in self.writers) > number
+
+    def may_follow(self, earlier: Revision) -> bool:
+        """Whether that revision of the same life may be among those it was made from."""
+        written = self.wrote(earlier.engine)
+        return self.has_forgotten(earlier.number) if written is None else written >= earlier.number

@@ -22,6 +22,8 @@ from durable_jobs_core.words import Key
 
 BACKOFF_FIRST_MS = 50
 BACKOFF_MAX_MS = 5_000
+SHY_FIRST_MS = 8
+SHY_MAX_MS = 128
 
 
 @value
@@ -44,6 +46,9 @@ class Lane:
     those that filled their last claim; `turn`: which job is named first; `poll_at`, `retry_at`, and
     `asked_t`, when it was asked last: on the driver's clock; `max_writes`: halved when a batch fails, so
     that one bad write fails alone (D-3); `behind`: some writes did not fit in the last batch.
+    `told_wake`: the `next_wake` of the last claim's answer, unless it is of what that claim took; `called`: a
+    hint, or that instant, says that there is due work. Who then finds that others have taken it is `shy` for
+    so many milliseconds, and comes `later` the next time by a part of them.
     """
 
     id: int
@@ -63,6 +68,10 @@ class Lane:
     unasked: set[Job] = field(factory=set)
     hot: set[Job] = field(factory=set)
     turn: int = 0
+    told_wake: int | None = None
+    called: bool = False
+    shy: int = 0
+    later: int = 0
 
     @property
     def has_work(self) -> bool:
@@ -88,6 +97,16 @@ class Lane:
         """It is time to ask for the due runs of all jobs; the next time is at `poll_at`."""
         self.unasked.update(jobs)
         self.next_wake, self.poll_at = None, poll_at
+
+    def came_first(self) -> None:
+        """A claim brought due work: whoever is quickest stays so."""
+        self.shy = self.later = 0
+
+    def came_in_vain(self, entropy: int) -> None:
+        """Others have taken what a claim was called for: come later each time, so that not all processes
+        ask for each due run (D-4)."""
+        self.shy = min(2 * self.shy or SHY_FIRST_MS, SHY_MAX_MS)
+        self.later = self.shy // 2 + entropy % (self.shy // 2 + 1)
 
     def note_wake(self, instant: int) -> None:
         """Something falls due at that instant."""
