@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from operator import itemgetter
 
 from attrs import define, field
 
@@ -20,6 +21,7 @@ from durable_jobs_core.engine.slots import Job
 from durable_jobs_core.events import HandlerEvent
 from durable_jobs_core.words import Key
 
+_BY_KEY = itemgetter(0)
 BACKOFF_FIRST_MS = 50
 BACKOFF_MAX_MS = 5_000
 SHY_FIRST_MS = 8
@@ -133,7 +135,7 @@ class Lane:
             batch = Batch(loads=tuple(settle), not_after=max(settle.values()), settle=True)
             self.flight = Flight(id, batch, (), stamp)
             return self.flight
-        writes: list[tuple[Write | Defer, Keeper | None]] = []
+        writes: list[tuple[Key, Write | Defer, Keeper | None]] = []
         size = 0
         for keeper in self._in_order():
             if len(writes) >= self.max_writes:
@@ -144,23 +146,23 @@ class Lane:
                 keeper.cancel_write()
                 break
             size += blob
-            writes.append((write, keeper))
+            writes.append((keeper.key, write, keeper))
             del self.writes[keeper.key]
             self.defers.pop(keeper.key, None)  # the write sets the index entry itself
         self.behind = bool(self.writes)
         for key in tuple(self.defers)[: self.max_writes - len(writes)]:
-            writes.append((self.defers.pop(key), None))
-        writes.sort(key=lambda pair: pair[0].key)
-        loads = tuple(key for key, keeper in self.loads.items() if keeper.settle_after is None)
+            writes.append((key, self.defers.pop(key), None))
+        writes.sort(key=_BY_KEY)
+        loads = tuple([key for key, keeper in self.loads.items() if keeper.settle_after is None])
         for key in loads:
             del self.loads[key]
         batch = Batch(
-            writes=tuple(write for write, _ in writes),
+            writes=tuple([write for _, write, _ in writes]),
             loads=loads,
             claim=claim,
             not_after=not_after,
         )
-        self.flight = Flight(id, batch, tuple(keeper for _, keeper in writes), stamp)
+        self.flight = Flight(id, batch, tuple([keeper for _, _, keeper in writes]), stamp)
         return self.flight
 
     def _settling(self, now: int) -> dict[Key, int]:

@@ -16,7 +16,7 @@ def answered(outcomes: tuple[InlineOutcome, ...], call: HookCall) -> InlineOutco
     return next((outcome for outcome in outcomes if outcome.call == call), None)
 
 
-def report(d: Draft[Any], outcome: InlineOutcome, *, committed: bool) -> None:
+def report(d: Draft[Any, Any], outcome: InlineOutcome, *, committed: bool) -> None:
     """Say that an inline hook failed."""
     assert outcome.failure is not None, "only failures are reported"
     d.emit(
@@ -32,7 +32,7 @@ def report(d: Draft[Any], outcome: InlineOutcome, *, committed: bool) -> None:
     )
 
 
-def refuse(d: Draft[Any], outcome: InlineOutcome) -> None:
+def refuse(d: Draft[Any, Any], outcome: InlineOutcome) -> None:
     """Answer a request whose inline hook failed: nothing of it is kept."""
     assert outcome.failure is not None, "only failures are refused"
     if outcome.unreadable:

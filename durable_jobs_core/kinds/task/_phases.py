@@ -70,15 +70,9 @@ def status_of(body: TaskBody) -> TaskState:
     return "idle" if phase_of(body) is Phase.IDLE else "active"
 
 
-TaskDraft = Draft[TaskBody]
-
-
-def definition_of(d: TaskDraft) -> Task[Any, Any]:
-    """The definition, by its type."""
-    definition: Task[Any, Any] = d.definition
-    return definition
+TaskDraft = Draft[TaskBody, Task[Any, Any]]
 
 
 def has(d: TaskDraft, hook: Hook) -> bool:
     """Whether the job has the hook."""
-    return hook in definition_of(d).hooks
+    return hook in d.definition.hooks

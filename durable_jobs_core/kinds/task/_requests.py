@@ -19,7 +19,6 @@ from durable_jobs_core.kinds._inline import answered, refuse, report
 from durable_jobs_core.kinds._shared import remember
 from durable_jobs_core.kinds.task._phases import (
     TaskDraft,
-    definition_of,
     has,
     next_work,
     parked_run,
@@ -165,7 +164,7 @@ def receive(d: TaskDraft, event: SendRequested) -> None:
 
 def queue(d: TaskDraft, event: SendRequested) -> None:
     """Behind an attempt, or behind other events: to the end of the inbox (S-51)."""
-    body, limit = d.body, definition_of(d).inbox_limit
+    body, limit = d.body, d.definition.inbox_limit
     ids = remember(d, body.ids, event.event_id)
     if len(body.inbox) >= limit:
         raise OverloadedError(f"the inbox of {d.key}", limit, len(body.inbox))
@@ -264,7 +263,7 @@ def dead_letters(d: TaskDraft, event: DeadLettersRequested) -> None:
 
 def redrive(d: TaskDraft, event: RedriveRequested) -> None:
     """All dead letters back to the end of the inbox, or none (S-51)."""
-    body, limit = d.body, definition_of(d).inbox_limit
+    body, limit = d.body, d.definition.inbox_limit
     if body.dead and len(body.inbox) + len(body.dead) > limit:
         raise OverloadedError(f"the inbox of {d.key}", limit, len(body.inbox))
     if body.dead:
