@@ -924,6 +924,7 @@ def test_a_revision_has_the_number_after_the_largest_that_its_engine_knows() -> 
         rig.ask(tick_key(name), PauseRequested())
         seen.append(rig.record(tick_key(name)).revision.number)
 
+    assert rig.ask(tick_key("z"), StatusRequested()).status == "not_found"
     pauses(rig, "a")
     pauses(rig, "b")
     assert rig.ask(tick_key("z"), StatusRequested()).status == "not_found"
