@@ -160,6 +160,12 @@ _TABLE: dict[tuple[str, str], dict[str, tuple[str, ...]]] = {
             " for later in self.requests",
         ),
     },
+    ("keeper.py", "open_ = settled.landed is None and not final and same(found, self.base)"): {
+        "a write that landed left another revision than the base: only a wrong `settle` says otherwise": (
+            "settled.landed is None and (not final) and same(found, self.base) -> "
+            "not final and same(found, self.base)",
+        ),
+    },
     ("keeper.py", "if self.lost:"): {"of nothing, nothing is cleared": ("if self.lost: -> if True:",)},
     ("keeper.py", "self.work, self.ended = self.base if isinstance(self.base, Record) else None, False"): {
         "`work` is not looked at while the base cannot be read": (
