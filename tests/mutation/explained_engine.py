@@ -177,6 +177,9 @@ _TABLE: dict[tuple[str, str], dict[str, tuple[str, ...]]] = {
             "found if isinstance(found, Record) else None -> found if True else None",
         ),
     },
+    ("turn.py", "NEWER_HOLD_FIRST_MS = 1_000"): {
+        "it is halved, in whole milliseconds, before it is doubled": ("1000 -> 1001",),
+    },
     ("turn.py", "if keeper.number > state.highest:"): {
         "of two equal numbers either is the larger": (
             "keeper.number > state.highest -> keeper.number >= state.highest",
