@@ -350,7 +350,7 @@ class Keeper:
             self._rebase(found, stamp)
             return []
         settled = settle(self.lost, found, engine=self.engine, final=final)
-        open_ = not final and same(found, self.base)
+        open_ = settled.landed is None and not final and same(found, self.base)
         if settled.too_early or (open_ and len(self.lost) >= LOST_MAX):
             self.settle_after, self.wants_load = self._landing_ends, True
             return []

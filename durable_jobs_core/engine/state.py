@@ -40,6 +40,7 @@ class State:
     node: int
     lane_of: Callable[[Key], int]
     lanes: list[Lane]
+    lane_turn: int
     slots: Slots
     cache: Cache
     entropy: Entropy
@@ -57,7 +58,6 @@ class State:
     stamp: int = 0
     ids: int = 0
     highest: int = 0
-    lane_turn: int = 0
     stop_at: int | None = None
     settle_by: int | None = None
     closed: bool = False

@@ -18,6 +18,24 @@ _TABLE: dict[tuple[str, str], dict[str, tuple[str, ...]]] = {
     ("state.py", "self.ids += 1"): {
         "numbers of needs only have to differ from each other": ("self.ids += 1 -> self.ids -= 1", "1 -> 2"),
     },
+    ("state.py", "stamp: int = 0"): {"stamps are only compared, and each is larger": ("0 -> 1",)},
+    ("state.py", "ids: int = 0"): {"numbers of needs only have to differ from each other": ("0 -> 1",)},
+    ("calls.py", "poll_at: int = 0"): {"`watch` sets it before anybody looks at it": ("0 -> 1",)},
+    ("clock.py", "at_t: int = 0"): {"it is looked at once `at` is known, which comes with it": ("0 -> 1",)},
+    ("lane.py", "asked_t: int = 0"): {"the first question sets it before anybody looks at it": ("0 -> 1",)},
+    ("lane.py", "behind: bool = False"): {
+        "the first question sets it; before, there is nothing to write": ("False -> True",),
+    },
+    ("handlers.py", "until: int = 0"): {
+        "`hooks.call` sets it for a leased hook, others have none": ("0 -> 1",)
+    },
+    ("handlers.py", "renew_at: int = 0"): {
+        "`hooks.call` sets it for a leased hook, others have none": ("0 -> 1",),
+    },
+    ("keeper.py", "stamp: int = -1"): {"either is before the first input": ("1 -> 2",)},
+    ("keeper.py", "settling: bool = False"): {
+        "it is looked at while writes are lost, and who loses one sets it": ("False -> True",),
+    },
     ("clock.py", "if now > self.last:"): {
         "of two equal instants either is the later": ("now > self.last -> now >= self.last",),
     },
@@ -143,6 +161,12 @@ _TABLE: dict[tuple[str, str], dict[str, tuple[str, ...]]] = {
             " for later in self.requests",
         ),
     },
+    ("keeper.py", "open_ = settled.landed is None and not final and same(found, self.base)"): {
+        "a write that landed left another revision than the base: only a wrong `settle` says otherwise": (
+            "settled.landed is None and (not final) and same(found, self.base) -> "
+            "not final and same(found, self.base)",
+        ),
+    },
     ("keeper.py", "if self.lost:"): {"of nothing, nothing is cleared": ("if self.lost: -> if True:",)},
     ("keeper.py", "self.work, self.ended = self.base if isinstance(self.base, Record) else None, False"): {
         "`work` is not looked at while the base cannot be read": (
@@ -153,6 +177,9 @@ _TABLE: dict[tuple[str, str], dict[str, tuple[str, ...]]] = {
         "`work` is not looked at while the base cannot be read": (
             "found if isinstance(found, Record) else None -> found if True else None",
         ),
+    },
+    ("turn.py", "NEWER_HOLD_FIRST_MS = 1_000"): {
+        "it is halved, in whole milliseconds, before it is doubled": ("1000 -> 1001",),
     },
     ("turn.py", "if keeper.number > state.highest:"): {
         "of two equal numbers either is the larger": (

@@ -724,6 +724,17 @@ def test_idle_is_told_of_due_work_that_waits_for_a_slot() -> None:
     assert seen == [False, False]
 
 
+def test_an_engine_has_one_lane_and_runs_jobs_unless_it_is_told_otherwise() -> None:
+    engine = Engine(jobs(), node=1)
+    (first,) = engine.needs()
+    assert isinstance(first, Exchange)
+    engine.feed(0, Answered(first.id, Answer(clock=EPOCH)))
+    (second,) = engine.needs()
+
+    assert isinstance(second, Exchange)
+    assert second.batch.claim is not None
+
+
 def test_an_engine_that_was_asked_nothing_yet_is_not_idle() -> None:
     assert not Engine(jobs(), node=1).idle
 
@@ -924,6 +935,7 @@ def test_a_revision_has_the_number_after_the_largest_that_its_engine_knows() -> 
         rig.ask(tick_key(name), PauseRequested())
         seen.append(rig.record(tick_key(name)).revision.number)
 
+    assert rig.ask(tick_key("z"), StatusRequested()).status == "not_found"
     pauses(rig, "a")
     pauses(rig, "b")
     assert rig.ask(tick_key("z"), StatusRequested()).status == "not_found"

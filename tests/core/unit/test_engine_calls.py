@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from support.samples import LATEST, TICK
 
 from durable_jobs_core.effects import Watch
-from durable_jobs_core.engine.calls import POLL_FIRST_MS, POLL_MAX_MS, Call, Calls
+from durable_jobs_core.engine.calls import Call, Calls
 from durable_jobs_core.engine.entries import Entry
 from durable_jobs_core.events import StatusRequested
 from durable_jobs_core.words import Key
@@ -71,26 +71,33 @@ def test_at_its_deadline_a_caller_is_out_of_time() -> None:
 def test_S_38_looks_are_twice_as_far_apart_each_time_up_to_a_second() -> None:
     calls = Calls()
     watching(calls, 1)
-    seen = []
+    times = [0]
     for _ in range(9):
         assert calls.earliest is not None
-        _, polls = calls.due(calls.earliest)
-        seen.append((polls[0].poll_ms, polls[0].poll_at))
+        times.append(calls.earliest)
+        calls.due(calls.earliest)
 
-    spans = [span for span, _ in seen]
-    assert spans[0] == 2 * POLL_FIRST_MS
-    assert all(later == min(2 * span, POLL_MAX_MS) for span, later in pairwise(spans))
-    assert spans[-1] == POLL_MAX_MS
+    assert [later - time for time, later in pairwise(times)] == [
+        20,
+        40,
+        80,
+        160,
+        320,
+        640,
+        1_000,
+        1_000,
+        1_000,
+    ]
 
 
 def test_S_38_nobody_looks_before_it_is_time_because_another_is_out_of_time() -> None:
     calls = Calls()
-    call(calls, 1, deadline=POLL_FIRST_MS - 1)
+    call(calls, 1, deadline=19)
     watching(calls, 2)
 
-    expired, polls = calls.due(POLL_FIRST_MS - 1)
+    expired, polls = calls.due(19)
 
-    assert (ids(expired), polls, calls.earliest) == ([1], [], POLL_FIRST_MS)
+    assert (ids(expired), polls, calls.earliest) == ([1], [], 20)
 
 
 def test_S_38_a_hint_makes_all_look_now() -> None:

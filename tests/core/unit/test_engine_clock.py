@@ -27,6 +27,10 @@ def test_after_the_first_answer_it_is_known() -> None:
     assert (clock.known, clock.now) == (True, 1_000)
 
 
+def test_the_first_instant_may_be_the_first_of_all() -> None:
+    assert told(0, 0).now == 0
+
+
 def test_between_answers_it_goes_with_the_drivers_clock() -> None:
     clock = told(1_000, 5)
 

@@ -18,6 +18,7 @@ from durable_jobs_core.errors import (
     NewerVersionError,
     OutcomeUnknownError,
     OverloadedError,
+    SchedulerError,
     StorageError,
 )
 from durable_jobs_core.events import (
@@ -38,7 +39,7 @@ from durable_jobs_core.operations import HookCall, Operations, Termination
 from durable_jobs_core.record import DebounceBody
 from durable_jobs_core.step import step
 from durable_jobs_core.telemetry import JobStale
-from durable_jobs_core.words import Key
+from durable_jobs_core.words import INSTANT_MAX, Key
 
 START = StartRequested(number(0))
 
@@ -284,6 +285,17 @@ def test_an_error_is_answered_from_what_was_read_after_its_request_came() -> Non
     released = bench.ask(add(1))
 
     assert (error_types(released), bench.keeper.dirty) == ([], True)
+
+
+def test_an_error_of_an_unread_creation_is_answered_when_it_has_been_read_that_nothing_is_there() -> None:
+    bench = Bench(tick(start_immediately=False), TICK)
+    bench.now = INSTANT_MAX
+    bench.push(START)
+
+    at_once = bench.advance()
+
+    assert (at_once, bench.keeper.wants_load) == ([], True)
+    assert error_types(bench.proceed()) == [SchedulerError]
 
 
 def test_an_input_that_says_nothing_needs_no_reading() -> None:
