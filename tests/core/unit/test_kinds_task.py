@@ -860,6 +860,21 @@ def test_S_24_the_policy_ends_a_task_and_what_is_queued_or_dead_lives_on_with_it
         bench.send("next", id="n")
 
 
+def test_S_24_S_60_the_ids_of_what_lives_on_are_kept_and_no_others() -> None:
+    bench = Bench(task(retry=None, on_exhausted="terminate"))
+    bench.send("applied", id="a")
+    bench.trigger()
+    bench.send("dead", id="d")
+    bench.succeed()
+    bench.fail()
+    bench.trigger()
+    bench.send("queued", id="q")
+
+    bench.fail()
+
+    assert [name for name, _ in bench.body.ids] == ["d", "q"]
+
+
 def test_S_24_a_hook_that_terminates_takes_its_own_event_out_of_the_inbox_first() -> None:
     bench = queued(task(), "one", "two")
 
