@@ -4,7 +4,7 @@ python -m tests.mutation [--module kinds/continuous.py] [--processes 2] [--fresh
 
 Results are kept in `build/mutation` and are valid for as long as no file of the core or its tests changes;
 after that the test that killed a mutant is the first one tried. Exit code 1 if too many mutants survive,
-a survivor is not explained in `explained.py`, or an explanation is of none.
+a survivor is not explained, or an explanation is of none.
 """
 
 from __future__ import annotations
