@@ -113,9 +113,9 @@ class Run:
         self.mutants = mutants
         self.memory = memory
         self.processes = processes
-        self._kills: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        self._kills: defaultdict[tuple[str, bool], Counter[str]] = defaultdict(Counter)
         for mutant in mutants:
-            self._kills[mutant.module][memory.killer(mutant)] += 1
+            self._count(mutant, memory.killer(mutant))
 
     def all(self) -> dict[Mutant, str]:
         """Run what is not known yet: first what can be put into functions, then what is made at import."""
@@ -175,8 +175,12 @@ class Run:
     def _order(self, baseline: Baseline, mutant: Mutant) -> list[str]:
         """The tests to be run: first the one that killed it before, then those that kill its neighbours."""
         tests = baseline.tests_of(mutant)
-        first, kills = self.memory.killer(mutant), self._kills[mutant.module]
+        first = self.memory.killer(mutant)
+        kills = self._kills[mutant.module, mutant.place.inside]
         return sorted(tests, key=lambda test: (test != first, -kills[test]))
+
+    def _count(self, mutant: Mutant, killer: str) -> None:
+        self._kills[mutant.module, mutant.place.inside][killer] += 1
 
     def _pool(self, mutants: Sequence[Mutant], work: Callable[[Mutant], Verdict]) -> None:
         waiting = [
@@ -186,7 +190,7 @@ class Run:
         ended: Iterator[tuple[Mutant, Verdict]] = pool(waiting, work, self.processes)
         for done, (mutant, verdict) in enumerate(ended, 1):
             self.memory.keep(mutant, verdict)
-            self._kills[mutant.module][verdict.killer] += 1
+            self._count(mutant, verdict.killer)
             survived += verdict.outcome == SURVIVED
             progress(done, len(waiting), survived)
 

@@ -228,7 +228,7 @@ def test_S_50_the_result_of_on_error_is_committed_instead() -> None:
     reply = bench.send("e")
 
     assert (reply.created, reply.scheduled_at, bench.state) == (True, at(T + MINUTE), "handled")
-    assert bench.shown[1].failure == Failure("ValueError", "no")
+    assert (bench.shown[1].failure, bench.shown[1].event_count) == (Failure("ValueError", "no"), 1)
     assert (bench.status().event_count, str(bench.status().last_error)) == (1, "ValueError: no")
     assert [(value.type, value.seq) for value in bench.telemetry] == [
         ("task.scheduled", 1),
@@ -860,6 +860,21 @@ def test_S_24_the_policy_ends_a_task_and_what_is_queued_or_dead_lives_on_with_it
         bench.send("next", id="n")
 
 
+def test_S_24_S_60_the_ids_of_what_lives_on_are_kept_and_no_others() -> None:
+    bench = Bench(task(retry=None, on_exhausted="terminate"))
+    bench.send("applied", id="a")
+    bench.trigger()
+    bench.send("dead", id="d")
+    bench.succeed()
+    bench.fail()
+    bench.trigger()
+    bench.send("queued", id="q")
+
+    bench.fail()
+
+    assert [name for name, _ in bench.body.ids] == ["d", "q"]
+
+
 def test_S_24_a_hook_that_terminates_takes_its_own_event_out_of_the_inbox_first() -> None:
     bench = queued(task(), "one", "two")
 
@@ -1093,6 +1108,22 @@ def test_S_52_created_at_is_the_same_in_every_hook_of_the_first_send_and_afterwa
 
     assert {call.created_at for call in bench.shown} == {T}
     assert bench.status().created_at == at(T)
+
+
+def test_S_52_created_at_is_that_of_the_life_that_takes_the_event() -> None:
+    job = task(retry=None, on_exhausted="terminate")
+    before = Bench(job, now=T - SECOND)
+    request = SendRequested(event="e")
+    before.feed(request)
+    outcome = InlineOutcome(call=before.shown[-1], operations=asked("e"))
+    bench = queued(job, "dead")
+    bench.fail()
+    bench.trigger()
+    bench.fail()  # a life that shows the same as none
+
+    bench.feed(with_outcome(request, outcome))
+
+    assert (bench.state, bench.status().created_at) == ("e", at(T))
 
 
 # -- S-60

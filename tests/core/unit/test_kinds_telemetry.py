@@ -158,6 +158,22 @@ def test_S_65_what_the_hooks_of_a_task_tell() -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("hook", "trigger"), [("on_event", "event"), ("on_idle", "idle"), ("on_error", "error")]
+)
+def test_S_65_an_inline_hook_that_schedules_tells_so(hook: str, trigger: str) -> None:
+    bench = Bench(task("on_idle", "on_error"))
+    if hook == "on_error":
+        bench.inline["on_event"] = raises(ValueError("no"))
+    bench.inline[hook] = returns(asked(after=MINUTE))
+
+    bench.send()
+
+    assert ("task.scheduled", 1, {"scheduledAt": iso(T + MINUTE), "trigger": trigger}) in map(
+        told, bench.telemetry
+    )
+
+
 def test_S_65_a_queued_event_that_schedules_tells_so() -> None:
     bench = Bench(task())
     bench.send()
