@@ -187,3 +187,7 @@ def test_a_violation_is_told_with_its_trace_and_crosses_processes(
     assert violation is not None
     again = pickle.loads(pickle.dumps(violation))
     assert (str(again), again.trace.text()) == (str(violation), violation.trace.text())
+
+
+def test_a_node_that_stalls_may_answer_late() -> None:
+    assert check(SCOPES["stall-large"], depth=6).violation is None

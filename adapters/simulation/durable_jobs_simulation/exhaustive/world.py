@@ -48,7 +48,7 @@ class Stage:
     def __init__(self, scope: Scope, *, keeps_trace: bool = False) -> None:
         self.scope = scope
         self.releases: tuple[Jobs, ...] = (scope.jobs,)
-        self.faults = Faults()
+        self.faults = Faults(stall=float(scope.budgets["stall"] > 0))  # who stalls may answer late
         self.trace = Trace(seed=0, faults=self.faults)
         self.keeps_trace = keeps_trace
         self.turns: Turns = {}
