@@ -45,7 +45,7 @@ local clock = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
 if tonumber(mark) > tonumber(clock) then
   clock = mark
 end
-local wrote, trouble = settle, ''
+local wrote, trouble = settle, unable and 'no writes are taken: ' .. unable or ''
 
 -- -- rows
 
@@ -268,7 +268,7 @@ if jobs > 0 then
       room = room and take(job, limit, now, hold, max_bytes)
     end
   end)
-  trouble = done and (unable or trouble) or why(err)
+  trouble = done and trouble or why(err)
   done, err = pcall(function()
     for _, job in ipairs(names) do
       local instant = first(job)
