@@ -1,8 +1,8 @@
 """`make soak`: hundreds of SIGKILLs, several workers on one file, ten thousand cuts between runtimes and a
-server. Exit code 1 if anything is wrong.
+server, and a fleet on one server. Exit code 1 if anything is wrong.
 
-python -m tests.soak [--only two|four|kills|redis-proxy] [--rounds 500] [--runs 10000] [--cuts 10000]
-                     [--seed N]
+python -m tests.soak [--only two|four|kills|redis-proxy|redis] [--rounds 500] [--runs 10000] [--cuts 10000]
+                     [--fleet-runs 100000] [--variant always|stalled|everysec] [--seed N]
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from crash.rounds import Report, campaign
 from crash.sights import SIGHTS
+from soak.fleet import Result
+from soak.on_redis import SYNCS, soak
 from soak.redis_proxy import storm
 from soak.share import share
 from support.drivers import DRIVERS
@@ -89,11 +91,26 @@ def cut(arguments: argparse.Namespace) -> bool:
     return not faults
 
 
+def redis(arguments: argparse.Namespace) -> bool:
+    """A fleet on a server, both killed at random, in each variant; the stalled one is a tenth as long."""
+    results: dict[str, Result] = {}
+    for variant in arguments.variant or SYNCS:
+        runs = arguments.fleet_runs // (10 if variant == "stalled" else 1)
+
+        def told(text: str, variant: str = variant) -> None:
+            print(f"\rredis, {variant}: {text}", end="", flush=True)
+
+        results[variant] = soak(variant, arguments.seed, runs, told)
+        print(f"\nredis, {variant}: {results[variant]}", flush=True)
+    return not any(result.faults for result in results.values())
+
+
 PARTS: dict[str, Callable[[argparse.Namespace], bool]] = {
     "two": sharing(2, 1 / 4),
     "four": sharing(4, 1 / 10),
     "kills": kills,
     "redis-proxy": cut,
+    "redis": redis,
 }
 
 
@@ -112,6 +129,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=500, help="how many SIGKILLs")
     parser.add_argument("--runs", type=int, default=10_000, help="how many runs the workers share")
     parser.add_argument("--cuts", type=int, default=10_000, help="how many exchanges are cut or delayed")
+    parser.add_argument("--fleet-runs", type=int, default=100_000, help="how many runs on a server")
+    parser.add_argument("--variant", choices=[*SYNCS], action="append", help="of the fleet; may be repeated")
     parser.add_argument("--seed", type=int, default=int.from_bytes(os.urandom(3), "big"))
     arguments = parser.parse_args()
     print(f"seed {arguments.seed}")

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -159,8 +160,11 @@ def shared(name: str) -> Server:
 
 
 def free_port() -> int:
-    """A port nobody listens on just now."""
-    with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))
-        port: int = bound.getsockname()[1]
-        return port
+    """A port nobody listens on just now, nor on the one that a node of a Cluster would use beside it."""
+    while True:
+        with socket.socket() as bound, socket.socket() as beside:
+            bound.bind(("127.0.0.1", 0))
+            port: int = bound.getsockname()[1]
+            with suppress(OSError, OverflowError):
+                beside.bind(("127.0.0.1", port + 10_000))
+                return port

@@ -31,6 +31,10 @@ local unable = type(probe) == 'table' and probe.err
 if unable and string.find(unable, 'READONLY', 1, true) then
   return redis.error_reply('READONLY this server is a replica')
 end
+-- In a Cluster what is not here is said to be elsewhere while a slot is being moved: then no script has all it needs.
+if type(probe) == 'table' and string.find(probe.err, 'non local key', 1, true) then
+  return redis.error_reply('TRYAGAIN the slot of this shard is being moved to another node')
+end
 
 -- The mark names the store: one that was emptied, or made anew by another, is not written to.
 local mark = redis.call('GET', KEYS[1]) or ''
@@ -44,6 +48,10 @@ local time = redis.call('TIME')
 local clock = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
 if tonumber(mark) > tonumber(clock) then
   clock = mark
+end
+-- The clock of another node, which set the deadline, may be ahead: what came too late by it is late here, too.
+if settle and tonumber(clock) <= not_after and not_after < 2 ^ 53 then
+  clock = string.format('%.0f', not_after + 1)
 end
 local wrote, trouble = settle, unable and 'no writes are taken: ' .. unable or ''
 
@@ -91,7 +99,7 @@ local function file(place, instant)
   end
   redis.call('ZADD', due, instant, place.id)
   if redis.call('ZRANK', due, place.id) == 0 then
-    local sent = redis.pcall('PUBLISH', channel, origin .. ' ' .. instant .. ' ' .. place.job)
+    local sent = redis.pcall('PUBLISH', channel, table.concat({ origin, place.tag, instant, place.job }, ' '))
     if type(sent) == 'table' then
       trouble = 'others are not told of due work: ' .. sent.err
     end
@@ -199,7 +207,7 @@ local function due(job, now, limit)
     local got =
       redis.call('ZRANGEBYSCORE', tag .. 'due:' .. job, '-inf', now, 'WITHSCORES', 'LIMIT', 0, limit)
     for i = 1, #got, 2 do
-      found[#found + 1] = { tag = tag, job = job, id = got[i], score = tonumber(got[i + 1]) }
+      found[#found + 1] = { tag = tag, job = job, id = got[i], instant = got[i + 1], score = tonumber(got[i + 1]) }
     end
   end
   if #tags > 1 then
@@ -212,7 +220,8 @@ end
 
 local claimed, size = {}, 0
 
--- Takes what is due of a job; whether there is room for more.
+-- Takes what is due of a job; whether there is room for more. Without a hold it is only told what is due, with
+-- what does not fit any more.
 local function take(job, limit, now, hold, max_bytes)
   for i, where in ipairs(due(job, now, limit)) do
     if i > limit then
@@ -222,16 +231,23 @@ local function take(job, limit, now, hold, max_bytes)
     if not row then
       redis.call('ZREM', where.tag .. 'due:' .. job, where.id) -- an entry without a row
     else
-      size = size + #(row.blob or row.raw)
-      if #claimed > 0 and size > max_bytes then
+      local length = #(row.blob or row.raw)
+      size = size + length
+      local fits = #claimed == 0 or size <= max_bytes
+      if hold == '' then
+        claimed[#claimed + 1] = { job, where.instant, length }
+      end
+      if not fits then
         return false
       end
-      redis.call('ZADD', where.tag .. 'due:' .. job, hold, where.id)
-      if not row.raw then
-        redis.call('HSET', row.key, 'held', hold)
+      if hold ~= '' then
+        redis.call('ZADD', where.tag .. 'due:' .. job, hold, where.id)
+        if not row.raw then
+          redis.call('HSET', row.key, 'held', hold)
+        end
+        claimed[#claimed + 1] = { job, where.id, told(row) }
+        wrote = true
       end
-      claimed[#claimed + 1] = { job, where.id, told(row) }
-      wrote = true
     end
   end
   return true

@@ -7,6 +7,7 @@ from functools import cache
 
 import pytest
 from durable_jobs_conformance import Port
+from support.redis_clusters import RedisCluster
 from support.redis_proxy import Proxy
 from support.redis_servers import PROGRAMS, SAFE, Server, Space, launch
 
@@ -42,6 +43,19 @@ def forgetful(program: str) -> Iterator[Server]:
     server = launch(program)
     yield server
     server.discard()
+
+
+@cache
+def _cluster_of_these_tests(name: str) -> RedisCluster:
+    return RedisCluster(name, *SAFE)
+
+
+@pytest.fixture
+def cluster(program: str) -> Iterator[RedisCluster]:
+    """Three nodes, which are emptied after the test; it leaves them running."""
+    cluster = _cluster_of_these_tests(program)
+    yield cluster
+    cluster.empty()
 
 
 @pytest.fixture
