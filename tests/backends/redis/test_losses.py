@@ -159,3 +159,24 @@ def test_S_3_a_request_to_a_lost_store_fails_at_once_and_all_goes_on_when_it_is_
             assert (await books.get_state("a")).state == ["one", "three"]
 
     driver.run(main)
+
+
+def test_a_look_that_another_overtakes_is_no_step_back(port, monkeypatch, caplog) -> None:
+    """Listing, health and hints look from threads of their own."""
+    looker = port.backend._looker
+    ask = looker._line.ask
+
+    def overtaken(*args: Any) -> Any:
+        told = ask(*args)
+        monkeypatch.setattr(looker._line, "ask", ask)
+        since = port.ask().clock
+        while port.ask().clock <= since:
+            pass
+        port.create("a")
+        looker.check()
+        return told
+
+    monkeypatch.setattr(looker._line, "ask", overtaken)
+    looker.load((port.key("a"),))
+    assert "went back" not in caplog.text
+    assert not any("went back" in text for text in port.backend.health().warnings)
