@@ -107,15 +107,8 @@ class Keeper:
     @property
     def idle(self) -> bool:
         """Whether nothing is to be done and nothing is awaited."""
-        return not (
-            self.urgent
-            or self.requests
-            or self.steps
-            or self.writing
-            or self.calling
-            or self.wants_load
-            or self.lost
-        )
+        awaited = self.writing or self.wants_load or self.lost or self.calling
+        return not (awaited or self.steps or self.urgent or self.requests)
 
     def push(self, entry: Entry) -> None:
         """Add an input. A `terminate` does not wait for a hook that runs (S-36)."""
@@ -134,14 +127,10 @@ class Keeper:
             queue = self.urgent or (self.requests and self._open_requests())
             if not queue or not self._step(queue, make_env, released):
                 break
-        if self.lost:
-            self._look_once_more()
-        return released
-
-    def _look_once_more(self) -> None:
-        """If nobody asks any more: a lease of ours that lands late is ours to keep."""
-        if not (self.urgent or self.requests or self.steps or self.calling or self.blocked):
+        if self.lost and not (self.urgent or self.requests or self.steps or self.calling or self.blocked):
+            # Nobody asks any more. A lease of ours that lands late is ours to keep: look once more.
             self.settle_after, self.wants_load = self._landing_ends, True
+        return released
 
     def _open_requests(self) -> list[Entry]:
         """The requests, if the first may be stepped: while a hook runs, only those before its own."""

@@ -31,7 +31,7 @@ KINDS: tuple[Explained, ...] = (
     ),
     Explained(
         "kinds/task/_facts.py",
-        'policy = definition_of(d).on_exhausted if run.hook == "execute" else "park"',
+        'policy = d.definition.on_exhausted if run.hook == "execute" else "park"',
         "'park' -> 'park_'",
         "whatever is neither `terminate` nor `continue` parks",
     ),
