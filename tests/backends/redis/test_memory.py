@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 from durable_jobs_redis import CallRefusedError, RedisBackend
+from soak.redis_proxy import again
 
 from durable_jobs_core import Task, create_durable_jobs
 from durable_jobs_core.backend import Claim, Committed, Defer, Refused, Write
-from durable_jobs_core.errors import StorageError
+from durable_jobs_core.errors import OutcomeUnknownError, StorageError
 
 DONE = Committed()
 
@@ -134,11 +135,11 @@ def test_I_9_requests_that_a_full_memory_refuses_changed_nothing_and_terminate_m
             await books.send("a", "one")
             await books.send("b", "one")
             full()
-            with pytest.raises(StorageError) as raised:
+            with pytest.raises((StorageError, OutcomeUnknownError)):  # at its deadline it may be on its way
                 await books.send("a", "two")
-            assert raised.value.changed is False
-            assert (await books.get_state("a")).state == ["one"]
-            assert (await books.terminate("b")).terminated
+            assert (await again(lambda: books.get_state("a"))).state == ["one"]
+            await again(lambda: books.terminate("b"))
+            assert (await again(lambda: books.get_state("b"))).state is None
             assert any("OOM" in text for text in (await runtime.health()).backend.warnings)
 
     driver.run(main)
