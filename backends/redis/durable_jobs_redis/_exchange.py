@@ -134,24 +134,24 @@ class Exchanger:
 
     def check(self) -> int:
         """The clock of a store that is there, as far as can be told just now. Raises `RedisStoreError`."""
-        parts = {call: Part() for call in self._calls}
+        parts, known = {call: Part() for call in self._calls}, dict(self._marks)
         told = self._run(Batch(not_after=0), parts, {}, takes=True, confirm=False)
         for one in told.values():
             if isinstance(one.answer, RedisStoreError) and not _passes(one.answer):
                 raise one.answer
-        return max(int(reply.clock) for reply in self._answered(parts, told).values())
+        return max(int(reply.clock) for reply in self._answered(parts, told, known).values())
 
     def load(self, keys: Sequence[Key]) -> tuple[Row | Damaged | None, ...]:
         """Rows, outside an exchange."""
         return self._perform(Batch(loads=tuple(keys), not_after=0)).rows
 
     def _perform(self, batch: Batch) -> Answer:
-        parts = self._split(batch)
+        parts, known = self._split(batch), dict(self._marks)
         takes = len(self._calls) == 1
         claim = dict.fromkeys(self._calls, batch.claim)
         needs_confirming = batch.settle or any(part.writes for part in parts.values())
         told = self._run(batch, parts, claim, takes=takes, confirm=needs_confirming)
-        replies = self._answered(parts, told)
+        replies = self._answered(parts, told, known)
         outcomes: dict[int, Outcome] = {}
         rows: dict[int, Row | Damaged | None] = {}
         for call, part in parts.items():
@@ -224,8 +224,11 @@ class Exchanger:
             found |= zip(again, told, strict=True)
         return found
 
-    def _answered(self, parts: Mapping[int, Part], told: Mapping[int, Told]) -> dict[int, Reply]:
-        """The replies of the calls that were answered. Raises if none was, or if one that was to load."""
+    def _answered(
+        self, parts: Mapping[int, Part], told: Mapping[int, Told], known: Mapping[int, int]
+    ) -> dict[int, Reply]:
+        """The replies of the calls that were answered; `known`: the marks when they were asked. Raises if
+        none was, or if one that was to load."""
         failed = {call: one.answer for call, one in told.items() if isinstance(one.answer, RedisStoreError)}
         if len(failed) == len(told):
             errors = sorted(failed.values(), key=lambda error: isinstance(error, CallRefusedError))
@@ -238,13 +241,12 @@ class Exchanger:
         for call, reply in replies.items():
             if reply.trouble:
                 self._warn(reply.trouble.decode(errors="replace"))
-            self._watch(call, reply)
+            self._marks[call] = int(reply.left)
+            self._watch(known.get(call, 0) - int(reply.mark))
         return replies
 
-    def _watch(self, call: int, reply: Reply) -> None:
+    def _watch(self, missing: int) -> None:
         """The mark that each write leaves in a store only rises."""
-        missing = self._marks.get(call, 0) - int(reply.mark)
-        self._marks[call] = int(reply.left)
         if missing > 0:
             text = f"the store went back by {missing} ms: what was acknowledged in that time may be lost"
             self._warn(text)

@@ -53,7 +53,7 @@ end
 if settle and tonumber(clock) <= not_after and not_after < 2 ^ 53 then
   clock = string.format('%.0f', not_after + 1)
 end
-local wrote, trouble = settle, ''
+local wrote, trouble = settle, unable and 'no writes are taken: ' .. unable or ''
 
 -- -- rows
 
@@ -284,7 +284,7 @@ if jobs > 0 then
       room = room and take(job, limit, now, hold, max_bytes)
     end
   end)
-  trouble = done and (unable or trouble) or why(err)
+  trouble = done and trouble or why(err)
   done, err = pcall(function()
     for _, job in ipairs(names) do
       local instant = first(job)

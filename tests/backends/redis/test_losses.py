@@ -12,7 +12,9 @@ from durable_jobs_redis import RedisBackend, RedisStoreError, StoreLostError
 from support.ports import refusal
 from support.redis_servers import Server, Space
 
+from durable_jobs_core import Task, create_durable_jobs
 from durable_jobs_core.backend import Committed, Write
+from durable_jobs_core.errors import StorageError
 
 
 def flush(server: Server) -> None:
@@ -131,3 +133,50 @@ def test_a_store_that_went_back_behind_a_commit_is_said(forgetful, caplog) -> No
     assert told in caplog.text
     assert port.ask(Write(port.key("b"), None, port.row("b"))).outcomes == (Committed(),)
     port.close_all()
+
+
+def test_S_3_a_request_to_a_lost_store_fails_at_once_and_all_goes_on_when_it_is_back(server, driver) -> None:
+    def on_event(event: str, ctx: Any) -> None:
+        ctx.set_state([*(ctx.state or ()), event])
+
+    async def execute(ctx: Any) -> None:
+        raise AssertionError("it was never scheduled")
+
+    book = Task.make(event=str, state=list[str], on_event=on_event, execute=execute)
+
+    async def main() -> None:
+        async with driver.open(create_durable_jobs({"book": book}), server.url) as runtime:
+            books = runtime.client.task("book")
+            await books.send("a", "one")
+            swap(server)
+            with pytest.raises(StorageError, match="not there any more") as raised:
+                await books.send("a", "two")
+            assert raised.value.changed is False
+            with pytest.raises(StoreLostError):
+                await runtime.health()
+            swap(server)
+            await books.send("a", "three")
+            assert (await books.get_state("a")).state == ["one", "three"]
+
+    driver.run(main)
+
+
+def test_a_look_that_another_overtakes_is_no_step_back(port, monkeypatch, caplog) -> None:
+    """Listing, health and hints look from threads of their own."""
+    looker = port.backend._looker
+    ask = looker._line.ask
+
+    def overtaken(*args: Any) -> Any:
+        told = ask(*args)
+        monkeypatch.setattr(looker._line, "ask", ask)
+        since = port.ask().clock
+        while port.ask().clock <= since:
+            pass
+        port.create("a")
+        looker.check()
+        return told
+
+    monkeypatch.setattr(looker._line, "ask", overtaken)
+    looker.load((port.key("a"),))
+    assert "went back" not in caplog.text
+    assert not any("went back" in text for text in port.backend.health().warnings)

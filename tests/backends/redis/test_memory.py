@@ -6,9 +6,12 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from durable_jobs_redis import RedisBackend
+from durable_jobs_redis import CallRefusedError, RedisBackend
+from soak.redis_proxy import again
 
+from durable_jobs_core import Task, create_durable_jobs
 from durable_jobs_core.backend import Claim, Committed, Defer, Refused, Write
+from durable_jobs_core.errors import OutcomeUnknownError, StorageError
 
 DONE = Committed()
 
@@ -108,8 +111,35 @@ def test_r3_when_there_is_memory_again_writes_go_on(server, port, full) -> None:
 
 def test_a_store_cannot_be_made_where_memory_is_full(server, port, full) -> None:
     full()
-    with pytest.raises(Exception, match="OOM") as raised:
+    with pytest.raises(CallRefusedError, match="OOM"):
         RedisBackend.open(f"{server.url}?namespace=another")
-    assert type(raised.value).__name__ == "CallRefusedError"
     with server.client() as client:
         assert client.keys("{another*") == []
+
+
+def test_I_9_requests_that_a_full_memory_refuses_changed_nothing_and_terminate_makes_room(
+    server, full, driver
+) -> None:
+    def on_event(event: str, ctx: Any) -> None:
+        ctx.set_state([*(ctx.state or ()), event])
+
+    async def execute(ctx: Any) -> None:
+        raise AssertionError("it was never scheduled")
+
+    book = Task.make(event=str, state=list[str], on_event=on_event, execute=execute)
+
+    async def main() -> None:
+        jobs = create_durable_jobs({"book": book})
+        async with driver.open(jobs, server.url, request_timeout="500 ms") as runtime:
+            books = runtime.client.task("book")
+            await books.send("a", "one")
+            await books.send("b", "one")
+            full()
+            with pytest.raises((StorageError, OutcomeUnknownError)):  # at its deadline it may be on its way
+                await books.send("a", "two")
+            assert (await again(lambda: books.get_state("a"))).state == ["one"]
+            await again(lambda: books.terminate("b"))
+            assert (await again(lambda: books.get_state("b"))).state is None
+            assert any("OOM" in text for text in (await runtime.health()).backend.warnings)
+
+    driver.run(main)
