@@ -207,5 +207,5 @@ _OPTIONS: dict[str, tuple[Any, Callable[[str], Any]]] = {
     "wait_ms": (1_000, _number(1, 60_000)),
     "db": (0, _number(0, 65_535)),
     **dict.fromkeys(("sentinel_username", "sentinel_password", *_TLS[:3]), (None, str)),
-    "ssl_check_hostname": (None, _flag),
+    "ssl_check_hostname": (True, _flag),
 }
