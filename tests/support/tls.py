@@ -47,13 +47,16 @@ class TlsProxy:
 
     def _serve(self, client: socket.socket) -> None:
         try:
-            with suppress(OSError), self._context.wrap_socket(client, server_side=True) as secure:
-                with socket.create_connection(("127.0.0.1", self._target)) as server:
-                    self._open += secure, server
-                    secure.settimeout(None)
-                    back = self._start(_pump, server, secure)
-                    _pump(secure, server)
-                    back.join()
+            with (
+                suppress(OSError),
+                self._context.wrap_socket(client, server_side=True) as secure,
+                socket.create_connection(("127.0.0.1", self._target)) as server,
+            ):
+                self._open += secure, server
+                secure.settimeout(None)
+                back = self._start(_pump, server, secure)
+                _pump(secure, server)
+                back.join()
         finally:
             client.close()
 
