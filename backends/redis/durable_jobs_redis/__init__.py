@@ -10,8 +10,8 @@
 
 Options, in the URL: `namespace`, for several stores in one database; `shards`, in how many parts a store is
 made, to be spread over the nodes of a Cluster (16, or 1 on a server of its own); `timeout` of a call and
-`connect_timeout`, in seconds; `wait_replicas=1` and `wait_aof=1`, to acknowledge a write only when so many replicas, or the server's own log, have confirmed it
-within `wait_ms`.
+`connect_timeout`, in seconds; `wait_replicas=1` and `wait_aof=1`, to acknowledge a write only when so many
+replicas, or the server's own log, have confirmed it within `wait_ms`.
 
 What an acknowledgement is worth depends on the server's settings; `health()` says it.
 

@@ -179,25 +179,29 @@ def test_while_a_slot_moves_its_shard_is_refused_and_nothing_is_written(cluster,
 def test_slots_that_move_under_load_lose_no_write_and_do_none_twice(cluster, port) -> None:
     """As in the histories of the conformance kit: the commits of a key form one chain."""
     keys = [Key("task", "mail", id) for id in IDS[:12]]
-    done, met = threading.Event(), threading.Event()
+    done, met, turn = threading.Event(), threading.Event(), threading.Event()
 
     def move() -> None:
+        """A key at a time, and an exchange after each."""
         dice = Random(1)
         try:
-            for n in range(300):
-                if n >= 20 and met.is_set():
-                    break
+            for _ in range(10):
                 moving = slot(dice.randrange(SHARDS))
-                cluster.move(moving, other(cluster, cluster.owner(moving)))
+                target = other(cluster, cluster.owner(moving))
+                source = cluster.begin_move(moving, target)
+                while cluster.move_keys(moving, source, target, 1):
+                    turn.clear()
+                    assert turn.wait(20)
+                cluster.end_move(moving, source, target)
         finally:
             done.set()
 
     def write(thread: int) -> History:
-        """It has to meet a slot that is being moved."""
         told, handle = History(), port.again()
         known: dict[Key, bytes | None] = dict.fromkeys(keys)
         dice, count = Random(thread), 0
         while not done.is_set():
+            turn.set()
             count += 1
             chosen = sorted(dice.sample(keys, 3))
             rows = [Row(key, b"%d-%d" % (thread, count), 5, "idle", b"") for key in chosen]
