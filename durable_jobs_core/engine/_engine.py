@@ -67,9 +67,6 @@ class Engine:
         self._check(t, input)
         state.clock.t = t
         state.stamp += 1
-        if state.closed:
-            _refuse_closed(state, input)
-            return
         _FEEDS[type(input)](state, input)
 
     def needs(self) -> tuple[Need, ...]:
@@ -102,20 +99,18 @@ class Engine:
                 continue
             if lane.has_work or not lane.greeted:
                 times.append(lane.retry_at)
-            if state.clock.known:
-                times.append(exchanges.claim_at(state, lane))
-                times += [max(lane.retry_at, state.clock.t_of(at + 1)) for at in lane.settle_times()]
-        if state.clock.known:
-            times.append(hooks.next_renewal(state))
+            times.append(exchanges.claim_at(state, lane))
+            times += [max(lane.retry_at, state.clock.t_of(at + 1)) for at in lane.settle_times()]
+        times.append(hooks.next_renewal(state))
         return min((at for at in times if at is not None), default=None)
 
     @property
     def idle(self) -> bool:
         """Whether nothing is queued, running, in flight or due."""
         state = self._state
-        if state.needs or state.emitted or state.keepers or state.calls.by_id:
+        if state.needs or state.emitted or state.keepers:  # callers and hooks keep their keepers
             return False
-        if state.handlers.running or any(lane.flight or lane.has_work for lane in state.lanes):
+        if any(lane.flight or lane.defers for lane in state.lanes):
             return False
         if not state.runnable:
             return all(lane.greeted for lane in state.lanes)
@@ -154,7 +149,7 @@ def _nothing(state: State, input: object) -> None:
 
 def _nudged(state: State, input: protocol.Nudged) -> None:
     for lane in state.lanes:
-        lane.poll_at = state.t
+        lane.called, lane.poll_at = True, min(lane.poll_at, state.t + lane.later)
     state.calls.hurry(state.t)
 
 
@@ -165,7 +160,7 @@ def _stopping(state: State, stopping: protocol.Stopping) -> None:
     state.stop_at = state.t + stopping.grace_ms
     for call in tuple(state.calls.by_id.values()):
         keeper = state.keepers[call.key]
-        if call.watch is None and call.entry in keeper.requests and keeper.inline is not call.entry:
+        if call.entry in keeper.requests and keeper.inline is not call.entry:
             callers.refuse(state, call, ClosedError("the runtime is closing"))
 
 
@@ -186,7 +181,8 @@ def _look_at_time(state: State) -> None:
     callers.look_at_time(state)
     hooks.renew(state)
     for key, keeper in tuple(state.held.items()):
-        if keeper.resume_at is None or keeper.resume_at <= state.t:
+        assert keeper.resume_at is not None, "it is held"
+        if keeper.resume_at <= state.t:
             keeper.resume_at = None
             del state.held[key]
             state.ready[key] = keeper
@@ -224,9 +220,3 @@ def _close_when_done(state: State) -> None:
             callers.refuse(state, call, ClosedError("the runtime has closed"))
     state.closed = True
     state.needs.append(protocol.Closed())
-
-
-def _refuse_closed(state: State, input: Input) -> None:
-    if isinstance(input, protocol.Called):
-        error = ClosedError("the runtime is closed")
-        state.needs.append(protocol.Reply(input.call, error=error))

@@ -13,6 +13,7 @@ from durable_jobs_core.engine.entries import Entry
 from durable_jobs_core.engine.keeper import Keeper
 from durable_jobs_core.engine.slots import job_of
 from durable_jobs_core.engine.state import State
+from durable_jobs_core.engine.unreadable import Unreadable
 from durable_jobs_core.errors import (
     ClosedError,
     DurableJobsError,
@@ -21,7 +22,6 @@ from durable_jobs_core.errors import (
     OverloadedError,
     StorageError,
 )
-from durable_jobs_core.record import Record
 from durable_jobs_core.step import observe
 
 
@@ -40,7 +40,7 @@ def called(state: State, called: protocol.Called) -> None:
 def _refusal(state: State, called: protocol.Called) -> DurableJobsError | None:
     calls, limits = state.calls, state.limits
     if state.stop_at is not None:
-        return ClosedError("the runtime is closing")
+        return ClosedError("the runtime is closing, or has closed")
     if job_of(called.key) not in state.jobs:
         names = tuple(name for kind, name in state.jobs if kind == called.key.kind)
         return JobNotFoundError(called.key.kind, called.key.job, names)
@@ -79,13 +79,13 @@ def reply_error(state: State, id: int | None, effect: ReplyError) -> None:
 
 def _done(state: State, id: int | None) -> Call | None:
     """A request is over; who is to be told, if anybody."""
-    call = None if id is None else state.calls.remove(id)
+    call = state.calls.remove(id)
     return None if call is None or call.gone else call
 
 
 def reply_or_watch(state: State, keeper: Keeper, entry: Entry, effect: Reply) -> None:
     """Answer a caller, or let it wait for the run it asked for (S-38)."""
-    call = None if entry.call is None else state.calls.by_id.get(entry.call)
+    call = state.calls.by_id.get(entry.call)
     if call is None or call.gone or effect.watch is None or entry.wait_ms is None:
         reply(state, entry.call, effect.result)
         return
@@ -94,10 +94,11 @@ def reply_or_watch(state: State, keeper: Keeper, entry: Entry, effect: Reply) ->
 
 def tell_watchers(state: State, keeper: Keeper) -> None:
     """What is known of a key has changed: answer those whose run is over."""
-    record = keeper.base if isinstance(keeper.base, Record) else None
+    if isinstance(keeper.base, Unreadable):
+        return  # nobody can tell: they are told so when their time is up
     for call in tuple(state.calls.watching[keeper.key]):
         assert call.watch is not None, "it watches"
-        result = observe(call.watch, record, call.result)
+        result = observe(call.watch, keeper.base, call.result)
         if result is not None:
             reply(state, call.id, result)
 
@@ -118,8 +119,8 @@ def _expire(state: State, call: Call) -> None:
     """A caller's time is up: tell it what is true (S-3)."""
     if call.watch is not None:
         give_up_watching(state, call)
-        return
-    refuse(state, call, StorageError(f"the request to {call.key} was not done in time"))
+    else:
+        refuse(state, call, StorageError(f"the request to {call.key} was not done in time"))
 
 
 def give_up_watching(state: State, call: Call) -> None:

@@ -33,9 +33,10 @@ class Call:
 
 @define(eq=False)
 class Calls:
-    """All callers. `earliest`: no deadline and no look is due before it, on the driver's clock."""
+    """All callers: `by_id`, none of which is `None`, as inputs of the engine's own have it.
+    `earliest`: no deadline and no look is due before it, on the driver's clock."""
 
-    by_id: dict[int, Call] = field(factory=dict)
+    by_id: dict[int | None, Call] = field(factory=dict)
     watching: dict[Key, list[Call]] = field(factory=dict)
     bytes: int = 0
     earliest: int | None = None
@@ -46,7 +47,7 @@ class Calls:
         self.bytes += call.size
         self._note(call.deadline)
 
-    def remove(self, id: int) -> Call | None:
+    def remove(self, id: int | None) -> Call | None:
         """A caller was answered, or went."""
         call = self.by_id.pop(id, None)
         if call is None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from durable_jobs_core.backend import (
     Answer,
     Claim,
@@ -40,7 +42,7 @@ def send(state: State, lane: Lane) -> None:
     if lane.flight is not None or lane.retry_at > state.t:
         return
     if not state.clock.known:
-        _ask(state, lane, 0, 2**63 - 1, None)
+        _ask(state, lane, 0, None)  # what time is it?
         return
     now = state.clock.now
     if lane.behind or state.t - lane.asked_t > state.limits.lease // 10:
@@ -48,11 +50,11 @@ def send(state: State, lane: Lane) -> None:
     claim = _claim(state, lane, now)
     if claim is None and not lane.can_build(now):
         return
-    _ask(state, lane, now, now + state.limits.exchange, claim)
+    _ask(state, lane, now, claim)
 
 
-def _ask(state: State, lane: Lane, now: int, not_after: int, claim: Claim | None) -> None:
-    flight = lane.build(state.new_id(), state.stamp, now, not_after, claim)
+def _ask(state: State, lane: Lane, now: int, claim: Claim | None) -> None:
+    flight = lane.build(state.new_id(), state.stamp, now, now + state.limits.exchange, claim)
     lane.asked_t = state.t
     state.needs.append(Exchange(flight.id, lane.id, flight.batch))
 
@@ -68,8 +70,8 @@ def _lease_anew(state: State, lane: Lane, now: int) -> None:
 
 
 def claim_at(state: State, lane: Lane) -> int | None:
-    """When, on the driver's clock, the lane is to be asked for due work; `None`: not now."""
-    if state.stop_at is not None or lane.flight is not None:
+    """When, on the driver's clock, a lane that is not busy is to be asked for due work; `None`: not now."""
+    if state.stop_at is not None:
         return None
     able = [job for job in state.runnable if state.slots.free(job) > 0]
     if not able:
@@ -82,7 +84,7 @@ def _look_at(state: State, lane: Lane) -> int:
     """When something may have fallen due."""
     if lane.next_wake is None:
         return lane.poll_at
-    return min(lane.poll_at, state.clock.t_of(lane.next_wake))
+    return min(lane.poll_at, state.clock.t_of(lane.next_wake + lane.later))
 
 
 def _claim(state: State, lane: Lane, now: int) -> Claim | None:
@@ -91,6 +93,7 @@ def _claim(state: State, lane: Lane, now: int) -> Claim | None:
         return None
     jobs, poll = state.runnable, state.limits.poll
     if _look_at(state, lane) <= state.t:
+        lane.called = lane.called or (lane.told_wake is not None and lane.told_wake <= now)
         lane.look_again(jobs, state.t + poll - state.entropy() % max(1, poll // 4))
     order = jobs[lane.turn :] + jobs[: lane.turn]
     limits = state.slots.offer((job for job in order if job in lane.unasked), lane.hot)
@@ -124,7 +127,7 @@ def answered(state: State, answered: Answered) -> None:
     _take_outcomes(state, lane, flight, answer)
     for key, row in zip(flight.batch.loads, answer.rows, strict=True):
         keeper = state.keepers.get(key)
-        if keeper is not None and keeper.wants_load:
+        if keeper is not None:
             _loaded(state, keeper, row, flight)
     if claim is not None:
         _take_claimed(state, lane, flight, claim, answer)
@@ -156,8 +159,9 @@ def _take_outcomes(state: State, lane: Lane, flight: Flight, answer: Answer) -> 
     failed = wait = False
     wakes: dict[Job, int] = {}
     for write, keeper, outcome in zip(flight.batch.writes, flight.keepers, answer.outcomes, strict=True):
-        if keeper is None or not isinstance(write, Write):
-            continue
+        if keeper is None:
+            continue  # nothing rests on an index entry
+        assert isinstance(write, Write), "it is of a keeper"
         if isinstance(outcome, Committed):
             if write.row is not None and write.row.wake is not None:
                 wakes[keeper.job] = min(write.row.wake, wakes.get(keeper.job, write.row.wake))
@@ -167,7 +171,7 @@ def _take_outcomes(state: State, lane: Lane, flight: Flight, answer: Answer) -> 
         elif isinstance(outcome, Conflicted):
             found = _found(state, keeper, outcome.row)
             released = keeper.conflicted(found, flight.stamp)
-            keeper.adopt(found, outcome.row)
+            keeper.adopt(outcome.row)
             _release(state, keeper, released)
             _hold_after_conflict(state, keeper)
         elif isinstance(outcome, Refused):
@@ -209,7 +213,7 @@ def _refuse(state: State, keeper: Keeper, outcome: Refused, *, alone: bool) -> N
     if outcome.transient or not alone:
         return
     for entry in (stepped.entry for stepped in steps if stepped.writes):
-        call = None if entry.call is None else state.calls.by_id.get(entry.call)
+        call = state.calls.by_id.get(entry.call)
         if call is not None:
             callers.refuse(state, call, StorageError(f"{keeper.key}: {outcome.reason}"))
         elif isinstance(entry.event, HandlerEvent):  # kept until it is committed, stale or settled
@@ -235,22 +239,26 @@ def _loaded(state: State, keeper: Keeper, row: Row | Damaged | None, flight: Fli
     found = _found(state, keeper, row)
     final = flight.batch.settle
     released = keeper.loaded(found, flight.stamp, final=final)
-    keeper.adopt(found, row)
+    keeper.adopt(row)
     _release(state, keeper, released)
 
 
 def _take_claimed(state: State, lane: Lane, flight: Flight, claim: Claim, answer: Answer) -> None:
     """Due runs: each is an alarm that fires now."""
-    counts = dict.fromkeys(claim.limits, 0)
     for row in answer.claimed:
-        job = job_of(row.key)
-        counts[job] = counts.get(job, 0) + 1
-        if job not in state.jobs:
+        if job_of(row.key) not in state.jobs:
             continue
         keeper = state.keeper(row.key)
         state.push(keeper, Entry(AlarmFired(), flight.stamp, urgent=True))
         _loaded(state, keeper, row, flight)
     lane.asked = True
+    if answer.claimed:
+        lane.came_first()
+    elif lane.called:
+        lane.came_in_vain(state.entropy())
+    lane.called = False
+    lane.told_wake = None if answer.next_wake == claim.until else answer.next_wake
+    counts = Counter(job_of(row.key) for row in answer.claimed)
     full = {job for job, limit in claim.limits.items() if counts[job] >= limit}
     lane.hot = (lane.hot - claim.limits.keys()) | full
     lane.unasked |= full
@@ -271,7 +279,7 @@ def _found(state: State, keeper: Keeper, row: Row | Damaged | None) -> Loaded | 
         state.push(keeper, hooks.urgent(state, AlarmMisfiled(row.wake)))
     base = keeper.base
     if isinstance(base, Record) and base.revision.life == found.revision.life:
-        if found.revision.number < base.revision.number:
+        if not found.may_follow(base.revision):
             _say_regressed(state, keeper.key, found, base)
     return found
 

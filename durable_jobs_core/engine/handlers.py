@@ -58,7 +58,7 @@ class Invocation:
 
     def cancel(self, reason: CancelReason) -> None:
         """Note why, and tell the hook."""
-        self.cancelled = self.cancelled or reason
+        self.cancelled = reason
         cancel_context(self.ctx)
 
 
@@ -74,10 +74,6 @@ class Handlers:
     inline: dict[Key, Invocation] = field(factory=dict)
     detached: dict[int, Job | None] = field(factory=dict)
     alarmed: set[Key] = field(factory=set)
-
-    def has(self, key: Key) -> bool:
-        """Whether a hook of this key runs."""
-        return key in self.leased or key in self.inline
 
     def add(self, invocation: Invocation) -> None:
         """A hook was called."""

@@ -20,12 +20,12 @@ from durable_jobs_core.events import AlarmFired, Event, HandlerReleased, LeaseRe
 from durable_jobs_core.failures import describe
 from durable_jobs_core.operations import HookCall, InlineOutcome
 from durable_jobs_core.record import Lease, Record
-from durable_jobs_core.words import Key, Token
+from durable_jobs_core.words import Token
 
 
 def call(state: State, keeper: Keeper, call: HookCall, token: Token | None) -> None:
     """Call a hook, unless its lease is gone already; what it is shown must decode."""
-    lease = None if token is None else current_lease(keeper, token)
+    lease = current_lease(keeper, token)
     if token is not None and lease is None:
         state.slots.give(keeper.job)
         return
@@ -40,11 +40,11 @@ def call(state: State, keeper: Keeper, call: HookCall, token: Token | None) -> N
         if token is not None:
             failed = unreadable(keeper.definition, error, token)
             state.push(keeper, urgent(state, failed, brings_slot=True))
-            return
-        failure = describe(error)
-        outcome = InlineOutcome(call=call, failure=failure, error=error, unreadable=True)
-        keeper.inline_finished(outcome)
-        state.ready[keeper.key] = keeper
+        else:
+            failure = describe(error)
+            outcome = InlineOutcome(call=call, failure=failure, error=error, unreadable=True)
+            keeper.inline_finished(outcome)
+            state.ready[keeper.key] = keeper
         return
     if lease is not None:
         invocation.until = lease.until
@@ -53,7 +53,7 @@ def call(state: State, keeper: Keeper, call: HookCall, token: Token | None) -> N
     state.needs.append(invoke)
 
 
-def current_lease(keeper: Keeper, token: Token) -> Lease | None:
+def current_lease(keeper: Keeper, token: Token | None) -> Lease | None:
     """The lease with that token, by what is known of the key."""
     run = keeper.base.body.in_flight if isinstance(keeper.base, Record) else None
     lease = None if run is None else run.lease
@@ -70,13 +70,6 @@ def cancel(state: State, invocation: Invocation, reason: CancelReason) -> None:
     if invocation.cancelled is None:
         invocation.cancel(reason)
         state.needs.append(Cancel(invocation.id))
-
-
-def cancel_token(state: State, key: Key, token: Token) -> None:
-    """Cancel the handler of a lease that was ended, if it runs here."""
-    invocation = state.handlers.leased.get(key)
-    if invocation is not None and invocation.token == token:
-        cancel(state, invocation, "lost")
 
 
 def finished(state: State, finished: Finished) -> None:

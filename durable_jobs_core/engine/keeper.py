@@ -13,7 +13,7 @@ nothing about batches, time or limits; the engine does. Its life is a circle:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 from attrs import define, evolve, field
@@ -78,7 +78,7 @@ class Keeper:
     calling: bool = False
     wants_load: bool = False
     writing: Writing | None = None
-    lost: list[Writing] = field(factory=list)
+    lost: tuple[Writing, ...] = ()
     settling: bool = False
     settle_after: int | None = None
     resume_at: int | None = None
@@ -107,11 +107,15 @@ class Keeper:
     @property
     def idle(self) -> bool:
         """Whether nothing is to be done and nothing is awaited."""
-        return not (self.blocked or self.lost or self._waiting)
-
-    @property
-    def _waiting(self) -> bool:
-        return bool(self.urgent or self.requests or self.steps or self.calling)
+        return not (
+            self.urgent
+            or self.requests
+            or self.steps
+            or self.writing
+            or self.calling
+            or self.wants_load
+            or self.lost
+        )
 
     def push(self, entry: Entry) -> None:
         """Add an input. A `terminate` does not wait for a hook that runs (S-36)."""
@@ -126,14 +130,18 @@ class Keeper:
     def advance(self, make_env: MakeEnv) -> list[Released]:
         """Step what can be stepped; what it returns may be performed at once."""
         released: list[Released] = []
-        while not self.blocked and not self.ended and self.resume_at is None:
-            queue = self.urgent or self._open_requests()
+        while not (self.writing or self.wants_load or self.ended or self.resume_at is not None):
+            queue = self.urgent or (self.requests and self._open_requests())
             if not queue or not self._step(queue, make_env, released):
                 break
-        if self.lost and not (self._waiting or self.blocked):
-            # Nobody asks any more. A lease of ours that lands late is ours to keep: look once more.
-            self.settle_after, self.wants_load = self._landing_ends, True
+        if self.lost:
+            self._look_once_more()
         return released
+
+    def _look_once_more(self) -> None:
+        """If nobody asks any more: a lease of ours that lands late is ours to keep."""
+        if not (self.urgent or self.requests or self.steps or self.calling or self.blocked):
+            self.settle_after, self.wants_load = self._landing_ends, True
 
     def _open_requests(self) -> list[Entry]:
         """The requests, if the first may be stepped: while a hook runs, only those before its own."""
@@ -149,7 +157,7 @@ class Keeper:
             return False
         if self.base is not None and not isinstance(self.base, Record):
             return self._step_unreadable(queue, self.base, make_env, released)
-        if self.steps and isinstance(entry.event, AlarmFired) and self.leases_since is not None:
+        if isinstance(entry.event, AlarmFired) and self.leases_since is not None:
             return self._answer(queue, (), released)  # what nobody has yet cannot have ended
         env = make_env(self, entry)
         try:
@@ -198,7 +206,7 @@ class Keeper:
             then = (ReplyError(_unknown(self.key)),)
         if self.dirty:
             self.steps.append(Stepped(entry, then))
-        elif not then or (self.known and self.stamp >= entry.arrived):
+        elif not then or self.stamp >= entry.arrived:
             released.append(Released(entry, then, committed=False))
         else:
             self.wants_load = True
@@ -256,7 +264,14 @@ class Keeper:
             row = encode(self.key, self.work, self.wake)
         self.writing = Writing(self.base, self.work, row, self.number, tuple(self.steps), not_after)
         self.steps = []
-        return Write(self.key, None if self.base is None else revision(self.base), row)
+        return Write(self.key, self._expected, row)
+
+    @property
+    def _expected(self) -> bytes | None:
+        """The revision that is stored."""
+        if self.row is not None:
+            return self.row.revision
+        return None if self.base is None else revision(self.base)
 
     def cancel_write(self) -> None:
         """Take back a write that was not sent after all."""
@@ -290,7 +305,7 @@ class Keeper:
 
     def outcome_unknown(self) -> None:
         """No one can tell yet: read back before anything else is done."""
-        self.lost.append(self._taken_back())
+        self.lost += (self._taken_back(),)
         self.settling = self.wants_load = True
 
     def loaded(self, found: Loaded | None, stamp: int, *, final: bool) -> list[Released]:
@@ -299,8 +314,7 @@ class Keeper:
         if self.dirty and same(found, self.base):
             self.known, self.stamp = True, stamp
             return []
-        if self.steps:
-            self.rewind()
+        self.rewind()
         return self._settle(found, stamp, final=final)
 
     def know(self, found: Loaded, row: Row, stamp: int) -> None:
@@ -308,9 +322,9 @@ class Keeper:
         self._rebase(found, stamp)
         self.row = row
 
-    def adopt(self, found: Loaded | None, row: Row | Damaged | None) -> None:
-        """Keep the text of what was found, if that is the base now."""
-        if isinstance(row, Row) and isinstance(found, Record) and self.base is found:
+    def adopt(self, row: Row | Damaged | None) -> None:
+        """Keep the text of what was found: it is that of the base now."""
+        if isinstance(row, Row):
             self.row = row
 
     def rewind(self) -> None:
@@ -323,8 +337,7 @@ class Keeper:
         assert writing is not None, "a write was handed out"
         return writing
 
-    def _put_back(self, steps: Iterable[Stepped]) -> None:
-        steps = tuple(steps)
+    def _put_back(self, steps: Sequence[Stepped]) -> None:
         for stepped in steps:
             if stepped.leases:
                 self.slots.give(self.job)
@@ -348,8 +361,8 @@ class Keeper:
             self._rebase(found, stamp)
             return []
         settled = settle(self.lost, found, engine=self.engine, final=final)
-        open_ = settled.landed is None and not settled.unknown and not final and same(found, self.base)
-        if settled.too_early or (self.settling and open_ and len(self.lost) >= LOST_MAX):
+        open_ = not final and same(found, self.base)
+        if settled.too_early or (open_ and len(self.lost) >= LOST_MAX):
             self.settle_after, self.wants_load = self._landing_ends, True
             return []
         if self.settling:
@@ -394,7 +407,7 @@ class Keeper:
         for writing in self.lost:
             for stepped in writing.steps:
                 stepped.entry.exposed = False
-        self.lost.clear()
+        self.lost = ()
 
     # -- asking
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from operator import itemgetter
 
 from attrs import define, field
 
@@ -20,8 +21,11 @@ from durable_jobs_core.engine.slots import Job
 from durable_jobs_core.events import HandlerEvent
 from durable_jobs_core.words import Key
 
+_BY_KEY = itemgetter(0)
 BACKOFF_FIRST_MS = 50
 BACKOFF_MAX_MS = 5_000
+SHY_FIRST_MS = 8
+SHY_MAX_MS = 128
 
 
 @value
@@ -44,6 +48,9 @@ class Lane:
     those that filled their last claim; `turn`: which job is named first; `poll_at`, `retry_at`, and
     `asked_t`, when it was asked last: on the driver's clock; `max_writes`: halved when a batch fails, so
     that one bad write fails alone (D-3); `behind`: some writes did not fit in the last batch.
+    `told_wake`: the `next_wake` of the last claim's answer, unless it is of what that claim took; `called`: a
+    hint, or that instant, says that there is due work. Who then finds that others have taken it is `shy` for
+    so many milliseconds, and comes `later` the next time by a part of them.
     """
 
     id: int
@@ -63,6 +70,10 @@ class Lane:
     unasked: set[Job] = field(factory=set)
     hot: set[Job] = field(factory=set)
     turn: int = 0
+    told_wake: int | None = None
+    called: bool = False
+    shy: int = 0
+    later: int = 0
 
     @property
     def has_work(self) -> bool:
@@ -89,6 +100,16 @@ class Lane:
         self.unasked.update(jobs)
         self.next_wake, self.poll_at = None, poll_at
 
+    def came_first(self) -> None:
+        """A claim brought due work: whoever is quickest stays so."""
+        self.shy = self.later = 0
+
+    def came_in_vain(self, entropy: int) -> None:
+        """Others have taken what a claim was called for: come later each time, so that not all processes
+        ask for each due run (D-4)."""
+        self.shy = min(2 * self.shy or SHY_FIRST_MS, SHY_MAX_MS)
+        self.later = self.shy // 2 + entropy % (self.shy // 2 + 1)
+
     def note_wake(self, instant: int) -> None:
         """Something falls due at that instant."""
         self.next_wake = instant if self.next_wake is None else min(self.next_wake, instant)
@@ -111,15 +132,13 @@ class Lane:
         self.greeted = True
         settle = self._settling(now)
         if settle:
-            keys = tuple(settle)
-            last = max(keeper.settle_after or 0 for keeper in settle.values())
-            batch = Batch(loads=keys, not_after=last, settle=True)
+            batch = Batch(loads=tuple(settle), not_after=max(settle.values()), settle=True)
             self.flight = Flight(id, batch, (), stamp)
             return self.flight
-        writes: list[tuple[Write | Defer, Keeper | None]] = []
+        writes: list[tuple[Key, Write | Defer, Keeper | None]] = []
         size = 0
         for keeper in self._in_order():
-            if len(writes) >= self.max_writes or size >= BATCH_MAX_BYTES:
+            if len(writes) >= self.max_writes:
                 break
             write = keeper.begin_write(not_after)
             blob = 0 if write.row is None else len(write.row.blob)
@@ -127,31 +146,29 @@ class Lane:
                 keeper.cancel_write()
                 break
             size += blob
-            writes.append((write, keeper))
+            writes.append((keeper.key, write, keeper))
             del self.writes[keeper.key]
             self.defers.pop(keeper.key, None)  # the write sets the index entry itself
         self.behind = bool(self.writes)
-        if self.defers:
-            taken = {write.key for write, _ in writes}
-            for key in [key for key in self.defers if key not in taken][: self.max_writes - len(writes)]:
-                writes.append((self.defers.pop(key), None))
-        writes.sort(key=lambda pair: pair[0].key)
-        loads = tuple(key for key, keeper in self.loads.items() if keeper.settle_after is None)
+        for key in tuple(self.defers)[: self.max_writes - len(writes)]:
+            writes.append((key, self.defers.pop(key), None))
+        writes.sort(key=_BY_KEY)
+        loads = tuple([key for key, keeper in self.loads.items() if keeper.settle_after is None])
         for key in loads:
             del self.loads[key]
         batch = Batch(
-            writes=tuple(write for write, _ in writes),
+            writes=tuple([write for _, write, _ in writes]),
             loads=loads,
             claim=claim,
             not_after=not_after,
         )
-        self.flight = Flight(id, batch, tuple(keeper for _, keeper in writes), stamp)
+        self.flight = Flight(id, batch, tuple([keeper for _, _, keeper in writes]), stamp)
         return self.flight
 
-    def _settling(self, now: int) -> dict[Key, Keeper]:
-        """The keys whose lost write can no longer land: they are read in an exchange of their own."""
+    def _settling(self, now: int) -> dict[Key, int]:
+        """The keys whose lost write can land no longer than until then: read in an exchange of their own."""
         ready = {
-            key: keeper
+            key: keeper.settle_after
             for key, keeper in self.loads.items()
             if keeper.settle_after is not None and keeper.settle_after < now
         }
@@ -161,8 +178,6 @@ class Lane:
 
     def _in_order(self) -> list[Keeper]:
         """The keepers with something to write: renewals and completions first (D-3)."""
-        if len(self.writes) <= self.max_writes:
-            return list(self.writes.values())
         return sorted(self.writes.values(), key=lambda keeper: not _is_first(keeper))
 
 

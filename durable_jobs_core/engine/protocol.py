@@ -147,7 +147,7 @@ class Invoke:
     hook: Hook
     function: HookFunction
     args: tuple[Any, ...]
-    ctx: AnyContext = field(repr=False)
+    ctx: AnyContext
     leased: bool
     timeout_ms: int | None
     inline_def: bool

@@ -48,7 +48,7 @@ class Slots:
         in which they take turns when there is not a slot for each.
         """
         free = self._total - self._sum
-        able = [job for job in jobs if self.free(job) > 0][: max(0, free)]
+        able = [job for job in jobs if self.free(job) > 0][:free]
         offered = dict.fromkeys(able, 1)
         left = free - len(able)
         eager = [job for job in able if job in hot] or able

@@ -96,7 +96,7 @@ class State:
     def retire(self, keeper: Keeper) -> None:
         """Let go of a keeper that is idle, if nobody waits for its key."""
         key = keeper.key
-        if self.handlers.has(key) or key in self.calls.watching:
+        if key in self.handlers.leased or key in self.calls.watching:
             return
         del self.keepers[key]
         self.held.pop(key, None)

@@ -40,7 +40,7 @@ def file(state: State, keeper: Keeper) -> None:
         lane.loads[key] = keeper
     else:
         lane.loads.pop(key, None)
-    if key not in state.ready and keeper.idle:
+    if keeper.idle:
         state.retire(keeper)
 
 
@@ -55,8 +55,7 @@ def perform(state: State, keeper: Keeper, entry: Entry, then: tuple[Then, ...], 
             callers.reply_or_watch(state, keeper, entry, effect)
         elif isinstance(effect, ReplyError):
             callers.reply_error(state, entry.call, effect)
-        else:
-            hooks.cancel_token(state, keeper.key, effect.token)
+        # a `CancelHandler` comes with a commit, and `rebased` cancels the handler whose lease that ended
     if not committed and isinstance(entry.event, AlarmFired):
         _defer(state, keeper, entry)
 

@@ -19,6 +19,8 @@ from pathlib import Path
 import redis
 from durable_jobs_conformance import Store
 from durable_jobs_redis import RedisBackend
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 START_SECONDS = 20
 PROGRAMS = "redis-server", "valkey-server"
@@ -60,7 +62,7 @@ class Server:
 
     def client(self) -> redis.Redis:
         """A client of the test's, to look and to meddle."""
-        return redis.Redis(port=self.port, socket_timeout=10)
+        return redis.Redis(port=self.port, socket_timeout=10, retry=Retry(NoBackoff(), 0))
 
     def settings(self) -> tuple[object, ...]:
         """How it is set, and whose replica it is."""
@@ -68,10 +70,25 @@ class Server:
             role = client.info("replication")
             return client.config_get("*"), role["role"], role.get("master_port")
 
+    def is_set_as(self, settings: tuple[object, ...]) -> bool:
+        """Whether it runs, lets anybody in, and is set so."""
+        try:
+            return self.settings() == settings
+        except redis.RedisError:
+            return False
+
     def start(self) -> None:
         """Start it, and wait until it has read its data."""
+        self.spawn()
+        self.wait()
+
+    def spawn(self, *options: str) -> None:
+        """Start it, with options for this time, and do not wait for it."""
         with (self.folder / "log").open("a") as log:
-            self.process = subprocess.Popen(self._command, stdout=log, stderr=log)
+            self.process = subprocess.Popen([*self._command, *options], stdout=log, stderr=log)
+
+    def wait(self) -> None:
+        """Wait until it has read its data."""
         until = time.monotonic() + START_SECONDS
         while True:
             try:

@@ -33,6 +33,7 @@ from durable_jobs_core.engine import (
     Stopping,
     Ticked,
 )
+from durable_jobs_core.engine.entropy import Entropy
 from durable_jobs_core.events import Request, StartRequested
 from durable_jobs_core.journal import Journal
 from durable_jobs_core.record import Record, Stored
@@ -41,6 +42,13 @@ from durable_jobs_core.words import Key
 
 EPOCH = 1_700_000_000_000
 """The instant at which `t` is 0."""
+
+
+class Fixed(Entropy):
+    """Always its seed."""
+
+    def __call__(self) -> int:
+        return self.seed
 
 
 class Rig:
@@ -236,6 +244,10 @@ class Rig:
     def returned(self, invoke: Invoke) -> None:
         """The thread of a detached hook returns."""
         self.feed(Returned(invoke.id))
+
+    def draw(self, number: int) -> None:
+        """Every random number is this one from here on."""
+        self.engine._state.entropy = Fixed(number)
 
     # -- what is stored
 

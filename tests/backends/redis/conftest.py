@@ -8,6 +8,7 @@ from functools import cache
 import pytest
 from durable_jobs_conformance import Port
 from support.redis_clusters import RedisCluster
+from support.redis_proxy import Proxy
 from support.redis_servers import PROGRAMS, SAFE, Server, Space, launch
 
 
@@ -30,9 +31,7 @@ def server(program: str) -> Iterator[Server]:
     before = server.settings()
     yield server
     server.resume()
-    if server.process.poll() is not None:
-        server.start()
-    if server.settings() != before:
+    if not server.is_set_as(before):
         server.restart()
     with server.client() as client:
         client.flushall()
@@ -64,5 +63,21 @@ def cluster(program: str) -> Iterator[RedisCluster]:
 def port(server: Server) -> Iterator[Port]:
     """A store on the server; its handles are closed after the test."""
     port = Port(Space(f"{server.url}?timeout=2"))
+    yield port
+    port.close_all()
+
+
+@pytest.fixture
+def proxy(server: Server) -> Iterator[Proxy]:
+    """A proxy in front of the server, through which everything passes at first."""
+    proxy = Proxy(server.port, lambda asked: "fine")
+    yield proxy
+    proxy.close()
+
+
+@pytest.fixture
+def cut(proxy: Proxy) -> Iterator[Port]:
+    """A store on the server, through the proxy."""
+    port = Port(Space(f"{proxy.url}?timeout=0.5"))
     yield port
     port.close_all()

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from attrs import astuple
+from support.frames import framed
 from support.rig import EPOCH, Rig, client, greeted, start, writes
 from support.samples import CHORE, FOLD, LATEST, TICK, chore, jobs, nothing, number, tick
 
@@ -28,6 +30,8 @@ from durable_jobs_core.errors import ClosedError, DriverError, ExecutionError, O
 from durable_jobs_core.events import (
     AddRequested,
     FlushRequested,
+    PauseRequested,
+    ResumeRequested,
     SendRequested,
     StartRequested,
     StatusRequested,
@@ -277,6 +281,8 @@ def test_rule_10_nothing_is_kept_of_instances_but_what_the_cache_may_hold() -> N
     rig = greeted(cache_bytes=10_000)
     for name in range(200):
         rig.ask(Key("debounce", "latest", str(name)), AddRequested(event=1))
+    for name in range(20):
+        rig.ask_inline(Key("debounce", "fold", str(name)), AddRequested(event=1))
     rig.wait(2_000)
     while rig.invokes:
         rig.finish()
@@ -286,7 +292,8 @@ def test_rule_10_nothing_is_kept_of_instances_but_what_the_cache_may_hold() -> N
     assert (state.keepers, state.ready, state.held) == ({}, {}, {})
     assert state.cache.size <= 10_000
     assert not any((lane.writes or lane.loads or lane.defers) for lane in state.lanes)
-    assert (state.calls.by_id, state.handlers.running, state.handlers.alarmed) == ({}, {}, set())
+    assert (state.calls.by_id, state.calls.watching, state.calls.bytes) == ({}, {}, 0)
+    assert not any(astuple(state.handlers, recurse=False))
 
 
 # -- 11. stopping
@@ -491,6 +498,67 @@ def test_rule_11_a_lease_is_released_though_its_handler_took_long_to_end_and_the
     assert (run_of(rig).lease, rig.closed) == (None, True)
 
 
+def test_rule_2_rule_11_it_wakes_for_the_end_of_the_grace_if_for_nothing_else() -> None:
+    rig = running(lease=1_000_000, poll=1_000_000)
+
+    rig.stop(5_000)
+
+    assert rig.engine.next_wakeup == 5_000
+
+
+def test_rule_2_rule_11_it_wakes_for_the_end_of_its_patience_while_it_backs_off() -> None:
+    rig = greeted(settle=100, poll=1_000_000)
+    rig.call(TICK, START)
+    for _ in range(6):
+        rig.fail()
+        rig.t = max(rig.t, rig.engine.next_wakeup or 0)
+        rig.tick()
+    rig.stop()
+    rig.fail()
+    assert (rig.closed, rig.engine.next_wakeup) == (False, rig.t + 100)
+
+    rig.wait(100)
+
+    assert (rig.closed, rig.exchanges) == (True, [])
+
+
+def test_rule_2_rule_3_it_wakes_for_one_lane_while_another_does_not_answer() -> None:
+    rig = greeted(lanes=2, lane=lambda key: int(key.id) % 2, poll=1_000)
+    rig.call(tick_key(0), StatusRequested())
+    assert [exchange.lane for exchange in rig.exchanges] == [0]
+
+    assert 750 < (rig.engine.next_wakeup or 0) <= 1_000
+
+
+def test_rule_11_a_handler_called_after_the_stop_has_its_grace_and_its_end_the_whole_patience() -> None:
+    rig = greeted(settle=10_000)
+    rig.call(TICK, START)
+    rig.stop(60_000)
+    rig.settle()
+    rig.wait(20_000)
+    rig.nudge()
+    rig.finish()
+    rig.refuse(transient=True)
+    assert not rig.closed
+
+    rig.wait(5_000)
+
+    assert (run_of(rig), rig.closed) == (None, True)
+
+
+def test_rule_11_an_exchange_on_any_lane_is_waited_for_whatever_it_takes() -> None:
+    rig = greeted(lanes=2, lane=lambda key: int(key.id) % 2, settle=1_000, exchange=100_000)
+    call = rig.call(Key("debounce", "latest", "0"), AddRequested(event=1), deadline=100_000)
+    rig.stop()
+    rig.t = 50_000
+    rig.tick()
+    before = rig.closed
+
+    rig.answer(lane=0)
+
+    assert (before, rig.result(call).created, rig.closed) == (False, True, True)
+
+
 def test_rule_11_what_is_undecided_when_it_closes_is_said_to_be_unknown() -> None:
     rig = greeted(settle=1_000)
     call = rig.call(TICK, START)
@@ -656,11 +724,99 @@ def test_idle_is_told_of_due_work_that_waits_for_a_slot() -> None:
     assert seen == [False, False]
 
 
+def test_an_engine_that_was_asked_nothing_yet_is_not_idle() -> None:
+    assert not Engine(jobs(), node=1).idle
+
+
 def test_needs_not_taken_yet_are_not_idle() -> None:
     rig = greeted()
     rig.engine.feed(rig.t, Called(1, Key("task", "nobody", "a"), StatusRequested(), 30_000))
 
     assert not rig.engine.idle
+
+
+def test_telemetry_not_taken_yet_is_not_idle() -> None:
+    rig = greeted(poll=1_000_000)
+    rig.call(TICK, TerminateRequested())
+    rig.settle()
+    rig.call(LATEST, AddRequested(event=1))
+    rig.settle()
+    rig.abandon(rig.call(LATEST, TerminateRequested()))
+    (exchange,) = rig.exchanges
+
+    rig.engine.feed(rig.t, Answered(exchange.id, rig.perform(exchange)))
+
+    assert (rig.engine._state.needs, rig.engine.idle) == ([], False)
+
+
+def test_a_claim_in_flight_on_any_lane_is_not_idle() -> None:
+    rig = greeted(lanes=2, poll=1_000_000)
+    seen = {-1: rig.engine.idle}
+    rig.nudge()
+    while rig.exchanges:
+        lane = rig.exchanges[0].lane
+        seen[lane] = rig.engine.idle
+        rig.answer(lane=lane)
+
+    assert (seen, rig.engine.idle) == ({-1: True, 0: False, 1: False}, True)
+
+
+def test_an_index_entry_to_be_put_back_is_not_idle() -> None:
+    rig = greeted(poll=1_000_000)
+    start(rig, "tick", "a")
+    row = rig.row(TICK)
+    assert row is not None
+    rig.stores[0]._store.rows[TICK] = framed(row, schema=9)
+    rig.nudge()
+    (exchange,) = rig.exchanges
+
+    rig.engine.feed(rig.t, Answered(exchange.id, rig.perform(exchange)))
+    rig.engine.needs()
+
+    assert (rig.engine.idle, rig.engine._state.keepers) == (False, {})
+
+
+def test_an_index_entry_that_waits_until_the_backend_is_asked_again_is_not_idle() -> None:
+    rig = greeted(poll=1_000_000)
+    start(rig, "tick", "a")
+    row = rig.row(TICK)
+    assert row is not None
+    rig.call(CHORE, StatusRequested())
+    rig.call(LATEST, AddRequested(event=1), deadline=10)
+    rig.nudge()
+    rig.answer()
+    refused = Answer(
+        outcomes=(Refused("busy", transient=True),), claimed=(framed(row, schema=9),), clock=rig.now()
+    )
+    rig.answer(refused)
+
+    rig.wait(10)
+
+    assert (rig.exchanges, rig.engine._state.keepers, rig.engine.idle) == ([], {}, False)
+
+
+@pytest.mark.parametrize("worker", [True, False])
+def test_a_lane_that_has_not_answered_yet_is_not_idle(worker: bool) -> None:
+    rig = Rig(lanes=2, worker=worker)
+    rig.fail(lane=0)
+    while any(exchange.lane == 1 for exchange in rig.exchanges):
+        rig.answer(lane=1)
+    assert (rig.exchanges, rig.engine.idle) == ([], False)
+
+    rig.wait(1_000)
+
+    assert rig.engine.idle
+
+
+@pytest.mark.parametrize("lane", [0, 1])
+def test_work_that_falls_due_on_any_lane_is_not_idle(lane: int) -> None:
+    rig = greeted(lanes=2, lane=lambda key: int(key.id) % 2, poll=1_000_000)
+    rig.ask(Key("debounce", "latest", str(lane)), AddRequested(event=1))
+    seen = [rig.engine.idle]
+    rig.engine.feed(rig.t + 1_000, Ticked())
+    seen.append(rig.engine.idle)
+
+    assert seen == [True, False]
 
 
 def test_a_client_only_engine_wakes_for_deadlines_alone() -> None:
@@ -753,3 +909,39 @@ def test_what_is_refused_for_the_moment_when_the_engine_stops_is_tried_until_it_
     rig.wait(1_000)
 
     assert (rig.result(call).created, rig.invokes, rig.closed) == (True, [], True)
+
+
+# -- revisions
+
+
+def test_a_revision_has_the_number_after_the_largest_that_its_engine_knows() -> None:
+    rig = greeted(worker=False)
+    other = greeted(node=2, stores=rig.stores, worker=False)
+    seen = []
+
+    def pauses(rig: Rig, name: str) -> None:
+        rig.ask(tick_key(name), START)
+        rig.ask(tick_key(name), PauseRequested())
+        seen.append(rig.record(tick_key(name)).revision.number)
+
+    pauses(rig, "a")
+    pauses(rig, "b")
+    assert rig.ask(tick_key("z"), StatusRequested()).status == "not_found"
+    pauses(other, "c")
+    other.ask(tick_key("b"), ResumeRequested())
+    seen.append(rig.record(tick_key("b")).revision.number)
+    pauses(other, "d")
+    pauses(rig, "e")
+
+    assert seen == [2, 4, 2, 5, 7, 6]
+
+
+def test_S_12_a_token_is_the_revision_of_its_commit_whatever_else_that_holds() -> None:
+    rig = greeted(poll=1_000_000)
+    rig.call(LATEST, StatusRequested())  # the lane is busy
+    rig.call(TICK, START)
+    rig.call(TICK, PauseRequested())
+    rig.settle()
+
+    record = rig.record(TICK)
+    assert (run_of(rig).lease.token, record.body.paused) == (record.revision[1:], True)

@@ -25,11 +25,13 @@ def test_what_was_not_put_is_not_there() -> None:
 
 
 def test_what_no_longer_fits_goes_oldest_first() -> None:
-    cache = Cache(1_750)
+    full, one_more = Cache(1_500), Cache(1_500)
+    for number in range(3):
+        full.put(row(number), stamp=0)
     for number in range(4):
-        cache.put(row(number), stamp=0)
+        one_more.put(row(number), stamp=0)
 
-    assert [key in cache.entries for key in KEYS[:4]] == [False, True, True, True]
+    assert (list(full.entries), list(one_more.entries)) == (KEYS[:3], KEYS[1:4])
 
 
 def test_what_was_used_is_the_youngest() -> None:

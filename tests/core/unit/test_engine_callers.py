@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from attrs import evolve
+from support.frames import framed
 from support.rig import EPOCH, Rig, client, greeted, start, writes
 from support.samples import CHORE, FOLD, LATEST, TICK, jobs, latest, number, tick
 
 from durable_jobs_core import Retry
-from durable_jobs_core.engine import HookRaised, HookReturned
+from durable_jobs_core.engine import Exchange, HookRaised, HookReturned
 from durable_jobs_core.errors import (
     InvalidStateError,
     JobNotFoundError,
@@ -61,14 +63,22 @@ def added(*events: int, **options: Any) -> Rig:
 
 
 @pytest.mark.parametrize(
-    "key", [Key("continuous", "nobody", "a"), Key("task", "tick", "a"), Key("debounce", "tick", "a")], ids=str
+    ("kind", "name", "registered"),
+    [
+        ("continuous", "nobody", ("tick",)),
+        ("task", "tick", ("chore",)),
+        ("debounce", "tick", ("latest", "fold")),
+    ],
 )
-def test_S_8_S_61_requests_for_an_unknown_name_or_a_wrong_kind_find_no_job(key: Key) -> None:
+def test_S_8_S_61_requests_for_an_unknown_name_or_a_wrong_kind_find_no_job(
+    kind: Any, name: str, registered: tuple[str, ...]
+) -> None:
     rig = greeted()
 
-    error = rig.result(rig.call(key, StatusRequested()))
+    error = rig.result(rig.call(Key(kind, name, "a"), StatusRequested()))
 
     assert isinstance(error, JobNotFoundError)
+    assert (error.kind, error.name, error.registered) == (kind, name, registered)
     assert rig.exchanges == []
 
 
@@ -204,6 +214,17 @@ def test_S_3_of_a_request_whose_write_was_sent_the_caller_is_told_that_no_one_kn
     assert (rig.row(TICK) is not None) == landed
 
 
+def test_rule_8_a_key_whose_request_was_given_up_while_it_was_written_is_known_until_that_has_ended() -> None:
+    rig = greeted(worker=False)
+    rig.call(LATEST, AddRequested(event=1), deadline=1_000)
+    rig.wait(1_000, settle=False)
+    call = rig.call(LATEST, AddRequested(event=2))
+    rig.settle()
+
+    assert rig.result(call).event_count == 2
+    assert rig.engine._state.keepers == {}
+
+
 def test_S_3_of_a_request_whose_outcome_is_unknown_at_its_deadline_the_caller_is_told_so() -> None:
     rig = greeted()
     call = rig.call(TICK, START, deadline=1_000)
@@ -304,6 +325,83 @@ def test_S_38_the_wait_is_over_before_the_run_and_that_changes_nothing() -> None
 
     assert (rig.result(call).outcome, rig.row(TICK), rig.cancels) == ("pending", row, [])
     assert rig.t == 1_000
+
+
+def test_S_38_nothing_is_left_of_a_wait_that_is_over() -> None:
+    rig = ticking()
+    other = client(rig)
+    call = other.call(TICK, TriggerRequested(), wait_ms=1_000)
+    other.settle()
+
+    other.wait(1_000)
+
+    assert other.result(call).outcome == "pending"
+    assert (other.engine._state.keepers, other.engine.idle) == ({}, True)
+
+
+def test_S_38_who_goes_before_the_commit_does_not_wait() -> None:
+    rig = ticking()
+    other = client(rig)
+    other.abandon(other.call(TICK, TriggerRequested(), wait_ms=30_000))
+    other.settle()
+
+    assert (other.engine._state.keepers, other.engine.idle) == ({}, True)
+
+
+@pytest.mark.parametrize("what", ["newer", "damaged"])
+def test_S_6_S_38_who_waits_for_a_run_of_what_nobody_can_read_any_more_is_told_that_it_is_pending(
+    what: str,
+) -> None:
+    rig = ticking()
+    other = client(rig)
+    call = other.call(TICK, TriggerRequested(), wait_ms=1_000)
+    other.settle()
+    row = rig.row(TICK)
+    assert row is not None
+    unreadable = framed(row, schema=9) if what == "newer" else evolve(row, blob=row.blob[:-1] + b"?")
+    rig.stores[0]._store.rows[TICK] = unreadable
+
+    other.wait(1_000)
+
+    assert other.result(call).outcome == "pending"
+
+
+def reads(rig: Rig) -> int:
+    """How often an instance was read."""
+    batches = [need.batch for drain in rig.drains for need in drain if isinstance(need, Exchange)]
+    return sum(len(batch.loads) for batch in batches)
+
+
+def test_S_38_a_run_of_its_own_is_waited_for_without_reading() -> None:
+    rig = ticking()
+    call = rig.call(TICK, TriggerRequested(), wait_ms=30_000)
+    rig.settle()
+    before = reads(rig)
+
+    rig.wait(5_000)
+    rig.finish()
+    rig.settle()
+
+    assert (rig.result(call).outcome, reads(rig)) == ("succeeded", before)
+
+
+@pytest.mark.parametrize("busy", ["the write is on its way", "the write waits for its turn"])
+def test_S_38_who_waits_does_not_look_while_the_key_is_written(busy: str) -> None:
+    rig = ticking()
+    other = client(rig)
+    other.call(TICK, TriggerRequested(), wait_ms=30_000)
+    other.settle()
+    before = reads(other)
+    if busy == "the write waits for its turn":
+        other.call(CHORE, StatusRequested())
+        before += 1
+    other.call(TICK, PauseRequested())
+    other.t += 100
+    other.tick()
+    while other.exchanges:
+        other.answer()
+
+    assert reads(other) == before
 
 
 def test_S_38_the_wait_counts_from_the_commit_and_is_not_the_deadline_of_the_request() -> None:

@@ -83,6 +83,16 @@ def test_S_38_looks_are_twice_as_far_apart_each_time_up_to_a_second() -> None:
     assert spans[-1] == POLL_MAX_MS
 
 
+def test_S_38_nobody_looks_before_it_is_time_because_another_is_out_of_time() -> None:
+    calls = Calls()
+    call(calls, 1, deadline=POLL_FIRST_MS - 1)
+    watching(calls, 2)
+
+    expired, polls = calls.due(POLL_FIRST_MS - 1)
+
+    assert (ids(expired), polls, calls.earliest) == ([1], [], POLL_FIRST_MS)
+
+
 def test_S_38_a_hint_makes_all_look_now() -> None:
     calls = Calls()
     watching(calls, 1)

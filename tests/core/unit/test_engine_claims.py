@@ -6,9 +6,9 @@ import pytest
 from support.rig import EPOCH, Rig, client, greeted, start, writes
 from support.samples import jobs, number, tick
 
-from durable_jobs_core.backend import Answer, Committed
-from durable_jobs_core.engine.protocol import Limits
-from durable_jobs_core.events import StartRequested, TriggerRequested
+from durable_jobs_core.backend import Answer, Committed, Write
+from durable_jobs_core.engine import Exchange
+from durable_jobs_core.events import AddRequested, StartRequested, StatusRequested, TriggerRequested
 from durable_jobs_core.words import Key
 
 NAMES = ("a", "b", "c", "d")
@@ -125,15 +125,20 @@ def test_an_idle_engine_asks_once_a_poll(concurrency: int) -> None:
     assert 60 <= rounds <= 81
 
 
-def test_new_starts_do_not_overtake_a_backlog_of_their_job() -> None:
-    rig = greeted(ticks("a"), concurrency=1)
+@pytest.mark.parametrize("asked", [False, True], ids=["", "after a claim for another job"])
+def test_new_starts_do_not_overtake_a_backlog_of_their_job(asked: bool) -> None:
+    rig = greeted(ticks("a", "b", concurrency=1), poll=1_000_000)
     start(rig, "a", "first", "second")
     rig.nudge()
     rig.settle()
     rig.wait(10)
+    if asked:
+        rig.nudge()
+        rig.settle()
 
-    rig.call(Key("continuous", "a", "new"), StartRequested(number(0)))
+    rig.call(Key("continuous", "b", "other"), StatusRequested())  # the lane is busy: it cannot claim yet
     rig.finish()
+    rig.call(Key("continuous", "a", "new"), StartRequested(number(0)))
     rig.settle()
 
     assert [invoke.key.id for invoke in rig.invokes] == ["second"]
@@ -221,6 +226,164 @@ def test_a_claim_limited_by_its_bytes_goes_on_at_once() -> None:
     assert len(rig.invokes) == 3
 
 
+@pytest.mark.parametrize(("drawn", "expected"), [(0, 1_000), (1, 999), (249, 751), (250, 1_000)])
+def test_polls_are_spread_over_the_last_quarter_of_their_span(drawn: int, expected: int) -> None:
+    rig = Rig(ticks("a"), poll=1_000)
+    rig.draw(drawn)
+    rig.settle()
+
+    assert rig.engine.next_wakeup == expected
+
+
+def test_a_poll_may_be_as_short_as_time_is_told() -> None:
+    rig = greeted(ticks("a"), poll=1)
+    before = claims(rig)
+
+    rig.wait(50)
+
+    assert claims(rig) - before == 50
+
+
+def test_S_69_jobs_with_backlogs_take_turns() -> None:
+    rig = Rig(ticks("a", "b", "c"), concurrency=1)
+    for name in "abc":
+        start(rig, name, *range(5))
+    seen = ""
+    for _ in range(9):
+        rig.settle()
+        seen += running(rig)[0]
+        rig.finish()
+
+    assert seen == "abcabcabc"
+
+
+@pytest.mark.parametrize("turn", range(4))
+def test_S_69_all_slots_are_offered_whosever_turn_it_is(turn: int) -> None:
+    rig = Rig(ticks("a", "b", "c"), concurrency=1)
+    for name in "abc":
+        start(rig, name, *range(5))
+    for _ in range(turn):
+        rig.settle()
+        rig.finish()
+    rig.settle()
+    rig.engine._state.slots._total = 6  # the slots of five attempts more
+
+    rig.nudge()
+
+    claim = rig.exchanges[0].batch.claim
+    assert claim is not None
+    assert sum(claim.limits.values()) == 5
+
+
+def asked(rig: Rig) -> list[dict[str, int]]:
+    """What was asked for, claim by claim."""
+    return [
+        {job: count for (_, job), count in need.batch.claim.limits.items()}
+        for drain in rig.drains
+        for need in drain
+        if isinstance(need, Exchange) and need.batch.claim is not None
+    ]
+
+
+def test_S_69_each_job_is_asked_for_once_a_look() -> None:
+    rig = Rig(ticks("a", "b", "c"), concurrency=2, poll=1_000_000)
+    rig.settle()
+
+    assert asked(rig) == [{"a": 1, "b": 1}, {"c": 2}]
+
+
+@pytest.mark.parametrize("passed", [0, 500])
+def test_S_69_a_backlog_without_a_slot_lets_nobody_be_asked_for_again(passed: int) -> None:
+    rig = Rig(ticks("a", "b", concurrency=1), poll=1_000_000)
+    start(rig, "a", *range(3))
+    rig.t = passed
+
+    rig.settle()
+
+    assert (asked(rig), running(rig)) == ([{"a": 1, "b": 1}], ["a"])
+
+
+def test_a_backend_that_has_more_and_gives_nothing_is_not_asked_again_at_once() -> None:
+    rig = greeted(ticks("a"), poll=1_000_000)
+    rig.nudge()
+
+    rig.answer(Answer(next_wake=EPOCH, clock=rig.now()))
+
+    assert rig.exchanges == []
+
+
+# -- alarms of its own commits
+
+
+def latest_key(name: str) -> Key:
+    return Key("debounce", "latest", name)
+
+
+def test_D_4_of_the_alarms_it_commits_together_the_earliest_is_known() -> None:
+    rig = greeted(poll=1_000_000)
+    rig.call(latest_key("other"), StatusRequested())
+    for name in "ab":
+        rig.call(latest_key(name), AddRequested(event=1))
+        rig.t += 500
+    rig.answer()
+
+    rig.wait(200)
+
+    assert [invoke.key.id for invoke in rig.invokes] == ["a"]
+
+
+def test_D_4_an_alarm_of_its_own_commit_is_not_asked_for_before_it_is_due() -> None:
+    rig = greeted(ticks("a", start_immediately=False), concurrency=1, poll=1_000_000)
+    before = claims(rig)
+    rig.ask(Key("continuous", "a", "x"), StartRequested(number(0)))
+
+    rig.wait(59_999)
+    assert claims(rig) == before
+    rig.wait(1)
+
+    assert running(rig) == ["a"]
+
+
+def test_D_4_alarms_of_a_job_without_a_slot_wait_for_one_and_nobody_is_asked_for_in_vain() -> None:
+    rig = greeted(ticks("a", "b", concurrency=1), poll=1_000_000)
+    before = claims(rig)
+    for name in "xyz":
+        rig.ask(Key("continuous", "a", name), StartRequested(number(0)))
+    rig.wait(5_000)
+    assert (running(rig), claims(rig)) == (["a"], before)
+
+    rig.finish()
+    rig.settle()
+
+    assert running(rig) == ["a"]
+
+
+def test_D_4_alarms_of_a_job_it_does_not_run_are_nothing_to_it() -> None:
+    rig = greeted(ticks("a", "b", start_immediately=False), per_job={("continuous", "a"): 0}, poll=1_000_000)
+    rig.call(Key("continuous", "b", "other"), StatusRequested())
+    for name in "ab":
+        rig.call(Key("continuous", name, "x"), StartRequested(number(0)))
+    rig.settle()
+    assert rig.engine.idle
+
+    rig.wait(60_000)
+
+    assert running(rig) == ["b"]
+
+
+def test_D_4_a_claim_that_was_used_is_not_put_back() -> None:
+    rig = greeted(ticks("a"), poll=1_000_000)
+    start(rig, "a", 1)
+    rig.nudge()
+    rig.settle()
+    rig.finish()
+    rig.settle()
+
+    written = [need.batch.writes for d in rig.drains for need in d if isinstance(need, Exchange)]
+    assert all(isinstance(write, Write) for batch in written for write in batch)
+    assert rig.engine.idle
+
+
 # -- lanes
 
 
@@ -273,10 +436,6 @@ def test_a_job_with_the_limit_none_is_left_to_others() -> None:
     assert running(rig) == ["b"]
 
 
-def test_the_limits_of_an_engine_have_defaults() -> None:
-    assert (Limits().concurrency, Limits().lease, Limits().hold, Limits().poll) == (100, 30_000, 5_000, 1_000)
-
-
 def test_a_client_only_node_claims_nothing() -> None:
     rig = Rig(ticks("a"))
     other = client(rig)
@@ -308,3 +467,80 @@ def test_S_69_a_lease_that_lands_late_waits_for_a_slot_if_its_own_was_given_away
     rig.finish()
     rig.wait(1_000)
     assert (running(rig), rig.slots_taken) == (["a"], 1)
+
+
+@pytest.mark.parametrize(("node", "order"), [(0, [0, 1, 2]), (1, [1, 2, 0]), (5, [2, 0, 1]), (9, [0, 1, 2])])
+def test_D_4_which_lane_is_asked_first_is_another_for_each_node(node: int, order: list[int]) -> None:
+    rig = Rig(ticks("a"), node=node, lanes=3)
+
+    assert [exchange.lane for exchange in rig.exchanges] == order
+
+
+def test_lanes_are_asked_in_turn() -> None:
+    rig = Rig(ticks("a"), lanes=3, lane=lambda key: int(key.id) % 3, concurrency=1)
+    start(rig, "a", *range(18))
+    seen = []
+    for _ in range(9):
+        rig.settle()
+        seen.append(int(rig.invokes[0].key.id) % 3)
+        rig.finish()
+
+    first = seen[0]
+    assert seen == [(first + turn) % 3 for turn in range(9)]
+
+
+# -- several processes, one due run
+
+
+def vain(rigs: list[Rig], runs: int) -> float:
+    """How many claims came to nothing for each of so many runs, of which all processes are told at once."""
+    before = sum(map(claims, rigs))
+    for n in range(runs):
+        start(rigs[0], "a", f"{n} {rigs[0].t}")
+        for rig in rigs:
+            rig.nudge()
+        for rig in rigs:
+            rig.wait(10)
+            while rig.invokes:
+                rig.finish()
+            rig.settle()
+    return (sum(map(claims, rigs)) - before - runs) / runs
+
+
+def crew(count: int) -> list[Rig]:
+    """Workers on one store."""
+    first = greeted(ticks("a"), poll=1_000_000)
+    return [
+        first,
+        *(greeted(ticks("a"), poll=1_000_000, node=n, stores=first.stores) for n in range(2, count + 1)),
+    ]
+
+
+def test_D_4_not_every_process_asks_for_each_due_run() -> None:
+    rigs = crew(5)
+    early = vain(rigs, 1)
+
+    assert early >= 3
+    assert vain(rigs, 100) < 0.8
+
+
+def test_D_4_a_process_that_came_late_takes_over_from_the_one_that_came_first() -> None:
+    rigs = crew(2)
+    vain(rigs, 20)
+    _, other = rigs
+    start(other, "a", "left")
+    other.nudge()
+    other.wait(200)
+
+    assert [invoke.key.id for invoke in other.invokes] == ["left"]
+
+
+def test_a_hint_of_what_is_due_later_costs_no_more_than_a_moment() -> None:
+    rig = greeted(ticks("a"), poll=1_000_000)
+    rig.nudge()
+    rig.settle()
+    start(rig, "a", 1)
+    rig.nudge()
+    rig.wait(8)
+
+    assert running(rig) == ["a"]

@@ -68,10 +68,10 @@ def test_S_7_a_backend_clock_that_goes_back_stands_still_until_it_has_caught_up(
 def test_an_answer_that_was_long_on_its_way_does_not_take_time_back(
     clock: int, took: int, expected: int
 ) -> None:
-    known = told(1_000, 0)
-    known.t = 20
+    known = told(1_000, 100)
+    known.t = 120
 
-    known.told(clock, 20 - took)
+    known.told(clock, 120 - took)
 
     assert known.now == expected
 

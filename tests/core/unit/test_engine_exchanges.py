@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from attrs import evolve
 from support.frames import framed
 from support.rig import EPOCH, Rig, client, greeted, start, writes
-from support.samples import CHORE, LATEST, TICK, chore, jobs, number
+from support.samples import CHORE, FOLD, LATEST, TICK, chore, jobs, number
 
-from durable_jobs_core.backend import Answer, Conflicted, Damaged, Defer, Refused, Unknown
+from durable_jobs_core.backend import Answer, Batch, Conflicted, Damaged, Defer, Refused, Unknown, Write
 from durable_jobs_core.engine.lane import BACKOFF_FIRST_MS, BACKOFF_MAX_MS
 from durable_jobs_core.errors import OutcomeUnknownError, StorageError
 from durable_jobs_core.events import (
     AddRequested,
+    FlushRequested,
+    PauseRequested,
     SendRequested,
     StartRequested,
     StatusRequested,
     TerminateRequested,
+    TriggerRequested,
 )
 from durable_jobs_core.journal import Journal
 from durable_jobs_core.telemetry import (
@@ -26,7 +31,7 @@ from durable_jobs_core.telemetry import (
     JobNewer,
     JobQuarantined,
 )
-from durable_jobs_core.words import Key
+from durable_jobs_core.words import Key, to_datetime
 
 START = StartRequested(number(0))
 
@@ -292,13 +297,14 @@ def test_S_3_one_unknown_outcome_among_others_is_resolved_by_reading_back() -> N
 
 
 def test_S_3_a_creation_of_which_no_one_can_tell_is_told_so_when_it_cannot_land() -> None:
-    rig = greeted()
+    rig = greeted(worker=False)
     call = rig.call(LATEST, add(), deadline=60_000)
     rig.fail()
 
     rig.wait(10_000)
     before = call in rig.replies
-    rig.wait(2_000)
+    assert rig.engine.next_wakeup == 10_001
+    rig.wait(1)
 
     assert (before, type(rig.result(call))) == (False, OutcomeUnknownError)
 
@@ -385,6 +391,102 @@ def test_D_3_from_the_third_conflict_on_a_key_waits_a_moment() -> None:
     assert waited == [False, False, True, True, True, True]
 
 
+@pytest.mark.parametrize(
+    ("conflicts", "drawn", "pause"),
+    [(3, 0, 1), (3, 7, 8), (3, 8, 1), (4, 15, 16), (9, 511, 512), (9, 512, 1), (12, 511, 512), (12, 512, 1)],
+)
+def test_D_3_after_a_conflict_a_key_waits_up_to_twice_as_long_as_before_at_most_half_a_second(
+    conflicts: int, drawn: int, pause: int
+) -> None:
+    rig = greeted(worker=False)
+    rig.ask(LATEST, add())
+    other = client(rig)
+    rig.call(LATEST, add())
+    for _ in range(conflicts):
+        if not rig.exchanges:
+            rig.t = other.t = rig.engine.next_wakeup or 0
+            rig.tick()
+        other.ask(LATEST, add())
+        rig.draw(drawn)
+        rig.answer()
+
+    assert (rig.engine.next_wakeup or 0) - rig.t == pause
+
+
+def test_D_3_an_end_of_an_attempt_that_conflicts_again_and_again_waits_too() -> None:
+    rig = greeted(poll=1_000_000)
+    rig.ask(LATEST, add())
+    rig.ask(LATEST, FlushRequested())
+    other = client(rig)
+    rig.finish()
+    for _ in range(3):
+        assert rig.exchanges
+        other.ask(LATEST, add())
+        rig.answer()
+    assert rig.exchanges == []
+
+    rig.wait(8)
+
+    assert rig.record(LATEST).body.in_flight is None
+
+
+@pytest.mark.parametrize(
+    ("refusals", "drawn", "pause"),
+    [
+        (1, 0, 1),
+        (1, 199, 200),
+        (1, 200, 1),
+        (2, 399, 400),
+        (6, 4_999, 5_000),
+        (6, 5_000, 1),
+        (9, 4_999, 5_000),
+    ],
+)
+def test_an_end_of_an_attempt_that_is_refused_waits_up_to_twice_as_long_each_time(
+    refusals: int, drawn: int, pause: int
+) -> None:
+    rig = greeted(poll=1_000_000, lease=1_000_000)
+    rig.ask(TICK, START)
+    rig.finish()
+    for _ in range(refusals):
+        if not rig.exchanges:
+            rig.t = rig.engine.next_wakeup or 0
+            rig.tick()
+        rig.draw(drawn)
+        rig.refuse(transient=False)
+
+    assert (rig.engine.next_wakeup or 0) - rig.t == pause
+
+
+def test_S_3_a_conflict_with_a_write_of_its_own_that_landed_late_is_that_writes_success() -> None:
+    rig = greeted()
+    rig.ask(LATEST, add())
+    call = rig.call(LATEST, add())
+    lost = rig.fail()
+    while not any(writes(exchange) for exchange in rig.exchanges):
+        rig.t = rig.t if rig.exchanges else (rig.engine.next_wakeup or 0)
+        rig.answer() if rig.exchanges else rig.tick()
+    assert call not in rig.replies
+
+    rig.perform(lost)
+    rig.settle()
+
+    assert rig.result(call).event_count == rig.ask(LATEST, StatusRequested()).event_count == 2
+
+
+def test_D_5_an_alarm_overtakes_an_inline_hook() -> None:
+    rig = greeted()
+    rig.ask_inline(FOLD, add(1))
+    rig.call(FOLD, add(2))
+
+    rig.wait(1_000)
+
+    assert [(invoke.hook, invoke.ctx.state) for invoke in rig.invokes] == [
+        ("on_event", [1]),
+        ("execute", [1]),
+    ]
+
+
 def test_D_3_a_request_that_conflicts_until_its_deadline_did_not_happen() -> None:
     rig = greeted()
     rig.ask(LATEST, add())
@@ -466,6 +568,47 @@ def test_a_step_back_in_history_is_reported() -> None:
     assert regressed.found < regressed.expected
 
 
+def test_another_life_with_a_smaller_number_is_no_step_back_in_history() -> None:
+    rig = greeted(worker=False)
+    for event in range(5):
+        rig.ask(LATEST, add(event))
+    client(rig).ask(LATEST, TerminateRequested())
+    client(rig, node=77).ask(LATEST, add())
+    assert rig.record(LATEST).revision.number == 1
+
+    assert rig.ask(LATEST, StatusRequested()).event_count == 1
+
+    assert not any(isinstance(event, HistoryRegressed) for event in rig.events)
+
+
+def test_a_step_back_in_history_is_reported_also_when_another_has_gone_on_from_there() -> None:
+    rig = greeted()
+    rig.ask(LATEST, add())
+    older = rig.row(LATEST)
+    assert older is not None
+    rig.ask(LATEST, add())
+    rig.stores[0]._store.rows[LATEST] = older
+    other = client(rig)
+    other.ask(LATEST, add())
+    other.ask(LATEST, add())
+
+    rig.ask(LATEST, StatusRequested())
+
+    (regressed,) = [event for event in rig.events if isinstance(event, HistoryRegressed)]
+    assert regressed.found >= regressed.expected
+
+
+def test_what_another_wrote_over_a_commit_is_no_step_back() -> None:
+    rig = greeted()
+    rig.ask(LATEST, add())
+    for node in range(50, 60):  # more than a record remembers
+        client(rig, node=node).ask(LATEST, add())
+
+    rig.ask(LATEST, StatusRequested())
+
+    assert [event for event in rig.events if isinstance(event, HistoryRegressed)] == []
+
+
 def test_S_6_a_newer_record_that_is_due_is_held_longer_each_time_and_left_as_it_is() -> None:
     rig = greeted()
     start(rig, "tick", "a")
@@ -487,9 +630,10 @@ def test_S_6_a_newer_record_that_is_due_is_held_longer_each_time_and_left_as_it_
     assert {type(event) for event in rig.events} == {JobNewer}
 
 
-def test_of_newer_records_a_bounded_number_is_remembered() -> None:
+@pytest.mark.parametrize("before", [999, 1_000])
+def test_of_newer_records_a_bounded_number_is_remembered(before: int) -> None:
     rig = greeted()
-    rig.engine._state.newer.update({latest(name): 5 for name in range(1_000)})
+    rig.engine._state.newer.update({latest(name): 5 for name in range(before)})
     start(rig, "tick", "a")
     row = rig.row(TICK)
     assert row is not None
@@ -535,9 +679,11 @@ def test_S_8_an_instance_of_a_job_that_is_not_registered_is_left_alone() -> None
     assert row is not None
     stray = evolve(row, key=Key("continuous", "stranger", "a"))
 
-    rig.answer(Answer(claimed=(stray,), clock=rig.now()))
+    rig.answer(Answer(claimed=(stray, row), clock=rig.now()))
+    rig.settle()
 
-    assert (rig.invokes, rig.events, rig.slots_taken) == ([], [], 0)
+    assert ([invoke.key for invoke in rig.invokes], rig.slots_taken) == ([TICK], 1)
+    assert {event.key for event in rig.events} <= {TICK}
 
 
 def test_S_8_claims_name_registered_jobs_only() -> None:
@@ -600,3 +746,194 @@ def test_S_10_a_lease_that_waited_for_its_turn_is_counted_from_when_it_is_writte
 
     runs = [rig.record(write.key).body.in_flight for write in writes(exchange)]
     assert [run.lease.until - rig.now() for run in runs if run and run.lease] == [3_000, 3_000]
+
+
+def reading(**options: Any) -> Rig:
+    """An engine whose lane is busy: it reads another instance, and polls no more."""
+    rig = greeted(poll=1_000_000, **options)
+    rig.call(latest("other"), StatusRequested())
+    assert [exchange.batch.loads for exchange in rig.exchanges] == [(latest("other"),)]
+    return rig
+
+
+def lease_of(rig: Rig, key: Key) -> int:
+    """How long after `EPOCH` its lease ends."""
+    run = rig.record(key).body.in_flight
+    assert run is not None
+    assert run.lease is not None
+    return run.lease.until - EPOCH
+
+
+def tick_key(name: object) -> Key:
+    return Key("continuous", "tick", str(name))
+
+
+@pytest.mark.parametrize(
+    ("busy", "age", "taken"), [(0, 3_000, 0), (0, 3_001, 3_001), (4_000, 3_000, 0), (4_000, 3_001, 3_001)]
+)
+def test_S_10_a_lease_is_taken_anew_if_it_waited_more_than_a_tenth_of_its_length(
+    busy: int, age: int, taken: int
+) -> None:
+    rig = reading()
+    rig.t += busy
+    rig.call(TICK, START)
+    rig.call(TICK, START)  # it exists by then: answered with that write
+    rig.t += age
+    rig.answer()
+    rig.answer()
+
+    assert lease_of(rig, TICK) == busy + taken + 30_000
+
+
+def test_S_10_a_lease_left_behind_by_one_batch_after_another_is_taken_anew() -> None:
+    rig = reading()
+    for name in range(8):
+        rig.call(tick_key(name), START)
+    rig.answer()
+    rig.refuse(transient=False)
+    rig.refuse(transient=False)  # from here on two, then four, then the rest
+    for wait in (2_000, 1_100, 0):
+        rig.t += wait
+        rig.answer()
+
+    assert sorted(lease_of(rig, tick_key(name)) for name in range(8)) == [30_000] * 6 + [33_100] * 2
+
+
+def test_S_36_a_lease_that_waited_for_its_turn_and_was_ended_meanwhile_is_not_taken_anew() -> None:
+    rig = greeted(poll=1_000_000)
+    rig.ask(TICK, START)
+    rig.finish()
+    rig.settle()
+    rig.call(latest("other"), StatusRequested())
+    rig.call(TICK, TriggerRequested())
+    ended = rig.call(TICK, TerminateRequested())
+    rig.t += 5_000
+    rig.settle()
+
+    assert (rig.result(ended).terminated, rig.invokes, rig.slots_taken) == (True, [], 0)
+
+
+@pytest.mark.parametrize("executing", [False, True])
+def test_S_41_an_add_that_waited_for_its_turn_counts_from_when_it_came(executing: bool) -> None:
+    rig = greeted(poll=1_000_000)
+    if executing:
+        rig.ask(LATEST, add())
+        rig.ask(LATEST, FlushRequested())
+    rig.t += 4_000
+    rig.call(latest("other"), StatusRequested())
+    call = rig.call(LATEST, add())
+    rig.t += 5_000
+    rig.answer()
+    rig.answer()
+
+    assert rig.result(call).will_flush_at == to_datetime(EPOCH + 5_000)
+
+
+# -- time and slots
+
+
+def test_rule_2_the_first_exchange_of_a_lane_asks_only_what_time_it_is() -> None:
+    rig = Rig(exchange=1_234)
+    rig.call(LATEST, add())
+
+    assert [exchange.batch for exchange in rig.exchanges] == [Batch(not_after=1_234)]
+
+
+def test_rule_2_an_engine_that_is_ahead_of_the_backends_clock_waits_for_it() -> None:
+    rig = greeted(poll=1_000_000)
+    seen = []
+    rig.t = 100_000
+    rig.nudge()
+    rig.answer(Answer(clock=rig.now() - 5_000))
+    for t in (100_000, 103_000, 106_000):
+        rig.t = t
+        rig.tick()
+        seen.append(rig.engine.now)
+
+    assert seen == [EPOCH + 100_000, EPOCH + 100_000, EPOCH + 101_000]
+
+
+def test_S_69_a_settling_read_goes_before_a_claim_and_takes_no_slots() -> None:
+    rig = greeted(poll=1_000_000)
+    rig.call(LATEST, add(), deadline=60_000)
+    rig.fail()
+    rig.wait(10_000)
+    rig.t = rig.engine.next_wakeup or rig.t
+    rig.nudge()
+    (exchange,) = rig.exchanges
+    assert (exchange.batch.settle, exchange.batch.claim, rig.slots_taken) == (True, None, 0)
+
+    rig.answer()
+
+    assert [exchange.batch.claim is not None for exchange in rig.exchanges] == [True]
+    rig.settle()
+    assert rig.slots_taken == 0
+
+
+def test_D_4_a_lost_index_entry_is_not_asked_for_again() -> None:
+    rig = greeted(poll=1_000_000)
+    start(rig, "tick", "a")
+    row = rig.row(TICK)
+    assert row is not None
+    rig.stores[0]._store.rows[TICK] = framed(row, schema=9)
+    rig.nudge()
+    rig.answer()
+    assert [type(write) for write in rig.exchanges[0].batch.writes] == [Defer]
+
+    rig.fail()
+    rig.wait(4_999, settle=False)  # the hold of the claim
+
+    assert (rig.exchanges, rig.engine.idle) == ([], True)
+
+
+def test_D_4_an_index_entry_in_a_batch_is_no_ones_write() -> None:
+    rig = greeted()
+    start(rig, "tick", "a")
+    row = rig.row(TICK)
+    assert row is not None
+    rig.stores[0]._store.rows[TICK] = framed(row, schema=9)
+    rig.nudge()
+    call = rig.call(LATEST, add())
+    rig.answer()
+    assert [type(write) for write in rig.exchanges[0].batch.writes] == [Defer, Write]
+
+    rig.answer()
+
+    assert rig.result(call).event_count == 1
+
+
+@pytest.mark.parametrize("request_", [START, StatusRequested()], ids=["a conflict", "a read"])
+def test_D_7_what_was_shown_is_written_from_without_reading_it_again(request_: Any) -> None:
+    rig = greeted(worker=False)
+    start(rig, "tick", "a")
+    rig.ask(TICK, request_)
+
+    rig.call(TICK, PauseRequested())
+
+    assert [(len(writes(exchange)), exchange.batch.loads) for exchange in rig.exchanges] == [(1, ())]
+
+
+def test_D_7_a_row_in_the_cache_stays_there_though_a_request_that_came_was_given_up() -> None:
+    rig = greeted(worker=False)
+    rig.ask(LATEST, add())
+    rig.call(latest("other"), StatusRequested())
+    rig.call(LATEST, add(), deadline=100)
+    rig.wait(100, settle=False)
+    rig.settle()
+
+    rig.call(LATEST, add())
+
+    assert [write.expected is None for write in writes(rig.exchanges[0])] == [False]
+
+
+@pytest.mark.parametrize("transient", [(True, False), (False, True)])
+def test_backing_off_follows_any_refusal_for_the_moment(transient: tuple[bool, bool]) -> None:
+    rig = reading()
+    for name in "ab":
+        rig.call(latest(name), add())
+    rig.answer()
+
+    rig.answer(Answer(outcomes=tuple(Refused("no", each) for each in transient), clock=rig.now()))
+
+    assert rig.exchanges == []
+    assert (rig.engine.next_wakeup or 0) > rig.t

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from attrs import evolve
 from support.rig import EPOCH, Rig, client, greeted, start, writes
 from support.samples import CHORE, FOLD, TICK, chore, folding, jobs, nothing, number, tick
@@ -12,6 +13,7 @@ from durable_jobs_core.engine import HookCancelled, HookDetached, HookRaised, Ho
 from durable_jobs_core.errors import ExecutionError, StorageError
 from durable_jobs_core.events import (
     AddRequested,
+    FlushRequested,
     SendRequested,
     StartRequested,
     StatusRequested,
@@ -89,6 +91,33 @@ def test_S_13_all_leases_are_renewed_each_at_its_own_time() -> None:
     assert all(lease_of(rig, key).until > rig.now() + 2 * LEASE // 3 - 1 for key in keys)
 
 
+def test_S_13_a_renewed_lease_is_renewed_again_after_those_that_are_older_now() -> None:
+    rig = greeted()
+    keys = [Key("continuous", "tick", name) for name in "ab"]
+    for key in keys:
+        rig.ask(key, START)
+        rig.wait(1_000)
+
+    rig.wait(9_000)
+
+    assert [lease_of(rig, key).until - EPOCH - LEASE for key in keys] == [10_000, 11_000]
+
+
+def test_S_13_the_next_attempts_lease_is_renewed_though_the_last_ended_during_its_renewal() -> None:
+    rig = running(limits={"poll": 1_000_000})
+    rig.wait(10_000, settle=False)
+    assert [write.key for exchange in rig.exchanges for write in writes(exchange)] == [TICK]
+    rig.finish()
+    rig.settle()
+    rig.ask(TICK, TriggerRequested())
+    assert len(rig.invokes) == 1
+
+    rig.wait(30_000)
+
+    assert rig.cancels == []
+    assert lease_of(rig).until == EPOCH + 40_000 + LEASE
+
+
 def test_S_13_a_handler_that_could_not_renew_is_cancelled_a_tenth_of_its_lease_before_the_end() -> None:
     rig = running()
 
@@ -98,6 +127,23 @@ def test_S_13_a_handler_that_could_not_renew_is_cancelled_a_tenth_of_its_lease_b
 
     assert (before, rig.cancels) == ([], [rig.invokes[0].id])
     assert rig.invokes[0].ctx.cancelled
+
+
+@pytest.mark.parametrize(("began", "expected"), [(None, 27_000), (12_000, 22_000), (18_000, 27_000)])
+def test_S_13_it_wakes_for_the_next_lease_that_is_to_be_renewed_or_is_over(
+    began: int | None, expected: int
+) -> None:
+    rig = Rig(lanes=2, lane=lambda key: int(key != TICK), poll=1_000_000)
+    rig.settle()
+    rig.ask(TICK, START)
+    rig.wait(10_000, settle=False)  # it is being renewed, and its lane does not answer
+    assert [exchange.lane for exchange in rig.exchanges] == [0]
+    if began is not None:
+        rig.t = began
+        rig.call(Key("continuous", "tick", "b"), START)
+        rig.answer(lane=1)
+
+    assert rig.engine.next_wakeup == expected
 
 
 def test_S_13_a_handler_is_cancelled_once() -> None:
@@ -152,10 +198,11 @@ def test_S_13_a_lease_whose_commit_was_told_late_is_renewed_at_once_and_its_hand
     assert rig.cancels == [rig.invokes[0].id]
 
 
-def test_S_13_a_late_lease_is_renewed_before_the_ones_taken_after_it() -> None:
-    rig = Rig(lanes=2, lane=lambda key: int(key.id) % 2)
+@pytest.mark.parametrize(("first", "second"), ["01", "10"])
+def test_S_13_a_late_lease_is_renewed_before_the_ones_taken_after_it(first: str, second: str) -> None:
+    rig = Rig(lanes=2, lane=lambda key: int(key.id != first))
     rig.settle()
-    early, late = Key("continuous", "tick", "0"), Key("continuous", "tick", "1")
+    early, late = Key("continuous", "tick", first), Key("continuous", "tick", second)
     rig.call(early, START)
     answer = rig.perform(rig.exchanges[0])
     rig.t += 6_000
@@ -207,6 +254,7 @@ def test_S_36_another_engine_cancels_its_handler_at_its_next_renewal() -> None:
     rig.finish(HookCancelled())
     rig.settle()
     assert (rig.row(TICK), rig.slots_taken, rig.engine._state.keepers) == (None, 0, {})
+    assert not any(isinstance(event, JobStale) for event in rig.events)
 
 
 def test_S_13_a_renewal_for_a_lease_that_is_gone_wakes_nobody_in_vain() -> None:
@@ -279,7 +327,7 @@ def test_S_11_when_its_handler_has_ended_the_alarm_that_came_meanwhile_is_seen_t
 
     assert rig.t == 0
     assert [invoke.hook for invoke in rig.invokes] == ["execute"]
-    assert rig.slots_taken == 1
+    assert (rig.slots_taken, rig.engine._state.handlers.alarmed) == (1, set())
 
 
 def test_S_14_a_lease_that_is_gone_when_its_commit_is_heard_of_calls_nothing() -> None:
@@ -494,7 +542,36 @@ def test_I_7_a_claim_that_did_not_land_calls_nothing() -> None:
     assert rig.invokes == []
 
 
-# -- inline hooks and conflicts (S-10)
+# -- inline hooks, what overtakes them (D-5), and conflicts (S-10)
+
+
+def reducing(**limits: Any) -> Rig:
+    """An engine in which a batch is executed while the reducer of the next window runs."""
+    rig = greeted(poll=1_000_000, **limits)
+    rig.ask_inline(FOLD, AddRequested(event=1))
+    rig.ask(FOLD, FlushRequested())
+    rig.call(FOLD, AddRequested(event=2))
+    rig.settle()
+    assert [invoke.hook for invoke in rig.invokes] == ["execute", "on_event"]
+    return rig
+
+
+def test_D_5_the_end_of_an_attempt_overtakes_an_inline_hook() -> None:
+    rig = reducing()
+
+    rig.finish()
+    rig.settle()
+
+    assert [invoke.hook for invoke in rig.invokes] == ["on_event"]
+    assert (rig.record(FOLD).body.in_flight, rig.slots_taken) == (None, 0)
+
+
+def test_D_5_a_renewal_overtakes_an_inline_hook() -> None:
+    rig = reducing()
+
+    rig.wait(10_000)
+
+    assert lease_of(rig, FOLD).until == EPOCH + 10_000 + LEASE
 
 
 def folded(rig: Rig) -> Any:
@@ -603,6 +680,35 @@ def test_what_waits_behind_a_hook_that_nobody_wants_is_called_when_it_has_ended(
     rig.settle()
 
     assert (folded(rig), rig.result(call).event_count) == ([2], 1)
+
+
+def test_rule_8_a_hook_that_nobody_wants_is_still_the_one_of_its_key() -> None:
+    rig = greeted()
+    rig.call(FOLD, AddRequested(event=1), deadline=1_000)
+    rig.wait(1_000)
+    first = rig.invokes[0]
+
+    call = rig.call(FOLD, AddRequested(event=2))
+    rig.settle()
+    assert rig.invokes == [first]
+
+    rig.finish(HookCancelled())
+    rig.finish()
+    rig.settle()
+    assert (folded(rig), rig.result(call).event_count) == ([2], 1)
+
+
+def test_what_is_read_behind_a_hook_that_nobody_wants_is_answered_when_it_has_ended() -> None:
+    rig = greeted()
+    rig.call(FOLD, AddRequested(event=1), deadline=1_000)
+    call = rig.call(FOLD, StatusRequested())
+    rig.wait(2_000)
+    waiting = call not in rig.replies
+
+    rig.finish(HookCancelled())
+    rig.settle()
+
+    assert (waiting, rig.result(call).status) == (True, "not_found")
 
 
 def test_an_exception_of_an_inline_hook_is_the_cause_of_what_the_caller_is_told() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from support.bench import Bench, answers, effects, error_types
 from support.samples import CHORE, FOLD, LATEST, TICK, chore, folding, latest, nothing, number, tick
@@ -9,10 +11,12 @@ from support.samples import CHORE, FOLD, LATEST, TICK, chore, folding, latest, n
 from durable_jobs_core.backend import Damaged, Defer, Row
 from durable_jobs_core.codec import Loaded, Newer
 from durable_jobs_core.effects import CallHandler, EmitTelemetry, Reply
+from durable_jobs_core.engine.entries import Released
 from durable_jobs_core.errors import (
     DuplicateEventError,
     ExecutionError,
     NewerVersionError,
+    OutcomeUnknownError,
     OverloadedError,
     StorageError,
 )
@@ -22,6 +26,7 @@ from durable_jobs_core.events import (
     AlarmMisfiled,
     ClearRequested,
     Event,
+    FlushRequested,
     HandlerSucceeded,
     SendRequested,
     StartRequested,
@@ -29,8 +34,9 @@ from durable_jobs_core.events import (
     TerminateRequested,
     TriggerRequested,
 )
-from durable_jobs_core.operations import Operations
+from durable_jobs_core.operations import HookCall, Operations, Termination
 from durable_jobs_core.record import DebounceBody
+from durable_jobs_core.step import step
 from durable_jobs_core.telemetry import JobStale
 from durable_jobs_core.words import Key
 
@@ -70,6 +76,11 @@ def succeeded(bench: Bench, state: int | None = None) -> HandlerSucceeded:
     assert run.lease is not None
     asked = Operations(state=None if state is None else number(state))
     return HandlerSucceeded(run.lease.token, asked)
+
+
+def called(released: list[Released]) -> list[HookCall]:
+    """The hooks to be called."""
+    return [effect.call for effect in effects(released) if isinstance(effect, CallHandler)]
 
 
 def collecting(**options: int) -> Bench:
@@ -201,6 +212,44 @@ def test_a_step_is_held_until_its_time() -> None:
     assert not bench.keeper.dirty
 
 
+def test_requests_are_stepped_in_the_order_they_came_terminate_too() -> None:
+    bench = collecting()
+    bench.push(add(1))
+    bench.push(TerminateRequested())
+    bench.advance()
+
+    assert [type(answer).__name__ for answer in answers(bench.commit())] == ["AddResult", "TerminateResult"]
+
+
+def test_S_24_a_step_that_carries_the_inbox_into_a_new_life_ends_its_write_too() -> None:
+    bench = running(chore(), CHORE, send(1), TriggerRequested())
+    bench.ask(send(2))
+    bench.commit()
+    life = bench.record.revision.life
+    ended = HandlerSucceeded(succeeded(bench).token, Operations(terminate=Termination("enough")))
+    bench.may_start = False
+    bench.push(ended, urgent=True, brings_slot=True)
+    bench.push(StatusRequested())
+    bench.advance()
+
+    told = answers(bench.commit())
+    later = answers(bench.proceed())
+
+    assert (told, [answer.status for answer in later]) == ([], ["active"])
+    assert bench.record.revision.life != life
+
+
+def test_an_input_that_comes_while_a_key_is_to_be_read_changes_nothing_of_that() -> None:
+    bench = collecting()
+    bench.push(StatusRequested())
+    bench.advance()
+    assert bench.keeper.wants_load
+
+    bench.push(add(1))
+
+    assert bench.keeper.wants_load
+
+
 # -- freshness of reads, and unread creations (D-7)
 
 
@@ -239,8 +288,9 @@ def test_an_error_is_answered_from_what_was_read_after_its_request_came() -> Non
 
 def test_an_input_that_says_nothing_needs_no_reading() -> None:
     bench = collecting()
+    bench.push(AlarmFired())
 
-    released = bench.ask(AlarmFired())
+    released = bench.advance()
 
     assert (effects(released), bench.keeper.wants_load, bench.keeper.idle) == ([], False, True)
 
@@ -289,6 +339,9 @@ def test_a_read_behind_an_unread_creation_waits_for_its_write() -> None:
     bench = Bench(tick(), TICK)
     bench.push(START)
     bench.push(StatusRequested())
+    bench.advance()
+    bench.load()
+    assert bench.keeper.dirty  # nothing was there: what was stepped stands
 
     bench.proceed()
 
@@ -355,6 +408,19 @@ def test_what_came_during_a_write_stays_behind_what_conflicted() -> None:
     assert writing.base is not bench.stored
 
 
+def test_inputs_of_the_engine_that_came_during_a_write_stay_behind_what_conflicted() -> None:
+    bench = running(tick(), TICK, START)
+    completion = succeeded(bench)
+    bench.ask(completion, urgent=True, brings_slot=True)
+    bench.write()
+    bench.push(AlarmMisfiled(None), urgent=True)
+    bench.other(AlarmMisfiled(None))
+
+    bench.keeper.conflicted(bench.stored, bench.stamp)
+
+    assert [entry.event for entry in bench.keeper.urgent] == [completion, AlarmMisfiled(None)]
+
+
 def test_a_request_that_is_refused_by_the_fresh_record_is_answered_from_it() -> None:
     bench = collecting(max_pending=2)
     bench.ask(add(1))
@@ -371,10 +437,27 @@ def test_a_request_that_is_refused_by_the_fresh_record_is_answered_from_it() -> 
 def test_an_inline_hook_is_called_with_nothing_written() -> None:
     bench = Bench(folding(), FOLD)
 
-    bench.ask(add(1))
+    released = bench.ask(add(1))
 
     assert [(call.hook, call.event, call.state) for call in bench.calls] == [("on_event", 1, None)]
-    assert not bench.keeper.dirty
+    assert ([item.committed for item in released], bench.keeper.dirty) == ([False], False)
+
+
+def test_a_request_whose_inline_hook_runs_is_not_stepped_again_before_that_has_ended() -> None:
+    bench = Bench(folding(), FOLD)
+    stepped: list[Event] = []
+
+    def stepping(definition: Any, record: Any, event: Event, env: Any) -> Any:
+        stepped.append(event)
+        return step(definition, record, event, env)
+
+    bench.keeper.stepping = stepping
+    bench.ask(add(1))
+    before = len(stepped)
+
+    bench.ask(add(2))
+
+    assert len(stepped) == before
 
 
 def test_the_outcome_of_an_inline_hook_is_committed_with_its_event() -> None:
@@ -505,6 +588,13 @@ def test_S_36_terminate_overtakes_an_inline_hook(queued: bool) -> None:
 
     assert [answer.terminated for answer in answers(bench.commit())] == [True]
 
+    bench.proceed()
+    bench.finish()
+    bench.finish()  # it was called again, as on a new instance
+    assert [answer.created for answer in answers(bench.commit())] == [True]
+    assert bench.proceed() == []
+    assert (bench.keeper.idle, bench.stored is None) == (True, False)
+
 
 def test_S_36_a_hook_that_was_overtaken_by_terminate_is_called_again_as_on_a_new_instance() -> None:
     bench = Bench(folding(), FOLD)
@@ -570,8 +660,37 @@ def test_S_14_a_lease_that_is_not_written_yet_has_not_crashed() -> None:
 
     bench.ask(AlarmFired(), urgent=True)
 
-    calls = [effect.call for effect in effects(bench.commit()) if isinstance(effect, CallHandler)]
-    assert [call.crashes for call in calls] == [0]
+    assert [call.crashes for call in called(bench.commit())] == [0]
+
+
+def test_what_comes_behind_the_alarm_of_a_lease_that_is_not_written_yet_is_stepped_with_it() -> None:
+    bench = Bench(tick(), TICK)
+    bench.other(START)
+    bench.may_start = True
+    bench.ask(TriggerRequested())
+    bench.push(AlarmFired(), urgent=True)
+    bench.push(StatusRequested())
+    bench.advance()
+
+    assert [type(answer).__name__ for answer in answers(bench.commit())] == [
+        "TriggerResult",
+        "ContinuousStatus",
+    ]
+
+
+def test_S_14_the_end_of_anothers_lease_is_seen_beside_a_request_that_is_not_written_yet() -> None:
+    bench = Bench(latest(), LATEST)
+    bench.other(add(0))
+    bench.other(FlushRequested(), may_start=True)
+    bench.now += 100_000
+    bench.ask(add(1))
+    bench.proceed()
+    assert bench.keeper.dirty
+    bench.may_start = True
+
+    bench.ask(AlarmFired(), urgent=True)
+
+    assert [call.crashes for call in called(bench.commit())] == [1]
 
 
 def test_a_conflict_gives_back_the_slot_of_a_lease_that_was_not_taken() -> None:
@@ -680,6 +799,18 @@ def test_an_input_that_was_stepped_is_given_up_without_the_others() -> None:
     assert [answer.event_count for answer in answers(bench.commit())] == [2]
 
 
+def test_giving_up_an_input_that_waits_leaves_what_was_stepped() -> None:
+    bench = Bench(folding(), FOLD)
+    bench.ask(add(1))
+    entry = bench.push(add(2))
+    bench.finish()
+    assert bench.keeper.dirty
+
+    assert bench.keeper.forget(entry)
+
+    assert bench.keeper.dirty
+
+
 def test_of_an_input_whose_write_is_in_flight_nothing_is_certain() -> None:
     bench = collecting()
     entry = bench.push(add(1))
@@ -748,6 +879,16 @@ def test_S_6_terminate_deletes_a_quarantined_record() -> None:
 
     assert (write.expected, write.row) == (b"r", None)
     assert [answer.terminated for answer in answers(released)] == [True]
+    assert (bench.advance(), bench.keeper.idle) == ([], True)
+
+
+def test_S_3_S_6_if_a_quarantined_record_was_overwritten_no_one_can_tell_whether_it_was_deleted() -> None:
+    bench = unreadable(damaged())
+    bench.ask(TerminateRequested())
+    bench.lose()
+    bench.stored = Newer(Row(TICK, b"another", 5, "running", b""), "schema", 2, 1)
+
+    assert error_types(bench.load()) == [OutcomeUnknownError]
 
 
 def test_what_comes_behind_the_deletion_of_a_quarantined_record_waits_for_it() -> None:

@@ -15,10 +15,13 @@ from durable_jobs_core.events import (
     AlarmMisfiled,
     ClearRequested,
     Event,
+    HandlerSucceeded,
     StartRequested,
     StatusRequested,
     TerminateRequested,
+    TriggerRequested,
 )
+from durable_jobs_core.operations import Operations
 from durable_jobs_core.record import WRITERS_MAX, DebounceBody
 
 START = StartRequested(number(0))
@@ -76,7 +79,59 @@ def test_a_record_that_names_the_write_says_it_is_committed() -> None:
     released = bench.load()
 
     assert [answer.event_count for answer in answers(released)] == [2, 2]
-    assert bench.keeper.idle
+    assert [item.committed for item in released] == [True, True]
+    assert (bench.keeper.idle, bench.slots_taken) == (True, 0)
+
+
+def test_an_end_of_an_attempt_that_landed_is_not_stepped_again_and_the_inputs_beside_it_are() -> None:
+    bench = Bench(tick(), TICK)
+    bench.other(START)
+    bench.may_start = True
+    bench.ask(TriggerRequested())
+    bench.commit()
+    run = bench.record.body.in_flight
+    assert run is not None
+    assert run.lease is not None
+    bench.ask(HandlerSucceeded(run.lease.token, Operations()), urgent=True, brings_slot=True)
+    bench.lose(landed=True)
+    repair = bench.push(AlarmMisfiled(None), urgent=True)
+
+    bench.load()
+
+    assert (bench.keeper.urgent, bench.slots_taken) == ([repair], 0)
+
+
+def test_a_hook_that_runs_is_still_wanted_when_another_input_landed() -> None:
+    bench = Bench(folding(), FOLD)
+    bench.other(add(0))
+    bench.ask(add(1))
+    bench.finish()
+    lost = bench.lose()
+    bench.load()
+    bench.push(add(2))
+    bench.advance()
+    assert len(bench.calls) == 2
+    bench.land(lost)
+    bench.conflict()
+
+    bench.finish()
+
+    assert [answer.event_count for answer in answers(bench.commit())] == [3]
+    assert len(bench.calls) == 2
+
+
+def test_a_conflict_with_the_very_row_it_was_based_on_tells_nothing_of_a_lost_write() -> None:
+    bench = collecting()
+    entry = bench.push(add(1))
+    bench.advance()
+    bench.lose()
+    bench.load()
+    bench.advance()
+    bench.write()
+
+    bench.keeper.conflicted(bench.stored, bench.stamp)
+
+    assert (entry.exposed, bench.keeper.forget(entry)) == (True, False)
 
 
 def test_a_write_that_others_wrote_over_is_committed_all_the_same() -> None:
@@ -205,8 +260,9 @@ def test_a_hook_whose_event_landed_late_is_not_wanted_any_more() -> None:
     bench.land(lost)
 
     landed = bench.load()
-    bench.finish()
+    assert answers(bench.ask(StatusRequested())) == []  # until the hook has ended
 
+    assert [answer.event_count for answer in answers(bench.finish())] == [3]
     assert [answer.event_count for answer in answers(landed)] == [2, 3]
     assert (count(bench), bench.keeper.idle) == (3, True)
 
@@ -223,6 +279,7 @@ def test_if_a_writer_was_forgotten_no_one_can_tell() -> None:
     released = bench.load()
 
     assert (error_types(released), bench.keeper.idle) == ([OutcomeUnknownError], True)
+    assert [item.committed for item in released] == [False]
 
 
 def test_if_a_writer_was_forgotten_before_the_late_landing_could_be_seen_no_one_can_tell() -> None:
@@ -359,6 +416,9 @@ def test_an_absent_creation_waits_until_it_cannot_land() -> None:
     assert released == []
     assert (bench.keeper.settle_after, bench.keeper.wants_load) == (lost.not_after, True)
 
+    bench.push(StatusRequested())  # while a key settles nothing of it is stepped
+    assert (bench.keeper.settle_after, bench.keeper.wants_load) == (lost.not_after, True)
+
 
 def test_a_creation_still_absent_when_it_cannot_land_any_more_is_unknown() -> None:
     bench = Bench(tick(), TICK)
@@ -446,6 +506,24 @@ def test_a_read_is_never_exposed() -> None:
     assert bench.keeper.forget(entry)
 
 
+def test_an_input_stays_exposed_though_it_would_write_nothing_the_next_time() -> None:
+    bench = Bench(latest(max_pending=1), LATEST)
+    bench.other(add(0, "kept for its id"))
+    clearing = bench.push(ClearRequested())
+    entry = bench.push(add(1))
+    bench.proceed()
+    bench.lose()
+    bench.load()
+    bench.keeper.forget(clearing)
+    bench.push(AlarmMisfiled(None), urgent=True)
+    bench.advance()
+    bench.lose()
+
+    bench.load()
+
+    assert entry.exposed
+
+
 @pytest.mark.parametrize("refused", [True, False], ids=["refused", "lost again"])
 def test_an_input_stays_exposed_until_a_commit(refused: bool) -> None:
     bench = collecting()
@@ -529,6 +607,7 @@ def test_after_many_lost_writes_a_key_waits_until_none_can_land() -> None:
     for _ in range(LOST_MAX):
         bench.lose()
         bench.load()
+        bench.now += 100
         bench.advance()
 
     assert bench.keeper.settle_after == bench.keeper.lost[-1].not_after

@@ -8,9 +8,21 @@ from support.samples import TICK, latest
 
 from durable_jobs_core.backend import BATCH_MAX_BYTES, BATCH_MAX_WRITES, Claim, Defer
 from durable_jobs_core.engine.keeper import Keeper
-from durable_jobs_core.engine.lane import BACKOFF_FIRST_MS, BACKOFF_MAX_MS, Lane
+from durable_jobs_core.engine.lane import (
+    BACKOFF_FIRST_MS,
+    BACKOFF_MAX_MS,
+    SHY_FIRST_MS,
+    SHY_MAX_MS,
+    Lane,
+)
 from durable_jobs_core.engine.slots import Slots
-from durable_jobs_core.events import AddRequested, Event, HandlerReleased, LeaseRenewed
+from durable_jobs_core.events import (
+    AddRequested,
+    Event,
+    HandlerReleased,
+    LeaseRenewed,
+    TerminateRequested,
+)
 from durable_jobs_core.words import Key, Token
 
 CLAIM = Claim({("continuous", "tick"): 1}, 0, 5)
@@ -96,20 +108,46 @@ def test_a_batch_has_at_most_so_many_bytes() -> None:
     assert not any(keeper.writing for keeper in lane.writes.values())
 
 
-def test_a_larger_write_goes_alone() -> None:
-    lane = lane_of(stepped("big", size=BATCH_MAX_BYTES + 1), stepped("small"))
+def deleting(name: str) -> Keeper:
+    """A keeper with a row to be deleted."""
+    bench = Bench(latest(), Key("debounce", "latest", name))
+    bench.other(AddRequested(event=1))
+    bench.ask(TerminateRequested())
+    return bench.keeper
+
+
+def filling(name: str, size: int) -> Keeper:
+    """A keeper whose row has exactly so many bytes."""
+    row = stepped(name, size=1_000).begin_write(99).row
+    assert row is not None
+    return stepped(name, size=1_000 + size - len(row.blob))
+
+
+@pytest.mark.parametrize(
+    ("others", "expected"),
+    [
+        pytest.param([filling("b", 10_000)], "ab", id="exactly full"),
+        pytest.param([filling("b", 10_000), deleting("c")], "abc", id="a deletion takes no bytes"),
+        pytest.param([filling("b", 10_001)], "a", id="a byte too much"),
+        pytest.param([filling("b", 10_001), filling("c", 500)], "a", id="what does not fit is not overtaken"),
+    ],
+)
+def test_a_batch_has_exactly_so_many_bytes(others: list[Keeper], expected: str) -> None:
+    lane = lane_of(filling("a", BATCH_MAX_BYTES - 10_000), *others)
+
+    lane.build(1, 5, 0, 99, None)
+
+    assert (names(lane), lane.behind) == (list(expected), len(expected) <= len(others))
+    assert not any(keeper.writing for keeper in lane.writes.values())
+
+
+@pytest.mark.parametrize("other", [stepped("small"), deleting("small")], ids=["a write", "a deletion"])
+def test_a_larger_write_goes_alone(other: Keeper) -> None:
+    lane = lane_of(filling("big", BATCH_MAX_BYTES + 1), other)
 
     lane.build(1, 5, 0, 99, None)
 
     assert names(lane) == ["big"]
-
-
-def test_a_write_that_fills_the_bytes_is_the_last() -> None:
-    lane = lane_of(stepped("a", size=BATCH_MAX_BYTES - 200), stepped("b", size=200), stepped("c"))
-
-    lane.build(1, 5, 0, 99, None)
-
-    assert len(names(lane)) < 3
 
 
 @pytest.mark.parametrize(
@@ -122,6 +160,16 @@ def test_D_3_renewals_and_completions_go_first(event: Event) -> None:
     lane.build(1, 5, 0, 99, None)
 
     assert names(lane) == ["a", "z"]
+
+
+def test_D_3_renewals_and_completions_go_first_though_it_is_bytes_that_do_not_suffice() -> None:
+    lane = lane_of(
+        filling("a", BATCH_MAX_BYTES - 1_000), stepped("z", size=1_000, first=HandlerReleased(TOKEN))
+    )
+
+    lane.build(1, 5, 0, 99, None)
+
+    assert names(lane) == ["z"]
 
 
 def test_an_index_entry_is_not_put_back_beside_a_write_of_the_same_key() -> None:
@@ -148,13 +196,13 @@ def test_the_deadline_is_in_the_batch_and_in_the_write() -> None:
 
 def test_loads_and_a_claim_go_with_the_writes() -> None:
     lane = lane_of(stepped("a"))
-    keeper = reading("b")
-    lane.loads[keeper.key] = keeper
+    keeper, later = reading("b"), reading("c", settle_after=40)
+    lane.loads = {keeper.key: keeper, later.key: later}
 
     batch = lane.build(1, 5, 0, 99, CLAIM).batch
 
     assert (len(batch.writes), batch.loads, batch.claim, batch.settle) == (1, (keeper.key,), CLAIM, False)
-    assert not lane.has_work
+    assert (lane.has_work, lane.loads) == (False, {later.key: later})
 
 
 def test_a_settling_read_goes_apart_with_the_latest_of_the_deadlines() -> None:
@@ -255,3 +303,33 @@ def test_the_earliest_due_instant_is_kept(before: int | None, noted: int, after:
     lane.note_wake(noted)
 
     assert lane.next_wake == after
+
+
+# -- who comes first
+
+
+@pytest.mark.parametrize("entropy", [0, 1, 12_345])
+def test_who_comes_in_vain_comes_later_each_time_up_to_a_limit_and_who_comes_first_at_once(
+    entropy: int,
+) -> None:
+    lane = Lane(0)
+    later = []
+    for _ in range(8):
+        lane.came_in_vain(entropy)
+        later.append((lane.shy, lane.later))
+    lane.came_first()
+
+    assert [shy for shy, _ in later[:5]] == [SHY_FIRST_MS << n for n in range(5)]
+    assert later[-1][0] == SHY_MAX_MS
+    assert all(shy // 2 <= late <= shy for shy, late in later)
+    assert (lane.shy, lane.later) == (0, 0)
+
+
+def test_how_much_later_is_a_matter_of_chance() -> None:
+    drawn = set()
+    for entropy in range(50):
+        lane = Lane(0)
+        lane.came_in_vain(entropy)
+        drawn.add(lane.later)
+
+    assert drawn == {*range(SHY_FIRST_MS // 2, SHY_FIRST_MS + 1)}

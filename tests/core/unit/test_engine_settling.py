@@ -10,7 +10,13 @@ from durable_jobs_core.backend import Damaged, Row
 from durable_jobs_core.codec import Loaded, Newer
 from durable_jobs_core.engine.entries import Entry, Stepped, Writing
 from durable_jobs_core.engine.settling import Verdict, judge, revision, same, settle
-from durable_jobs_core.events import AddRequested, AlarmFired, ClearRequested, TerminateRequested
+from durable_jobs_core.events import (
+    AddRequested,
+    AlarmFired,
+    ClearRequested,
+    StatusRequested,
+    TerminateRequested,
+)
 from durable_jobs_core.record import WRITERS_MAX, ContinuousBody, Record
 from durable_jobs_core.words import Revision
 
@@ -47,6 +53,7 @@ ENDING = Entry(TerminateRequested(), 0, call=1)
 TERMINATING = lost(BASE, None, ENDING)
 CLEARING = lost(BASE, None, Entry(ClearRequested(), 0, call=1))
 ADDING = lost(BASE, None, Entry(AddRequested(event=1), 0, call=2), ENDING)
+READING = lost(BASE, None, ENDING, reads=(Entry(StatusRequested(), 0, call=3),))
 CREATION = lost(None, record((ME, 10)))
 
 
@@ -65,10 +72,17 @@ CREATION = lost(None, record((ME, 10)))
         pytest.param(
             CHANGE, record(*OTHERS[:-1], (ME, 3)), False, Verdict.NOT_LANDED, id="b: none forgotten"
         ),
+        pytest.param(
+            CHANGE, record(*OTHERS[:-1], (5, 9)), False, Verdict.NOT_LANDED, id="b: none since it forgotten"
+        ),
+        pytest.param(
+            CHANGE, record((6, 12), (5, 11)), False, Verdict.NOT_LANDED, id="b: all known wrote again"
+        ),
         pytest.param(CHANGE, record(*OTHERS), False, Verdict.UNKNOWN, id="c: one forgotten"),
         pytest.param(DELETION, record(*OTHERS), False, Verdict.UNKNOWN, id="c: of a deletion"),
         pytest.param(DELETION, None, False, Verdict.COMMITTED, id="d: deleted"),
         pytest.param(TERMINATING, None, False, Verdict.COMMITTED, id="d: terminated"),
+        pytest.param(READING, None, False, Verdict.COMMITTED, id="d: read and terminated"),
         pytest.param(CLEARING, None, False, Verdict.UNKNOWN, id="e: cleared, or delivered by another"),
         pytest.param(ADDING, None, False, Verdict.UNKNOWN, id="e: added and terminated, or never added"),
         pytest.param(DELETION, BASE, False, Verdict.NOT_LANDED, id="b: not deleted"),
