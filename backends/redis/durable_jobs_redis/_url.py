@@ -61,6 +61,8 @@ def parse(url: str) -> Location:
         asked = dict(parse_qsl(parts.query, keep_blank_values=True))
     except ValueError as error:
         raise StorageError(f"{_shown(url)} is no URL: {error}") from error
+    if "@" in parts.path and parts.scheme != "unix":
+        raise StorageError(f"{_shown(url)} is no URL: in a password, / is written %2F")
     kind, _, form = parts.scheme.partition("+")
     values = _values(url, form, asked)
     service, database = _path(url, kind, form, parts)

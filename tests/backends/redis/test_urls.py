@@ -36,7 +36,7 @@ def test_a_user_goes_to_servers_and_a_sentinel_has_its_own() -> None:
     [
         ("redis://me:secret@one,two", "several hosts"),
         ("redis://me:secret@one:70000", "at most 65535"),
-        ("redis://me:sec/secret@one", "name:port"),
+        ("redis://me:sec/secret@one", "written %2F"),
         ("redis://me:secret@one/x", "a number, not 'x'"),
         ("redis://one?lanes=2", r"lanes is for redis\+cluster:// only"),
         ("redis+cluster://me:secret@one/1", "database 0 only"),
