@@ -17,7 +17,7 @@ CASES = [
     for harness in (MEMORY, SQLITE, REDIS, REDIS_SHARDED, VALKEY)
     for check in checks(harness)
 ]
-# On a Cluster, `make certify` runs all; here what has no cases, and no random batches, which take minutes there
+# `make certify` runs all of them on a Cluster; here those without cases, and no random batches, for the time
 CASES += [
     pytest.param(REDIS_CLUSTER, check, id=f"{REDIS_CLUSTER.name}-{check}")
     for check in checks(REDIS_CLUSTER)
