@@ -8,14 +8,16 @@ from collections.abc import Iterator
 
 import pytest
 from durable_jobs_conformance import Harness, Port
-from support.harnesses import MEMORY, REDIS, REDIS_SHARDED, SQLITE
+from support.harnesses import MEMORY, REDIS, REDIS_CLUSTER, REDIS_SHARDED, SQLITE
 
 from durable_jobs_core.backend import Query, Row, Write
 from durable_jobs_core.errors import StorageError
 from durable_jobs_core.words import Key
 
 
-@pytest.fixture(params=[MEMORY, SQLITE, REDIS, REDIS_SHARDED], ids=lambda harness: harness.name)
+@pytest.fixture(
+    params=[MEMORY, SQLITE, REDIS, REDIS_SHARDED, REDIS_CLUSTER], ids=lambda harness: harness.name
+)
 def port(request: pytest.FixtureRequest) -> Iterator[Port]:
     """A store of each kind."""
     harness: Harness = request.param

@@ -20,6 +20,7 @@ class RedisCluster:
 
     def __init__(self, name: str, *options: str, nodes: int = 3) -> None:
         enabled = "--cluster-enabled", "yes", "--cluster-node-timeout", f"{NODE_TIMEOUT_MS}"
+        self.moving: dict[int, tuple[Server, Server]] = {}
         self.nodes = [launch(name, *enabled, *options) for _ in range(nodes)]
         for n, node in enumerate(self.nodes):
             with node.client() as client:
@@ -59,6 +60,7 @@ class RedisCluster:
         with source.client() as old, target.client() as new:
             new.execute_command("CLUSTER", "SETSLOT", slot, "IMPORTING", _id(old))
             old.execute_command("CLUSTER", "SETSLOT", slot, "MIGRATING", _id(new))
+        self.moving[slot] = source, target
         return source
 
     def move_keys(self, slot: int, source: Server, target: Server, count: int = 10) -> int:
@@ -75,6 +77,7 @@ class RedisCluster:
         with source.client() as old, target.client() as new:
             for client in (new, old):
                 client.execute_command("CLUSTER", "SETSLOT", slot, "NODE", _id(new))
+        del self.moving[slot]
 
     def move(self, slot: int, target: Server) -> None:
         """Move a slot with all its keys, as `redis-cli --cluster reshard` does."""
@@ -82,6 +85,13 @@ class RedisCluster:
         while self.move_keys(slot, source, target):
             pass
         self.end_move(slot, source, target)
+
+    def end_moves(self) -> None:
+        """End those that a test has begun."""
+        for slot, (source, target) in tuple(self.moving.items()):
+            while self.move_keys(slot, source, target):
+                pass
+            self.end_move(slot, source, target)
 
     def keys(self, pattern: str) -> list[str]:
         """The names of keys, on all nodes."""

@@ -59,6 +59,7 @@ def test_backends_are_found_by_their_scheme() -> None:
     schemes = {point.name for point in entry_points(group="durable_jobs.backends")}
 
     assert schemes >= {"memory", "sqlite", "redis", "rediss", "unix"}
+    assert schemes >= {f"{kind}+{form}" for kind in ("redis", "rediss") for form in ("cluster", "sentinel")}
 
 
 @pytest.mark.parametrize("name", IMPORTS)

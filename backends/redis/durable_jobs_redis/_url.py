@@ -61,6 +61,8 @@ def parse(url: str) -> Location:
         asked = dict(parse_qsl(parts.query, keep_blank_values=True))
     except ValueError as error:
         raise StorageError(f"{_shown(url)} is no URL: {error}") from error
+    if "@" in parts.path and parts.scheme != "unix":
+        raise StorageError(f"{_shown(url)} is no URL: in a password, / is written %2F")
     kind, _, form = parts.scheme.partition("+")
     values = _values(url, form, asked)
     service, database = _path(url, kind, form, parts)
@@ -207,5 +209,5 @@ _OPTIONS: dict[str, tuple[Any, Callable[[str], Any]]] = {
     "wait_ms": (1_000, _number(1, 60_000)),
     "db": (0, _number(0, 65_535)),
     **dict.fromkeys(("sentinel_username", "sentinel_password", *_TLS[:3]), (None, str)),
-    "ssl_check_hostname": (None, _flag),
+    "ssl_check_hostname": (True, _flag),
 }

@@ -55,6 +55,7 @@ def cluster(program: str) -> Iterator[RedisCluster]:
     """Three nodes, which are emptied after the test; it leaves them running."""
     cluster = _cluster_of_these_tests(program)
     yield cluster
+    cluster.end_moves()
     cluster.empty()
 
 

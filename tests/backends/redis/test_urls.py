@@ -1,0 +1,52 @@
+"""The URLs of stores: what they say, and what is refused, without a word of a password."""
+
+from __future__ import annotations
+
+import pytest
+from durable_jobs_redis._url import parse
+
+from durable_jobs_core.errors import StorageError
+
+
+@pytest.mark.parametrize(
+    ("url", "hosts"),
+    [
+        ("redis://", (("localhost", 6379),)),
+        ("redis://one:1", (("one", 1),)),
+        ("redis+cluster://one,two:2,[::1]:3", (("one", 6379), ("two", 2), ("::1", 3))),
+        ("rediss+sentinel://one,two:2/orders", (("one", 26379), ("two", 2))),
+    ],
+)
+def test_the_hosts_of_a_url(url, hosts) -> None:
+    assert parse(url).hosts == hosts
+
+
+def test_a_user_goes_to_servers_and_a_sentinel_has_its_own() -> None:
+    location = parse("redis+sentinel://me:p%40ss@one/or%20ders/3?sentinel_username=you&sentinel_password=x")
+    assert (location.service, location.database) == ("or ders", 3)
+    assert (location.options["username"], location.options["password"]) == ("me", "p@ss")
+    assert location.sentinel_options["username"] == "you"
+    assert location.sentinel_options["password"] == "x"
+    assert "db" not in location.sentinel_options
+    assert location.server == "redis+sentinel://one:26379/or ders"
+
+
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [
+        ("redis://me:secret@one,two", "several hosts"),
+        ("redis://me:secret@one:70000", "at most 65535"),
+        ("redis://me:sec/secret@one", "written %2F"),
+        ("redis://me:secret@one/x", "a number, not 'x'"),
+        ("redis://one?lanes=2", r"lanes is for redis\+cluster:// only"),
+        ("redis+cluster://me:secret@one/1", "database 0 only"),
+        ("redis+cluster://one?sentinel_password=secret", r"is for redis\+sentinel:// only"),
+        ("redis+sentinel://me:secret@one", "names no service"),
+        ("redis+sentinel://one?sentinel_password=secret", "names no service"),
+        ("unix://?db=1", "names no socket"),
+    ],
+)
+def test_a_url_that_is_not_understood_is_refused_and_its_password_not_told(url, why) -> None:
+    with pytest.raises(StorageError, match=why) as raised:
+        parse(url)
+    assert "secret" not in str(raised.value)
