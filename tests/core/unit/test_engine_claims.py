@@ -372,7 +372,9 @@ def test_who_asks_a_moment_too_early_has_not_come_in_vain(ahead: int | None, in_
     rig = greeted(ticks("a"), poll=1_000_000)
     start(rig, "a", 1)
     wake = None if ahead is None else rig.now() + ahead
-    rig.stores[0]._store._index(Key("continuous", "a", "1"), wake)
+    store = rig.stores[0]._store
+    with store.lock:
+        store._index(Key("continuous", "a", "1"), wake)
     rig.nudge()
     rig.settle()
 
