@@ -255,7 +255,7 @@ def _take_claimed(state: State, lane: Lane, flight: Flight, claim: Claim, answer
     if answer.claimed:
         lane.came_first()
     elif lane.called and not _is_near(answer.next_wake, claim.now):
-        lane.came_in_vain(state.entropy())
+        lane.came_in_vain(state.node)
     lane.called = False
     lane.told_wake = None if answer.next_wake == claim.until else answer.next_wake
     full = {job for job, limit in claim.limits.items() if counts[job] >= limit}
