@@ -4,6 +4,7 @@ RUNS ?= ../shared/reference/runs
 MODULE ?=
 SEEDS ?= 200
 FIRST ?= 0
+FLEET ?= 100000
 BIN := .venv/bin
 READY := .venv/.ready
 
@@ -44,8 +45,8 @@ certify: $(READY) ## certify our backends by the conformance kit; build/conforma
 mutation: $(READY) ## change the core in thousands of places, one at a time: each has to fail a test; MODULE=engine/lane.py
 	$(BIN)/python -m tests.mutation $(addprefix --module ,$(MODULE))
 
-soak: $(READY) ## hundreds of SIGKILLs, 10,000 cuts, 10,000 seeds under faults, 5,000,000 states: over two hours on two cores
-	$(BIN)/python -m tests.soak
+soak: $(READY) ## hundreds of SIGKILLs, a fleet on a server, 10,000 cuts and seeds, 5,000,000 states: hours; FLEET=100000
+	$(BIN)/python -m tests.soak --fleet-runs $(FLEET)
 	$(BIN)/python -m tests.examples.soak --kills 50
 	$(BIN)/python -m durable_jobs_simulation run --seeds 10000 --processes 2 --table
 	$(BIN)/python -m durable_jobs_simulation check --all --processes 2 --states 5000000 --minutes 90 --gib 7

@@ -1,6 +1,6 @@
 """Engines of 1, 2, 4 and 8 processes on one store, in virtual time: what the store is asked, and its wall.
 
-    python -m benchmarks.nodes [--instances 10000] [--fixed 0.9 --row 0.024] [--look 0.15] [--cpu 0.15]
+    python -m benchmarks.nodes [--instances 10000] [--fixed 0.9 --row 0.024] [--look 0.15] [--cpu 0.5]
 
 Real engines and the memory backend; the rest is a model. The store serves one exchange at a time, which takes
 `fixed` ms and `row` ms for each row written or claimed (the defaults are those measured of Redis with
@@ -230,7 +230,7 @@ def main() -> None:
     parser.add_argument("--fixed", type=float, default=0.9)
     parser.add_argument("--row", type=float, default=0.024)
     parser.add_argument("--look", type=float, default=0.15)
-    parser.add_argument("--cpu", type=float, default=0.15)
+    parser.add_argument("--cpu", type=float, default=0.5)
     parser.add_argument("--gap", type=float, default=10.0)
     arguments = parser.parse_args()
     costs = Costs(arguments.fixed, arguments.row, arguments.look, arguments.cpu)

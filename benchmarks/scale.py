@@ -3,7 +3,8 @@
     python -m benchmarks.scale [--instances 20000]
 
 Instances with about 100 bytes of state are started and wait an hour; told is by how much the SQLite file, and
-the memory and the log of a Redis server, have grown for each, and what a run of each adds to the log.
+the memory of a Redis server, have grown for each, what a run adds to the server's log, and the processor's
+time that a start and a run take of a process.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import argparse
 import sqlite3
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -19,7 +21,6 @@ from typing import Any
 
 from attrs import frozen
 
-from benchmarks.jobs import JOBS
 from benchmarks.product import accept_asyncio, drain_asyncio
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
@@ -27,23 +28,36 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 @frozen
 class Cost:
-    """Bytes an instance. `log`: of a run, in the log; `keys`: what the store has for each, in words."""
+    """`kept`: bytes an instance; `log`: bytes a run adds to the log, `None` if it is emptied again; `start`,
+    `run`: ms of a processor."""
 
     store: str
     kept: float
-    log: float
+    log: float | None
+    start: float
+    run: float
+
+    def __str__(self) -> str:
+        log = "-" if self.log is None else f"{self.log:,.0f}"
+        return f"{self.store:<20}{self.kept:>16,.0f}{log:>12}{self.start:>14.3f}{self.run:>10.3f}"
 
 
-def on_sqlite(count: int) -> Cost:
-    """The file after a checkpoint, and the write-ahead log's growth."""
+def timed(work: Callable[[str, int], float], url: str, count: int) -> float:
+    """The ms of a processor that each takes."""
+    began = time.process_time()
+    work(url, count)
+    return (time.process_time() - began) * 1000 / count
+
+
+def on_sqlite(count: int) -> Iterator[Cost]:
+    """The file after a checkpoint."""
     with tempfile.TemporaryDirectory(prefix="scale-") as folder:
         path = Path(folder) / "jobs.db"
         url = f"sqlite:///{path}"
         accept_asyncio(url, 1)
         empty = _checkpointed(path)
-        accept_asyncio(url, count)
-        drain_asyncio(url, count)
-        return Cost("SQLite file", (_checkpointed(path) - empty) / count, float("nan"))
+        start, run = timed(accept_asyncio, url, count), timed(drain_asyncio, url, count)
+        yield Cost("SQLite", (_checkpointed(path) - empty) / count, None, start, run)
 
 
 def _checkpointed(path: Path) -> int:
@@ -75,12 +89,12 @@ def _on_server(server: Any, url: str, name: str, count: int) -> Cost:
 
         accept_asyncio(url, 1)
         empty = info("memory", "used_memory")
-        accept_asyncio(url, count)
+        start = timed(accept_asyncio, url, count)
         started = info("persistence", "aof_current_size")
-        drain_asyncio(url, count)
+        run = timed(drain_asyncio, url, count)
         kept = info("memory", "used_memory") - empty
         logged = info("persistence", "aof_current_size") - started
-    return Cost(name, kept / count, logged / count)
+    return Cost(name, kept / count, logged / count, start, run)
 
 
 def main() -> None:
@@ -88,11 +102,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("--instances", type=int, default=20_000)
     count = parser.parse_args().instances
-    measures: list[Callable[[], Iterator[Cost]]] = [lambda: iter([on_sqlite(count)]), lambda: on_redis(count)]
-    print(f"{len(JOBS.by_key)} job, {count:,} instances, each run once")
-    for measure in measures:
-        for cost in measure():
-            print(f"{cost.store:<20}{cost.kept:>8,.0f} bytes an instance, {cost.log:>8,.0f} of log a run")
+    print(f"{count:,} instances, each run once")
+    print(f"{'':<20}{'bytes/instance':>16}{'log/run':>12}{'CPU ms/start':>14}{'/run':>10}")
+    for measure in (on_sqlite, on_redis):
+        for cost in measure(count):
+            print(cost, flush=True)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from durable_jobs_core.codec import Loaded, load
 from durable_jobs_core.engine import callers, hooks
 from durable_jobs_core.engine.entries import Entry, Released
 from durable_jobs_core.engine.keeper import Keeper
-from durable_jobs_core.engine.lane import BACKOFF_MAX_MS, Flight, Lane
+from durable_jobs_core.engine.lane import BACKOFF_MAX_MS, SHY_MAX_MS, Flight, Lane
 from durable_jobs_core.engine.protocol import Answered, Exchange
 from durable_jobs_core.engine.slots import Job, job_of
 from durable_jobs_core.engine.state import State
@@ -254,8 +254,8 @@ def _take_claimed(state: State, lane: Lane, flight: Flight, claim: Claim, answer
     lane.asked = True
     if answer.claimed:
         lane.came_first()
-    elif lane.called:
-        lane.came_in_vain(state.entropy())
+    elif lane.called and not _is_near(answer.next_wake, claim.now):
+        lane.came_in_vain(state.node)
     lane.called = False
     lane.told_wake = None if answer.next_wake == claim.until else answer.next_wake
     counts = Counter(job_of(row.key) for row in answer.claimed)
@@ -266,6 +266,11 @@ def _take_claimed(state: State, lane: Lane, flight: Flight, claim: Claim, answer
         lane.note_wake(answer.next_wake)
     elif answer.next_wake is not None and answer.claimed and not full:
         lane.unasked.update(claim.limits)  # there is more, which did not fit
+
+
+def _is_near(instant: int | None, now: int) -> bool:
+    """Whether something falls due in a moment: then nobody has taken it."""
+    return instant is not None and instant - now <= SHY_MAX_MS
 
 
 def _found(state: State, keeper: Keeper, row: Row | Damaged | None) -> Loaded | None:

@@ -104,11 +104,11 @@ class Lane:
         """A claim brought due work: whoever is quickest stays so."""
         self.shy = self.later = 0
 
-    def came_in_vain(self, entropy: int) -> None:
-        """Others have taken what a claim was called for: come later each time, so that not all processes
-        ask for each due run (D-4)."""
+    def came_in_vain(self, node: int) -> None:
+        """Others have taken what a claim was called for: come later each time, each process by another
+        part, so that not all of them ask for each due run (D-4)."""
         self.shy = min(2 * self.shy or SHY_FIRST_MS, SHY_MAX_MS)
-        self.later = self.shy // 2 + entropy % (self.shy // 2 + 1)
+        self.later = self.shy // 2 + node % (self.shy // 2 + 1)
 
     def note_wake(self, instant: int) -> None:
         """Something falls due at that instant."""

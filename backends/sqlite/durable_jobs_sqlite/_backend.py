@@ -16,7 +16,12 @@ from durable_jobs_sqlite._file import StoreFile, read_plan
 from durable_jobs_sqlite._url import parse
 
 HINT_SECONDS = 0.025
-"""How often `wait` looks whether another process has committed something."""
+"""How often `wait` looks whether another process has committed something.
+
+A file has nobody who could tell: a look reads one number in memory that all its processes share, and costs
+the same however many have it open. What could tell (sockets beside the file, inotify) leaves files behind
+after a kill or is of one system only, and would have to be doubted all the same.
+"""
 
 WALL_WARN_MS = 1_000
 WAL_WARN_BYTES = 256 * 1024 * 1024

@@ -116,7 +116,7 @@ bodies = {
         event_count=counts,
         execute_count=counts,
         **shared,
-    ),
+    ).filter(lambda body: not body.inbox or body.intake is not None),
 }
 
 

@@ -544,3 +544,17 @@ def test_a_hint_of_what_is_due_later_costs_no_more_than_a_moment() -> None:
     rig.wait(8)
 
     assert running(rig) == ["a"]
+
+
+@pytest.mark.parametrize(("ahead", "in_vain"), [(1, False), (128, False), (129, True), (None, True)])
+def test_who_asks_a_moment_too_early_has_not_come_in_vain(ahead: int | None, in_vain: bool) -> None:
+    rig = greeted(ticks("a"), poll=1_000_000)
+    start(rig, "a", 1)
+    wake = None if ahead is None else rig.now() + ahead
+    store = rig.stores[0]._store
+    with store.lock:
+        store._index(Key("continuous", "a", "1"), wake)
+    rig.nudge()
+    rig.settle()
+
+    assert (rig.engine._state.lanes[0].later > 0) is in_vain

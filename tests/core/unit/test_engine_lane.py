@@ -299,14 +299,14 @@ def test_the_earliest_due_instant_is_kept(before: int | None, noted: int, after:
 # -- who comes first
 
 
-@pytest.mark.parametrize("entropy", [0, 1, 12_345])
+@pytest.mark.parametrize("node", [0, 1, 12_345])
 def test_who_comes_in_vain_comes_later_each_time_up_to_a_limit_and_who_comes_first_at_once(
-    entropy: int,
+    node: int,
 ) -> None:
     lane = Lane(0)
     later = []
     for _ in range(8):
-        lane.came_in_vain(entropy)
+        lane.came_in_vain(node)
         later.append((lane.shy, lane.later))
     lane.came_first()
 
@@ -316,11 +316,11 @@ def test_who_comes_in_vain_comes_later_each_time_up_to_a_limit_and_who_comes_fir
     assert (lane.shy, lane.later) == (0, 0)
 
 
-def test_how_much_later_is_a_matter_of_chance() -> None:
+def test_each_process_comes_later_by_another_part() -> None:
     drawn = set()
-    for entropy in range(50):
+    for node in range(50):
         lane = Lane(0)
-        lane.came_in_vain(entropy)
+        lane.came_in_vain(node)
         drawn.add(lane.later)
 
     assert drawn == {*range(SHY_FIRST_MS // 2, SHY_FIRST_MS + 1)}
