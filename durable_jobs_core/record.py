@@ -123,8 +123,8 @@ class ContinuousBody(Body):
 class Window:
     """What a debounce is collecting now.
 
-    `due_at`: when it falls due by time; `cause`: the first thing that made it due, once something
-    has; `deferred`: a parked batch put it off, so that neither events nor their number move it (S-25).
+    `due_at`: when it falls due by time; `cause`: what made it due first, if it was not time alone;
+    `deferred`: a parked batch put it off, so that neither events nor their number move it (S-25).
     """
 
     state: Stored
@@ -229,3 +229,12 @@ class Record:
     def wrote(self, engine: int) -> int | None:
         """The number of that engine's last write, as far as the record remembers."""
         return next((number for writer, number in self.writers if writer == engine), None)
+
+    def has_forgotten(self, number: int) -> bool:
+        """Whether it may no longer name an engine whose last write had that number."""
+        return len(self.writers) == WRITERS_MAX and min(entry[1] for entry in self.writers) > number
+
+    def may_follow(self, earlier: Revision) -> bool:
+        """Whether that revision of the same life may be among those it was made from."""
+        written = self.wrote(earlier.engine)
+        return self.has_forgotten(earlier.number) if written is None else written >= earlier.number

@@ -42,16 +42,15 @@ def step(definition: AnyDefinition, record: Record | None, event: Event, env: En
     if record is not None and record.at > env.now:
         env = evolve(env, now=record.at)  # time along one history never goes back (S-7)
     before = None if record is None else record.body
-    draft: Draft[Any] = Draft(definition, record, env)
+    draft: Draft[Any, Any] = Draft(definition, record, env)
     phase = rules.phase_of(before)
     cell = rules.table.get(type(event), {}).get(phase)
     if cell is None:
         raise InvalidStateError(env.key, f"a {definition.kind}", type(event).__name__)
     cell.handler(draft, event)
-    body = draft.maybe_body
-    if body is not None and (body is not before or isinstance(event, AlarmFired)):
+    if draft.body is not None and (draft.body is not before or isinstance(event, AlarmFired)):
         rules.advance(draft)
-    after = draft.maybe_body
+    after = draft.body
     assert rules.phase_of(after) in cell.to, "the table names every outcome"
     then: tuple[Then, ...] = tuple(draft.then)
     if draft.telemetry:
@@ -70,15 +69,13 @@ def alarm_of(kind: Kind, record: Record) -> int | None:
     return None if alarm is None else max(0, min(alarm, INSTANT_MAX))
 
 
-def _written(record: Record | None, draft: Draft[Any], body: AnyBody, env: Env) -> Record:
+def _written(record: Record | None, draft: Draft[Any, Any], body: AnyBody, env: Env) -> Record:
     """The record this commit writes: the new body under a revision of its own."""
     writers = () if record is None else record.writers
-    latest = (env.engine, env.number)
-    if writers[:1] != (latest,):
-        writers = (latest, *[entry for entry in writers if entry[0] != env.engine])[:WRITERS_MAX]
+    others = [entry for entry in writers if entry[0] != env.engine]
     return Record(
         revision=Revision(draft.life, env.number, env.engine),
-        writers=writers,
+        writers=((env.engine, env.number), *others)[:WRITERS_MAX],
         created_at=draft.created_at,
         at=env.now,
         seq=draft.seq,
@@ -120,7 +117,7 @@ def _of_runs(body: DebounceBody, first: int, last: int, latest: Outcome | None) 
             return lost
     if len(body.lost) == LOST_MAX and body.lost[0].run > last:
         return None  # too late to tell
-    if body.runs >= last and (body.run is None or body.run.number > last):
+    if body.run is None or body.run.number > last:
         return Outcome(run=last, result="succeeded", at=0)
     if latest is None or latest.run > last or latest.result == "succeeded":
         return None

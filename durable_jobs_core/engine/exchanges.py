@@ -84,7 +84,7 @@ def _look_at(state: State, lane: Lane) -> int:
     """When something may have fallen due."""
     if lane.next_wake is None:
         return lane.poll_at
-    return min(lane.poll_at, state.clock.t_of(lane.next_wake))
+    return min(lane.poll_at, state.clock.t_of(lane.next_wake + lane.later))
 
 
 def _claim(state: State, lane: Lane, now: int) -> Claim | None:
@@ -93,6 +93,7 @@ def _claim(state: State, lane: Lane, now: int) -> Claim | None:
         return None
     jobs, poll = state.runnable, state.limits.poll
     if _look_at(state, lane) <= state.t:
+        lane.called = lane.called or (lane.told_wake is not None and lane.told_wake <= now)
         lane.look_again(jobs, state.t + poll - state.entropy() % max(1, poll // 4))
     order = jobs[lane.turn :] + jobs[: lane.turn]
     limits = state.slots.offer((job for job in order if job in lane.unasked), lane.hot)
@@ -251,6 +252,12 @@ def _take_claimed(state: State, lane: Lane, flight: Flight, claim: Claim, answer
         state.push(keeper, Entry(AlarmFired(), flight.stamp, urgent=True))
         _loaded(state, keeper, row, flight)
     lane.asked = True
+    if answer.claimed:
+        lane.came_first()
+    elif lane.called:
+        lane.came_in_vain(state.entropy())
+    lane.called = False
+    lane.told_wake = None if answer.next_wake == claim.until else answer.next_wake
     counts = Counter(job_of(row.key) for row in answer.claimed)
     full = {job for job, limit in claim.limits.items() if counts[job] >= limit}
     lane.hot = (lane.hot - claim.limits.keys()) | full
@@ -272,7 +279,7 @@ def _found(state: State, keeper: Keeper, row: Row | Damaged | None) -> Loaded | 
         state.push(keeper, hooks.urgent(state, AlarmMisfiled(row.wake)))
     base = keeper.base
     if isinstance(base, Record) and base.revision.life == found.revision.life:
-        if found.revision.number < base.revision.number:
+        if not found.may_follow(base.revision):
             _say_regressed(state, keeper.key, found, base)
     return found
 

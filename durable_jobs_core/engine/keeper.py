@@ -78,7 +78,7 @@ class Keeper:
     calling: bool = False
     wants_load: bool = False
     writing: Writing | None = None
-    lost: list[Writing] = field(factory=list)
+    lost: tuple[Writing, ...] = ()
     settling: bool = False
     settle_after: int | None = None
     resume_at: int | None = None
@@ -107,11 +107,8 @@ class Keeper:
     @property
     def idle(self) -> bool:
         """Whether nothing is to be done and nothing is awaited."""
-        return not (self.blocked or self.lost or self._waiting)
-
-    @property
-    def _waiting(self) -> bool:
-        return bool(self.urgent or self.requests or self.steps or self.calling)
+        awaited = self.writing or self.wants_load or self.lost or self.calling
+        return not (awaited or self.steps or self.urgent or self.requests)
 
     def push(self, entry: Entry) -> None:
         """Add an input. A `terminate` does not wait for a hook that runs (S-36)."""
@@ -126,11 +123,11 @@ class Keeper:
     def advance(self, make_env: MakeEnv) -> list[Released]:
         """Step what can be stepped; what it returns may be performed at once."""
         released: list[Released] = []
-        while not self.blocked and not self.ended and self.resume_at is None:
-            queue = self.urgent or self._open_requests()
+        while not (self.writing or self.wants_load or self.ended or self.resume_at is not None):
+            queue = self.urgent or (self.requests and self._open_requests())
             if not queue or not self._step(queue, make_env, released):
                 break
-        if self.lost and not (self._waiting or self.blocked):
+        if self.lost and not (self.urgent or self.requests or self.steps or self.calling or self.blocked):
             # Nobody asks any more. A lease of ours that lands late is ours to keep: look once more.
             self.settle_after, self.wants_load = self._landing_ends, True
         return released
@@ -256,7 +253,14 @@ class Keeper:
             row = encode(self.key, self.work, self.wake)
         self.writing = Writing(self.base, self.work, row, self.number, tuple(self.steps), not_after)
         self.steps = []
-        return Write(self.key, None if self.base is None else revision(self.base), row)
+        return Write(self.key, self._expected, row)
+
+    @property
+    def _expected(self) -> bytes | None:
+        """The revision that is stored."""
+        if self.row is not None:
+            return self.row.revision
+        return None if self.base is None else revision(self.base)
 
     def cancel_write(self) -> None:
         """Take back a write that was not sent after all."""
@@ -290,7 +294,7 @@ class Keeper:
 
     def outcome_unknown(self) -> None:
         """No one can tell yet: read back before anything else is done."""
-        self.lost.append(self._taken_back())
+        self.lost += (self._taken_back(),)
         self.settling = self.wants_load = True
 
     def loaded(self, found: Loaded | None, stamp: int, *, final: bool) -> list[Released]:
@@ -392,7 +396,7 @@ class Keeper:
         for writing in self.lost:
             for stepped in writing.steps:
                 stepped.entry.exposed = False
-        self.lost.clear()
+        self.lost = ()
 
     # -- asking
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from operator import itemgetter
 
 from attrs import define, field
 
@@ -20,8 +21,11 @@ from durable_jobs_core.engine.slots import Job
 from durable_jobs_core.events import HandlerEvent
 from durable_jobs_core.words import Key
 
+_BY_KEY = itemgetter(0)
 BACKOFF_FIRST_MS = 50
 BACKOFF_MAX_MS = 5_000
+SHY_FIRST_MS = 8
+SHY_MAX_MS = 128
 
 
 @value
@@ -44,6 +48,9 @@ class Lane:
     those that filled their last claim; `turn`: which job is named first; `poll_at`, `retry_at`, and
     `asked_t`, when it was asked last: on the driver's clock; `max_writes`: halved when a batch fails, so
     that one bad write fails alone (D-3); `behind`: some writes did not fit in the last batch.
+    `told_wake`: the `next_wake` of the last claim's answer, unless it is of what that claim took; `called`: a
+    hint, or that instant, says that there is due work. Who then finds that others have taken it is `shy` for
+    so many milliseconds, and comes `later` the next time by a part of them.
     """
 
     id: int
@@ -63,6 +70,10 @@ class Lane:
     unasked: set[Job] = field(factory=set)
     hot: set[Job] = field(factory=set)
     turn: int = 0
+    told_wake: int | None = None
+    called: bool = False
+    shy: int = 0
+    later: int = 0
 
     @property
     def has_work(self) -> bool:
@@ -89,6 +100,16 @@ class Lane:
         self.unasked.update(jobs)
         self.next_wake, self.poll_at = None, poll_at
 
+    def came_first(self) -> None:
+        """A claim brought due work: whoever is quickest stays so."""
+        self.shy = self.later = 0
+
+    def came_in_vain(self, entropy: int) -> None:
+        """Others have taken what a claim was called for: come later each time, so that not all processes
+        ask for each due run (D-4)."""
+        self.shy = min(2 * self.shy or SHY_FIRST_MS, SHY_MAX_MS)
+        self.later = self.shy // 2 + entropy % (self.shy // 2 + 1)
+
     def note_wake(self, instant: int) -> None:
         """Something falls due at that instant."""
         self.next_wake = instant if self.next_wake is None else min(self.next_wake, instant)
@@ -114,7 +135,7 @@ class Lane:
             batch = Batch(loads=tuple(settle), not_after=max(settle.values()), settle=True)
             self.flight = Flight(id, batch, (), stamp)
             return self.flight
-        writes: list[tuple[Write | Defer, Keeper | None]] = []
+        writes: list[tuple[Key, Write | Defer, Keeper | None]] = []
         size = 0
         for keeper in self._in_order():
             if len(writes) >= self.max_writes:
@@ -125,23 +146,23 @@ class Lane:
                 keeper.cancel_write()
                 break
             size += blob
-            writes.append((write, keeper))
+            writes.append((keeper.key, write, keeper))
             del self.writes[keeper.key]
             self.defers.pop(keeper.key, None)  # the write sets the index entry itself
         self.behind = bool(self.writes)
         for key in tuple(self.defers)[: self.max_writes - len(writes)]:
-            writes.append((self.defers.pop(key), None))
-        writes.sort(key=lambda pair: pair[0].key)
-        loads = tuple(key for key, keeper in self.loads.items() if keeper.settle_after is None)
+            writes.append((key, self.defers.pop(key), None))
+        writes.sort(key=_BY_KEY)
+        loads = tuple([key for key, keeper in self.loads.items() if keeper.settle_after is None])
         for key in loads:
             del self.loads[key]
         batch = Batch(
-            writes=tuple(write for write, _ in writes),
+            writes=tuple([write for _, write, _ in writes]),
             loads=loads,
             claim=claim,
             not_after=not_after,
         )
-        self.flight = Flight(id, batch, tuple(keeper for _, keeper in writes), stamp)
+        self.flight = Flight(id, batch, tuple([keeper for _, _, keeper in writes]), stamp)
         return self.flight
 
     def _settling(self, now: int) -> dict[Key, int]:

@@ -15,7 +15,7 @@ from durable_jobs_core.codec import Loaded
 from durable_jobs_core.engine.entries import Entry, Writing
 from durable_jobs_core.engine.unreadable import revision_of
 from durable_jobs_core.events import TerminateRequested
-from durable_jobs_core.record import WRITERS_MAX, Record
+from durable_jobs_core.record import Record
 from durable_jobs_core.words import Revision
 
 
@@ -89,9 +89,7 @@ def _tells_others(lost: Writing) -> bool:
 
 def _same_life(base: Revision, found: Record) -> Verdict:
     """(b), (c), (f): the life goes on, and its record does not name the write."""
-    numbers = [number for _, number in found.writers]
-    forgotten = len(numbers) == WRITERS_MAX and min(numbers) > base.number
-    return Verdict.UNKNOWN if forgotten else Verdict.NOT_LANDED
+    return Verdict.UNKNOWN if found.has_forgotten(base.number) else Verdict.NOT_LANDED
 
 
 def revision(found: Loaded) -> bytes:

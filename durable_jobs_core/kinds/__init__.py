@@ -23,7 +23,7 @@ class KindRules:
     phase_of: Callable[[Any], Enum]
     status_of: Callable[[Any], str]
     deadline: Callable[[Any], int | None]
-    advance: Callable[[Draft[Any]], None]
+    advance: Callable[[Draft[Any, Any]], None]
 
 
 KINDS: Mapping[Kind, KindRules] = {

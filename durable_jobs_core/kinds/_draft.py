@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any, Generic, TypeVar, cast
 
 from durable_jobs_core._values import evolve, value
+from durable_jobs_core.definitions import AnyDefinition
 from durable_jobs_core.effects import CallHandler, CancelHandler, Reply, Then, Watch
 from durable_jobs_core.events import HandlerFailed
 from durable_jobs_core.operations import HookCall
@@ -25,6 +26,7 @@ from durable_jobs_core.telemetry import (
 from durable_jobs_core.words import Failure, Hook, Key, Token
 
 B = TypeVar("B", bound=Body)
+D = TypeVar("D", bound=AnyDefinition)
 
 
 @value(kw_only=True)
@@ -50,7 +52,7 @@ class Env:
         return Token(self.number, self.engine)
 
 
-class Draft(Generic[B]):
+class Draft(Generic[B, D]):
     """The working copy of one step.
 
     `body`: what the instance becomes. While there is none it is `None`, which only the handlers of an
@@ -63,7 +65,7 @@ class Draft(Generic[B]):
         "touched",
     )  # fmt: skip
 
-    def __init__(self, definition: Any, record: Record | None, env: Env) -> None:
+    def __init__(self, definition: D, record: Record | None, env: Env) -> None:
         self.definition = definition
         self.key = env.key
         self.env = env
@@ -71,13 +73,13 @@ class Draft(Generic[B]):
         self.touched = False
         self.telemetry: list[TelemetryEvent] = []
         self.then: list[Then] = []
-        self.body: B
+        body: Any = None
         if record is None:
-            self.body = cast(Any, None)
             self.life, self.created_at, self.seq = env.entropy, env.now, 0
         else:
-            self.body = cast(Any, record.body)
+            body = record.body
             self.life, self.created_at, self.seq = record.revision.life, record.created_at, record.seq
+        self.body: B = body
 
     @property
     def maybe_body(self) -> B | None:
@@ -163,11 +165,13 @@ class Draft(Generic[B]):
         result: Result,
         error: Failure | None = None,
         retry_at: int | None = None,
+        /,
+        **changes: Any,
     ) -> None:
-        """Note how an attempt of the run with that number ended, for those who wait for it."""
+        """Note how an attempt of that run ended, for those who wait for it, together with `changes`."""
         error = None if error is None else plain(error)
         outcome = Outcome(run=run, result=result, at=self.now, error=error, retry_at=retry_at)
-        self.change(ended=self.body.ended + 1, outcome=outcome)
+        self.change(ended=self.body.ended + 1, outcome=outcome, **changes)
 
     def failed(
         self,
@@ -182,10 +186,11 @@ class Draft(Generic[B]):
 
         `state`, `run_count`: what telemetry says of the instance.
         """
+        assert run.first_at is not None, "it has a lease"
         due = decide(
             policy,
             attempt=run.attempt,
-            first_at=self.now if run.first_at is None else run.first_at,
+            first_at=run.first_at,
             retryable=event.retryable,
             now=self.now,
             entropy=self.env.entropy,
@@ -242,15 +247,15 @@ def is_due(run: Run, now: int) -> bool:
 
 
 def revived(run: Run, now: int) -> Run:
-    """The same run, due now, with attempts and crashes from the beginning (S-18)."""
-    return evolve(run, attempt=1, crashes=0, due=now, lease=None, first_at=None)
+    """A run that waits or is parked, due now, with attempts and crashes from the beginning (S-18)."""
+    return evolve(run, attempt=1, crashes=0, due=now, first_at=None)
 
 
 def parked(run: Run) -> Run:
-    """The run, given up but kept (S-25)."""
-    return evolve(run, due=None, lease=None)
+    """The run in flight, given up but kept (S-25)."""
+    return evolve(run, lease=None)
 
 
 def plain(failure: Failure) -> Failure:
     """A failure as it is stored: without its stack, which telemetry has."""
-    return failure if failure.stack is None else evolve(failure, stack=None)
+    return evolve(failure, stack=None)

@@ -16,7 +16,7 @@ def answered(outcomes: tuple[InlineOutcome, ...], call: HookCall) -> InlineOutco
     return next((outcome for outcome in outcomes if outcome.call == call), None)
 
 
-def report(d: Draft[Any], outcome: InlineOutcome, *, committed: bool) -> None:
+def report(d: Draft[Any, Any], outcome: InlineOutcome, *, committed: bool) -> None:
     """Say that an inline hook failed."""
     assert outcome.failure is not None, "only failures are reported"
     d.emit(
@@ -32,10 +32,11 @@ def report(d: Draft[Any], outcome: InlineOutcome, *, committed: bool) -> None:
     )
 
 
-def refuse(d: Draft[Any], outcome: InlineOutcome) -> None:
+def refuse(d: Draft[Any, Any], outcome: InlineOutcome) -> None:
     """Answer a request whose inline hook failed: nothing of it is kept."""
     assert outcome.failure is not None, "only failures are refused"
-    if outcome.unreadable and isinstance(outcome.error, ValidationError):
+    if outcome.unreadable:
+        assert isinstance(outcome.error, ValidationError), "it did not decode"
         raise outcome.error
     report(d, outcome, committed=False)
     error = ExecutionError(d.key, outcome.call.hook, outcome.failure)

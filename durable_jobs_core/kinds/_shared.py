@@ -23,19 +23,21 @@ from durable_jobs_core.retry import GiveUp, GiveUpReason
 from durable_jobs_core.telemetry import AlarmRepaired
 from durable_jobs_core.words import Failure
 
-GiveUpHandler: TypeAlias = Callable[[Draft[Any], Run, Failure, GiveUpReason], None]
+GiveUpHandler: TypeAlias = Callable[[Draft[Any, Any], Run, Failure, GiveUpReason], None]
 
 
-def wake(d: Draft[Any], event: AlarmFired) -> None:
+def wake(d: Draft[Any, Any], event: AlarmFired) -> None:
     """Nothing of its own: `advance` starts what is due, and nothing if the alarm was early."""
 
 
 def expire(give_up: GiveUpHandler) -> Handler:
     """The alarm of an attempt in flight: its lease may have ended without completion (S-14)."""
 
-    def handler(d: Draft[Any], event: AlarmFired) -> None:
+    def handler(d: Draft[Any, Any], event: AlarmFired) -> None:
         run = d.body.in_flight
-        if run is None or run.lease is None or run.lease.until > d.now or not d.env.may_start:
+        assert run is not None, "RUNNING"
+        assert run.lease is not None, "in flight"
+        if run.lease.until > d.now or not d.env.may_start:
             return
         after = d.crashed(run)
         if isinstance(after, GiveUp):
@@ -51,35 +53,35 @@ def expire(give_up: GiveUpHandler) -> Handler:
     return handler
 
 
-def release(d: Draft[Any], run: Run, event: HandlerReleased) -> None:
+def release(d: Draft[Any, Any], run: Run, event: HandlerReleased) -> None:
     """The attempt was handed back: the same one, due now, nothing counted (S-14)."""
     d.keep(evolve(run, due=d.now, lease=None))
 
 
-def renew(d: Draft[Any], run: Run, event: LeaseRenewed) -> None:
+def renew(d: Draft[Any, Any], run: Run, event: LeaseRenewed) -> None:
     """The attempt goes on: its lease ends later (S-13)."""
     assert run.lease is not None, "fenced"
     d.keep(evolve(run, lease=evolve(run.lease, until=d.now + d.env.lease_ms)))
 
 
-def repair(d: Draft[Any], event: AlarmMisfiled) -> None:
+def repair(d: Draft[Any, Any], event: AlarmMisfiled) -> None:
     """The stored alarm is not the one the record wants: write it anew, and say so (S-4)."""
     if d.maybe_body is not None:
         d.touched = True
         d.emit(AlarmRepaired, found=event.found)
 
 
-def remember(d: Draft[Any], ids: Ids, event_id: str | None) -> Ids:
+def remember(d: Draft[Any, Any], ids: Ids, event_id: str | None) -> Ids:
     """The ids the instance remembers, with that of an event it takes (S-60)."""
     definition = d.definition
     return register(d.key, ids, event_id, now=d.now, limit=definition.ids_max, for_ms=definition.ids_for_ms)
 
 
-def not_found(d: Draft[Any], event: object) -> None:
+def not_found(d: Draft[Any, Any], event: object) -> None:
     """The request needs an instance."""
     raise InstanceNotFoundError(d.key)
 
 
-def terminate_nothing(d: Draft[Any], event: TerminateRequested) -> None:
+def terminate_nothing(d: Draft[Any, Any], event: TerminateRequested) -> None:
     """There is nothing to terminate: a normal answer (S-36)."""
     d.reply(TerminateResult(instance_id=str(d.key), terminated=False, reason="not_found"))

@@ -13,7 +13,7 @@ from durable_jobs_core.kinds._draft import Draft
 from durable_jobs_core.record import Run
 from durable_jobs_core.telemetry import JobStale
 
-Handler: TypeAlias = Callable[[Draft[Any], Any], None]
+Handler: TypeAlias = Callable[[Draft[Any, Any], Any], None]
 
 
 @frozen
@@ -37,12 +37,14 @@ def stay(handler: Handler, *phases: Enum) -> dict[Enum, Cell]:
     return {phase: to(handler, phase) for phase in phases}
 
 
-def fenced(handler: Callable[[Draft[Any], Run, Any], None]) -> Handler:
-    """A handler of what a leased hook did: only the holder of the current token is heard (S-11)."""
+def fenced(handler: Callable[[Draft[Any, Any], Run, Any], None]) -> Handler:
+    """A handler, while RUNNING, of what a leased hook did: only the current token is heard (S-11)."""
 
-    def checked(d: Draft[Any], event: Any) -> None:
+    def checked(d: Draft[Any, Any], event: Any) -> None:
         run = d.body.in_flight
-        if run is None or run.lease is None or run.lease.token != event.token:
+        assert run is not None, "RUNNING"
+        assert run.lease is not None, "in flight"
+        if run.lease.token != event.token:
             late(d, event)
         else:
             handler(d, run, event)
@@ -50,7 +52,7 @@ def fenced(handler: Callable[[Draft[Any], Run, Any], None]) -> Handler:
     return checked
 
 
-def late(d: Draft[Any], event: Any) -> None:
+def late(d: Draft[Any, Any], event: Any) -> None:
     """What comes with a token that is not current changes nothing; a completion is reported."""
     if not isinstance(event, LeaseRenewed):
         d.emit(JobStale, committed=False)

@@ -28,13 +28,15 @@ def opened(definition: Debounce[Any, Any], state: Stored, now: int) -> Window:
 
 def extended(definition: Debounce[Any, Any], window: Window, state: Stored, now: int) -> Window:
     """The window with one event more. Once due it stays due."""
-    due_at, reason = window.due_at, due_reason(window, now)
-    if definition.quiet and reason is None and not window.deferred:
+    window = evolve(window, state=state, count=window.count + 1)
+    if due_reason(window, now) is not None:
+        return window
+    if definition.quiet and not window.deferred:
         due_at = flush_after(definition, now)
         if definition.max_wait_ms is not None:
             due_at = min(due_at, window.started_at + definition.max_wait_ms)
-    window = evolve(window, state=state, count=window.count + 1, due_at=due_at, cause=reason)
-    return window if reason is not None else _filled(definition, window, now)
+        window = evolve(window, due_at=due_at)
+    return _filled(definition, window, now)
 
 
 def put_off(definition: Debounce[Any, Any], window: Window, now: int) -> Window:

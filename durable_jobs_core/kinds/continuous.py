@@ -14,6 +14,7 @@ phase: it holds back what WAITING and PENDING would start.
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Any
 
 from durable_jobs_core._values import evolve
 from durable_jobs_core.definitions import Continuous
@@ -93,12 +94,7 @@ def status_of(body: ContinuousBody) -> ContinuousState:
     return "paused" if body.paused else "running"
 
 
-_Draft = Draft[ContinuousBody]
-
-
-def _definition(d: _Draft) -> Continuous[object]:
-    definition: Continuous[object] = d.definition
-    return definition
+_Draft = Draft[ContinuousBody, Continuous[Any]]
 
 
 # -- starting what is due
@@ -122,7 +118,7 @@ def advance(d: _Draft) -> None:
 
 def _due_tick(d: _Draft) -> Run | None:
     """The run of the tick that is due: the latest one that has passed (S-33)."""
-    definition, tick = _definition(d), d.body.next_at
+    definition, tick = d.definition, d.body.next_at
     if tick is None or tick > d.now:
         return None
     if has_grid(definition.schedule):
@@ -147,7 +143,7 @@ def _new_run(d: _Draft, *, scheduled_for: int | None) -> Run:
 def _next_due(d: _Draft, tick: int, after: int) -> int | None:
     """The next due instant, or none at the end of the calendar, which is said."""
     try:
-        return next_tick(_definition(d).schedule, tick, after)
+        return next_tick(d.definition.schedule, tick, after)
     except SchedulerError as error:
         failure = Failure(type(error).__name__, str(error))
         d.emit(
@@ -164,37 +160,34 @@ def _next_due(d: _Draft, tick: int, after: int) -> int | None:
         return None
 
 
-def _end_run(d: _Draft, run: Run) -> None:
-    """The run is over, well or not: go on with the schedule (S-32 to S-34)."""
-    schedule = _definition(d).schedule
+def _after(d: _Draft, run: Run) -> int | None:
+    """When the instance is due next, now that the run is over, well or not (S-32 to S-34)."""
     next_at = d.body.next_at
-    if not has_grid(schedule):
-        next_at = _next_due(d, d.now, d.now)
-    elif run.scheduled_for is not None and next_at is not None and next_at <= run.scheduled_for:
-        next_at = _next_due(d, run.scheduled_for, run.scheduled_for)  # a resume has not moved it (S-35)
-    d.change(run=None, next_at=next_at)
+    if not has_grid(d.definition.schedule):
+        return _next_due(d, d.now, d.now)
+    if run.scheduled_for is not None and next_at is not None and next_at <= run.scheduled_for:
+        return _next_due(d, run.scheduled_for, run.scheduled_for)  # a resume has not moved it (S-35)
+    return next_at
 
 
 def _give_up(d: _Draft, run: Run, failure: Failure, reason: GiveUpReason) -> None:
     """A run gave up: go on, park, or end, as the definition says (S-24)."""
-    policy = _definition(d).on_exhausted
+    policy = d.definition.on_exhausted
     d.exhausted(run, reason, parks=policy == "park")
     if policy == "terminate":
         d.terminated(reason, d.body.runs)
         d.end_life()
     elif policy == "park":
-        d.change(run=parked(run))
-        d.ended(run.number, "parked", failure)
+        d.ended(run.number, "parked", failure, run=parked(run))
     else:
-        d.ended(run.number, "failed", failure)
-        _end_run(d, run)
+        d.ended(run.number, "failed", failure, run=None, next_at=_after(d, run))
 
 
 # -- requests
 
 
 def _create(d: _Draft, event: StartRequested) -> None:
-    definition = _definition(d)
+    definition = d.definition
     immediately = definition.start_immediately
     next_at = d.now if immediately else first_due(definition.schedule, d.now)
     d.body = ContinuousBody(state=event.input, next_at=next_at)
@@ -240,10 +233,10 @@ def _pause(d: _Draft, event: PauseRequested) -> None:
 
 def _resume(d: _Draft, event: ResumeRequested) -> None:
     body = d.maybe_body
-    changes = body is not None and body.paused
-    d.reply(ResumeResult(instance_id=str(d.key), resumed=changes))
-    if body is None or not changes:
+    if body is None or not body.paused:
+        d.reply(ResumeResult(instance_id=str(d.key), resumed=False))
         return
+    d.reply(ResumeResult(instance_id=str(d.key), resumed=True))
     run, next_at = body.run, body.next_at
     if run is not None and run.due is not None:
         run = evolve(run, due=d.now)
@@ -258,7 +251,7 @@ def _refuse_parked(d: _Draft, event: PauseRequested | ResumeRequested) -> None:
 
 
 def _reschedule(d: _Draft, event: RescheduleRequested) -> None:
-    next_at = first_due(_definition(d).schedule, d.now)
+    next_at = first_due(d.definition.schedule, d.now)
     if next_at != d.body.next_at:
         d.change(next_at=next_at)
     d.reply(_rescheduled(d, True))
@@ -319,19 +312,23 @@ def _succeed(d: _Draft, run: Run, event: HandlerSucceeded) -> None:
         d.end_life()
         return
     d.executed(run, d.body.state, run_count=d.body.runs)
-    d.ended(run.number, "succeeded")
-    d.change(state=asked.state or d.body.state, last_run_at=d.now)
-    _end_run(d, run)
+    d.ended(
+        run.number,
+        "succeeded",
+        run=None,
+        state=asked.state or d.body.state,
+        last_run_at=d.now,
+        next_at=_after(d, run),
+    )
 
 
 def _fail(d: _Draft, run: Run, event: HandlerFailed) -> None:
-    retry = _definition(d).retry
+    retry = d.definition.retry
     after = d.failed(run, event, d.body.state, policy=retry, run_count=d.body.runs)
     if isinstance(after, GiveUp):
         _give_up(d, run, event.failure, after.reason)
     else:
-        d.change(run=evolve(after, forced=False))
-        d.ended(run.number, "retrying", event.failure, after.due)
+        d.ended(run.number, "retrying", event.failure, after.due, run=evolve(after, forced=False))
 
 
 _ABSENT, _WAITING, _PENDING, _RUNNING, _PARKED = Phase

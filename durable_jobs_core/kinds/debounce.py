@@ -96,8 +96,9 @@ def deadline(body: DebounceBody) -> int | None:
 def _kept_until(body: DebounceBody) -> int:
     """When an idle instance has nothing left to be kept for (S-45)."""
     forgotten = max((until for _, until in body.ids), default=0)
-    if not body.marked or body.outcome is None:
+    if not body.marked:
         return forgotten
+    assert body.outcome is not None, "what was flushed has ended, or was dropped"
     return max(forgotten, body.outcome.at + OUTCOME_KEPT_MS)
 
 
@@ -116,12 +117,7 @@ def status_of(body: DebounceBody | None) -> DebounceState:
     return _STATUS[phase_of(body)]
 
 
-_Draft = Draft[DebounceBody]
-
-
-def _definition(d: _Draft) -> Debounce[Any, Any]:
-    definition: Debounce[Any, Any] = d.definition
-    return definition
+_Draft = Draft[DebounceBody, Debounce[Any, Any]]
 
 
 # -- starting what is due
@@ -130,13 +126,12 @@ def _definition(d: _Draft) -> Debounce[Any, Any]:
 def advance(d: _Draft) -> None:
     """Close the window if it is due, start the batch if this engine may, drop what is not needed."""
     window, run = d.body.window, d.body.run
-    reason = None if window is None else due_reason(window, d.now)
-    if window is not None and reason is not None:
+    if window is not None and (reason := due_reason(window, d.now)) is not None:
         if run is None:
             run = _close(d, window, reason)
         elif run.parked:
             run = revived(run, d.now)
-            d.change(run=run, window=evolve(window, cause=reason))
+            d.change(run=run)
     if run is not None and is_due(run, d.now) and d.env.may_start:
         _start(d, run)
     elif run is None and d.body.window is None and _kept_until(d.body) <= d.now:
@@ -170,18 +165,17 @@ def _batch(d: _Draft) -> Batch:
 
 def _give_up(d: _Draft, run: Run, failure: Failure, reason: GiveUpReason) -> None:
     """A batch gave up: it parks, or is deleted; an open window lives on (S-24, S-25)."""
-    parks = _definition(d).on_exhausted == "park"
+    parks = d.definition.on_exhausted == "park"
     d.exhausted(run, reason, parks=parks)
     if not parks:
         d.terminated(reason)
         d.change(run=None, batch=None)
         _lose(d, run.number, "terminated", failure)
         return
-    d.change(run=parked(run))
-    d.ended(run.number, "parked", failure)
+    d.ended(run.number, "parked", failure, run=parked(run))
     window = d.body.window
     if window is not None and due_reason(window, d.now) is not None:
-        d.change(window=put_off(_definition(d), window, d.now))
+        d.change(window=put_off(d.definition, window, d.now))
 
 
 def _lose(d: _Draft, run: int, result: Result, failure: Failure | None = None) -> None:
@@ -195,7 +189,7 @@ def _lose(d: _Draft, run: int, result: Result, failure: Failure | None = None) -
 
 
 def _add(d: _Draft, event: AddRequested) -> None:
-    definition, body = _definition(d), d.maybe_body or DebounceBody()
+    definition, body = d.definition, d.maybe_body or DebounceBody()
     window = body.window
     ids = remember(d, body.ids, event.event_id)
     limit = definition.max_pending
@@ -224,8 +218,8 @@ def _add(d: _Draft, event: AddRequested) -> None:
 
 def _reduce(d: _Draft, event: AddRequested, window: Window | None) -> Stored | None:
     """The window's new state, or `None` while the reducer is to be called, or has failed."""
-    if "on_event" not in _definition(d).hooks:
-        return Stored(_definition(d).state_version, event.event)
+    if "on_event" not in d.definition.hooks:
+        return Stored(d.definition.state_version, event.event)
     call = d.call_of(
         "on_event",
         None,
@@ -252,7 +246,7 @@ def _flush(d: _Draft, event: FlushRequested) -> None:
     if window is not None:
         last = d.body.runs + 1
         reason = due_reason(window, d.now) or "manual"
-        window = evolve(window, cause=reason, due_at=min(window.due_at, d.now), deferred=False)
+        window = evolve(window, cause=reason, due_at=min(window.due_at, d.now))
     d.change(run=run, window=window, marked=True)
     result = FlushResult(instance_id=str(d.key), flushed=False, event_count=count, outcome="accepted")
     d.reply(result, d.watch((first, last)))
@@ -269,8 +263,8 @@ def _clear(d: _Draft, event: ClearRequested) -> None:
     if window is not None:
         discarded, runs = window.count, runs + 1
     lost = runs
-    if batch is not None and run is not None and run.lease is None:
-        discarded, lost = discarded + batch.count, run.number
+    if run is not None and not in_flight:
+        discarded, lost = discarded + _batch(d).count, run.number
         batch, run = None, None
     if discarded:
         d.terminated("cleared")
@@ -342,17 +336,15 @@ def _succeed(d: _Draft, run: Run, event: HandlerSucceeded) -> None:
         reason=batch.reason,
         duration_ms=run.lease.since - batch.started_at,
     )
-    d.change(run=None, batch=None)
-    d.ended(run.number, "succeeded")
+    d.ended(run.number, "succeeded", run=None, batch=None)
 
 
 def _fail(d: _Draft, run: Run, event: HandlerFailed) -> None:
-    after = d.failed(run, event, _batch(d).state, policy=_definition(d).retry)
+    after = d.failed(run, event, _batch(d).state, policy=d.definition.retry)
     if isinstance(after, GiveUp):
         _give_up(d, run, event.failure, after.reason)
     else:
-        d.change(run=after)
-        d.ended(run.number, "retrying", event.failure, after.due)
+        d.ended(run.number, "retrying", event.failure, after.due, run=after)
 
 
 _ABSENT, _IDLE, _COLLECTING, _PENDING, _RUNNING, _PARKED = Phase

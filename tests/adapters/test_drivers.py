@@ -856,6 +856,26 @@ def test_telemetry_comes_in_order_and_a_broken_tracker_harms_nobody(
     assert "the tracker" in caplog.text
 
 
+def test_health_names_the_instances_that_the_store_gave_back_older_than_they_were(driver: Driver) -> None:
+    backend = MemoryBackend()
+    job = continuous(count)
+
+    async def main() -> None:
+        async with driver.open(create_durable_jobs({"job": job}), backend, worker=False) as runtime:
+            client = runtime.client.continuous("job")
+            await client.start("a", Counter())
+            (key,), older = backend._store.rows, dict(backend._store.rows)
+            await client.trigger("a")
+            healthy = await runtime.health()
+            backend._store.rows.update(older)
+            await client.status("a")
+            health = await runtime.health()
+            assert (healthy.regressions, healthy.regressed) == (0, ())
+            assert (health.regressions, health.regressed) == (1, (key,))
+
+    driver.run(main)
+
+
 def test_S_69_concurrency_bounds_what_runs_at_a_time(driver: Driver) -> None:
     running = 0
     most = 0

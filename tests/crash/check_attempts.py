@@ -44,7 +44,8 @@ def attempts_follow_the_policy(case: Case) -> Found:
 def _uncounted(case: Case, first: Attempt, second: Attempt) -> str:
     """What is wrong with the second attempt of a hook following the first."""
     step, crashes = second.attempt - first.attempt, second.crashes - first.crashes
-    possible = second.round - first.round + _may_be_over(first, second)
+    kills = max(0, second.round - first.round)  # who stalls may begin late
+    possible = kills + _may_be_over(first, second)
     handed_back = first.round in case.log.told_to_stop and first.how in ("cancelled", "raised")
     if _is_handed_back(case, first):
         possible = second.round - first.round - 1 + (case.log.opened[second.round] > 1)

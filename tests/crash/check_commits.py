@@ -13,14 +13,19 @@ OUTCOME_KEPT_MS = 60_000
 
 
 def lives_end(case: Case) -> Found:
-    """I-5: after a terminate nothing of what was there appears; I-7: what was started is there."""
+    """I-5: after a terminate nothing of what was there appears; I-7: what was started is there.
+
+    Who stalled for longer than its lease before the terminate may begin afterwards: it can commit nothing.
+    """
     for end in case.terminations:
         dead = {attempt.life for attempt in case.log.leased if attempt.pos < end.pos}
         if case.held is not None and case.held.life in dead:
             yield "I-5", "a life is stored that was terminated"
-        late = [a for a in case.log.leased if a.life in dead and a.pos > end.answer_pos]
+        own = [attempt for attempt in case.log.leased if attempt.life in dead]
+        ahead = min((attempt.at - attempt.since for attempt in own), default=0.0)  # of the store's clock
+        late = [a for a in own if a.pos > end.answer_pos and a.since + LIMITS.lease > end.answer_at - ahead]
         in_flight = 1 if end.result.get("was_running") else 0
-        if len(late) > in_flight or any(attempt.round != end.round for attempt in late):
+        if len(late) > in_flight:
             yield "I-5", f"run {late[-1].run} of a terminated life began"
     created = case.log.asked("start", "add", "send")
     ended = case.terminations
@@ -30,6 +35,15 @@ def lives_end(case: Case) -> Found:
     gone = any(end.pos > started[-1].pos for end in case.log.asked("terminate")) if started else True
     if case.held is None and not gone:
         yield "I-7", "it was started, and is not there"
+
+
+def lives_end_with_the_round(case: Case) -> Found:
+    """I-5: a process that was not there at the end of a life begins nothing of it."""
+    for end in case.terminations:
+        dead = {attempt.life for attempt in case.log.leased if attempt.pos < end.pos}
+        for attempt in case.log.leased:
+            if attempt.life in dead and attempt.pos > end.answer_pos and attempt.round != end.round:
+                yield "I-5", f"run {attempt.run} of a terminated life began in a later round"
 
 
 # -- what follows a commit
@@ -156,6 +170,7 @@ def inbox_is_worked_on(case: Case) -> Found:
 
 CHECKS = (
     lives_end,
+    lives_end_with_the_round,
     hooks_follow_their_commit,
     telemetry_is_in_order,
     nothing_is_wrong_with_the_file,

@@ -13,11 +13,12 @@ import argparse
 import os
 import time
 import traceback
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from crash.client import Client, named
+from crash.client import KEYS, Client, named
 from crash.jobs import LIMITS, Work, make_jobs
 from crash.log import Log, read
 from crash.store import Held, rows_of
@@ -52,18 +53,30 @@ class LogTracker:
         """Nothing is held."""
 
 
-def run(folder: Path, role: str, driver: Driver, round: int, seed: str) -> None:
-    """One round."""
-    lines = read(folder / "log")
+def run(
+    folder: Path,
+    role: str,
+    driver: Driver,
+    round: int,
+    seed: str,
+    *,
+    open_backend: Callable[[], Backend] | None = None,
+    keys: Sequence[str] = KEYS,
+    seconds: float = LONGEST_SECONDS,
+    **options: Any,
+) -> None:
+    """One round. `open_backend`: of another store than the file in the folder; `seconds`: it takes no longer;
+    `options`: of the runtime."""
+    lines = [] if role == "worker" else read(folder / "log")
     log = Log(folder / "log", round, role[0])
     log.write("opened", driver=driver.name, role=role)
 
     async def main() -> None:
-        backend = SQLiteBackend.open(f"sqlite:///{folder / 'jobs.db'}")
+        backend = open_backend() if open_backend else SQLiteBackend.open(f"sqlite:///{folder / 'jobs.db'}")
         jobs = make_jobs(Work(log, f"{seed} {role} hooks", driver.sleep, calm=role == "calm"))
-        options: dict[str, Any] = {"limits": LIMITS, "trackers": [LogTracker(log)], "grace": GRACE}
-        async with driver.open(jobs, backend, **options) as runtime:
-            client = Client(runtime, backend, driver, log, lines, seed)
+        more = {"limits": LIMITS, "trackers": [LogTracker(log)], "grace": GRACE, **options}
+        async with driver.open(jobs, backend, **more) as runtime:
+            client = Client(runtime, backend, driver, log, lines, seed, keys)
             print("ready", flush=True)
             if role == "calm":
                 await client.resolve()
@@ -72,8 +85,9 @@ def run(folder: Path, role: str, driver: Driver, round: int, seed: str) -> None:
                 await runtime.serve()
             else:
                 await serve(runtime, driver, client)
+            log.write("health", regressions=(await runtime.health()).regressions)
 
-    driver.run(main, LONGEST_SECONDS)
+    driver.run(main, seconds)
 
 
 async def serve(runtime: Any, driver: Driver, client: Client) -> None:

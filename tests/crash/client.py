@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -17,7 +17,7 @@ from crash.jobs import RULES, Note, Ticks
 from crash.log import Line, Log, unresolved
 from support.drivers import Driver
 
-from durable_jobs_core import DurableJobsError, Key, OutcomeUnknownError
+from durable_jobs_core import DurableJobsError, Key, OutcomeUnknownError, StorageError
 from durable_jobs_core.backend import Backend, Query, Row
 
 KEYS = (
@@ -110,7 +110,14 @@ class Client:
     """The loops of one round."""
 
     def __init__(
-        self, runtime: Any, backend: Backend, driver: Driver, log: Log, lines: list[Line], seed: str
+        self,
+        runtime: Any,
+        backend: Backend,
+        driver: Driver,
+        log: Log,
+        lines: list[Line],
+        seed: str,
+        keys: Sequence[str] = KEYS,
     ) -> None:
         self.asker = Asker(runtime, log)
         self._runtime = runtime
@@ -118,15 +125,16 @@ class Client:
         self._driver = driver
         self._log = log
         self._seed = seed
+        self._keys = keys
         self._left = [line for line in unresolved(lines) if line["op"] in AGAIN]
 
     async def live(self) -> None:
         """Send requests to every instance, until killed."""
-        await self._driver.together(*(partial(self._live, key) for key in KEYS))
+        await self._driver.together(*(partial(self._live, key) for key in self._keys))
 
     async def resolve(self) -> None:
         """Ask again what is unresolved, all instances together."""
-        await self._driver.together(*(partial(self._resolve, key) for key in KEYS))
+        await self._driver.together(*(partial(self._resolve, key) for key in self._keys))
 
     async def _live(self, key: str) -> None:
         chance = random.Random(f"{self._seed} {key}")
@@ -193,10 +201,13 @@ class Client:
         await self._refused(key, lambda: self.asker.ask("add", key, first))
 
     async def _refused(self, key: str, request: Callable[[], Awaitable[str]]) -> None:
-        before = await self._runtime.in_thread(digest, self._backend, key)
-        if await request() == "refused":
-            after = await self._runtime.in_thread(digest, self._backend, key)
-            self._log.write("probed", key=key, before=before, after=after)
+        try:
+            before = await self._runtime.in_thread(digest, self._backend, key)
+            if await request() == "refused":
+                after = await self._runtime.in_thread(digest, self._backend, key)
+                self._log.write("probed", key=key, before=before, after=after)
+        except StorageError:
+            pass  # the store cannot be read just now
 
 
 def _taking(kind: str) -> str:

@@ -16,8 +16,8 @@ NOT_BEGUN = frozenset({"ClosedError", "StorageError"})
 
 @define(kw_only=True)
 class Request:
-    """One request. `pos`, `answer_pos`: where in the log it was asked and answered; `how`: `answered`,
-    `refused` or `unknown`, which it also is if the process was killed before."""
+    """One request. `pos`, `answer_pos`: where in the log it was asked and answered, `answer_at`: when; `how`:
+    `answered`, `refused` or `unknown`, which it also is if the process was killed before."""
 
     name: str
     op: str
@@ -27,6 +27,7 @@ class Request:
     round: int
     how: str = "unknown"
     answer_pos: int = -1
+    answer_at: float = 0.0
     result: dict[str, Any] = field(factory=dict)
     error: str = ""
 
@@ -119,7 +120,7 @@ class History:
                     history.requests.append(request)
                 case "answered" | "refused" | "unknown" as how:
                     request = asked[line["n"]]
-                    request.how, request.answer_pos = how, pos
+                    request.how, request.answer_pos, request.answer_at = how, pos, line["at"]
                     request.result, request.error = line.get("result", {}), line.get("error", "")
                 case "began":
                     begun[line["call"]] = attempt = _attempt(pos, line)

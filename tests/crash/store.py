@@ -27,6 +27,7 @@ class Held:
 
     key: str
     life: str
+    revision: str = ""
     wake: int | None
     seq: int
     body: dict[str, Any]
@@ -63,7 +64,14 @@ def rows_of(backend: Backend, damage: list[str] | None = None) -> dict[str, Held
 def _held(row: Row) -> Held:
     text = json.loads(row.blob[_FRAME_BYTES:])
     life = f"{Revision.from_bytes(row.revision).life:016x}"
-    return Held(key=str(row.key), life=life, wake=row.wake, seq=text["seq"], body=text["body"])
+    return Held(
+        key=str(row.key),
+        life=life,
+        revision=row.revision.hex(),
+        wake=row.wake,
+        seq=text["seq"],
+        body=text["body"],
+    )
 
 
 def look(folder: Path) -> Store:

@@ -4,7 +4,7 @@ python -m tests.mutation [--module kinds/continuous.py] [--processes 2] [--fresh
 
 Results are kept in `build/mutation` and are valid for as long as no file of the core or its tests changes;
 after that the test that killed a mutant is the first one tried. Exit code 1 if too many mutants survive,
-a survivor is not explained in `explained.py`, or an explanation is of none.
+a survivor is not explained in `explained_*.py`, or an explanation is of none.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import hashlib
 import json
 import os
 import sys
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -23,8 +24,8 @@ import cattrs  # noqa: F401  what the tests import and is not the core: once, be
 import cronsim  # noqa: F401
 import pytest
 import trio  # noqa: F401
-from mutation.explained import EXPLAINED
 from mutation.explained_engine import ENGINE
+from mutation.explained_kinds import KINDS
 from mutation.mutants import CORE, ROOT, SCOPE, Mutant, mutants_of
 from mutation.report import progress, told
 from mutation.running import (
@@ -77,6 +78,17 @@ class Memory:
         """The test that killed it when it was run last."""
         return self._known[mutant.name][1].killer if mutant.name in self._known else ""
 
+    def baseline(self) -> Baseline | None:
+        """What the tests do without a mutant, if that is still true."""
+        file = FOLDER / f"baseline-{self._digest}.json"
+        return Baseline.read(file) if file.exists() else None
+
+    def keep_baseline(self, text: str) -> None:
+        """Write it down."""
+        for old in FOLDER.glob("baseline*.json"):
+            old.unlink()
+        (FOLDER / f"baseline-{self._digest}.json").write_text(text)
+
     def keep(self, mutant: Mutant, verdict: Verdict) -> None:
         """Write it down."""
         self._known[mutant.name] = self._digest, verdict
@@ -101,13 +113,18 @@ class Run:
         self.mutants = mutants
         self.memory = memory
         self.processes = processes
+        self._kills: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        for mutant in mutants:
+            self._kills[mutant.module][memory.killer(mutant)] += 1
 
     def all(self) -> dict[Mutant, str]:
         """Run what is not known yet: first what can be put into functions, then what is made at import."""
         if any(self.memory.verdict(mutant) is None for mutant in self.mutants):
             self._in_functions()
             self.memory.read()
-            self._at_import(Baseline.read(FOLDER / "baseline.json"))
+            baseline = self.memory.baseline()
+            assert baseline is not None, "it has just been measured"
+            self._at_import(baseline)
         verdicts = ((mutant, self.memory.verdict(mutant)) for mutant in self.mutants)
         return {mutant: verdict.outcome for mutant, verdict in verdicts if verdict is not None}
 
@@ -126,13 +143,7 @@ class Run:
             os._exit(status)
 
     def _with_items(self, items: dict[str, pytest.Item]) -> None:
-        child, reader = forked(lambda: measure(items).written())
-        baseline_file = FOLDER / "baseline.json"
-        with os.fdopen(reader) as answer:
-            baseline_file.write_text(answer.read())
-        if os.waitpid(child, 0)[1]:
-            raise SystemExit(1)
-        baseline = Baseline.read(baseline_file)
+        baseline = self.memory.baseline() or self._measured(items)
         found = functions(SCOPE)
 
         def work(mutant: Mutant) -> Verdict:
@@ -141,6 +152,15 @@ class Run:
             return judged([items[test] for test in self._order(baseline, mutant)], baseline.seconds)
 
         self._pool([mutant for mutant in self.mutants if mutant.place.inside], work)
+
+    def _measured(self, items: dict[str, pytest.Item]) -> Baseline:
+        child, reader = forked(lambda: measure(items).written())
+        with os.fdopen(reader) as answer:
+            text = answer.read()
+        if os.waitpid(child, 0)[1]:
+            raise SystemExit(1)
+        self.memory.keep_baseline(text)
+        return Baseline.from_text(text)
 
     def _at_import(self, baseline: Baseline) -> None:
         def work(mutant: Mutant) -> Verdict:
@@ -153,10 +173,10 @@ class Run:
         return verdict is not None and verdict.outcome != AT_IMPORT
 
     def _order(self, baseline: Baseline, mutant: Mutant) -> list[str]:
-        """The tests to be run: those first which killed it, or a neighbour, before."""
+        """The tests to be run: first the one that killed it before, then those that kill its neighbours."""
         tests = baseline.tests_of(mutant)
-        first = self.memory.killer(mutant)
-        return sorted(tests, key=lambda test: test != first)
+        first, kills = self.memory.killer(mutant), self._kills[mutant.module]
+        return sorted(tests, key=lambda test: (test != first, -kills[test]))
 
     def _pool(self, mutants: Sequence[Mutant], work: Callable[[Mutant], Verdict]) -> None:
         waiting = [
@@ -166,6 +186,7 @@ class Run:
         ended: Iterator[tuple[Mutant, Verdict]] = pool(waiting, work, self.processes)
         for done, (mutant, verdict) in enumerate(ended, 1):
             self.memory.keep(mutant, verdict)
+            self._kills[mutant.module][verdict.killer] += 1
             survived += verdict.outcome == SURVIVED
             progress(done, len(waiting), survived)
 
@@ -183,7 +204,7 @@ def main() -> int:
     mutants = [mutant for path in paths for mutant in mutants_of(path)]
     memory = Memory(fresh=arguments.fresh, survivors=arguments.survivors)
     outcomes = Run(mutants, memory, arguments.processes).all()
-    report, good = told(outcomes, EXPLAINED + ENGINE)
+    report, good = told(outcomes, ENGINE + KINDS)
     print(report)
     return 0 if good else 1
 

@@ -1,4 +1,4 @@
-"""Mutants that no test can tell from the original, each with the reason why."""
+"""How a mutant is explained that no test can tell from the original."""
 
 from __future__ import annotations
 
@@ -12,6 +12,3 @@ class Explained(NamedTuple):
     line: str
     change: str
     why: str
-
-
-EXPLAINED: tuple[Explained, ...] = ()

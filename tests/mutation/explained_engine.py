@@ -141,9 +141,10 @@ _TABLE: dict[tuple[str, str], dict[str, tuple[str, ...]]] = {
             "run is None or run.lease is None -> run is None",
         ),
     },
-    ("keeper.py", "return not (self.blocked or self.lost or self._waiting)"): {
+    ("keeper.py", "awaited = self.writing or self.wants_load or self.lost or self.calling"): {
         "`advance` makes a keeper that has lost writes and nothing to do wait to be read": (
-            "self.blocked or self.lost or self._waiting -> self.blocked or self._waiting",
+            "self.writing or self.wants_load or self.lost or self.calling -> "
+            "self.writing or self.wants_load or self.calling",
         ),
     },
     ("keeper.py", "if leases or entry.brings_slot:"): {

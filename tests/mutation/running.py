@@ -52,8 +52,13 @@ class Baseline(NamedTuple):
 
     @classmethod
     def read(cls, file: Path) -> Baseline:
+        """From a file with what `written` gave."""
+        return cls.from_text(file.read_text())
+
+    @classmethod
+    def from_text(cls, text: str) -> Baseline:
         """What `written` gave."""
-        seconds, reached = json.loads(file.read_text())
+        seconds, reached = json.loads(text)
         return cls(seconds, {name: {int(n): t for n, t in lines.items()} for name, lines in reached.items()})
 
     def written(self) -> str:
@@ -248,7 +253,18 @@ class _Loader(importlib.machinery.SourceFileLoader):
 def at_import(mutant: Mutant, tests: Sequence[str], seconds: Mapping[str, float]) -> Verdict:
     """Import the core with a mutant and run the tests. Call it in a child that has not imported it."""
     sys.meta_path.insert(0, Importer(mutant))
-    verdict: list[Verdict] = []
-    files = sorted({test.split("::")[0] for test in tests})
-    with_tests(files, lambda found: verdict.append(judged([found[t] for t in tests if t in found], seconds)))
-    return verdict[0] if verdict else Verdict(KILLED, "import")
+    by_file: dict[str, list[str]] = {}
+    for test in tests:
+        by_file.setdefault(test.split("::")[0], []).append(test)
+    for file, its in by_file.items():
+        verdict: list[Verdict] = []
+
+        def loop(found: dict[str, pytest.Item], its=its, verdict=verdict) -> None:
+            verdict.append(judged([found[test] for test in its if test in found], seconds))
+
+        with_tests([file], loop)
+        if not verdict:
+            return Verdict(KILLED, "import")
+        if verdict[0].outcome != SURVIVED:
+            return verdict[0]
+    return Verdict(SURVIVED)

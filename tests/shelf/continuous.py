@@ -41,6 +41,21 @@ def forgets_the_alarm_of_a_retry(right: Any) -> Any:
     return wrong
 
 
+@put("S-35", Rule("continuous", "advance"))
+def starts_what_is_due_of_a_paused_instance(right: Any) -> Any:
+    """The next request to a paused instance starts the tick or the retry that was due meanwhile."""
+
+    def wrong(d: Any) -> None:
+        if not d.body.paused:
+            right(d)
+            return
+        d.change(paused=False)
+        right(d)
+        d.change(paused=True)
+
+    return wrong
+
+
 @put("S-7", Attribute(STEP, "_written"))
 def writes_an_earlier_instant(right: Any) -> Any:
     """What is committed says that it was written before what it replaces."""

@@ -35,6 +35,17 @@ def leaves_an_applied_event_in_the_inbox(right: Any) -> Any:
     return wrong
 
 
+@put("S-51", Attribute(_facts, "event_done"))
+def applies_the_latest_event_next(right: Any) -> Any:
+    """Once a queued event is applied, the others are turned round."""
+
+    def wrong(d: Any) -> None:
+        right(d)
+        d.change(inbox=d.body.inbox[::-1])
+
+    return wrong
+
+
 @put("I-1", Attribute(_facts, "end"), Attribute(_requests, "end"), faults=FAILURES)
 def drops_the_inbox_when_a_hook_terminates(right: Any) -> Any:
     """What is queued when a hook ends the instance goes with it, and not into the next life."""

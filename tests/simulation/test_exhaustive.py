@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pickle
 from itertools import islice
 
 import pytest
 from durable_jobs_simulation import Violation
+from durable_jobs_simulation.cli import main
 from durable_jobs_simulation.exhaustive import SCOPES, SMALL, check
 from durable_jobs_simulation.exhaustive.forking import fork
 from durable_jobs_simulation.exhaustive.parts import Action, Seat
@@ -25,6 +27,7 @@ STATES = {
     "flush": 180,
     "clear": 144,
     "stall": 4479,
+    "pause": 3688,
 }
 """How many distinct states each scope has, at least: a scope that checks nothing has few."""
 
@@ -136,3 +139,51 @@ def test_a_bounded_search_is_not_called_finished() -> None:
 
     assert not report.finished
     assert "NOT finished" in str(report)
+
+
+def test_scopes_are_gone_through_in_several_processes(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", "flush", "clear", "--processes", "2"]) == 0
+
+    said = capsys.readouterr().out
+    states = [check(SCOPES[name]).states for name in ("flush", "clear")]
+    assert f"{sum(states)} distinct states in 2 scopes" in said
+    assert "cut off, and so not exhaustive: none" in said
+    finished = next(line for line in said.splitlines() if line.startswith("finished: "))
+    assert set(finished.removeprefix("finished: ").split(", ")) == {"flush", "clear"}
+
+
+def test_what_a_scope_leaves_of_the_budget_is_left_to_the_next(capsys: pytest.CaptureFixture[str]) -> None:
+    whole = check(SCOPES["clear"]).states
+
+    assert main(["check", "clear", "continuous", "--states", str(whole * 3)]) == 0
+
+    said = capsys.readouterr().out.splitlines()
+    assert "finished: clear" in said
+    assert "cut off, and so not exhaustive: continuous" in said
+    assert int(said[1].split()[1]) >= whole * 2
+
+
+def test_too_few_states_are_an_error_if_scopes_were_cut_off(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", "continuous", "--minutes", "0", "--states", "50"]) == 1
+
+    said = capsys.readouterr().out
+    assert "finished: none" in said
+    assert "fewer states than the 50 asked for" in said
+
+
+def test_a_violation_is_told_with_its_trace_and_crosses_processes(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (wrong,) = (planted for planted in PLANTED if planted.name == "terminates_without_deleting")
+    for place in wrong.places:
+        place.put(monkeypatch, wrong.make)
+
+    assert main(["check", "terminate"]) == 1
+
+    said = capsys.readouterr().out
+    assert "VIOLATED I-5" in said
+    assert "violated: terminate" in said
+    violation = check(SCOPES["terminate"]).violation
+    assert violation is not None
+    again = pickle.loads(pickle.dumps(violation))
+    assert (str(again), again.trace.text()) == (str(violation), violation.trace.text())

@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 from durable_jobs_simulation import strikes
 from durable_jobs_simulation.cli import main, run_one
-from durable_jobs_simulation.faults import ALL
+from durable_jobs_simulation.faults import ALL, Faults
 from durable_jobs_simulation.scenarios import CASES
 from durable_jobs_simulation.stages import KINDS, STAGES
 from durable_jobs_simulation.strikes import Cell
@@ -51,3 +51,9 @@ def test_a_place_never_struck_and_an_impossible_one_are_told(capsys: pytest.Capt
     hits[cell] = 1
     assert strikes.wrong(hits) == [cell]
     assert any(line.startswith("poison") and "1!" in line for line in strikes.table(hits))
+
+
+def test_damage_meets_the_renewal_of_a_continuous_run() -> None:
+    trace = CASES["tokens"]().run(27, Faults(damage=0.03, hook_slow=0.25))
+
+    assert trace.cells["damage", "handler", "continuous"]

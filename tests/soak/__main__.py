@@ -1,6 +1,8 @@
-"""`make soak`: hundreds of SIGKILLs, and several workers on one file. Exit code 1 if anything is wrong.
+"""`make soak`: hundreds of SIGKILLs, several workers on one file, ten thousand cuts between runtimes and a
+server, and a fleet on one server. Exit code 1 if anything is wrong.
 
-python -m tests.soak [--only two|four|kills] [--rounds 500] [--runs 10000] [--seed N]
+python -m tests.soak [--only two|four|kills|redis-proxy|redis] [--rounds 500] [--runs 10000] [--cuts 10000]
+                     [--fleet-runs 100000] [--variant always|stalled|everysec] [--seed N]
 """
 
 from __future__ import annotations
@@ -19,7 +21,12 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from crash.rounds import Report, campaign
 from crash.sights import SIGHTS
+from soak.fleet import Result
+from soak.on_redis import SYNCS, soak
+from soak.redis_proxy import storm
 from soak.share import share
+from support.drivers import DRIVERS
+from support.redis_servers import shared
 
 CAMPAIGN = 25
 """Rounds on one file; then another is begun, and the log with it."""
@@ -65,10 +72,45 @@ def sharing(workers: int, least: float) -> Callable[[argparse.Namespace], bool]:
     return part
 
 
+def cut(arguments: argparse.Namespace) -> bool:
+    """So many exchanges with a server are cut or delayed, half under each driver."""
+    goal = arguments.cuts // len(DRIVERS)
+    faults: list[str] = []
+    for driver in DRIVERS:
+        began = time.monotonic()
+
+        def told(text: str, name: str = driver.name) -> None:
+            print(f"\rredis-proxy, {name}: {text}", end="", flush=True)
+
+        result, proxy = storm(driver, shared("redis-server").port, arguments.seed, goal, 6, told)
+        minutes = (time.monotonic() - began) / 60
+        print(f"\nredis-proxy, {driver.name}: {result}, {dict(proxy.counts)}, {minutes:.1f} minutes")
+        faults += result.faults
+    for fault in faults:
+        print(f"  {fault}")
+    return not faults
+
+
+def redis(arguments: argparse.Namespace) -> bool:
+    """A fleet on a server, both killed at random, in each variant; the stalled one is a tenth as long."""
+    results: dict[str, Result] = {}
+    for variant in arguments.variant or SYNCS:
+        runs = arguments.fleet_runs // (10 if variant == "stalled" else 1)
+
+        def told(text: str, variant: str = variant) -> None:
+            print(f"\rredis, {variant}: {text}", end="", flush=True)
+
+        results[variant] = soak(variant, arguments.seed, runs, told)
+        print(f"\nredis, {variant}: {results[variant]}", flush=True)
+    return not any(result.faults for result in results.values())
+
+
 PARTS: dict[str, Callable[[argparse.Namespace], bool]] = {
     "two": sharing(2, 1 / 4),
     "four": sharing(4, 1 / 10),
     "kills": kills,
+    "redis-proxy": cut,
+    "redis": redis,
 }
 
 
@@ -86,6 +128,9 @@ def main() -> None:
     parser.add_argument("--only", choices=[*PARTS], action="append", help="a part; may be repeated")
     parser.add_argument("--rounds", type=int, default=500, help="how many SIGKILLs")
     parser.add_argument("--runs", type=int, default=10_000, help="how many runs the workers share")
+    parser.add_argument("--cuts", type=int, default=10_000, help="how many exchanges are cut or delayed")
+    parser.add_argument("--fleet-runs", type=int, default=100_000, help="how many runs on a server")
+    parser.add_argument("--variant", choices=[*SYNCS], action="append", help="of the fleet; may be repeated")
     parser.add_argument("--seed", type=int, default=int.from_bytes(os.urandom(3), "big"))
     arguments = parser.parse_args()
     print(f"seed {arguments.seed}")

@@ -1,4 +1,4 @@
-"""Several worker processes on one file share what is due: nothing lost, nothing twice, a fair part each."""
+"""Several worker processes on one store share what is due: nothing lost, nothing twice, a fair part each."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -15,7 +15,8 @@ from typing import Any
 from attrs import define, field
 from crash.log import Line, read
 from crash.rounds import environment
-from crash.store import look
+from crash.store import rows_of
+from durable_jobs_runtime import open_backend
 from soak.worker import LONGEST_SECONDS, make_jobs
 from support.drivers import DRIVERS, Driver
 
@@ -41,11 +42,12 @@ class Shared:
         return "\n".join([f"{self.seconds:.1f} s: {parts}", *(f"  {fault}" for fault in self.faults)])
 
 
-def share(folder: Path, workers: int, runs: int, least: float) -> Shared:
+def share(folder: Path, workers: int, runs: int, least: float, url: str | None = None) -> Shared:
     """Let so many workers share `runs` due runs; each is to do at least the part `least` of them."""
-    _fill(folder, runs)
+    url = url or f"sqlite:///{folder / 'jobs.db'}"
+    fill(url, map(str, range(runs)))
     names = [f"worker {number + 1}" for number in range(workers)]
-    seconds = _work(folder, names, runs)
+    seconds = _work(folder, url, names, runs)
     logs = {name: read(folder / f"{name}.log") for name in names}
     done = {name: [line for line in log if line["what"] == "ran"] for name, log in logs.items()}
     took = {name: [line["took"] for line in log if line["what"] == "exchanged"] for name, log in logs.items()}
@@ -54,66 +56,92 @@ def share(folder: Path, workers: int, runs: int, least: float) -> Shared:
         {name: len(lines) for name, lines in done.items()},
         {name: max(*times[0], 0.0) if times else float("inf") for name, times in took.items()},
     )
-    result.faults = [*_faults(result, runs, least), *_overlaps(done), *_on_file(folder, runs)]
+    result.faults = [*_faults(result, runs, least), *overlaps(done), *in_store(url, runs)]
     return result
 
 
-def _fill(folder: Path, runs: int) -> None:
+def fill(url: str, ids: Iterable[str]) -> None:
     """Start the instances, from a process that runs none."""
     driver = DRIVERS[0]
+    waiting = list(ids)
 
-    async def start(runtime: Any, numbers: range) -> None:
-        for number in numbers:
-            await runtime.client.continuous("share").start(f"{number}", 0)
+    async def start(runtime: Any, ids: Sequence[str]) -> None:
+        for id in ids:
+            await runtime.client.continuous("share").start(id, 0)
 
     async def main() -> None:
-        url = f"sqlite:///{folder / 'jobs.db'}?synchronous=normal"
-        async with driver.open(make_jobs(None, driver), url, worker=False) as runtime:
-            parts = (range(first, runs, CALLERS) for first in range(CALLERS))
+        jobs = make_jobs(None, driver, Path())
+        async with driver.open(jobs, url, worker=False) as runtime:
+            parts = (waiting[first::CALLERS] for first in range(CALLERS))
             await driver.together(*(partial(start, runtime, part) for part in parts))
 
     driver.run(main, LONGEST_SECONDS)
 
 
-def _work(folder: Path, names: list[str], runs: int) -> float:
-    """Start the workers together, and end them when everything has been run; the seconds it took."""
-    children = [
-        subprocess.Popen(
-            [sys.executable, "-m", "soak.worker", str(folder), name, "--driver", driver.name],
+class Worker:
+    """A worker process, which begins when it is told to."""
+
+    def __init__(self, folder: Path, name: str, url: str, driver: Driver) -> None:
+        self.log = folder / f"{name}.log"
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "soak.worker", str(folder), name, url, "--driver", driver.name],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=environment(),
         )
-        for name, driver in zip(names, _alternate(), strict=False)
-    ]
+
+    def await_ready(self) -> None:
+        """Its backend is open."""
+        assert self._process.stdout is not None
+        assert self._process.stdout.readline() == b"ready\n"
+
+    def go(self) -> None:
+        """Let it begin."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(b"go\n")
+        self._process.stdin.flush()
+
+    def leave(self) -> int:
+        """SIGTERM; the code it ends with."""
+        self._process.terminate()
+        self._process.communicate(timeout=PATIENCE_SECONDS)
+        return self._process.returncode
+
+    def kill(self) -> None:
+        """SIGKILL, if it still runs."""
+        self._process.kill()
+        self._process.communicate()
+
+    def count(self, what: bytes = b"ran") -> int:
+        """How many lines of this sort it has written."""
+        return self.log.read_bytes().count(b'"what": "%s"' % what) if self.log.exists() else 0
+
+
+def _work(folder: Path, url: str, names: list[str], runs: int) -> float:
+    """Start the workers together, and end them when everything has been run; the seconds it took."""
+    workers = [Worker(folder, name, url, driver) for name, driver in zip(names, _alternate(), strict=False)]
     try:
-        for child in children:
-            assert child.stdout is not None
-            assert child.stdout.readline() == b"ready\n"
+        for worker in workers:
+            worker.await_ready()
         began = time.monotonic()
-        for child in children:
-            assert child.stdin is not None
-            child.stdin.write(b"go\n")
-            child.stdin.flush()
-        while _count(folder, names) < runs and time.monotonic() - began < PATIENCE_SECONDS:
+        for worker in workers:
+            worker.go()
+        while (
+            sum(worker.count() for worker in workers) < runs and time.monotonic() - began < PATIENCE_SECONDS
+        ):
             time.sleep(0.05)
         seconds = time.monotonic() - began
-        for child in children:
-            child.communicate(timeout=PATIENCE_SECONDS)
+        for worker in workers:
+            worker.leave()
         return seconds
     finally:
-        for child in children:
-            child.kill()
+        for worker in workers:
+            worker.kill()
 
 
 def _alternate() -> Iterator[Driver]:
     while True:
         yield from DRIVERS
-
-
-def _count(folder: Path, names: list[str]) -> int:
-    logs = [folder / f"{name}.log" for name in names]
-    return sum(log.read_bytes().count(b"\n") for log in logs if log.exists())
 
 
 def _faults(result: Shared, runs: int, least: float) -> Iterator[str]:
@@ -127,7 +155,8 @@ def _faults(result: Shared, runs: int, least: float) -> Iterator[str]:
             yield f"an exchange of {name} took {slowest:.0f} ms"
 
 
-def _overlaps(done: dict[str, list[Line]]) -> Iterator[str]:
+def overlaps(done: dict[str, list[Line]]) -> Iterator[str]:
+    """Runs that were made twice, or at once."""
     lines = [line for part in done.values() for line in part]
     for idem, times in Counter(line["idem"] for line in lines).items():
         if times > 1:
@@ -138,10 +167,13 @@ def _overlaps(done: dict[str, list[Line]]) -> Iterator[str]:
             yield f"two attempts of {first['key']} overlap"
 
 
-def _on_file(folder: Path, runs: int) -> Iterator[str]:
-    rows = look(folder).rows
+def in_store(url: str, runs: int) -> Iterator[str]:
+    """What is stored says that each has been run once."""
+    backend = open_backend(url)
+    rows = rows_of(backend)
+    backend.close()
     if len(rows) != runs:
-        yield f"{len(rows)} instances are on the file, of {runs}"
+        yield f"{len(rows)} instances are stored, of {runs}"
     for held in rows.values():
         if held.body.get("runs") != 1 or held.body.get("run") or held.body["state"][1] != 1:
             yield f"{held.key} was not run once: {held.body}"

@@ -13,6 +13,7 @@ from durable_jobs_redis import RedisBackend
 from durable_jobs_sqlite import SQLiteBackend
 from durable_jobs_sqlite._rows import cell_of
 from support.files import spoil
+from support.redis_clusters import shared_cluster, slot_of
 from support.redis_servers import find, shared
 
 from durable_jobs_core.words import Key
@@ -71,6 +72,37 @@ class Redis(Store):
             client.flushall()
 
 
+class Cluster(Store):
+    """A store in a namespace of its own, on a Cluster that all of them share.
+
+    The rules are those of a lane: it has one, which reaches all nodes.
+    """
+
+    def __init__(self, program: str) -> None:
+        self.cluster = shared_cluster(program)
+        self.namespace = f"store-{next(_names)}"
+
+    def open(self) -> RedisBackend:
+        return RedisBackend.open(f"{self.cluster.url}?namespace={self.namespace}&shards=7&lanes=1")
+
+    def crash(self) -> None:
+        self.cluster.restart()
+
+    def damage(self, key: Key) -> None:
+        (row,) = self.cluster.keys(f"{{{self.namespace}:*}}:row:{key.kind}:{key.job}:{key.id}")
+        with self.cluster.owner(slot_of(row)).client() as client:
+            client.set(row, "x")
+
+    def discard(self) -> None:
+        self.cluster.empty()
+
+
+def on_cluster(name: str, program: str) -> Harness:
+    """A harness of stores on a Cluster of such servers, if there is one."""
+    missing = None if find(program) else f"{program} is not installed"
+    return Harness(name, partial(Cluster, program), frozenset({"durable", "damage"}), missing)
+
+
 def on_server(name: str, program: str, shards: int = 1) -> Harness:
     """A harness of stores on a server, if there is one."""
     missing = None if find(program) else f"{program} is not installed"
@@ -82,3 +114,5 @@ SQLITE = Harness("sqlite", SQLite, frozenset({"durable", "damage"}))
 REDIS = on_server("redis", "redis-server")
 REDIS_SHARDED = on_server("redis-sharded", "redis-server", shards=7)
 VALKEY = on_server("valkey", "valkey-server")
+REDIS_CLUSTER = on_cluster("redis-cluster", "redis-server")
+VALKEY_CLUSTER = on_cluster("valkey-cluster", "valkey-server")

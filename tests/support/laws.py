@@ -135,6 +135,7 @@ def _check_record(env: Env, record: Record) -> None:
     body = record.body
     runs = [body.run, body.intake if isinstance(body, TaskBody) else None]
     assert sum(run is not None and run.lease is not None for run in runs) <= 1, "I-3: one current token"
+    assert all(run is None or run.lease is None or run.due is None for run in runs), "in flight, or waiting"
     row = encode(env.key, record, alarm_of(env.key.kind, record))
     assert decode(row) == record, "the codec gives back what it was given"
     assert all(run is None or (run.attempt >= 1 and run.number <= body.runs) for run in runs)

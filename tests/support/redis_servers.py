@@ -11,13 +11,19 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
 import redis
+from durable_jobs_conformance import Store
+from durable_jobs_redis import RedisBackend
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 START_SECONDS = 20
+PROGRAMS = "redis-server", "valkey-server"
 SAFE = ("--appendonly", "yes", "--appendfsync", "always")
 
 
@@ -56,12 +62,33 @@ class Server:
 
     def client(self) -> redis.Redis:
         """A client of the test's, to look and to meddle."""
-        return redis.Redis(port=self.port, socket_timeout=10)
+        return redis.Redis(port=self.port, socket_timeout=10, retry=Retry(NoBackoff(), 0))
+
+    def settings(self) -> tuple[object, ...]:
+        """How it is set, and whose replica it is."""
+        with self.client() as client:
+            role = client.info("replication")
+            return client.config_get("*"), role["role"], role.get("master_port")
+
+    def is_set_as(self, settings: tuple[object, ...]) -> bool:
+        """Whether it runs, lets anybody in, and is set so."""
+        try:
+            return self.settings() == settings
+        except redis.RedisError:
+            return False
 
     def start(self) -> None:
         """Start it, and wait until it has read its data."""
+        self.spawn()
+        self.wait()
+
+    def spawn(self, *options: str) -> None:
+        """Start it, with options for this time, and do not wait for it."""
         with (self.folder / "log").open("a") as log:
-            self.process = subprocess.Popen(self._command, stdout=log, stderr=log)
+            self.process = subprocess.Popen([*self._command, *options], stdout=log, stderr=log)
+
+    def wait(self) -> None:
+        """Wait until it has read its data."""
         until = time.monotonic() + START_SECONDS
         while True:
             try:
@@ -77,6 +104,12 @@ class Server:
         """SIGKILL; nothing is saved."""
         self.process.kill()
         self.process.wait()
+
+    def forget(self) -> None:
+        """Remove its data, while it is not running."""
+        for path in self.folder.iterdir():
+            if path.name != "log":
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     def restart(self) -> None:
         """Kill it and start it again on its data."""
@@ -97,23 +130,41 @@ class Server:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
+class Space(Store):
+    """A store at a URL."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    def open(self) -> RedisBackend:
+        return RedisBackend.open(self.url)
+
+
 @cache
 def _version(program: Path) -> int:
     said = subprocess.run([str(program), "--version"], capture_output=True, text=True, check=True).stdout
     return int(said.partition("v=")[2].split(".")[0])
 
 
+def launch(name: str, *options: str) -> Server:
+    """A server, by its name."""
+    program = find(name)
+    assert program is not None, f"{name} is not installed"
+    return Server(program, *options)
+
+
 @cache
 def shared(name: str) -> Server:
     """A server that all tests of this process share, each in a namespace of its own."""
-    program = find(name)
-    assert program is not None, f"{name} is not installed"
-    return Server(program, *SAFE)
+    return launch(name, *SAFE)
 
 
 def free_port() -> int:
-    """A port nobody listens on just now."""
-    with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))
-        port: int = bound.getsockname()[1]
-        return port
+    """A port nobody listens on just now, nor on the one that a node of a Cluster would use beside it."""
+    while True:
+        with socket.socket() as bound, socket.socket() as beside:
+            bound.bind(("127.0.0.1", 0))
+            port: int = bound.getsockname()[1]
+            with suppress(OSError, OverflowError):
+                beside.bind(("127.0.0.1", port + 10_000))
+                return port

@@ -108,11 +108,11 @@ class _Loop:
     def after(self, seconds: float, function: Callable[[], None]) -> Callable[[], None]:
         return self._loop.call_later(seconds, function).cancel
 
-    def start_hook(self, invoke: Invoke, finished: Callable[[HookOutcome], None]) -> None:
+    def start_hook(self, invoke: Invoke, finished: Callable[[int, HookOutcome], None]) -> None:
         task = asyncio.Task(self._run(invoke, finished), loop=self._loop)  # a task factory may begin at once
         self._hooks[invoke.id] = task
 
-    async def _run(self, invoke: Invoke, finished: Callable[[HookOutcome], None]) -> None:
+    async def _run(self, invoke: Invoke, finished: Callable[[int, HookOutcome], None]) -> None:
         outcome: HookOutcome
         limit: asyncio.Timeout | None = None
         try:
@@ -129,7 +129,7 @@ class _Loop:
             else:
                 outcome = HookRaised(error)
         self._hooks.pop(invoke.id, None)
-        finished(outcome)
+        finished(invoke.id, outcome)
 
     def cancel_hook(self, invocation: int) -> None:
         task = self._hooks.pop(invocation, None)

@@ -70,8 +70,8 @@ class Loop(Protocol):
         """Call `function` in so many seconds, unless the function returned is called first."""
         ...
 
-    def start_hook(self, invoke: Invoke, finished: Callable[[HookOutcome], None]) -> None:
-        """Call an async hook, with its timeout, and `finished` when it has ended."""
+    def start_hook(self, invoke: Invoke, finished: Callable[[int, HookOutcome], None]) -> None:
+        """Call an async hook, with its timeout, and `finished` with its id when it has ended."""
         ...
 
     def cancel_hook(self, invocation: int) -> None:
@@ -296,17 +296,17 @@ class Machine:
     # -- hooks
 
     def _invoke(self, invoke: Invoke) -> None:
-        def finished(outcome: HookOutcome) -> None:
-            self._feed(Finished(invoke.id, outcome))
-
         if invoke.function.is_async:
-            self._loop.start_hook(invoke, finished)
+            self._loop.start_hook(invoke, self._finished)
         elif invoke.inline_def:
-            self._reduce(invoke, finished)
+            self._reduce(invoke)
         else:
-            self._invoke_in_thread(invoke, finished)
+            self._invoke_in_thread(invoke)
 
-    def _reduce(self, invoke: Invoke, finished: Callable[[HookOutcome], None]) -> None:
+    def _finished(self, invocation: int, outcome: HookOutcome) -> None:
+        self._feed(Finished(invocation, outcome))
+
+    def _reduce(self, invoke: Invoke) -> None:
         """A plain reducer runs here; its timeout is judged when it returns (S-15)."""
         began = clock()
         outcome: HookOutcome
@@ -318,9 +318,9 @@ class Machine:
         if limit is not None and (clock() - began) * 1000 > limit:
             text = f"{invoke.hook} took longer than {limit} ms"
             outcome = HookRaised(TimeoutError(text))
-        finished(outcome)
+        self._finished(invoke.id, outcome)
 
-    def _invoke_in_thread(self, invoke: Invoke, finished: Callable[[HookOutcome], None]) -> None:
+    def _invoke_in_thread(self, invoke: Invoke) -> None:
         """A plain hook runs in a thread; one whose time is up is left behind (S-15)."""
         unset: list[Callable[[], None]] = []
 
@@ -331,11 +331,11 @@ class Machine:
 
         def detach() -> None:
             if end():
-                finished(HookDetached())
+                self._finished(invoke.id, HookDetached())
 
         def returned(value: Any, error: BaseException | None) -> None:
             if end():
-                finished(HookReturned(value) if error is None else HookRaised(error))
+                self._finished(invoke.id, HookReturned(value) if error is None else HookRaised(error))
             else:
                 self._feed(Returned(invoke.id))
 

@@ -34,11 +34,14 @@ class RuntimeHealth:
     """What a runtime knows of itself and its backend.
 
     `backend`: its own account; `dropped_telemetry`: values that a tracker failed to take; what an
-    `HttpTracker` took and could not send is in its own `dropped`.
+    `HttpTracker` took and could not send is in its own `dropped`. `regressions`: how often the store gave
+    back an instance older than this process knew it committed, `regressed`: the latest of those instances.
     """
 
     backend: Health
     dropped_telemetry: int
+    regressions: int
+    regressed: tuple[Key, ...]
 
 
 class BaseRuntime:
@@ -110,7 +113,12 @@ class BaseRuntime:
         """
         health = await self.in_thread(self._backend.health)
         self._say_unregistered(health)
-        return RuntimeHealth(backend=health, dropped_telemetry=self._trackers.dropped)
+        return RuntimeHealth(
+            backend=health,
+            dropped_telemetry=self._trackers.dropped,
+            regressions=self._trackers.regressions,
+            regressed=tuple(self._trackers.regressed),
+        )
 
     def _say_unregistered(self, health: Health) -> None:
         for kind, name in health.jobs:

@@ -29,6 +29,9 @@ from durable_jobs_core.telemetry import (
     RetryExhausted,
     TelemetryEvent,
 )
+from durable_jobs_core.words import Key
+
+REGRESSED_MAX = 100
 
 
 class Tracker(Protocol):
@@ -248,14 +251,20 @@ _OPENER = urllib.request.build_opener(_NoRedirect)
 
 
 class Trackers:
-    """Several trackers as one that never raises."""
+    """Several trackers as one that never raises. It counts, and keeps the latest of, the instances that
+    the store gave back older than they were."""
 
     def __init__(self, trackers: Sequence[Tracker]) -> None:
         self._trackers = tuple(trackers)
         self.dropped = 0
+        self.regressions = 0
+        self.regressed: deque[Key] = deque(maxlen=REGRESSED_MAX)
 
     def emit(self, events: Sequence[TelemetryEvent]) -> None:
         """Give the values to each."""
+        regressed = [event.key for event in events if isinstance(event, HistoryRegressed)]
+        self.regressions += len(regressed)
+        self.regressed += regressed
         for tracker in self._trackers:
             if not _guarded(tracker, partial(tracker.emit, events)):
                 self.dropped += len(events)

@@ -132,6 +132,13 @@ def check_window(before: DebounceBody, after: DebounceBody) -> None:
         raise Violated("I-2", "a window closed and the batch has another state")
 
 
+def check_inbox(before: TaskBody, after: TaskBody) -> None:
+    """S-51: only the first event leaves the inbox, the others keep their order, new ones are behind them."""
+    was = before.inbox
+    if was not in (after.inbox[: len(was)], (*was[:1], *after.inbox[: len(was) - 1])):
+        raise Violated("S-51", f"the inbox went from {was} to {after.inbox}")
+
+
 class Told(NamedTuple):
     """A record at an instant, to be told in a few words if anybody reads them."""
 

@@ -7,6 +7,7 @@
     replay trace.jsonl                          the run of a trace again, and whether it is the same
     replay journal.jsonl module:jobs            what happened in production again, and whether it still fails
     check [SCOPE ...]                           every order and crash point of small scopes
+    check --all --states 5000000                of large ones too, as far as so many states go
     speed                                       simulated time, steps and states to CPU time
 
 Without a scenario our own run: `tokens` (continuous), `webhooks` (debounce), `orders` (task).

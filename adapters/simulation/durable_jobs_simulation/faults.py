@@ -99,7 +99,7 @@ HIGHEST = {
     "drift": 1.0,
     "outage": 0.002,
     "partition": 0.005,
-    "damage": 0.002,
+    "damage": 0.01,
     "newer": 0.005,
     "full": 0.005,
     "poison": 0.01,

@@ -54,8 +54,8 @@ class History:
     """What is known of one key.
 
     `ended`: lives that are over; `granted`: leases whose hook was not called; `seq`, `told`: by life, of the
-    last commit and of the telemetry so far; `seen`, `acked`, `rejected`, `asked`: event ids, how often they
-    were committed, acknowledged, refused, requested; `written`: by engine, the count of its last commit;
+    last commit, and who told which; `seen`, `acked`, `rejected`, `asked`: event ids, how often they were
+    committed, acknowledged, refused, requested; `written`: by engine, the count of its last commit;
     `terminators`: the engines that were asked to end it; `records`: all that were there, first none;
     `replaced`: the simulation has put something there; `rotten`: it cannot be read; `damaged`: for good.
     """
@@ -68,7 +68,7 @@ class History:
     latest: Attempt | None = None
     granted: list[Attempt] = field(factory=list[Attempt])
     seq: dict[int, int] = field(factory=dict[int, int])
-    told: dict[int, dict[int, None]] = field(factory=dict[int, dict[int, None]])
+    told: dict[int, dict[int, str]] = field(factory=dict[int, dict[int, str]])
     seen: Counter[str] = field(factory=Counter[str])
     acked: Counter[str] = field(factory=Counter[str])
     rejected: Counter[str] = field(factory=Counter[str])
@@ -79,6 +79,14 @@ class History:
     replaced: bool = False
     rotten: bool = False
     damaged: bool = False
+
+
+def in_order(told: dict[int, str]) -> bool:
+    """Whether each node told its own telemetry in order. The answers to two nodes may cross on their way."""
+    own: dict[str, list[int]] = {}
+    for seq, node in told.items():
+        own.setdefault(node, []).append(seq)
+    return all(of_one == sorted(of_one) for of_one in own.values())
 
 
 @define(frozen=True)

@@ -9,19 +9,19 @@ from durable_jobs_core.record import ContinuousBody, Record, Run
 from durable_jobs_simulation import checks
 from durable_jobs_simulation.history import Attempt, History
 from durable_jobs_simulation.violation import Violated
+from durable_jobs_simulation.watched import Watched
 
 if TYPE_CHECKING:
     from durable_jobs_core.words import Key
     from durable_jobs_simulation.node import Node
-    from durable_jobs_simulation.world import World
 
 
-def mixed(world: World) -> bool:
+def mixed(world: Watched) -> bool:
     """Whether nodes run different releases."""
-    return world.trace.faults.old_release > 0 and len(world.releases) > 1
+    return world.faults.old_release > 0 and len(world.releases) > 1
 
 
-def check_attempt(world: World, history: History, new: Attempt, after: Record) -> None:
+def check_attempt(world: Watched, history: History, new: Attempt, after: Record) -> None:
     """I-6: attempts and crashes count what happened, and keep to the policy."""
     old = history.latest
     definition = world.releases[-1].by_key.get((history.key.kind, history.key.job))
@@ -77,9 +77,9 @@ def check_slots(node: Node, key: Key) -> None:
         raise Violated("S-69", f"{key}: {beside} attempts of its job run already, of at most {own}")
 
 
-def check_early(world: World, new: Attempt, run: Run, before: Record | None) -> None:
+def check_early(world: Watched, new: Attempt, run: Run, before: Record | None) -> None:
     """S-13: no run is early by the store's clock, as far as the nodes' clocks go right."""
-    if world.trace.faults.drift:
+    if world.faults.drift:
         return
     now, waited = world.now, None
     if run.scheduled_for is not None and not run.forced:
@@ -90,3 +90,11 @@ def check_early(world: World, new: Attempt, run: Run, before: Record | None) -> 
             waited = old.due
     if waited is not None and now < waited:
         raise Violated("S-13", f"run {new.run} began {waited - now} ms early")
+
+
+def check_paused(run: Run, before: Record | None, after: Record) -> None:
+    """S-35: of a paused instance no tick and no retry starts, only what a trigger has asked for."""
+    bodies = (None if before is None else before.body, after.body)
+    paused = all(isinstance(body, ContinuousBody) and body.paused for body in bodies)
+    if paused and not run.forced:
+        raise Violated("S-35", f"run {run.number} attempt {run.attempt} of a paused instance began")

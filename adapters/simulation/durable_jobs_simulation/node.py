@@ -116,10 +116,9 @@ class Node:
         self.life += 1
         for run in self._hooks.values():
             run.bury(self.world.graveyard.append)
-            self.world.observer.hook_gone(self, run)
+            self.world.observer.hook_gone(self, run.invoke.id)
         callers, self._callers = self._callers, {}
-        for call, answer in callers.items():
-            self.world.observer.lost_call(self, call)
+        for answer in callers.values():
             answer(None, OutcomeUnknownError("the node died before it answered"))
         self._hooks, self._backlog = {}, []
         self.world.node_down(self)
@@ -323,7 +322,6 @@ class Node:
         if answer is not None:
             self.world.say(self.name, "abandon", f"call {number}", fault=True)
             self.at.strike_call("abandoned", number)
-            self.world.observer.lost_call(self, number)
             answer(None, OutcomeUnknownError("the caller went away"))
             self.feed(Abandoned(number))
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from durable_jobs_core import events, results
 from durable_jobs_core.backend import Damaged, Row, Write
@@ -19,14 +19,10 @@ from durable_jobs_core.record import DebounceBody, Record, TaskBody
 from durable_jobs_core.telemetry import TelemetryEvent
 from durable_jobs_core.words import Key
 from durable_jobs_simulation import answers, checks, leases
-from durable_jobs_simulation.history import Attempt, Call, Commit, History
+from durable_jobs_simulation.history import Attempt, Call, Commit, History, in_order
+from durable_jobs_simulation.tasks import Ask
 from durable_jobs_simulation.violation import Violated
-
-if TYPE_CHECKING:
-    from durable_jobs_simulation.hooks import HookRun
-    from durable_jobs_simulation.node import Node
-    from durable_jobs_simulation.tasks import Ask
-    from durable_jobs_simulation.world import World
+from durable_jobs_simulation.watched import Peer, Watched
 
 HOLD_MAX_MS = 60_000
 CLOCKS_APART_MS = 10_000
@@ -36,7 +32,7 @@ CLOCKS_APART_MS = 10_000
 class Observer:
     """Told of everything, asked nothing. Raises `Violated`."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: Watched) -> None:
         self._world = world
         self.histories: dict[Key, History] = {}
         self.watchers: list[Callable[[Commit], None]] = []
@@ -60,7 +56,7 @@ class Observer:
         history = self.histories.get(key)
         return None if history is None else history.record
 
-    def started(self, node: Node) -> None:
+    def started(self, node: Peer) -> None:
         """A node has a new engine."""
         self._engines[node.engine_id] = node.name
 
@@ -97,9 +93,6 @@ class Observer:
             commit = Commit(key, node, was, after)
             for watcher in self.watchers:
                 watcher(commit)
-        if write.row is not None:
-            world.rot.after_commit(write.row)
-        world.hint(engine, None if write.row is None else write.row.wake)
 
     def _decoded(self, row: Row | None) -> Record | None:
         if row is None:
@@ -123,7 +116,7 @@ class Observer:
         row, entry = store.rows.get(key), store.entries.get(key)
         if self.history(key).rotten or not isinstance(row, Row) or row.wake is None:
             return
-        slack = CLOCKS_APART_MS if self._world.trace.faults.drift else 0
+        slack = CLOCKS_APART_MS if self._world.faults.drift else 0
         if entry is None or entry > max(row.wake, now + HOLD_MAX_MS + slack):
             raise Violated("I-4", f"{key} wants to be woken at {row.wake} and is filed under {entry}")
 
@@ -138,6 +131,8 @@ class Observer:
         if isinstance(before.body, DebounceBody) and isinstance(after.body, DebounceBody):
             checks.check_window(before.body, after.body)
             return
+        if isinstance(before.body, TaskBody) and isinstance(after.body, TaskBody):
+            checks.check_inbox(before.body, after.body)
         was, is_ = checks.state_of(before.body), checks.state_of(after.body)
         if was is None or is_ is None or was == is_ or was.version != is_.version:
             return
@@ -190,6 +185,8 @@ class Observer:
         )
         leases.check_attempt(self._world, history, attempt, after)
         leases.check_early(self._world, attempt, is_, before)
+        if not self._under_way(engine, history.key, events.ResumeRequested):
+            leases.check_paused(is_, before, after)
         history.tokens[new.token] = history.latest = attempt
         history.granted = [other for other in history.granted if other.token.engine != engine]
         history.granted.append(attempt)
@@ -221,7 +218,7 @@ class Observer:
 
     # -- hooks
 
-    def invoked(self, node: Node, need: Invoke) -> None:
+    def invoked(self, node: Peer, need: Invoke) -> None:
         """I-7, S-10: a leased hook follows its own commit, and no other hook of its key runs here."""
         history, call = self.history(need.key), need.ctx._call
         self._world.say(node.name, "invoke", *answers.told(call, need.leased), key=need.key)
@@ -247,7 +244,7 @@ class Observer:
         history.granted.remove(attempt)
         self._running[node.engine_id, need.id] = attempt
 
-    def finished(self, node: Node, invoke: Invoke, outcome: HookOutcome) -> None:
+    def finished(self, node: Peer, invoke: Invoke, outcome: HookOutcome) -> None:
         """A hook has ended, or is left behind."""
         attempt = self._running.pop((node.engine_id, invoke.id))
         self._busy[node.engine_id, invoke.key, invoke.leased] -= 1
@@ -259,13 +256,13 @@ class Observer:
         failed = not isinstance(outcome, HookReturned)
         self._world.say(node.name, name, invoke.hook, *error, key=invoke.key, fault=failed)
 
-    def hook_gone(self, node: Node, run: HookRun) -> None:
+    def hook_gone(self, node: Peer, hook: int) -> None:
         """A hook has died with its node."""
-        self._running.pop((node.engine_id, run.invoke.id), None)
+        self._running.pop((node.engine_id, hook), None)
 
     # -- callers
 
-    def called(self, node: Node, number: int, ask: Ask) -> None:
+    def called(self, node: Peer, number: int, ask: Ask) -> None:
         """A request has reached a node."""
         history = self.history(ask.key)
         self._world.say(node.name, "call", number, answers.request(ask.request), key=ask.key)
@@ -283,17 +280,21 @@ class Observer:
         if isinstance(ask.request, events.TerminateRequested):
             history.terminators.add(node.engine_id)
 
+    def _under_way(self, engine: int, key: Key, request: type[events.Request]) -> bool:
+        """Whether an engine may have acted on such a request between two commits."""
+        calls = self._calls.values()
+        return any(
+            call.key == key and call.engine == engine and type(call.request) is request for call in calls
+        )
+
     def _must_answer_by(self, ask: Ask) -> int | None:
         """Engine, 5: by the deadline, and then by the end of the wait; as far as clocks go right."""
-        rates = self._world.trace.faults
+        rates = self._world.faults
         if rates.stall or rates.drift:
             return None
         return self._world.now + ask.timeout_ms + (ask.wait_ms or 0) + 20
 
-    def lost_call(self, node: Node, number: int) -> None:
-        """Its caller will not hear of it any more."""
-
-    def replied(self, node: Node, reply: Reply, *, heard: bool) -> None:
+    def replied(self, node: Peer, reply: Reply, *, heard: bool) -> None:
         """I-7: an acknowledgement follows its commit. I-9: a refused request leaves nothing."""
         call = self._calls.pop((node.name, reply.call), None)
         if call is None:
@@ -379,7 +380,7 @@ class Observer:
 
     # -- telemetry
 
-    def emitted(self, node: Node, values: tuple[TelemetryEvent, ...]) -> None:
+    def emitted(self, node: Peer, values: tuple[TelemetryEvent, ...]) -> None:
         """I-7: telemetry follows its commit, and is said once."""
         for value in values:
             history = self.history(value.key)
@@ -391,7 +392,7 @@ class Observer:
             told = history.told.setdefault(value.life, {})
             if value.seq in told and value.life not in history.ended:  # (d) of D-6 may tell an end twice
                 raise Violated("I-7", f"{value.key}: {value.type} was told twice as {value.seq}")
-            told[value.seq] = None
+            told[value.seq] = node.name
             if value.seq > history.seq.get(value.life, 0) and value.life not in history.ended:
                 raise Violated("I-7", f"{value.key}: {value.type} was told before its commit")
 
@@ -407,10 +408,11 @@ class Observer:
         ]
 
     def check_faultless(self) -> None:
-        """Without faults telemetry is complete and in order (I-7), and no lease is ever lost (S-14)."""
+        """Without faults telemetry is complete and, by node, in order (I-7), and no lease is lost (S-14)."""
         for key, history in self.histories.items():
             for life, told in history.told.items():
-                if list(told) != list(range(1, len(told) + 1)) or len(told) < history.seq.get(life, 0):
-                    raise Violated("I-7", f"{key}: telemetry of a life came as {list(told)}")
+                complete = sorted(told) == list(range(1, max(len(told), history.seq.get(life, 0)) + 1))
+                if not complete or not in_order(told):
+                    raise Violated("I-7", f"{key}: telemetry of a life came as {list(told.items())}")
             if any(attempt.crashes for attempt in history.tokens.values()):
                 raise Violated("S-14", f"{key}: an attempt crashed, and nothing had happened to it")

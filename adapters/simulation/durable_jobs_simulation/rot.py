@@ -32,7 +32,9 @@ class Rot:
         """A row was written: perhaps something happens to it in a while."""
         world, fate = self._world, self._world.fate
         if fate("damage"):
-            world.after(fate.dice("damage").between(0, 5_000), lambda: self._damage(row.key))
+            dice = fate.dice("damage")
+            span = dice.choose((100, 5_000))  # often while the hook runs that the commit was for
+            world.after(dice.between(0, span), lambda: self._damage(row.key))
         elif fate("newer"):
             dice = fate.dice("newer")
             world.after(dice.between(0, 5_000), lambda: self._replace(row.key, dice.bits()))

@@ -10,7 +10,17 @@ import heapq
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from durable_jobs_core.backend import Batch, Committed, Defer, Outcome, Refused, Unknown, Write
+from durable_jobs_core.backend import (
+    Batch,
+    Committed,
+    Damaged,
+    Defer,
+    Outcome,
+    Refused,
+    Row,
+    Unknown,
+    Write,
+)
 from durable_jobs_core.engine import Answered, Exchange, Limits
 from durable_jobs_core.errors import ClosedError
 from durable_jobs_core.jobs import Jobs
@@ -50,6 +60,7 @@ class World:
         self.releases = tuple(releases)
         self.limits = limits
         self.now = EPOCH
+        self.faults = faults
         self.trace = Trace(seed=seed, faults=faults)
         self.fate = Fate(faults, dice.split("faults"))
         self.identities = dice.split("identities")
@@ -72,7 +83,7 @@ class World:
         self.graveyard: list[Any] = []
         """Coroutines of hooks whose node died: kept, so that none of their code runs."""
         self.observer = Observer(self)
-        self.store = Store(lambda: self.now, self.observer)
+        self.store = Store(lambda: self.now, self)
         self.rot = Rot(self)
         names = [f"w{n + 1}" for n in range(workers)] + [f"c{n + 1}" for n in range(clients)]
         self.nodes = tuple(Node(self, name, worker=name.startswith("w")) for name in names)
@@ -343,6 +354,19 @@ class World:
     def _struck_hint(self, fault: str) -> None:
         key = self.observer.latest
         self.fate.struck(fault, () if key is None else [("claim", key.kind)])
+
+    # -- what the store tells
+
+    def committed(self, engine: int, write: Write, before: Row | Damaged | None) -> None:
+        """A write has taken effect."""
+        self.observer.committed(engine, write, before)
+        if write.row is not None:
+            self.rot.after_commit(write.row)
+        self.hint(engine, None if write.row is None else write.row.wake)
+
+    def indexed(self, key: Key) -> None:
+        """The index entry of a key was set."""
+        self.observer.indexed(key)
 
     # -- hints
 

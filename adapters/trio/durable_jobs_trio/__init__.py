@@ -124,7 +124,7 @@ class _Loop:
             await trio.sleep(seconds)
             function()
 
-    def start_hook(self, invoke: Invoke, finished: Callable[[HookOutcome], None]) -> None:
+    def start_hook(self, invoke: Invoke, finished: Callable[[int, HookOutcome], None]) -> None:
         seconds = float("inf") if invoke.timeout_ms is None else invoke.timeout_ms / 1000
         scope = trio.CancelScope(deadline=trio.current_time() + seconds)
         self._hooks[invoke.id] = scope
@@ -132,7 +132,7 @@ class _Loop:
 
     @trio.lowlevel.enable_ki_protection  # Ctrl-C is for the main task, which leaves the block; no hook fails
     async def _run(
-        self, invoke: Invoke, finished: Callable[[HookOutcome], None], scope: trio.CancelScope
+        self, invoke: Invoke, finished: Callable[[int, HookOutcome], None], scope: trio.CancelScope
     ) -> None:
         outcome: HookOutcome | None = None
         with scope:
@@ -143,7 +143,7 @@ class _Loop:
             except BaseException as error:
                 outcome = HookRaised(error)
         was_cancelled = self._hooks.pop(invoke.id, None) is None
-        finished(outcome or (HookCancelled() if was_cancelled else HookTimedOut()))
+        finished(invoke.id, outcome or (HookCancelled() if was_cancelled else HookTimedOut()))
 
     def cancel_hook(self, invocation: int) -> None:
         scope = self._hooks.pop(invocation, None)

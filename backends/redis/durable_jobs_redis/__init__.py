@@ -15,6 +15,6 @@ What an acknowledgement is worth depends on the server's settings; `health()` sa
 from __future__ import annotations
 
 from durable_jobs_redis._backend import RedisBackend
-from durable_jobs_redis._errors import CallRefusedError, NewerStoreError, RedisStoreError
+from durable_jobs_redis._errors import CallRefusedError, NewerStoreError, RedisStoreError, StoreLostError
 
-__all__ = ["CallRefusedError", "NewerStoreError", "RedisBackend", "RedisStoreError"]
+__all__ = ["CallRefusedError", "NewerStoreError", "RedisBackend", "RedisStoreError", "StoreLostError"]

@@ -1,59 +1,64 @@
-"""The backend: one primary server, used by any number of processes on any number of machines."""
+"""The backend: a primary server or a Cluster, used by any number of processes on any number of machines."""
 
 from __future__ import annotations
 
 import logging
 import os
+import secrets
 import threading
+from collections.abc import Iterable
+from typing import NamedTuple
 
 from durable_jobs_core.backend import Answer, Batch, Claim, Cursor, Health, Page, Query
 from durable_jobs_core.errors import StorageError
-from durable_jobs_core.words import Key
+from durable_jobs_core.words import Key, Kind
 from durable_jobs_redis import _durability, _listing
-from durable_jobs_redis._errors import NewerStoreError, RedisStoreError
 from durable_jobs_redis._exchange import Confirmation, Exchanger
 from durable_jobs_redis._hints import Hints
-from durable_jobs_redis._names import Names, job_of
+from durable_jobs_redis._making import make
+from durable_jobs_redis._names import job_of
+from durable_jobs_redis._route import Route
 from durable_jobs_redis._url import Location, parse
-from durable_jobs_redis._wire import Wire
 
-FORMAT = 1
 _log = logging.getLogger("durable_jobs")
-_MAKE = """
-if redis.call('EXISTS', KEYS[1]) == 0 then
-  redis.call('HSET', KEYS[1], 'format', ARGV[1], 'shards', ARGV[2])
-end
-return redis.call('HMGET', KEYS[1], 'format', 'shards')
-"""
+
+
+class Lane(NamedTuple):
+    """What performs the exchanges of a lane, one at a time."""
+
+    exchanger: Exchanger
+    lock: threading.Lock
 
 
 class RedisBackend:
-    """A store in a server. Made by `open`.
+    """A store in a server, or in a Cluster. Made by `open`.
 
-    `exchange` has a connection of its own, and so have the hints; `scan` and `health` share a third one.
+    Each lane has connections of its own, and so have the hints; `scan` and `health` share theirs.
     """
-
-    lanes = 1
 
     def __init__(self, location: Location) -> None:
         self._location = location
         self._pid = os.getpid()
         self._closed = threading.Event()
-        self._aside = self._wire()
-        self._names = self._make(self._aside)
+        self._to = Route(location)
+        self._aside = self._to.line()
+        self._names = make(self._aside, location)
         channel = self._names.channel(location.database)
+        origin = secrets.token_hex(8).encode()
         confirmation = Confirmation(location.replicas, location.wait_ms, aof=location.aof)
-        self._line = self._wire()
-        self._exchanger = Exchanger(self._line, self._names, channel, confirmation)
-        self._looker = Exchanger(self._aside, self._names, channel, Confirmation(0, 0, aof=False))
-        self._lock = threading.Lock()
-        self._hints = Hints(
-            self._wire(),
-            channel,
-            self._exchanger.origin,
-            self._is_news,
-            self._has_missed,
-        )
+        calls = self._to.lanes(self._names)
+        self.lanes = len(calls)
+        self._lane_of = {call: lane for lane, mine in enumerate(calls) for call in mine}
+        self._lanes = [
+            Lane(
+                Exchanger(self._to.line(), self._names, mine, origin, channel, confirmation), threading.Lock()
+            )
+            for mine in calls
+        ]
+        everything = range(self._names.calls)
+        nobody = Confirmation(0, 0, aof=False)
+        self._looker = Exchanger(self._aside, self._names, everything, origin, channel, nobody)
+        self._hints = Hints(self._to.line(), channel, origin, self._is_news, self._has_missed)
 
     @classmethod
     def open(cls, url: str) -> RedisBackend:
@@ -63,20 +68,22 @@ class RedisBackend:
         names the server and what is wrong with it.
         """
         backend = cls(parse(url))
-        for text in backend.health().warnings:
+        backend._looker.check()
+        for text in backend._warnings(backend._settings()):
             _log.warning("%s: %s", backend._location.server, text)
         return backend
 
     def lane(self, key: Key) -> int:
-        """There is one lane."""
-        return 0
+        """One a node, of a Cluster: that of the node which had the key's shard when the store was opened."""
+        place = self._names.place(key)
+        return 0 if place is None else self._lane_of[place.call]
 
     def exchange(self, lane: int, batch: Batch) -> Answer:
-        """Perform a batch in one round trip. Raises `RedisStoreError`: the outcome is unknown."""
+        """Perform a batch, in one round trip to a node. Raises `RedisStoreError`: its outcome is unknown."""
         self._check_usable()
-        with self._lock:
+        with self._lanes[lane].lock:
             self._check_usable()
-            return self._exchanger.exchange(batch)
+            return self._lanes[lane].exchanger.exchange(batch)
 
     def scan(self, query: Query, after: Cursor | None, limit: int) -> Page:
         """Rows in the order of their keys. A page may be short, even empty, before the end.
@@ -84,72 +91,67 @@ class RedisBackend:
         Raises `RedisStoreError`, and `StorageError` for a cursor that is not of this backend.
         """
         self._check_usable()
-        return _listing.page(self._aside, self._names, self._looker.load, query, after, max(1, limit))
+        page = _listing.page(self._aside, self._names, self._looker.load, query, after, max(1, limit))
+        if page.after is None or not page.rows:
+            self._looker.check()  # there are none either where the store is lost
+        return page
 
     def wait(self, timeout: float) -> None:
         """Return when there is work due sooner than the last claim was told, or after `timeout` seconds."""
         self._check_usable()
         self._hints.wait(timeout)
 
-    def _is_news(self, job: bytes, instant: int) -> bool:
-        hint = self._exchanger.hint
-        if hint is None:
-            return True
-        jobs, known = hint
-        return job in jobs and (known is None or instant < known)
+    def _is_news(self, tag: bytes, job: bytes, instant: int) -> bool:
+        lane = self._lanes[self._lane_of.get(self._names.call_of(tag), 0)]
+        return lane.exchanger.is_news(job, instant)
 
     def _has_missed(self) -> bool:
         """Whether something became due sooner than the last claim was told, while nobody listened."""
-        hint = self._exchanger.hint
-        if hint is None:
-            return False
-        limits = {job_of(name): 1 for name in hint[0]}
+        exchangers = [lane.exchanger for lane in self._lanes]
+        hints = [exchanger.hint for exchanger in exchangers]
+        jobs = {name for hint in hints if hint is not None for name in hint[0]}
+        limits = {job_of(name): 1 for name in jobs}
         look = Batch(claim=Claim(limits, now=-(2**63), until=0), not_after=0)  # nothing is due that long
         first = self._looker.exchange(look).next_wake
-        return first is not None and any(self._is_news(name, first) for name in hint[0])
+        return first is not None and any(one.is_news(name, first) for one in exchangers for name in jobs)
 
     def health(self) -> Health:
         """What an acknowledgement means here, the clock, what may be lost, and the jobs there are."""
         self._check_usable()
-        settings = _durability.read(self._aside)
+        clock = self._looker.check()
+        settings = self._settings()
+        words = dict.fromkeys(_durability.durability(one, self._location) for one in settings)
+        warnings, jobs = self._warnings(settings), list[tuple[Kind, str]]()
+        try:
+            jobs = _listing.jobs(self._aside, self._names)
+        except StorageError as error:
+            warnings.append(str(error))
         return Health(
-            durability=_durability.durability(settings, self._location),
-            clock=self._looker.exchange(Batch(not_after=0)).clock,
-            warnings=(*_durability.warnings(settings, self._location), *self._exchanger.warnings),
-            jobs=tuple(_listing.jobs(self._aside, self._names)),
+            durability="; or, on another node, ".join(words),
+            clock=clock,
+            warnings=tuple(warnings),
+            jobs=tuple(jobs),
         )
+
+    def _settings(self) -> list[_durability.Settings]:
+        """Of each server."""
+        return [_durability.read(wire) for wire in self._aside.wires()]
+
+    def _warnings(self, settings: Iterable[_durability.Settings]) -> list[str]:
+        found = dict.fromkeys(text for one in settings for text in _durability.warnings(one, self._location))
+        for exchanger in (*(lane.exchanger for lane in self._lanes), self._looker):
+            found |= exchanger.warnings
+        return list(found)
 
     def close(self) -> None:
         """End every `wait`, and close the connections."""
         self._closed.set()
         if os.getpid() == self._pid:
             self._hints.close()
-            with self._lock:
-                self._line.close()
+            for lane in self._lanes:
+                with lane.lock:
+                    lane.exchanger.close()
             self._aside.close()
-
-    def _wire(self) -> Wire:
-        location = self._location
-        return Wire(location.server, location.kind, location.options)
-
-    def _make(self, wire: Wire) -> Names:
-        """Make the store, if it is not there; it keeps the number of shards it was made with."""
-        location = self._location
-        why = _durability.check(_durability.read(wire), location)
-        if why is not None:
-            raise RedisStoreError(location.server, why)
-        key = Names(location.namespace, 1).meta
-        (found,) = wire.call(("EVAL", _MAKE, 1, key, FORMAT, location.shards or 1))
-        try:
-            version, shards = map(int, found)
-        except (TypeError, ValueError) as error:
-            raise RedisStoreError(location.server, f"{key} is not of this library: {found!r}") from error
-        if version > FORMAT:
-            raise NewerStoreError(location.server, version, FORMAT)
-        if location.shards not in (None, shards):
-            cause = f"the store was made with {shards} shards, and keeps them; the URL says {location.shards}"
-            raise RedisStoreError(location.server, cause)
-        return Names(location.namespace, shards)
 
     def _check_usable(self) -> None:
         if os.getpid() != self._pid:

@@ -3,6 +3,7 @@
 StorageError
 └── RedisStoreError    the server cannot be used, or could not be just now
     ├── CallRefusedError   it is proven that the call did nothing
+    │   └── StoreLostError     the store that was opened is not there any more
     └── NewerStoreError    a newer release has made the store
 """
 
@@ -33,8 +34,10 @@ _TRANSIENT = (
     *("NOSCRIPT", "LOADING", "READONLY", "OOM", "MISCONF", "NOREPLICAS", "BUSY"),
     *("MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "MOVED", "ASK"),
 )
-_BEFORE_ANYTHING = (*_TRANSIENT, "NOPERM", "NOAUTH")
-_CODE = re.compile(rf"^-?({'|'.join(_BEFORE_ANYTHING)})\b")
+_BEFORE_ANYTHING = (*_TRANSIENT, "NOPERM", "NOAUTH", "LOST")
+_CODE = re.compile(rf"^-?(?:@user_script: \d+: -?)?({'|'.join(_BEFORE_ANYTHING)})\b")
+"""Before Redis 7 an error that a script has caught, and answers, begins with where it was."""
+
 _ANYWHERE = re.compile(rf"\b({'|'.join(_TRANSIENT)})\b")
 
 
@@ -62,6 +65,18 @@ class CallRefusedError(RedisStoreError):
         self.code, self.transient = code, transient
 
 
+class StoreLostError(CallRefusedError):
+    """The server has no such store, or another, in place of the one that was opened: it was emptied, was
+    restarted without its data, or its name leads to another server now.
+
+    Nothing was written, and nothing is while it is so; to use what is there instead, open it anew.
+    """
+
+    def __init__(self, server: str) -> None:
+        cause = "the store that was opened is not there any more: it was emptied, or this is another server"
+        super().__init__(server, cause, "LOST", transient=False)
+
+
 class NewerStoreError(RedisStoreError):
     """A newer release has made the store, which alone may use it: `found` and `known` versions."""
 
@@ -81,6 +96,8 @@ def code_of(error: Exception) -> str | None:
 
 def refused(server: str, error: Exception, code: str) -> CallRefusedError:
     """The typed form of an error with such a code."""
+    if code == "LOST":
+        return StoreLostError(server)
     text = str(error)
     cause = text if code in text else f"{code} {text}"
     return CallRefusedError(server, cause, code, transient=code in _TRANSIENT)

@@ -1,49 +1,45 @@
-"""Exchanges: a batch is one call of one script, and so one round trip and one atom.
+"""Exchanges: a batch is one call of one script, and so one round trip and one atom; in a Cluster one a shard.
 
     sent, answered ─▶ each write has its outcome
     refused before the script began (NOSCRIPT, LOADING, READONLY, …, or no way to connect) ─▶ nothing happened
     sent, not answered ─▶ unknown, raised (R-3); never sent again
 
 A script that the server does not have (it was restarted) has done nothing: it is then sent as text, once.
+Where some calls of an exchange fail, their writes have outcomes of their own; but what they should have
+loaded nobody can tell, and that is raised.
 """
 
 from __future__ import annotations
 
-import hashlib
-import secrets
+import logging
 import time
-from collections.abc import Iterable, Sequence
-from importlib.resources import files
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from durable_jobs_core.backend import (
-    Answer,
-    Batch,
-    Claim,
-    Committed,
-    Conflicted,
-    Damaged,
-    Defer,
-    Outcome,
-    Refused,
-    Row,
-    Unknown,
-    Write,
-)
+from durable_jobs_core.backend import Answer, Batch, Claim, Damaged, Outcome, Refused, Row, Unknown
 from durable_jobs_core.words import Key
-from durable_jobs_redis._errors import CallRefusedError, RedisStoreError, is_transient
-from durable_jobs_redis._names import Names, Place, job_name, job_of
-from durable_jobs_redis._wire import Command, Wire
+from durable_jobs_redis._claims import chosen, shares
+from durable_jobs_redis._errors import CallRefusedError, RedisStoreError
+from durable_jobs_redis._names import Names, job_name
+from durable_jobs_redis._script import (
+    NO_TEXT,
+    SCRIPT,
+    SHA,
+    Argument,
+    Reply,
+    pack_claim,
+    pack_place,
+    pack_write,
+    read_claimed,
+    read_outcome,
+    read_row,
+)
+from durable_jobs_redis._wire import Command, Line, Told
 
 WARNINGS_MAX = 8
-NOBODY = b""
-
-_SCRIPT = files("durable_jobs_redis").joinpath("exchange.lua").read_bytes()
-_SHA = hashlib.sha1(_SCRIPT, usedforsecurity=False).hexdigest()
-_LATE = Refused("it came after its deadline", transient=True)
-_NO_TEXT = Refused("its key, or its status, has characters that are no text", transient=False)
-_COMMITTED = Committed()
-Argument = str | bytes | int
+AGAIN_MS = 1_000
+"""A claim that found a call failing is worth another after so long."""
+_log = logging.getLogger("durable_jobs")
 
 
 class Confirmation:
@@ -67,20 +63,46 @@ class Confirmation:
         return None
 
 
-class Exchanger:
-    """Performs exchanges over one connection.
+class Part:
+    """What one call is asked of a batch: its writes and loads, by their number there."""
 
-    `origin`: of this handle's hints, which it does not need itself; `hint`: the jobs that the last claim
-    named, and the `next_wake` it was told; `warnings`: what an operator should know.
+    def __init__(self) -> None:
+        self.writes: dict[int, Sequence[Argument]] = {}
+        self.loads: dict[int, Sequence[Argument]] = {}
+
+    def arguments(self) -> list[Argument]:
+        """As the script reads them."""
+        packed: list[Argument] = []
+        for items in (self.writes, self.loads):
+            packed += [len(items), *(argument for item in items.values() for argument in item)]
+        return packed
+
+
+class Exchanger:
+    """Performs exchanges over one line, with the store of these `names`, and no other.
+
+    `calls`: the numbers of those calls that a claim is made of; `origin`: of this handle's hints, which it
+    does not need itself; `hint`: the jobs that the last claim named, and the `next_wake` it was told;
+    `warnings`: what an operator should know.
     """
 
-    def __init__(self, wire: Wire, names: Names, channel: str, confirmation: Confirmation) -> None:
-        self._wire = wire
+    def __init__(
+        self,
+        line: Line,
+        names: Names,
+        calls: Sequence[int],
+        origin: bytes,
+        channel: str,
+        confirmation: Confirmation,
+    ) -> None:
+        self._line = line
         self._names = names
+        self._calls = calls
+        self._origin = origin
         self._channel = channel
         self._confirmation = confirmation
         self._clock: tuple[int, float] | None = None
-        self.origin = secrets.token_hex(8).encode()
+        self._marks: dict[int, int] = {}
         self.hint: tuple[frozenset[bytes], int | None] | None = None
         self.warnings: dict[str, None] = {}
 
@@ -92,65 +114,160 @@ class Exchanger:
             clock = self._about_now()
             if batch.loads or not batch.writes or clock is None:
                 raise
-            refused = Refused(str(error), error.transient)
-            return Answer(outcomes=(refused,) * len(batch.writes), clock=clock)
+            return Answer(outcomes=(_failed(error),) * len(batch.writes), clock=clock)
         self._clock = answer.clock, time.monotonic()
         if batch.claim is not None:
             jobs = frozenset(job_name(*job) for job in batch.claim.limits)
             self.hint = jobs, answer.next_wake
         return answer
 
+    def is_news(self, job: bytes, instant: int) -> bool:
+        """Whether a job is due sooner than the last claim was told."""
+        if self.hint is None:
+            return True
+        jobs, known = self.hint
+        return job in jobs and (known is None or instant < known)
+
+    def close(self) -> None:
+        """Close the connections; the next exchange opens them again."""
+        self._line.close()
+
+    def check(self) -> int:
+        """The clock of a store that is there, as far as can be told just now. Raises `RedisStoreError`."""
+        parts = {call: Part() for call in self._calls}
+        told = self._run(Batch(not_after=0), parts, {}, takes=True, confirm=False)
+        for one in told.values():
+            if isinstance(one.answer, RedisStoreError) and not _passes(one.answer):
+                raise one.answer
+        return max(int(reply.clock) for reply in self._answered(parts, told).values())
+
     def load(self, keys: Sequence[Key]) -> tuple[Row | Damaged | None, ...]:
         """Rows, outside an exchange."""
         return self._perform(Batch(loads=tuple(keys), not_after=0)).rows
 
     def _perform(self, batch: Batch) -> Answer:
-        writes = [(write, self._place(write.key)) for write in batch.writes]
-        loads = [(key, self._place(key)) for key in batch.loads]
-        packed = [_pack_write(write, place) for write, place in writes]
-        sent = [item for item in packed if item is not None]
-        places = [place for _, place in loads if place is not None]
-        arguments: list[Argument] = [int(batch.settle), batch.not_after, self.origin, self._channel]
-        arguments += [len(sent), *(part for item in sent for part in item)]
-        arguments += [len(places), *(part for place in places for part in place_of(place))]
-        arguments += _pack_claim(batch.claim)
-        needs_confirming = bool(sent) or batch.settle
-        commands = self._confirmation.commands if needs_confirming else ()
-        reply, *confirmed = self._run(arguments, commands)
-        clock, outcomes, rows, claimed, next_wake, trouble = reply
-        lack = self._confirmation.lacks(confirmed)
-        if lack is not None and batch.settle:
-            raise RedisStoreError(self._wire.server, lack)
-        if trouble:
-            self._warn(trouble.decode(errors="replace"))
-        told = iter(outcomes)
-        found = iter(rows)
+        parts = self._split(batch)
+        takes = len(self._calls) == 1
+        claim = dict.fromkeys(self._calls, batch.claim)
+        needs_confirming = batch.settle or any(part.writes for part in parts.values())
+        told = self._run(batch, parts, claim, takes=takes, confirm=needs_confirming)
+        replies = self._answered(parts, told)
+        outcomes: dict[int, Outcome] = {}
+        rows: dict[int, Row | Damaged | None] = {}
+        for call, part in parts.items():
+            reply, lack = replies.get(call), self._confirmation.lacks(told[call].behind)
+            if reply is None:
+                outcomes |= dict.fromkeys(part.writes, _failed(told[call].answer))
+                continue
+            if lack is not None and batch.settle:
+                raise RedisStoreError(self._line.server, lack)
+            for n, one in zip(part.writes, reply.outcomes, strict=True):
+                outcomes[n] = read_outcome(batch.writes[n].key, one, lack)
+            for n, row in zip(part.loads, reply.rows, strict=True):
+                rows[n] = read_row(batch.loads[n], row)
+        claimed = [row for reply in replies.values() for row in reply.claimed]
+        if batch.claim is not None and not takes:
+            claimed = self._take(batch.claim, replies)
+        clock = max(int(reply.clock) for reply in replies.values())
+        if self._clock is not None:
+            clock = max(clock, self._clock[0])  # that of another node may be behind
+        wakes = [reply.wake for reply in replies.values() if reply.wake is not None]
+        if batch.claim is not None and len(replies) < len(told):
+            wakes.append(clock + AGAIN_MS)
         return Answer(
-            outcomes=tuple(
-                _NO_TEXT if item is None else _outcome(write.key, next(told), lack)
-                for (write, _), item in zip(writes, packed, strict=True)
-            ),
-            rows=tuple(None if place is None else _row(key, next(found)) for key, place in loads),
-            claimed=tuple(_claimed(claimed)),
-            next_wake=None if next_wake is None else _instant(next_wake),
-            clock=int(clock),
+            outcomes=tuple(outcomes.get(n, NO_TEXT) for n in range(len(batch.writes))),
+            rows=tuple(rows.get(n) for n in range(len(batch.loads))),
+            claimed=tuple(read_claimed(claimed)),
+            next_wake=min(wakes, default=None),
+            clock=clock,
         )
 
-    def _run(self, arguments: Sequence[Argument], behind: Sequence[Command]) -> list[Any]:
-        keys = self._names.clocks()
-        rest = (len(keys), *keys, *arguments)
-        try:
-            return self._wire.call(("EVALSHA", _SHA, *rest), *behind)
-        except CallRefusedError as error:
-            if error.code != "NOSCRIPT":
-                raise
-        return self._wire.call(("EVAL", _SCRIPT, *rest), *behind)
+    def _split(self, batch: Batch) -> dict[int, Part]:
+        """What each call is asked, by its number; one at least, for the clock."""
+        parts: dict[int, Part] = {}
+        for n, write in enumerate(batch.writes):
+            place = self._names.place(write.key)
+            packed = None if place is None else pack_write(write, place)
+            if place is not None and packed is not None:
+                parts.setdefault(place.call, Part()).writes[n] = packed
+        for n, key in enumerate(batch.loads):
+            place = self._names.place(key)
+            if place is not None:
+                parts.setdefault(place.call, Part()).loads[n] = pack_place(place)
+        if batch.claim is not None or not parts:
+            for call in self._calls if batch.claim is not None else self._calls[:1]:
+                parts.setdefault(call, Part())
+        return parts
 
-    def _place(self, key: Key) -> Place | None:
-        try:
-            return self._names.place(key)
-        except UnicodeEncodeError:
-            return None
+    def _run(
+        self,
+        batch: Batch,
+        parts: Mapping[int, Part],
+        claims: Mapping[int, Claim | None],
+        *,
+        takes: bool,
+        confirm: bool,
+    ) -> dict[int, Told]:
+        """What became of each call."""
+        head = self._names.identity, int(batch.settle), batch.not_after, self._origin, self._channel
+        rest: dict[int, Sequence[Argument]] = {}
+        for call, part in parts.items():
+            keys = self._names.clocks(call)
+            claim = pack_claim(claims.get(call), takes=takes)
+            rest[call] = len(keys), *keys, *head, *part.arguments(), *claim
+        behind = self._confirmation.commands if confirm else ()
+        told = self._line.ask([("EVALSHA", SHA, *one) for one in rest.values()], behind)
+        found = dict(zip(rest, told, strict=True))
+        again = [call for call, one in found.items() if _has_no_script(one.answer)]
+        if again:
+            told = self._line.ask([("EVAL", SCRIPT, *rest[call]) for call in again], behind)
+            found |= zip(again, told, strict=True)
+        return found
+
+    def _answered(self, parts: Mapping[int, Part], told: Mapping[int, Told]) -> dict[int, Reply]:
+        """The replies of the calls that were answered. Raises if none was, or if one that was to load."""
+        failed = {call: one.answer for call, one in told.items() if isinstance(one.answer, RedisStoreError)}
+        if len(failed) == len(told):
+            errors = sorted(failed.values(), key=lambda error: isinstance(error, CallRefusedError))
+            raise errors[0]  # one that is unknown, if there is any
+        for call, error in failed.items():
+            if parts[call].loads:
+                raise RedisStoreError(self._line.server, f"a part of the exchange failed: {error}") from error
+            self._warn(str(error))
+        replies = {call: Reply(*one.answer) for call, one in told.items() if call not in failed}
+        for call, reply in replies.items():
+            if reply.trouble:
+                self._warn(reply.trouble.decode(errors="replace"))
+            self._watch(call, reply)
+        return replies
+
+    def _watch(self, call: int, reply: Reply) -> None:
+        """The mark that each write leaves in a store only rises."""
+        missing = self._marks.get(call, 0) - int(reply.mark)
+        self._marks[call] = int(reply.left)
+        if missing > 0:
+            text = f"the store went back by {missing} ms: what was acknowledged in that time may be lost"
+            self._warn(text)
+            _log.error("%s: %s", self._line.server, text)
+
+    def _take(self, claim: Claim, replies: dict[int, Reply]) -> list[Sequence[Any]]:
+        """What is claimed of what the replies tell to be due; they are brought up to date."""
+        order = chosen(claim, {call: reply.claimed for call, reply in replies.items()})
+        wanted = shares(claim, order)
+        if not wanted:
+            return []
+        told = self._run(
+            Batch(not_after=0), {call: Part() for call in wanted}, wanted, takes=True, confirm=False
+        )
+        for call, one in told.items():
+            if isinstance(one.answer, RedisStoreError):
+                self._warn(str(one.answer))
+                replies[call] = replies[call]._replace(claimed=())
+            else:
+                replies[call] = Reply(*one.answer)
+        left = {call: list(replies[call].claimed) for call in wanted}
+        taken = [left[due.call].pop(0) for due in order if left[due.call]]
+        return taken + [row for rows in left.values() for row in rows]
 
     def _about_now(self) -> int | None:
         """The server's clock, as far as it is known without asking."""
@@ -166,91 +283,16 @@ class Exchanger:
             del self.warnings[next(iter(self.warnings))]
 
 
-# -- what is sent
+def _failed(error: RedisStoreError) -> Outcome:
+    """The outcome of a write whose call has failed."""
+    if isinstance(error, CallRefusedError):
+        return Refused(str(error), error.transient)
+    return Unknown(str(error))
 
 
-def place_of(place: Place) -> tuple[Argument, ...]:
-    """The arguments that stand for a place: a shard by its number among the keys of the call."""
-    return place.shard + 1, place.job, place.id
+def _passes(error: RedisStoreError) -> bool:
+    return isinstance(error, CallRefusedError) and error.transient
 
 
-def _pack_write(write: Write | Defer, place: Place | None) -> tuple[Argument, ...] | None:
-    """The nine arguments of a write; `None` if it cannot be written as text."""
-    if place is None:
-        return None
-    expected = b"" if write.expected is None else b"=" + write.expected
-    if isinstance(write, Defer):
-        return "defer", *place_of(place), expected, b"", _text(write.wake), b"", b""
-    row = write.row
-    if row is None:
-        return "delete", *place_of(place), expected, b"", b"", b"", b""
-    try:
-        status = row.status.encode()
-    except UnicodeEncodeError:
-        return None
-    return "put", *place_of(place), expected, row.revision, _text(row.wake), status, row.blob
-
-
-def _pack_claim(claim: Claim | None) -> list[Argument]:
-    if claim is None or not claim.limits:
-        return [0]
-    packed: list[Argument] = [len(claim.limits), claim.now, claim.until, claim.max_bytes]
-    for job, limit in claim.limits.items():
-        packed += job_name(*job), limit
-    return packed
-
-
-def _text(instant: int | None) -> bytes:
-    return b"" if instant is None else b"%d" % instant
-
-
-# -- what is answered
-
-
-def _outcome(key: Key, told: Sequence[Any], lack: str | None) -> Outcome:
-    match told:
-        case [b"committed"]:
-            return _COMMITTED if lack is None else Unknown(lack)
-        case [b"conflicted", row]:
-            return Conflicted(_row(key, row))
-        case [b"late"]:
-            return _LATE
-        case [b"refused", why]:
-            text = why.decode(errors="replace")
-            return Refused(f"{key} cannot be written: {text}", transient=is_transient(text))
-        case _:
-            raise AssertionError(f"the script answered {told!r}")
-
-
-def _row(key: Key, told: Sequence[bytes] | None) -> Row | Damaged | None:
-    match told:
-        case None:
-            return None
-        case [revision, raw]:
-            return Damaged(key, revision, raw, "it is no hash with the fields rev, wake, status and blob")
-        case [revision, wake, status, blob]:
-            try:
-                return Row(key, revision, int(wake) if wake else None, status.decode(), blob)
-            except ValueError as error:  # not text
-                return Damaged(key, revision, blob, f"its status cannot be read: {error}")
-        case _:
-            raise AssertionError(f"the script answered {told!r}")
-
-
-def _claimed(told: Iterable[Sequence[Any]]) -> Iterable[Row | Damaged]:
-    for job, id, row in told:
-        kind, name = job_of(job)
-        try:
-            key = Key(kind, name, id.decode())
-        except UnicodeDecodeError:
-            continue  # no id of ours
-        found = _row(key, row)
-        if found is not None:
-            yield found
-
-
-def _instant(text: bytes) -> int:
-    try:
-        return int(text)
-    except ValueError:  # of a damaged row there is the score alone, a double
-        return int(float(text))
+def _has_no_script(answer: Any) -> bool:
+    return isinstance(answer, CallRefusedError) and answer.code == "NOSCRIPT"

@@ -12,30 +12,30 @@ from typing import Any
 from redis.exceptions import RedisError
 
 from durable_jobs_core.errors import StorageError
-from durable_jobs_redis._wire import Wire
+from durable_jobs_redis._wire import Line
 
 AGAIN_SECONDS = 1.0
 """After so long a listener that lost its connection tries again."""
 
-IsNews = Callable[[bytes, int], bool]
+IsNews = Callable[[bytes, bytes, int], bool]
 
 
 class Hints:
     """Listens from the first `wait` on, in a thread of its own.
 
-    `is_news(job, instant)`: whether a due instant of a job is worth waking up for; `has_missed`: whether
-    there was something of that sort while nobody listened.
+    `is_news(tag, job, instant)`: whether a due instant of a job, in a shard, is worth waking up for;
+    `has_missed`: whether there was something of that sort while nobody listened.
     """
 
     def __init__(
         self,
-        wire: Wire,
+        line: Line,
         channel: str,
         origin: bytes,
         is_news: IsNews,
         has_missed: Callable[[], bool],
     ) -> None:
-        self._wire, self._channel, self._origin = wire, channel, origin
+        self._line, self._channel, self._origin = line, channel, origin
         self._is_news, self._has_missed = is_news, has_missed
         self._changed = threading.Condition()
         self._count = 0
@@ -74,7 +74,7 @@ class Hints:
                 self._stop.wait(AGAIN_SECONDS)
 
     def _hear(self) -> None:
-        connection = self._wire.listen(self._channel)
+        connection = self._line.listen(self._channel)
         try:
             with self._changed:
                 if self._closed:
@@ -88,8 +88,8 @@ class Hints:
             connection.disconnect()
 
     def _take(self, message: Any) -> None:
-        origin, instant, job = message[2].split(b" ")
-        if origin != self._origin and self._is_news(job, int(instant)):
+        origin, tag, instant, job = message[2].split(b" ")
+        if origin != self._origin and self._is_news(tag, job, int(instant)):
             self._tell()
 
     def _tell(self) -> None:

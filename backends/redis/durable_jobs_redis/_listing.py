@@ -15,7 +15,7 @@ from durable_jobs_core.backend import Cursor, Damaged, Page, Query, Row
 from durable_jobs_core.errors import StorageError
 from durable_jobs_core.words import Key, Kind
 from durable_jobs_redis._names import Names, job_name, job_of
-from durable_jobs_redis._wire import Wire
+from durable_jobs_redis._wire import Line
 
 LOOKED_AT_MAX = 10_000
 """A page looks at so many rows at most; one that finds few of a rare status is short."""
@@ -25,12 +25,12 @@ Job: TypeAlias = tuple[Kind, str]
 Load: TypeAlias = Callable[[Sequence[Key]], Sequence[Row | Damaged | None]]
 
 
-def page(wire: Wire, names: Names, load: Load, query: Query, after: Cursor | None, limit: int) -> Page:
+def page(line: Line, names: Names, load: Load, query: Query, after: Cursor | None, limit: int) -> Page:
     """One page, in the order of the keys; the cursor is the last key looked at."""
     rows: list[Row | Damaged] = []
     looked_at = 0
     last = _position(after)
-    keys = _keys(wire, names, query, last, min(limit + 1, _AT_ONCE))
+    keys = _keys(line, names, query, last, min(limit + 1, _AT_ONCE))
     while chunk := next(keys, []):
         for key, row in zip(chunk, load(chunk), strict=True):
             if len(rows) >= limit or looked_at >= LOOKED_AT_MAX:
@@ -42,15 +42,15 @@ def page(wire: Wire, names: Names, load: Load, query: Query, after: Cursor | Non
     return Page(tuple(rows), None)
 
 
-def jobs(wire: Wire, names: Names) -> list[Job]:
+def jobs(line: Line, names: Names) -> list[Job]:
     """The jobs that have instances, in order."""
-    found = wire.call(*(("SMEMBERS", f"{names.tag(shard)}jobs") for shard in range(names.shards)))
+    found = line.call(*(("SMEMBERS", f"{names.tag(shard)}jobs") for shard in range(names.shards)))
     return sorted({job_of(name) for members in found for name in _told(members)})
 
 
-def _keys(wire: Wire, names: Names, query: Query, last: Key | None, count: int) -> Iterator[list[Key]]:
+def _keys(line: Line, names: Names, query: Query, last: Key | None, count: int) -> Iterator[list[Key]]:
     """The keys asked for, some at a time, from the last one on."""
-    for job in jobs(wire, names):
+    for job in jobs(line, names):
         kind, name = job
         if query.kind not in (None, kind) or query.job not in (None, name):
             continue
@@ -60,15 +60,15 @@ def _keys(wire: Wire, names: Names, query: Query, last: Key | None, count: int) 
             start = b"(" + last.id.encode()
         else:
             continue
-        while ids := _ids(wire, names, job, start, count):
+        while ids := _ids(line, names, job, start, count):
             yield [Key(kind, name, id.decode()) for id in ids]
             start = b"(" + ids[-1]
 
 
-def _ids(wire: Wire, names: Names, job: Job, start: bytes, count: int) -> list[bytes]:
+def _ids(line: Line, names: Names, job: Job, start: bytes, count: int) -> list[bytes]:
     """The next ids of a job, of all shards."""
     name = job_name(*job)
-    found = wire.call(
+    found = line.call(
         *(
             ("ZRANGEBYLEX", names.tag(shard).encode() + b"ids:" + name, start, "+", "LIMIT", 0, count)
             for shard in range(names.shards)
@@ -79,7 +79,7 @@ def _ids(wire: Wire, names: Names, job: Job, start: bytes, count: int) -> list[b
 
 def _told(answer: Any) -> list[bytes]:
     if isinstance(answer, Exception):
-        raise StorageError(f"the ids of a job cannot be read: {answer}") from answer
+        raise StorageError(f"what there is cannot be listed: {answer}") from answer
     return cast(list[bytes], answer)
 
 

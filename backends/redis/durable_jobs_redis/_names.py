@@ -1,7 +1,7 @@
 """Names of keys in the server. No two instances, jobs or namespaces can have one in common (S-63).
 
     {space}:meta                     how the store was made
-    {space:3}:clock                  the clock of a shard never goes back behind this
+    {space:3}:clock                  the identity of the store, and what its clock never goes back behind
     {space:3}:jobs                   set: the jobs that have instances
     {space:3}:ids:task:mail          sorted set: the ids of a job, for listing
     {space:3}:due:task:mail          sorted set: its index, a score an id
@@ -22,18 +22,27 @@ from durable_jobs_core.words import Key, Kind
 
 
 class Place(NamedTuple):
-    """Where an instance is kept: the shard, the name of its job there, its id."""
+    """Where an instance is kept: which call of the script reaches it, the number of its shard among the keys
+    of that call, the name of its job there, its id."""
 
-    shard: int
+    call: int
+    number: int
     job: bytes
     id: bytes
 
 
 class Names:
-    """The names of one store."""
+    """The names of one store.
 
-    def __init__(self, space: str, shards: int) -> None:
+    `identity`: what its shards have to say they are of; `apart`: in a Cluster, where a call reaches one shard
+    and not all of them.
+    """
+
+    def __init__(self, space: str, shards: int, identity: bytes = b"", *, apart: bool = False) -> None:
+        self.identity = identity
         self.shards = shards
+        self.calls = shards if apart else 1
+        self._apart = apart
         self._space = space
 
     @property
@@ -49,14 +58,22 @@ class Names:
         """What all names of a shard begin with."""
         return f"{{{self._space}:{shard}}}:"
 
-    def clocks(self) -> list[str]:
-        """The keys that stand for the shards, in order."""
-        return [f"{self.tag(shard)}clock" for shard in range(self.shards)]
+    def clocks(self, call: int) -> list[str]:
+        """The keys that stand for the shards of a call, in order."""
+        return [f"{self.tag(shard)}clock" for shard in ([call] if self._apart else range(self.shards))]
 
-    def place(self, key: Key) -> Place:
-        """Where an instance is kept. Raises `UnicodeEncodeError` for what no server can keep."""
-        job, id = job_name(key.kind, key.job), key.id.encode()
-        return Place(zlib.crc32(job + b":" + id) % self.shards, job, id)
+    def call_of(self, tag: bytes) -> int:
+        """The call that reaches the shard whose names begin with this."""
+        return int(tag[:-2].rpartition(b":")[2]) if self._apart else 0
+
+    def place(self, key: Key) -> Place | None:
+        """Where an instance is kept; `None` for a key that is no text, which no server can keep."""
+        try:
+            job, id = job_name(key.kind, key.job), key.id.encode()
+        except UnicodeEncodeError:
+            return None
+        shard = zlib.crc32(job + b":" + id) % self.shards
+        return Place(shard, 1, job, id) if self._apart else Place(0, shard + 1, job, id)
 
 
 def job_name(kind: str, job: str) -> bytes:

@@ -1,4 +1,10 @@
-"""The URLs of stores: `redis://host:6379/0?namespace=orders`, `rediss://…`, `unix:///run/redis.sock`."""
+"""The URLs of stores, by their scheme; a TLS form of each has `rediss` in place of `redis`.
+
+redis://host:6379/0?namespace=orders
+unix:///run/redis.sock?db=0
+redis+cluster://host:6379,host:6379?shards=64        some of the nodes; the others are asked for
+redis+sentinel://host:26379,host:26379/service/0     Sentinels, which know the primary of a service
+"""
 
 from __future__ import annotations
 
@@ -12,24 +18,37 @@ from attrs import frozen
 from durable_jobs_core.errors import StorageError
 
 SHARDS_MAX = 4_096
+SHARDS_OF_A_CLUSTER = 16
 _SPACE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_PORTS = {"sentinel": 26_379}
+_ONLY = {"lanes": "cluster", "sentinel_username": "sentinel", "sentinel_password": "sentinel"}
+
+Host = tuple[str, int]
 
 
 @frozen(kw_only=True)
 class Location:
     """Which store, and how to reach it.
 
-    `kind`: the scheme; `server`: for people, without passwords; `options`: of the connection; `shards`:
-    `None` for as many as it was made with; `replicas`, `aof`: how many replicas, and whether the server's
-    own log, have to confirm a write within `wait_ms` before it counts as committed.
+    `kind`: `redis`, `rediss` or `unix`, how a server is talked to; `form`: `cluster`, `sentinel`, or
+    nothing for a server of its own; `hosts`: those of the URL; `service`: what the Sentinels call it;
+    `server`: for people, without passwords; `options`: of a connection, and `sentinel_options` of one to a
+    Sentinel; `shards`: `None` for as many as it was made with; `lanes`: `None` for one a node;
+    `replicas`, `aof`: how many replicas, and whether the server's own log, have to confirm a write within
+    `wait_ms` before it counts as committed.
     """
 
     kind: str
+    form: str
     server: str
+    hosts: tuple[Host, ...]
+    service: str
     options: Mapping[str, Any]
+    sentinel_options: Mapping[str, Any]
     database: int
     namespace: str
     shards: int | None
+    lanes: int | None
     replicas: int
     aof: bool
     wait_ms: int
@@ -39,55 +58,102 @@ def parse(url: str) -> Location:
     """The location a URL names; raises `StorageError` for one that is not understood."""
     try:
         parts = urlsplit(url)
-        port, asked = parts.port or 6379, dict(parse_qsl(parts.query, keep_blank_values=True))
+        asked = dict(parse_qsl(parts.query, keep_blank_values=True))
     except ValueError as error:
         raise StorageError(f"{_shown(url)} is no URL: {error}") from error
-    values = {name: default for name, (default, _) in _OPTIONS.items()}
-    for name, text in asked.items():
-        if name not in _OPTIONS:
-            raise StorageError(f"{_shown(url)}: unknown option {name!r}; known: {', '.join(_OPTIONS)}")
-        values[name] = _read(url, name, text)
-    database = values.pop("db") if parts.scheme == "unix" else _database(url, parts)
-    options: dict[str, Any] = {
-        "db": database,
-        "username": unquote(parts.username) if parts.username else None,
-        "password": unquote(parts.password) if parts.password else None,
+    kind, _, form = parts.scheme.partition("+")
+    values = _values(url, form, asked)
+    service, database = _path(url, kind, form, parts)
+    shared: dict[str, Any] = {
         "socket_timeout": values["timeout"],
         "socket_connect_timeout": values["connect_timeout"],
     }
-    if parts.scheme == "unix":
-        server = options["path"] = unquote(parts.path)
-        if not parts.path.strip("/"):
-            raise StorageError(f"{_shown(url)} names no socket; it has to look like unix:///run/redis.sock")
+    if kind == "rediss":
+        shared |= {name: values[name] for name in _TLS if values[name] is not None}
+    sentinel = {"username": values["sentinel_username"], "password": values["sentinel_password"]}
+    own: dict[str, Any] = {}
+    hosts: tuple[Host, ...] = ()
+    if kind == "unix":
+        where = own["path"] = unquote(parts.path)
+        database = values["db"]
     else:
-        host = parts.hostname or "localhost"
-        server = f"{host}:{port}"
-        options |= {"host": host, "port": port}
-    if parts.scheme == "rediss":
-        options |= {name: values[name] for name in _TLS if values[name] is not None}
+        hosts = _hosts(url, form, parts)
+        where = ",".join(f"{host}:{port}" for host, port in hosts) + (f"/{service}" if service else "")
+        if not form:
+            own["host"], own["port"] = hosts[0]
     return Location(
-        kind=parts.scheme,
-        server=f"{parts.scheme}://{server}",
-        options=options,
+        kind=kind,
+        form=form,
+        server=f"{parts.scheme}://{where}",
+        hosts=hosts,
+        service=service,
+        options={**shared, **own, **_user(parts), "db": database},
+        sentinel_options={**shared, **sentinel},
         database=database,
         namespace=values["namespace"],
         shards=values["shards"],
+        lanes=values["lanes"],
         replicas=values["wait_replicas"],
         aof=values["wait_aof"],
         wait_ms=values["wait_ms"],
     )
 
 
-def _shown(url: str) -> str:
-    """A URL without what may be a password."""
-    return repr(re.sub(r"//[^/@]*@", "//…@", url))
+def _values(url: str, form: str, asked: Mapping[str, str]) -> dict[str, Any]:
+    """All options, as given or by default."""
+    values = {name: default for name, (default, _) in _OPTIONS.items()}
+    for name, text in asked.items():
+        if name not in _OPTIONS:
+            raise StorageError(f"{_shown(url)}: unknown option {name!r}; known: {', '.join(_OPTIONS)}")
+        if _ONLY.get(name, form) != form:
+            raise StorageError(f"{_shown(url)}: {name} is for redis+{_ONLY[name]}:// only")
+        values[name] = _read(url, name, text)
+    return values
 
 
-def _database(url: str, parts: SplitResult) -> int:
-    text = parts.path.strip("/") or "0"
+def _hosts(url: str, form: str, parts: SplitResult) -> tuple[Host, ...]:
+    names = parts.netloc.rpartition("@")[2].split(",")
+    if len(names) > 1 and not form:
+        raise StorageError(f"{_shown(url)}: several hosts are for redis+cluster:// and redis+sentinel://")
+    try:
+        found = [urlsplit(f"//{name}") for name in names]
+        return tuple((one.hostname or "localhost", one.port or _PORTS.get(form, 6_379)) for one in found)
+    except ValueError:  # which may tell a password
+        raise StorageError(f"{_shown(url)} is no URL: a host is name:port, its port at most 65535") from None
+
+
+def _user(parts: SplitResult) -> dict[str, str | None]:
+    user, _, _ = parts.netloc.rpartition("@")
+    name, _, password = user.partition(":")
+    return {"username": unquote(name) or None, "password": unquote(password) or None}
+
+
+def _path(url: str, kind: str, form: str, parts: SplitResult) -> tuple[str, int]:
+    """The service and the number of the database that a path names."""
+    path = parts.path.strip("/")
+    if kind == "unix":
+        if not path:
+            raise StorageError(f"{_shown(url)} names no socket; it has to look like unix:///run/redis.sock")
+        return "", 0
+    service = ""
+    if form == "sentinel":
+        service, _, path = path.partition("/")
+        if not service:
+            raise StorageError(f"{_shown(url)} names no service; it has to look like {_SENTINEL}")
+    text = path or "0"
     if not (text.isascii() and text.isdecimal()):
         raise StorageError(f"{_shown(url)}: a database has a number, not {text!r}")
-    return int(text)
+    if form == "cluster" and int(text):
+        raise StorageError(f"{_shown(url)}: a Cluster has database 0 only; ?namespace= tells stores apart")
+    return unquote(service), int(text)
+
+
+_SENTINEL = "redis+sentinel://host:26379,host:26379/service"
+
+
+def _shown(url: str) -> str:
+    """A URL without what may be a password."""
+    return repr(re.sub(r"(//).*(?=@)|(_password=)[^&]*", r"\1\2…", url))
 
 
 def _read(url: str, name: str, text: str) -> Any:
@@ -133,12 +199,13 @@ _TLS = "ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_check_hostname"
 _OPTIONS: dict[str, tuple[Any, Callable[[str], Any]]] = {
     "namespace": ("durable-jobs", _space),
     "shards": (None, _number(1, SHARDS_MAX)),
+    "lanes": (None, _number(1, 64)),
     "timeout": (5.0, _seconds),
     "connect_timeout": (2.0, _seconds),
     "wait_replicas": (0, _number(0, 100)),
     "wait_aof": (False, _flag),
     "wait_ms": (1_000, _number(1, 60_000)),
     "db": (0, _number(0, 65_535)),
-    **dict.fromkeys(_TLS[:3], (None, str)),
+    **dict.fromkeys(("sentinel_username", "sentinel_password", *_TLS[:3]), (None, str)),
     "ssl_check_hostname": (None, _flag),
 }

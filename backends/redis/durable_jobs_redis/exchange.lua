@@ -13,7 +13,8 @@ local function arg()
   return ARGV[at]
 end
 
-local settle, not_after, origin, channel = arg() == '1', tonumber(arg()), arg(), arg()
+local identity, settle, not_after = arg() .. ' ', arg() == '1', tonumber(arg())
+local origin, channel = arg(), arg()
 local tags = {}
 for i, key in ipairs(KEYS) do
   tags[i] = string.sub(key, 1, -6) -- '{space:0}:clock' without 'clock'
@@ -23,17 +24,34 @@ local function why(err)
   return type(err) == 'table' and err.err or tostring(err)
 end
 
--- A replica may be behind: nothing is answered from one. This writes nothing, and may only be done by a primary.
-local probe = redis.pcall('DEL', tags[1] .. 'probe')
-if type(probe) == 'table' and string.find(probe.err, 'READONLY', 1, true) then
+-- A replica may be behind: nothing is answered from one. This writes nothing, but is refused where a write is:
+-- by a primary whose memory is full, before the script has written; afterwards the server lets all through.
+local probe = redis.pcall('SETRANGE', tags[1] .. 'probe', 0, '')
+local unable = type(probe) == 'table' and probe.err
+if unable and string.find(unable, 'READONLY', 1, true) then
   return redis.error_reply('READONLY this server is a replica')
+end
+-- In a Cluster what is not here is said to be elsewhere while a slot is being moved: then no script has all it needs.
+if type(probe) == 'table' and string.find(probe.err, 'non local key', 1, true) then
+  return redis.error_reply('TRYAGAIN the slot of this shard is being moved to another node')
+end
+
+-- The mark names the store: one that was emptied, or made anew by another, is not written to.
+local mark = redis.call('GET', KEYS[1]) or ''
+if string.sub(mark, 1, #identity) ~= identity then
+  return redis.error_reply('LOST the store that was opened is not here')
 end
 
 -- Milliseconds are exact in a double. The mark keeps the clock from going back when the server's is stepped.
-local time, mark = redis.call('TIME'), redis.call('GET', KEYS[1])
+mark = string.sub(mark, #identity + 1)
+local time = redis.call('TIME')
 local clock = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
-if mark and tonumber(mark) > tonumber(clock) then
+if tonumber(mark) > tonumber(clock) then
   clock = mark
+end
+-- The clock of another node, which set the deadline, may be ahead: what came too late by it is late here, too.
+if settle and tonumber(clock) <= not_after and not_after < 2 ^ 53 then
+  clock = string.format('%.0f', not_after + 1)
 end
 local wrote, trouble = settle, ''
 
@@ -81,7 +99,7 @@ local function file(place, instant)
   end
   redis.call('ZADD', due, instant, place.id)
   if redis.call('ZRANK', due, place.id) == 0 then
-    local sent = redis.pcall('PUBLISH', channel, origin .. ' ' .. instant .. ' ' .. place.job)
+    local sent = redis.pcall('PUBLISH', channel, table.concat({ origin, place.tag, instant, place.job }, ' '))
     if type(sent) == 'table' then
       trouble = 'others are not told of due work: ' .. sent.err
     end
@@ -118,6 +136,9 @@ local function write()
   end
   if op == 'put' and row and row.raw then
     return { 'refused', 'it is damaged: it can only be deleted' }
+  end
+  if unable and op ~= 'delete' then -- a deletion makes room
+    return { 'refused', unable }
   end
   local done, err = pcall(function()
     if op == 'put' then
@@ -172,7 +193,7 @@ for i = 1, tonumber(arg()) do
   local where = next_place()
   local row = read(where)
   rows[i] = told(row)
-  if row and not row.raw then
+  if row and not row.raw and not unable then
     local done, err = pcall(mend, where, row)
     trouble = done and trouble or why(err)
   end
@@ -186,7 +207,7 @@ local function due(job, now, limit)
     local got =
       redis.call('ZRANGEBYSCORE', tag .. 'due:' .. job, '-inf', now, 'WITHSCORES', 'LIMIT', 0, limit)
     for i = 1, #got, 2 do
-      found[#found + 1] = { tag = tag, job = job, id = got[i], score = tonumber(got[i + 1]) }
+      found[#found + 1] = { tag = tag, job = job, id = got[i], instant = got[i + 1], score = tonumber(got[i + 1]) }
     end
   end
   if #tags > 1 then
@@ -199,7 +220,8 @@ end
 
 local claimed, size = {}, 0
 
--- Takes what is due of a job; whether there is room for more.
+-- Takes what is due of a job; whether there is room for more. Without a hold it is only told what is due, with
+-- what does not fit any more.
 local function take(job, limit, now, hold, max_bytes)
   for i, where in ipairs(due(job, now, limit)) do
     if i > limit then
@@ -209,16 +231,23 @@ local function take(job, limit, now, hold, max_bytes)
     if not row then
       redis.call('ZREM', where.tag .. 'due:' .. job, where.id) -- an entry without a row
     else
-      size = size + #(row.blob or row.raw)
-      if #claimed > 0 and size > max_bytes then
+      local length = #(row.blob or row.raw)
+      size = size + length
+      local fits = #claimed == 0 or size <= max_bytes
+      if hold == '' then
+        claimed[#claimed + 1] = { job, where.instant, length }
+      end
+      if not fits then
         return false
       end
-      redis.call('ZADD', where.tag .. 'due:' .. job, hold, where.id)
-      if not row.raw then
-        redis.call('HSET', row.key, 'held', hold)
+      if hold ~= '' then
+        redis.call('ZADD', where.tag .. 'due:' .. job, hold, where.id)
+        if not row.raw then
+          redis.call('HSET', row.key, 'held', hold)
+        end
+        claimed[#claimed + 1] = { job, where.id, told(row) }
+        wrote = true
       end
-      claimed[#claimed + 1] = { job, where.id, told(row) }
-      wrote = true
     end
   end
   return true
@@ -247,7 +276,7 @@ local next_wake = false
 local jobs = tonumber(arg())
 if jobs > 0 then
   local now, hold, max_bytes = arg(), arg(), tonumber(arg())
-  local room, names = true, {}
+  local room, names = not unable, {} -- what could not be ended is not begun
   local done, err = pcall(function()
     for i = 1, jobs do
       local job, limit = arg(), tonumber(arg())
@@ -255,7 +284,7 @@ if jobs > 0 then
       room = room and take(job, limit, now, hold, max_bytes)
     end
   end)
-  trouble = done and trouble or why(err)
+  trouble = done and (unable or trouble) or why(err)
   done, err = pcall(function()
     for _, job in ipairs(names) do
       local instant = first(job)
@@ -269,11 +298,15 @@ end
 
 -- -- the clock
 
-if wrote or not mark or string.sub(mark, 1, -4) ~= string.sub(clock, 1, -4) then
-  local set = redis.pcall('SET', KEYS[1], clock)
-  if settle and set.err then
+local left = mark
+if wrote or string.sub(mark, 1, -4) ~= string.sub(clock, 1, -4) then
+  redis.pcall('DEL', tags[1] .. 'probe') -- a script that has written may go on; the mark does not grow
+  local set = redis.pcall('SET', KEYS[1], identity .. clock)
+  if not set.err then
+    left = clock
+  elseif settle then
     return set -- then a write that is on its way might still come in time
   end
 end
 
-return { clock, outcomes, rows, claimed, next_wake, trouble }
+return { clock, outcomes, rows, claimed, next_wake, trouble, mark, left }

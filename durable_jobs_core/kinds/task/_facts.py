@@ -5,7 +5,7 @@ from __future__ import annotations
 from durable_jobs_core._values import evolve
 from durable_jobs_core.events import HandlerFailed, HandlerSucceeded
 from durable_jobs_core.kinds._draft import parked, plain
-from durable_jobs_core.kinds.task._phases import TaskDraft, definition_of, has
+from durable_jobs_core.kinds.task._phases import TaskDraft, has
 from durable_jobs_core.kinds.task._work import (
     applied,
     end,
@@ -59,7 +59,7 @@ def fail(d: TaskDraft, run: Run, event: HandlerFailed) -> None:
     """A leased hook raised: it is tried again, or gives up (S-54)."""
     # An event that fails goes to `on_error` at once, if there is one (S-51).
     handled = run.hook == "on_event" and has(d, "on_error")
-    retry = None if handled else definition_of(d).retry
+    retry = None if handled else d.definition.retry
     takes_event = run is d.body.intake
     after = d.failed(run, event, d.body.state, policy=retry)
     if isinstance(after, GiveUp):
@@ -73,7 +73,7 @@ def fail(d: TaskDraft, run: Run, event: HandlerFailed) -> None:
 def give_up(d: TaskDraft, run: Run, failure: Failure, reason: GiveUpReason) -> None:
     """A hook gave up: `on_error` takes over, the event is dead, or the run ends as defined."""
     takes_event = run is d.body.intake
-    policy = definition_of(d).on_exhausted if run.hook == "execute" else "park"
+    policy = d.definition.on_exhausted if run.hook == "execute" else "park"
     if run.hook == "on_idle" and not has(d, "on_idle"):
         policy = "continue"  # a newer definition has none: nothing is owed (S-8)
     if run.hook in ("execute", "on_event") and has(d, "on_error"):
@@ -99,7 +99,7 @@ def give_up(d: TaskDraft, run: Run, failure: Failure, reason: GiveUpReason) -> N
 def _bury(d: TaskDraft, run: Run, failure: Failure) -> None:
     """Move the first queued event to the dead letters; if they are full, park (S-51)."""
     body, event = d.body, d.body.inbox[0]
-    if len(body.dead) >= definition_of(d).inbox_limit:
+    if len(body.dead) >= d.definition.inbox_limit:
         d.keep(parked(run))
         d.ended(run.number, "parked", failure)
         return

@@ -31,8 +31,8 @@ def phase_of(body: TaskBody | None) -> Phase:
     if body.in_flight is not None:
         return Phase.RUNNING
     if body.inbox:
-        stuck = body.intake is not None and body.intake.parked
-        return Phase.PARKED if stuck else Phase.QUEUED
+        assert body.intake is not None, "`advance` gives the inbox a run"
+        return Phase.PARKED if body.intake.parked else Phase.QUEUED
     if body.run is not None:
         return Phase.PARKED if body.run.parked else Phase.PENDING
     return Phase.IDLE if body.scheduled_at is None else Phase.SCHEDULED
@@ -40,8 +40,10 @@ def phase_of(body: TaskBody | None) -> Phase:
 
 def deadline(body: TaskBody) -> int | None:
     """The alarm: when the instance next wants to be woken, or `None` (S-4)."""
-    if body.in_flight is not None and body.in_flight.lease is not None:
-        return body.in_flight.lease.until
+    run = body.in_flight
+    if run is not None:
+        assert run.lease is not None, "in flight"
+        return run.lease.until
     first = next_work(body)
     return body.scheduled_at if first is None or first.parked else first.due
 
@@ -52,7 +54,7 @@ def next_work(body: TaskBody) -> Run | None:
     An `on_error` that has just taken over is claimed with the commit that ended `execute` (S-10).
     """
     run = body.run
-    takes_over = run is not None and run.hook == "on_error" and run.due is not None and run.first_at is None
+    takes_over = run is not None and run.hook == "on_error" and run.first_at is None
     return run if takes_over or not body.inbox else body.intake
 
 
@@ -68,15 +70,9 @@ def status_of(body: TaskBody) -> TaskState:
     return "idle" if phase_of(body) is Phase.IDLE else "active"
 
 
-TaskDraft = Draft[TaskBody]
-
-
-def definition_of(d: TaskDraft) -> Task[Any, Any]:
-    """The definition, by its type."""
-    definition: Task[Any, Any] = d.definition
-    return definition
+TaskDraft = Draft[TaskBody, Task[Any, Any]]
 
 
 def has(d: TaskDraft, hook: Hook) -> bool:
     """Whether the job has the hook."""
-    return hook in definition_of(d).hooks
+    return hook in d.definition.hooks

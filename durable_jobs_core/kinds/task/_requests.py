@@ -19,7 +19,6 @@ from durable_jobs_core.kinds._inline import answered, refuse, report
 from durable_jobs_core.kinds._shared import remember
 from durable_jobs_core.kinds.task._phases import (
     TaskDraft,
-    definition_of,
     has,
     next_work,
     parked_run,
@@ -33,7 +32,7 @@ from durable_jobs_core.kinds.task._work import (
     run_now,
     say_scheduled,
 )
-from durable_jobs_core.operations import HookCall, InlineOutcome
+from durable_jobs_core.operations import HookCall, InlineOutcome, Operations
 from durable_jobs_core.record import QueuedEvent, TaskBody
 from durable_jobs_core.results import (
     DeadLetter,
@@ -73,15 +72,16 @@ def _send(d: TaskDraft, event: SendRequested) -> None:
         return
     asked = outcome.operations
     body = applied(d, evolve(body, ids=ids, event_count=count), asked)
-    idle: InlineOutcome | None = None
+    idle: Operations | None = None
     if body.run is None and body.scheduled_at is None and asked.terminate is None:
         if has(d, "on_idle"):
-            idle = _outcome(d, event, call_of_hook(d, body, "on_idle", None))
-            if idle is None:
+            idled = _outcome(d, event, call_of_hook(d, body, "on_idle", None))
+            if idled is None:
                 return
-            if idle.operations is None:
-                _refuse(d, idle, failed)
+            if idled.operations is None:
+                _refuse(d, idled, failed)
                 return
+            idle = idled.operations
     _commit_send(d, body, outcome, failed, idle)
 
 
@@ -90,7 +90,7 @@ def _commit_send(
     body: TaskBody,
     outcome: InlineOutcome,
     failed: InlineOutcome | None,
-    idle: InlineOutcome | None,
+    idle: Operations | None,
 ) -> None:
     """All hooks of a `send` have returned: what they asked for, in one commit."""
     created, asked = d.maybe_body is None, outcome.operations
@@ -101,10 +101,10 @@ def _commit_send(
         report(d, failed, committed=True)
         d.change(last_error=plain(_why(failed)))
     ends = asked.terminate
-    if idle is not None and idle.operations is not None:
-        d.body = applied(d, d.body, idle.operations)
-        say_scheduled(d, idle.operations, "idle")
-        ends = idle.operations.terminate
+    if idle is not None:
+        d.body = applied(d, d.body, idle)
+        say_scheduled(d, idle, "idle")
+        ends = idle.terminate
     if ends is not None:
         end(d, ends.reason)
     else:
@@ -164,7 +164,7 @@ def receive(d: TaskDraft, event: SendRequested) -> None:
 
 def queue(d: TaskDraft, event: SendRequested) -> None:
     """Behind an attempt, or behind other events: to the end of the inbox (S-51)."""
-    body, limit = d.body, definition_of(d).inbox_limit
+    body, limit = d.body, d.definition.inbox_limit
     ids = remember(d, body.ids, event.event_id)
     if len(body.inbox) >= limit:
         raise OverloadedError(f"the inbox of {d.key}", limit, len(body.inbox))
@@ -263,7 +263,7 @@ def dead_letters(d: TaskDraft, event: DeadLettersRequested) -> None:
 
 def redrive(d: TaskDraft, event: RedriveRequested) -> None:
     """All dead letters back to the end of the inbox, or none (S-51)."""
-    body, limit = d.body, definition_of(d).inbox_limit
+    body, limit = d.body, d.definition.inbox_limit
     if body.dead and len(body.inbox) + len(body.dead) > limit:
         raise OverloadedError(f"the inbox of {d.key}", limit, len(body.inbox))
     if body.dead:

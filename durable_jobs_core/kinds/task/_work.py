@@ -33,14 +33,13 @@ def advance(d: TaskDraft) -> None:
 
 def _consume(d: TaskDraft) -> None:
     """The schedule is due: it becomes a run, or the trial of a parked one; else it waits (S-53)."""
-    body = d.body
-    if body.inbox and body.intake is not None and not body.intake.parked:
-        return
-    if body.run is not None and not body.run.parked and not body.inbox:
+    intake = d.body.intake
+    first = intake or d.body.run
+    if first is not None and not first.parked:
         return
     d.change(scheduled_at=None)
-    if body.intake is not None:
-        d.keep(revived(body.intake, d.now))
+    if intake is not None:
+        d.keep(revived(intake, d.now))
     run_now(d)
 
 

@@ -19,22 +19,13 @@ import pytest
 from durable_jobs_sqlite import SQLiteBackend, StoreError, StoreLostError, _exchange, _file, _turns
 from support.children import Spawn
 from support.files import raw
+from support.ports import refusal
 
-from durable_jobs_core.backend import Batch, Claim, Committed, Defer, Query, Refused, Write
+from durable_jobs_core.backend import Batch, Claim, Committed, Query, Refused, Write
 from durable_jobs_core.errors import StorageError
 
 DONE = Committed()
 FOREVER = 2**63 - 1
-
-
-def refusal(port, *writes: Write | Defer, **more: Any) -> Refused:
-    """What every write of an exchange is refused with."""
-    writes = writes or (Write(port.key("new"), None, port.row("new")),)
-    outcomes = port.ask(*writes, **more).outcomes
-    assert len(outcomes) == len(writes)
-    assert set(outcomes) == {outcomes[0]}
-    assert isinstance(outcomes[0], Refused)
-    return outcomes[0]
 
 
 # -- the disk is full

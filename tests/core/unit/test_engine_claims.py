@@ -487,3 +487,60 @@ def test_lanes_are_asked_in_turn() -> None:
 
     first = seen[0]
     assert seen == [(first + turn) % 3 for turn in range(9)]
+
+
+# -- several processes, one due run
+
+
+def vain(rigs: list[Rig], runs: int) -> float:
+    """How many claims came to nothing for each of so many runs, of which all processes are told at once."""
+    before = sum(map(claims, rigs))
+    for n in range(runs):
+        start(rigs[0], "a", f"{n} {rigs[0].t}")
+        for rig in rigs:
+            rig.nudge()
+        for rig in rigs:
+            rig.wait(10)
+            while rig.invokes:
+                rig.finish()
+            rig.settle()
+    return (sum(map(claims, rigs)) - before - runs) / runs
+
+
+def crew(count: int) -> list[Rig]:
+    """Workers on one store."""
+    first = greeted(ticks("a"), poll=1_000_000)
+    return [
+        first,
+        *(greeted(ticks("a"), poll=1_000_000, node=n, stores=first.stores) for n in range(2, count + 1)),
+    ]
+
+
+def test_D_4_not_every_process_asks_for_each_due_run() -> None:
+    rigs = crew(5)
+    early = vain(rigs, 1)
+
+    assert early >= 3
+    assert vain(rigs, 100) < 0.8
+
+
+def test_D_4_a_process_that_came_late_takes_over_from_the_one_that_came_first() -> None:
+    rigs = crew(2)
+    vain(rigs, 20)
+    _, other = rigs
+    start(other, "a", "left")
+    other.nudge()
+    other.wait(200)
+
+    assert [invoke.key.id for invoke in other.invokes] == ["left"]
+
+
+def test_a_hint_of_what_is_due_later_costs_no_more_than_a_moment() -> None:
+    rig = greeted(ticks("a"), poll=1_000_000)
+    rig.nudge()
+    rig.settle()
+    start(rig, "a", 1)
+    rig.nudge()
+    rig.wait(8)
+
+    assert running(rig) == ["a"]

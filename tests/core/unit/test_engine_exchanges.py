@@ -580,6 +580,34 @@ def test_another_life_with_a_smaller_number_is_no_step_back_in_history() -> None
     assert not any(isinstance(event, HistoryRegressed) for event in rig.events)
 
 
+def test_a_step_back_in_history_is_reported_also_when_another_has_gone_on_from_there() -> None:
+    rig = greeted()
+    rig.ask(LATEST, add())
+    older = rig.row(LATEST)
+    assert older is not None
+    rig.ask(LATEST, add())
+    rig.stores[0]._store.rows[LATEST] = older
+    other = client(rig)
+    other.ask(LATEST, add())
+    other.ask(LATEST, add())
+
+    rig.ask(LATEST, StatusRequested())
+
+    (regressed,) = [event for event in rig.events if isinstance(event, HistoryRegressed)]
+    assert regressed.found >= regressed.expected
+
+
+def test_what_another_wrote_over_a_commit_is_no_step_back() -> None:
+    rig = greeted()
+    rig.ask(LATEST, add())
+    for node in range(50, 60):  # more than a record remembers
+        client(rig, node=node).ask(LATEST, add())
+
+    rig.ask(LATEST, StatusRequested())
+
+    assert [event for event in rig.events if isinstance(event, HistoryRegressed)] == []
+
+
 def test_S_6_a_newer_record_that_is_due_is_held_longer_each_time_and_left_as_it_is() -> None:
     rig = greeted()
     start(rig, "tick", "a")

@@ -8,7 +8,7 @@ from support.samples import TICK, latest
 
 from durable_jobs_core.backend import BATCH_MAX_BYTES, BATCH_MAX_WRITES, Claim, Defer
 from durable_jobs_core.engine.keeper import Keeper
-from durable_jobs_core.engine.lane import Lane
+from durable_jobs_core.engine.lane import SHY_FIRST_MS, SHY_MAX_MS, Lane
 from durable_jobs_core.engine.slots import Slots
 from durable_jobs_core.events import (
     AddRequested,
@@ -294,3 +294,33 @@ def test_the_earliest_due_instant_is_kept(before: int | None, noted: int, after:
     lane.note_wake(noted)
 
     assert lane.next_wake == after
+
+
+# -- who comes first
+
+
+@pytest.mark.parametrize("entropy", [0, 1, 12_345])
+def test_who_comes_in_vain_comes_later_each_time_up_to_a_limit_and_who_comes_first_at_once(
+    entropy: int,
+) -> None:
+    lane = Lane(0)
+    later = []
+    for _ in range(8):
+        lane.came_in_vain(entropy)
+        later.append((lane.shy, lane.later))
+    lane.came_first()
+
+    assert [shy for shy, _ in later[:5]] == [SHY_FIRST_MS << n for n in range(5)]
+    assert later[-1][0] == SHY_MAX_MS
+    assert all(shy // 2 <= late <= shy for shy, late in later)
+    assert (lane.shy, lane.later) == (0, 0)
+
+
+def test_how_much_later_is_a_matter_of_chance() -> None:
+    drawn = set()
+    for entropy in range(50):
+        lane = Lane(0)
+        lane.came_in_vain(entropy)
+        drawn.add(lane.later)
+
+    assert drawn == {*range(SHY_FIRST_MS // 2, SHY_FIRST_MS + 1)}

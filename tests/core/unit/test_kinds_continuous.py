@@ -208,8 +208,30 @@ def test_S_61_at_the_end_of_the_calendar_the_schedule_ends_and_says_so() -> None
     bench.succeed()
 
     assert (bench.phase, bench.alarm) == ("waiting", None)
-    assert bench.last(JobFailed).failure.type == "SchedulerError"
-    assert bench.status().last_error is not None
+    error = bench.status().last_error
+    assert error is not None
+    assert error.type == "SchedulerError"
+    assert bench.last(JobFailed).fields(with_state=True) == {
+        "error": {"message": error.message, "name": error.type},
+        "runCount": 1,
+        "attempt": 1,
+        "willRetry": False,
+        "preExecutionState": 0,
+        "run": 1,
+        "hook": "execute",
+    }
+
+
+def test_S_35_S_61_a_run_ends_also_if_a_resume_has_found_the_end_of_the_calendar_meanwhile() -> None:
+    bench = Bench(continuous(GRID), now=INSTANT_MAX - SECOND)
+    bench.start()
+    bench.pause()
+    bench.resume()
+    ended = bench.emitted
+
+    bench.succeed()
+
+    assert (ended, bench.phase, bench.alarm) == (["job.failed"], "waiting", None)
 
 
 # -- S-34: trigger
@@ -421,9 +443,10 @@ def test_S_35_a_parked_instance_is_neither_paused_nor_resumed(name: str) -> None
     bench.fail_for_good()
     before = bench.record
 
-    with pytest.raises(InvalidStateError, match=name):
+    with pytest.raises(InvalidStateError) as caught:
         getattr(bench, name)()
 
+    assert (caught.value.state, caught.value.request) == ("parked", name)
     assert bench.record is before
 
 

@@ -157,11 +157,12 @@ def test_S_41_a_window_once_due_stays_due() -> None:
     bench.add()
     bench.wake()
     bench.add()
-    bench.wait(30 * SECOND)  # the second window falls due behind the batch
+    bench.wait(31 * SECOND)  # the second window falls due behind the batch
 
-    bench.add()
+    due = bench.add().will_flush_at
     bench.succeed()
 
+    assert due == at(T + 60 * SECOND)
     assert (bench.call.event_count, bench.call.flush_reason) == (2, "flushAfter")
 
 
@@ -655,6 +656,20 @@ def test_S_25_if_it_gives_up_again_the_window_is_put_off_and_its_number_not_coun
     assert put_off == ("parked", T + 61 * SECOND, ["job.failed", "job.retryExhausted"])
     assert quiet == "parked"
     assert (bench.call.run, bench.call.attempt) == (1, 1)
+
+
+def test_S_25_events_do_not_move_a_quiet_window_that_was_put_off() -> None:
+    bench = Bench(debounce(mode="quiet", max_wait=None))
+    bench.add(1)
+    bench.wake()
+    bench.add(2)
+    bench.flush()
+    bench.fail_for_good()  # the window is due again in 30 s
+    bench.wait(10 * SECOND)
+
+    reply = bench.add(3)
+
+    assert (reply.will_flush_at, bench.alarm) == (at(T + MINUTE), T + MINUTE)
 
 
 def test_S_25_flush_tries_a_parked_batch_at_once() -> None:

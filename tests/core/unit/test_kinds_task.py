@@ -161,6 +161,22 @@ def test_S_65_an_inline_on_event_is_told_with_how_long_it_took() -> None:
     assert (at_once, bench.last(JobExecuted).duration_ms) == (0, SECOND)
 
 
+def test_S_7_S_65_an_inline_on_event_did_not_take_less_than_no_time() -> None:
+    bench = queued(task(retry=None, on_exhausted="terminate"), "dead")
+    bench.fail()
+    bench.trigger()
+    bench.fail()  # the new life has seen no event, as an instance that is not there
+    request = SendRequested(event="e")
+    bench.feed(request)
+    outcome = InlineOutcome(call=bench.shown[-1], operations=asked("e"))
+    bench.terminate()
+    bench.now -= SECOND  # of an engine that is behind the one that wrote
+
+    bench.feed(with_outcome(request, outcome))
+
+    assert bench.last(JobExecuted).duration_ms == 0
+
+
 def test_S_50_on_idle_follows_if_nothing_is_scheduled_and_no_run_is_unfinished() -> None:
     bench = Bench(task("on_idle"), inline={"on_idle": returns(asked("idle", after=MINUTE))})
 
@@ -454,6 +470,20 @@ def test_S_51_an_event_that_gives_up_is_a_dead_letter_with_its_error() -> None:
     assert (bench.status().queued_events, bench.status().dead_letters) == (1, 1)
 
 
+def test_S_51_a_dead_letter_keeps_its_id_on_the_way_back_to_the_inbox_too() -> None:
+    bench = triggered(task(retry=None))
+    bench.send("dead", id="x")
+    bench.succeed()
+    bench.fail()
+    (dead,) = bench.dead_letters().dead_letters
+    bench.worker = False
+
+    bench.redrive()
+
+    assert dead.event_id == "x"
+    assert bench.body.inbox == (QueuedEvent(event="dead", id="x"),)
+
+
 def test_S_51_with_full_dead_letters_the_instance_parks_at_the_event() -> None:
     bench = stuck()
 
@@ -610,6 +640,26 @@ def test_S_53_on_idle_follows_the_queued_events_once() -> None:
     bench.succeed()
 
     assert (hook, bench.phase) == ("on_idle", "idle")
+
+
+@pytest.mark.parametrize(
+    ("asks", "hook"), [({"cancel": True}, "on_idle"), ({}, "execute")], ids=["cancelled", "still scheduled"]
+)
+def test_S_18_S_53_what_follows_the_queued_events_is_one_run_more(asks: dict[str, Any], hook: str) -> None:
+    bench = Bench(task("on_idle"), inline={"on_event": returns(asked(after=MINUTE))})
+    bench.send()
+    bench.trigger()
+    bench.send("one")
+    bench.send("two")
+    bench.succeed()
+    bench.succeed(asked(**asks))
+    bench.succeed()
+    if bench.phase == "scheduled":
+        bench.wake()
+
+    runs = [(effect.call.hook, effect.call.run) for effect in bench.calls]
+
+    assert runs == [("execute", 1), ("on_event", 2), ("on_event", 3), (hook, 4)]
 
 
 def test_S_53_trigger_runs_execute_now_and_leaves_a_pending_schedule_in_place() -> None:
@@ -1016,15 +1066,15 @@ def test_S_52_every_hook_is_shown_the_counters_and_the_schedule() -> None:
     bench.succeed(asked(cancel=True))
 
     shown = [
-        (call.hook, call.event_count, call.execute_count, call.scheduled_at)
+        (call.hook, call.event_count, call.execute_count, call.scheduled_at, call.failure)
         for call in (*bench.shown, *(effect.call for effect in bench.calls))
     ]
 
     assert shown == [
-        ("on_event", 1, 0, None),
-        ("execute", 1, 1, T + MINUTE),
-        ("on_error", 1, 1, T + MINUTE),
-        ("on_idle", 1, 1, None),
+        ("on_event", 1, 0, None, None),
+        ("execute", 1, 1, T + MINUTE, None),
+        ("on_error", 1, 1, T + MINUTE, Failure("Error", "boom")),
+        ("on_idle", 1, 1, None, None),
     ]
 
 

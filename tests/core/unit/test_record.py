@@ -43,3 +43,13 @@ def test_a_record_remembers_the_last_write_of_each_of_the_last_engines() -> None
     )
 
     assert [record.wrote(engine) for engine in (1, 2, 3)] == [7, 5, None]
+
+
+def test_D_6_a_record_tells_what_it_cannot_have_been_made_from() -> None:
+    writers = ((1, 20), (2, 15))
+    record = Record(revision=Revision(9, 20, 1), writers=writers, created_at=0, at=0, seq=0, body=TaskBody())
+    crowded = evolve(record, writers=(*writers, *((engine, 10) for engine in range(3, 9))))
+    earlier = [Revision(9, 15, 2), Revision(9, 16, 2), Revision(9, 9, 99), Revision(9, 10, 99)]
+
+    assert [record.may_follow(one) for one in earlier] == [True, False, False, False]
+    assert [crowded.may_follow(one) for one in earlier] == [True, False, True, False]

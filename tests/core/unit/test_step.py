@@ -32,7 +32,7 @@ from durable_jobs_core.record import Stored
 from durable_jobs_core.retry import Retry
 from durable_jobs_core.step import alarm_of, step
 from durable_jobs_core.telemetry import AlarmRepaired
-from durable_jobs_core.words import Failure
+from durable_jobs_core.words import INSTANT_MAX, Failure, to_datetime
 
 # -- S-1, S-2: what a step is
 
@@ -186,6 +186,28 @@ def test_S_4_a_spurious_alarm_of_no_instance_changes_nothing() -> None:
     assert (bench.record, bench.transition.commit, bench.transition.then) == (None, (), ())
 
 
+@pytest.mark.parametrize(
+    ("due", "alarm"),
+    [(-HOUR, 0), (0, 0), (1, 1), (INSTANT_MAX, INSTANT_MAX)],
+)
+def test_S_4_an_alarm_is_an_instant_of_the_calendar_also_for_a_schedule_before_it(
+    due: int, alarm: int
+) -> None:
+    bench = Bench(task(), worker=False, inline={"on_event": returns(asked(at=due))})
+
+    bench.send()
+
+    assert bench.alarm == alarm
+
+
+def test_S_4_an_alarm_is_an_instant_of_the_calendar_also_for_a_lease_that_ends_after_it() -> None:
+    bench = Bench(continuous(), now=INSTANT_MAX - 1)
+
+    bench.start()
+
+    assert (bench.lease.until, bench.alarm) == (INSTANT_MAX - 1 + 30_000, INSTANT_MAX)
+
+
 # -- S-5, I-9: what is illegal
 
 
@@ -249,6 +271,22 @@ def test_S_7_a_lease_is_counted_from_the_last_commit_if_that_is_later() -> None:
     assert (bench.lease.since, bench.alarm) == (T, T + 30_000)
 
 
+# -- D-6: who wrote
+
+
+def test_D_6_a_record_names_the_last_write_of_each_of_the_last_eight_engines() -> None:
+    bench = Bench(continuous(), engine=101)
+    bench.start()
+    for engine in (*range(102, 111), 104):
+        bench.engine = engine
+        bench.feed(AlarmMisfiled(None))  # one write
+
+    assert bench.record is not None
+    assert bench.record.writers == (
+        (104, 11), (110, 10), (109, 9), (108, 8), (107, 7), (106, 6), (105, 5), (103, 3),
+    )  # fmt: skip
+
+
 # -- S-38: what a caller that waits is told
 
 
@@ -308,7 +346,7 @@ def test_S_38_a_waiting_flush_is_told_of_the_first_that_does_not_succeed() -> No
     bench.fail("no")
 
     told = waiting()
-    assert (told.outcome, str(told.error), told.flushed) == ("retrying", "Error: no", False)
+    assert (told.outcome, told.error, told.flushed) == ("retrying", Failure("Error", "no"), False)
     assert told.retry_at is not None
 
 
@@ -323,6 +361,17 @@ def test_S_38_a_flush_commits_a_mark_also_on_a_batch_in_flight() -> None:
 
     assert marked
     assert (bench.phase, bench.alarm) == ("idle", bench.now + MINUTE)
+
+
+def test_S_38_the_attempts_that_have_ended_are_counted() -> None:
+    bench = Bench(continuous())
+    bench.start()
+    counts = [bench.body.ended]
+    for happen in (bench.fail, bench.wake, bench.crash, bench.release, bench.succeed):
+        happen()
+        counts.append(bench.body.ended)
+
+    assert counts == [0, 1, 1, 1, 1, 2]
 
 
 def test_S_38_looking_changes_nothing() -> None:
@@ -412,6 +461,20 @@ def test_S_38_a_flush_is_not_told_of_a_batch_that_was_dropped_before_it() -> Non
     assert (before, waiting().outcome) == (None, "succeeded")
 
 
+def test_S_38_a_flush_is_not_told_of_a_window_that_was_cleared_before_it() -> None:
+    bench = Bench(debounce())
+    bench.add(id="kept")
+    bench.clear()
+    bench.add()
+    bench.flush()
+    waiting = bench.waiting()
+    before = waiting()
+
+    bench.succeed()
+
+    assert (before, waiting().outcome) == (None, "succeeded")
+
+
 def test_S_38_a_flush_that_looks_too_late_to_tell_claims_nothing() -> None:
     bench = Bench(debounce(retry=None, on_exhausted="terminate"))
     bench.add()
@@ -423,6 +486,34 @@ def test_S_38_a_flush_that_looks_too_late_to_tell_claims_nothing() -> None:
         bench.flush()
 
     assert waiting() is None
+
+
+@pytest.mark.parametrize(
+    ("before", "since", "told"),
+    [(4, 0, "succeeded"), (1, 3, "succeeded"), (0, 4, None)],  # four dropped batches are remembered
+)
+def test_S_38_a_flush_that_succeeded_is_told_so_while_the_batches_dropped_since_are_remembered(
+    before: int, since: int, told: str | None
+) -> None:
+    bench = Bench(debounce(retry=None, on_exhausted="terminate"))
+
+    def flushed() -> None:
+        bench.add()
+        bench.flush()
+
+    for _ in range(before):
+        flushed()
+        bench.fail()
+    flushed()
+    waiting = bench.waiting()
+    bench.succeed()
+    for _ in range(since):
+        flushed()
+        bench.fail()
+
+    found = waiting()
+
+    assert (found and found.outcome) == told
 
 
 def test_S_38_a_flush_has_succeeded_though_a_later_batch_has_failed_since() -> None:
@@ -451,6 +542,47 @@ def test_S_38_a_flush_after_a_clear_waits_for_the_batch_that_is_in_flight() -> N
     bench.succeed()
 
     assert waiting().flushed
+
+
+@pytest.mark.parametrize("make", [continuous, task])
+@pytest.mark.parametrize(
+    ("happen", "on_exhausted", "outcome", "retried"),
+    [
+        ("succeed", "park", "succeeded", False),
+        ("fail", "park", "retrying", True),
+        ("fail_for_good", "park", "parked", False),
+        ("fail_for_good", "continue", "failed", False),
+        ("fail_for_good", "terminate", "terminated", False),
+    ],
+)
+def test_S_38_a_waiting_trigger_is_told_what_came_of_its_attempt(
+    make: Any, happen: str, on_exhausted: str, outcome: str, retried: bool
+) -> None:
+    bench = Bench(make(on_exhausted=on_exhausted))
+    bench.request(StartRequested(Stored(1, 0)) if make is continuous else SendRequested(event="e"))
+    bench.trigger()
+    waiting = bench.waiting()
+
+    getattr(bench, happen)()
+
+    told = waiting()
+    failed = outcome in ("retrying", "parked", "failed")  # `terminated` has left nothing
+    assert (told.outcome, told.error) == (outcome, Failure("Error", "boom") if failed else None)
+    assert told.retry_at == (to_datetime(T + 10_000) if retried else None)
+
+
+def test_S_38_a_waiting_trigger_is_not_told_of_an_event_that_is_tried_again() -> None:
+    bench = Bench(task())
+    bench.send()
+    bench.trigger()
+    bench.send("queued")
+    bench.succeed()
+    bench.trigger()  # behind the event
+    waiting = bench.waiting()
+
+    bench.fail()
+
+    assert waiting() is None
 
 
 def test_S_38_a_trigger_behind_events_that_park_the_instance_is_told_so() -> None:

@@ -5,7 +5,11 @@
 The engines, the steps, the hooks and the store are those of the simulation, and so is the observer that
 checks I-1 to I-7 and I-9; what a simulation draws by chance is enumerated here. Two states are one if
 they go on alike (`canonical`); what the observer remembers of the past is not compared, only what became
-of each event (`ledger`). I-8 is tried from one new state in eight: without faults it must come to rest.
+of each event (`ledger`). I-8 is tried from one new state in eight, of large scopes in 64: without faults
+it must come to rest.
+
+A digest has sixteen bytes: two of `n` states share one by a chance below n²/2¹²⁹, of five million 4 in 10²⁶.
+A scope that was cut off, by states, time or memory, is not exhausted, and is said not to be.
 """
 
 from durable_jobs_simulation.exhaustive.scope import Scope, budgets

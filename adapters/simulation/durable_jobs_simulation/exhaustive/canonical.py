@@ -22,6 +22,7 @@ import re
 from array import array
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 from itertools import chain, permutations
 from operator import attrgetter
 from types import FunctionType
@@ -211,15 +212,16 @@ def _ranks(numbers: Iterable[int]) -> dict[int, int]:
 
 
 _PARTS: dict[int, tuple[Any, Part]] = {}
+_same_text = lru_cache(_KEPT)(part)
 
 
 def part_of(x: Any) -> Part:
-    """The part that a value is: told once, kept alive."""
+    """The part that a value is: told once, kept alive; the same for values of the same text."""
     known = _PARTS.get(id(x))
     if known is None:
         if len(_PARTS) > _KEPT:
             _PARTS.clear()
-        known = _PARTS[id(x)] = x, part(row_text(x) if type(x) is Row else tell(x, {}))
+        known = _PARTS[id(x)] = x, _same_text(row_text(x) if type(x) is Row else tell(x, {}))
     return known[1]
 
 
@@ -231,8 +233,12 @@ def row_text(row: Row) -> str:
 # -- worlds
 
 
-def digest(nodes: Sequence[Sequence[Part]], rest: Sequence[Part], now: int) -> bytes:
-    """Sixteen bytes for a world told in parts; the order of the nodes does not matter."""
+@lru_cache(_KEPT)
+def digest(nodes: tuple[tuple[Part, ...], ...], rest: tuple[Part, ...], now: int) -> bytes:
+    """Sixteen bytes for a world told in parts; the order of the nodes does not matter.
+
+    What happens in another order is often the same to the last number: that is digested once.
+    """
     ranks = _ranks(chain.from_iterable([part.revisions for part in chain(*nodes, rest)]))
     fixed = [_fixed(node, ranks, now) for node in nodes]
     texts = sorted(fixed)
@@ -243,10 +249,12 @@ def digest(nodes: Sequence[Sequence[Part]], rest: Sequence[Part], now: int) -> b
 
 def _fixed(parts: Sequence[Part], ranks: dict[int, int], now: int) -> bytes:
     """All of some parts that does not depend on the order in which the nodes are told."""
-    numbers: list[int] = []
+    numbers, past = list[int](), now - PAST_MS
     for part in parts:
-        numbers += [at - now if at > now - PAST_MS else -PAST_MS for at in part.instants]
-        numbers += [ranks[number] for number in part.revisions]
+        if part.instants:
+            numbers += [at - now if at > past else -PAST_MS for at in part.instants]
+        if part.revisions:
+            numbers += [ranks[number] for number in part.revisions]
     return b"".join((*[part.text for part in parts], array("q", numbers).tobytes()))
 
 

@@ -5,10 +5,15 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections.abc import Callable, Iterator, Sequence
 
 from durable_jobs_simulation.exhaustive.scopes import SCOPES, SMALL
-from durable_jobs_simulation.exhaustive.search import Progress, Report, check
+from durable_jobs_simulation.exhaustive.search import Report
+from durable_jobs_simulation.exhaustive.sweep import Budget, Sweep, sweep
 from durable_jobs_simulation.tasks import SimulationError
+
+LINE_S = 60.0
+"""Where there is no terminal to write over, a line of progress so often."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -16,43 +21,75 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "scopes", nargs="*", metavar="SCOPE", help="the small ones, or of " + ", ".join(SCOPES)
     )
+    parser.add_argument("--all", action="store_true", help="the large ones too")
+    parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--depth", type=int, help="at most so many actions in a row")
-    parser.add_argument("--states", type=int, help="at most so many states of each scope")
-    parser.add_argument("--minutes", type=float, help="at most so long for each scope")
+    parser.add_argument(
+        "--states", type=int, help="stop at so many distinct states in all; fail if there were fewer"
+    )
+    parser.add_argument("--minutes", type=float, help="at most so long in all")
+    parser.add_argument(
+        "--gib", type=float, default=7.0, help="at most so much memory of all processes together"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Go through the scopes named. 1 if an invariant does not hold in one; its shortest trace is shown."""
-    failed = 0
+    """Go through the scopes named. 1 if an invariant does not hold in one, whose shortest trace is shown, or
+    if some were cut off before there were as many states as asked for."""
     unknown = [name for name in args.scopes if name not in SCOPES]
     if unknown:
         raise SimulationError(f"there is no scope {unknown[0]}: {', '.join(SCOPES)}")
-    for name in args.scopes or SMALL:
-        seconds = None if args.minutes is None else args.minutes * 60
-        report = check(
-            SCOPES[name], depth=args.depth, states=args.states, seconds=seconds, progress=_progress()
-        )
-        print(report)
+    seconds = None if args.minutes is None else args.minutes * 60
+    budget = Budget(states=args.states, seconds=seconds, gib=args.gib, depth=args.depth)
+    going = Sweep(budget, args.processes)
+    for report in sweep(args.scopes or list(SCOPES if args.all else SMALL), going, _progress()):
+        print(report, flush=True)
         if report.violation is not None:
-            failed = 1
-            print(report.violation.trace.text(), end="")
-    return failed
+            print(report.violation.trace.text(), end="", flush=True)
+    for line in summary(going.ended, going.seconds):
+        print(line)
+    cut = [report for report in going.ended if not report.finished]
+    if cut and args.states is not None and going.states < args.states:
+        print(f"fewer states than the {args.states} asked for, and scopes were cut off")
+        return 1
+    return int(any(report.violation is not None for report in going.ended))
 
 
-def _progress() -> Progress | None:
-    """Writes over one line of the terminal, a few times a second."""
-    if not sys.stderr.isatty():
-        return None
-    told = 0.0
+def summary(reports: Sequence[Report], seconds: float) -> Iterator[str]:
+    """What was done in all; which scopes are exhausted, and which are not."""
+    states, actions, rested = (
+        sum(counts) for counts in zip(*((r.states, r.actions, r.rested) for r in reports), strict=True)
+    )
+    yield (
+        f"{states} distinct states in {len(reports)} scopes, by {actions} actions, at most "
+        f"{max(r.depth for r in reports)} in a row; {rested} brought to rest; {seconds:.0f} s, "
+        f"{states / max(seconds, 0.001):.0f}/s; at most {max(r.gib for r in reports):.1f} GiB a process"
+    )
+    for what, found in (
+        ("finished", [r.scope for r in reports if r.finished]),
+        ("cut off, and so not exhaustive", [r.scope for r in reports if r.waiting and r.violation is None]),
+        ("violated", [r.scope for r in reports if r.violation is not None]),
+    ):
+        yield f"{what}: {', '.join(found) or 'none'}"
 
-    def show(report: Report) -> None:
-        nonlocal told
-        if time.monotonic() - told > 0.2:
-            told = time.monotonic()
-            sys.stderr.write(
-                f"\r\x1b[K{report.scope}: {report.states} states, {report.waiting} waiting, "
-                f"depth {report.depth}, {report.seconds:.0f} s\r"
-            )
-            sys.stderr.flush()
+
+def _progress() -> Callable[[Sweep], None]:
+    """Writes over one line of a terminal; elsewhere, a line now and then."""
+    terminal = sys.stderr.isatty()
+    last = time.monotonic()
+
+    def show(going: Sweep) -> None:
+        nonlocal last
+        if time.monotonic() - last < (0.2 if terminal else LINE_S):
+            return
+        last = time.monotonic()
+        now = "; ".join(
+            f"{r.scope}: {r.states} states, {r.states / max(r.seconds, 0.001):.0f}/s, {r.waiting} waiting, "
+            f"depth {r.depth}, {r.gib:.1f} GiB"
+            for r in going.running.values()
+        )
+        line = f"{going.states} states, {going.seconds:.0f} s, {len(going.ended)} scopes done; {now}"
+        sys.stderr.write(f"\r\x1b[K{line}\r" if terminal else f"{line}\n")
+        sys.stderr.flush()
 
     return show

@@ -41,7 +41,7 @@ def _is(one: object, other: object) -> bool:
 
 
 def _counter(x: Counter[Any], memo: Memo) -> Counter[Any]:
-    new = Counter[Any]()
+    new: Counter[Any] = Counter.__new__(Counter)  # what its `__init__` would do is of no use
     dict.update(new, x)
     return new
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from attrs import frozen
 
-from durable_jobs_core.backend import Answer, Batch, Row
+from durable_jobs_core.backend import Answer, Batch
 from durable_jobs_simulation.exhaustive.canonical import Part, part_of
 from durable_jobs_simulation.exhaustive.nodes import Node
 
@@ -45,10 +45,3 @@ class Late:
 
     engine: int
     batch: Batch
-
-
-class Rot:
-    """Stored rows do not rot here."""
-
-    def after_commit(self, row: Row) -> None:
-        """A row was written."""

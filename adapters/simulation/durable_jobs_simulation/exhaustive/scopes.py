@@ -19,7 +19,9 @@ from durable_jobs_core.events import (
     AddRequested,
     ClearRequested,
     FlushRequested,
+    PauseRequested,
     Request,
+    ResumeRequested,
     SendRequested,
     StartRequested,
     TerminateRequested,
@@ -93,6 +95,7 @@ def _send(number: int) -> SendRequested:
 
 _START, _TRIGGER, _END = StartRequested(Stored(1, 0)), TriggerRequested(), TerminateRequested()
 _FLUSH, _CLEAR = FlushRequested(), ClearRequested()
+_PAUSE, _RESUME = PauseRequested(), ResumeRequested()
 
 
 def _two(key: Key, *requests: Request) -> tuple[tuple[Asked, ...], ...]:
@@ -121,6 +124,34 @@ _CALLERS: dict[str, tuple[str, tuple[tuple[Asked, ...], ...]]] = {
     "sends": ("two workers, a send by each", _two(ORDER, _send(1), _send(2))),
     "lost": ("two workers, adds by each, exchanges and answers lost", _two(HOOKS, _add(1), _add(2))),
     "detach": ("two workers, a plain hook, and an end by the other", _two(PLAIN, _START, _END)),
+    "pause": (
+        "a start, a pause and a resume; a trigger",
+        (_asked(TICK, _START, _PAUSE, _RESUME), _asked(TICK, _TRIGGER)),
+    ),
+    "pauses": (
+        "two workers, a start, a pause and a resume, and a trigger by the other",
+        (_asked(TICK, _START, _PAUSE, _RESUME), _asked(TICK, _TRIGGER, node=1)),
+    ),
+    "batches": (
+        "two workers, two adds, which fill a window, and a third and a flush during the run",
+        (_asked(HOOKS, _add(1), _add(2)), _asked(HOOKS, _add(3), _FLUSH, node=1)),
+    ),
+    "lives": (
+        "two workers, two adds, and an end and an add to the next life by the other",
+        (_asked(HOOKS, _add(1), _add(2)), _asked(HOOKS, _END, _add(3), node=1)),
+    ),
+    "timers": (
+        "two workers, a send and a trigger, and a send by the other",
+        (_asked(ORDER, _send(1), _TRIGGER), _asked(ORDER, _send(2), node=1)),
+    ),
+    "queue": (
+        "two workers, two sends and a trigger, and a send and an end by the other",
+        (_asked(ORDER, _send(1), _TRIGGER, _send(2)), _asked(ORDER, _send(3), _END, node=1)),
+    ),
+    "again": (
+        "two workers, a start and a trigger, and an end and a start by the other",
+        (_asked(TICK, _START, _TRIGGER), _asked(TICK, _END, _START, node=1)),
+    ),
 }
 _SMALL: dict[str, dict[str, int]] = {
     "continuous": {"jump": 1, "crash": 1},
@@ -135,6 +166,7 @@ _SMALL: dict[str, dict[str, int]] = {
     "clear": {"jump": 0},
     "compete": {"jump": 1},
     "stall": {"jump": 1, "stall": 1},
+    "pause": {"jump": 1},
 }
 _LARGE: dict[str, dict[str, int]] = {
     "continuous-large": {"jump": 3, "crash": 1, "raise": 1},
@@ -158,6 +190,17 @@ _LARGE: dict[str, dict[str, int]] = {
     "sends-large": {"jump": 1, "crash": 1},
     "lost-large": {"jump": 1, "lose": 1},
     "detach-large": {"jump": 1, "timeout": 1},
+    "pauses-large": {"jump": 1, "crash": 1},
+    "detach-late": {"jump": 2, "timeout": 1, "lose": 1},
+    "lost-crash": {"jump": 1, "lose": 1, "crash": 1},
+    "leave-crash": {"jump": 1, "stop": 1, "crash": 1, "raise": 1},
+    "again-large": {"jump": 2, "lose": 1, "crash": 1},
+    "stall-crash": {"jump": 2, "stall": 1, "crash": 1, "raise": 1},
+    "pauses-failed": {"jump": 2, "raise": 1, "crash": 1},
+    "batches-large": {"jump": 2, "raise": 1, "crash": 1},
+    "lives-large": {"jump": 1, "lose": 1, "crash": 1},
+    "timers-large": {"jump": 3, "raise": 2, "crash": 1},
+    "queue-large": {"jump": 2, "raise": 1, "crash": 1, "refuse": 1},
 }
 
 
@@ -177,6 +220,6 @@ def _make(name: str, spent: dict[str, int], rest_every: int = 8) -> Scope:
 
 SMALL = {name: _make(name, spent) for name, spent in _SMALL.items()}
 """Finished in seconds."""
-LARGE = {name: _make(name, spent, 32) for name, spent in _LARGE.items()}
+LARGE = {name: _make(name, spent, 64) for name, spent in _LARGE.items()}
 """For a soak: minutes each, and not all are finished."""
 SCOPES = {**SMALL, **LARGE}

@@ -7,14 +7,14 @@ search chooses, one `Action` at a time.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
 
-from durable_jobs_core.backend import Answer, Batch, Defer, Outcome, Refused, Row, Write
+from durable_jobs_core.backend import Answer, Batch, Damaged, Defer, Outcome, Refused, Row, Write
 from durable_jobs_core.engine import (
     Answered,
     Called,
     Closed,
     Emit,
+    HookOutcome,
     HookReturned,
     Input,
     Invoke,
@@ -24,11 +24,13 @@ from durable_jobs_core.engine import (
     Ticked,
 )
 from durable_jobs_core.jobs import Jobs
+from durable_jobs_core.record import Record
+from durable_jobs_core.words import Key
 from durable_jobs_simulation.exhaustive import canonical
 from durable_jobs_simulation.exhaustive.forking import fork
 from durable_jobs_simulation.exhaustive.ledger import Ledger
-from durable_jobs_simulation.exhaustive.nodes import End, Turn, Turns, after, boot
-from durable_jobs_simulation.exhaustive.parts import Action, Caller, Late, Rot, Seat
+from durable_jobs_simulation.exhaustive.nodes import End, Node, Turn, Turns, after, boot
+from durable_jobs_simulation.exhaustive.parts import Action, Caller, Late, Seat
 from durable_jobs_simulation.exhaustive.scope import GRACE_MS, Scope
 from durable_jobs_simulation.faults import Faults
 from durable_jobs_simulation.observer import Observer
@@ -46,8 +48,8 @@ class Stage:
     def __init__(self, scope: Scope, *, keeps_trace: bool = False) -> None:
         self.scope = scope
         self.releases: tuple[Jobs, ...] = (scope.jobs,)
-        self.trace = Trace(seed=0, faults=Faults())
-        self.rot = Rot()
+        self.faults = Faults()
+        self.trace = Trace(seed=0, faults=self.faults)
         self.keeps_trace = keeps_trace
         self.turns: Turns = {}
         self.world: World
@@ -71,9 +73,9 @@ class Stage:
         lane: str,
         what: str,
         *details: object,
-        key: Any = None,
+        key: Key | None = None,
         fault: bool = False,
-        change: Any = None,
+        change: tuple[Record | None, Record | None] | None = None,
     ) -> None:
         """A line of the trace."""
         if self.keeps_trace:
@@ -81,14 +83,11 @@ class Stage:
             event = Event(self.trace.steps, at, lane, what, key, details, fault, change)
             self.trace.events.append(event)
 
-    def hint(self, engine: int, wake: int | None) -> None:
-        """A commit is a hint to others; here a `nudge` is an action of its own."""
-
-    def committed(self, engine: int, write: Write, before: Any) -> None:
-        """The store's word to the observer."""
+    def committed(self, engine: int, write: Write, before: Row | Damaged | None) -> None:
+        """The store's word to the observer. That it is a hint to others is an action of its own: `nudge`."""
         self.world.committed(engine, write, before)
 
-    def indexed(self, key: Any) -> None:
+    def indexed(self, key: Key) -> None:
         """The store's word to the observer."""
         self.world.observer.indexed(key)
 
@@ -115,10 +114,9 @@ class World:
     def __init__(self, scope: Scope, *, keeps_trace: bool = False) -> None:
         stage = self.stage = Stage(scope, keeps_trace=keeps_trace)
         stage.world = self
-        watched: Any = stage  # it has all that they ask of a world
         self.scope, self.now, self.far_ms, self.made = scope, canonical.EPOCH, scope.far_ms, 0
-        self.observer, self.ledger = Observer(watched), Ledger()
-        self.store = Store(stage.clock, watched)
+        self.observer, self.ledger = Observer(stage), Ledger()
+        self.store = Store(stage.clock, stage)
         self.mine: tuple[str, ...] = ("observer", "ledger", "store")
         self.left = dict(scope.budgets)
         self.callers = tuple(Caller() for _ in scope.callers)
@@ -143,10 +141,10 @@ class World:
         if what not in self.mine:
             self.mine += (what,)
             old = getattr(self, what)
-            stage: Any = self.stage
+            stage = self.stage
             setattr(self, what, old.fork(stage.clock, stage) if what == "store" else fork(old, {}))
 
-    def committed(self, engine: int, write: Write, before: Any) -> None:
+    def committed(self, engine: int, write: Write, before: Row | Damaged | None) -> None:
         """A write has taken effect."""
         self._own("observer")
         self._own("ledger")
@@ -229,8 +227,7 @@ class World:
         self.made += 1
         turn = boot(self.scope, self.made, worker, self.now, self.stage.turns)
         self._own("observer")
-        node: Any = turn.node
-        self.observer.started(node)
+        self.observer.started(turn.node)
         return turn
 
     def _restart(self, number: int) -> None:
@@ -245,7 +242,7 @@ class World:
         self._own("observer")
         self._own("ledger")
         for id in node.hooks:
-            self.observer._running.pop((node.engine_id, id), None)
+            self.observer.hook_gone(node, id)
         if node.asked is not None and answer is None:
             self._leave(node.engine_id, node.asked.batch)
         for call in node.calls:
@@ -271,8 +268,7 @@ class World:
         ask = Ask(None, key, request, wait_ms, 0)
         self._own("observer")
         self._own("ledger")
-        node: Any = self.seats[at].node
-        self.observer.called(node, id, ask)
+        self.observer.called(self.seats[at].node, id, ask)
         self.ledger.called(id, key, request)
         self._feed(at, Called(id, key, request, self.now + ask.timeout_ms, wait_ms))
 
@@ -352,7 +348,7 @@ class World:
         """A node takes its turn, and what it needs is performed, or waits in it."""
         seat = self.seats[number]
         turn = after(seat.node, self.now, input, self.stage.turns)
-        node: Any = turn.node
+        node = turn.node
         answer = None if isinstance(input, Answered) else seat.answer
         self._seat(number, Seat(turn.node, answer))
         if turn.ended is not None:
@@ -377,7 +373,7 @@ class World:
                 case _:
                     pass
 
-    def _ended(self, node: Any, invoke: Invoke, outcome: Any) -> None:
+    def _ended(self, node: Node, invoke: Invoke, outcome: HookOutcome) -> None:
         if isinstance(outcome, HookReturned) and invoke.hook == "execute":
             self._own("ledger")
             self.ledger.ran(invoke.key, invoke.ctx._call.state)
@@ -388,11 +384,11 @@ class World:
 
     def digest(self) -> bytes:
         """Equal for worlds that go on in the same way, as far as engines, store and ledger go."""
-        nodes = [seat.tell() for seat in self.seats]
-        rows = [canonical.part_of(row) for row in self.store.rows.values() if isinstance(row, Row)]
-        late = [canonical.part_of(late) for late in self.late]
-        rest = canonical.part(canonical.tell((self.store.entries, self.left, self.callers, self.ledger), {}))
-        return canonical.digest(nodes, (*rows, *late, rest), self.now)
+        self.mine = ()  # what is told once is not changed
+        nodes = tuple([seat.tell() for seat in self.seats])
+        rows = [row for row in self.store.rows.values() if isinstance(row, Row)]
+        rest = (*rows, *self.late, self.store.entries, self.left, self.callers, self.ledger)
+        return canonical.digest(nodes, tuple([canonical.part_of(x) for x in rest]), self.now)
 
 
 def _refused(write: Write | Defer) -> Outcome:

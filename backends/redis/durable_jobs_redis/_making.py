@@ -1,0 +1,85 @@
+"""Making a store, and finding one that was made.
+
+Its format, shards and identity are in one key, and each shard names the identity (see `_names`). A part of
+that which is lost is said, and not made anew: that would shut out all that have the store open.
+"""
+
+from __future__ import annotations
+
+import secrets
+
+from durable_jobs_redis import _durability
+from durable_jobs_redis._errors import NewerStoreError, RedisStoreError
+from durable_jobs_redis._names import Names
+from durable_jobs_redis._url import SHARDS_OF_A_CLUSTER, Location
+from durable_jobs_redis._wire import Command, Line
+
+FORMAT = 1
+_BEGIN = """
+if redis.call('EXISTS', KEYS[1]) == 0 then
+  return redis.pcall('HSET', KEYS[1], 'format', ARGV[1], 'shards', ARGV[2], 'id', ARGV[3])
+end
+"""
+
+
+def make(line: Line, location: Location) -> Names:
+    """Make the store, if it is not there; it keeps the number of shards it was made with.
+
+    Raises `RedisStoreError` for one that cannot be used, or is not whole.
+    """
+    for wire in line.wires():
+        why = _durability.check(_durability.read(wire), location)
+        if why is not None:
+            raise RedisStoreError(wire.server, why)
+    names = Names(location.namespace, location.shards or _shards(location), apart=location.form == "cluster")
+    fields: Command = ("HMGET", names.meta, "format", "shards", "id", "made")
+    (found,) = line.call(fields)
+    if found == [None] * 4:
+        if any(mark is not None for mark in _marks(line, names)):
+            raise RedisStoreError(line.server, f"{names.meta} has been lost, and its shards have not")
+        line.call(("EVAL", _BEGIN, 1, names.meta, FORMAT, names.shards, secrets.token_hex(8)))
+        (found,) = line.call(fields)
+    version, shards, identity, made = found
+    try:
+        if int(version) > FORMAT:
+            raise NewerStoreError(line.server, int(version), FORMAT)
+        names = Names(location.namespace, int(shards), bytes(identity), apart=location.form == "cluster")
+    except (TypeError, ValueError) as error:
+        raise RedisStoreError(line.server, f"{names.meta} is not of this library: {found!r}") from error
+    if location.shards not in (None, names.shards):
+        cause = (
+            f"the store was made with {names.shards} shards, and keeps them; the URL says {location.shards}"
+        )
+        raise RedisStoreError(line.server, cause)
+    if made is None:
+        _finish(line, names)
+    return names
+
+
+def _shards(location: Location) -> int:
+    return SHARDS_OF_A_CLUSTER if location.form == "cluster" else 1
+
+
+def _finish(line: Line, names: Names) -> None:
+    """Mark the shards. Several processes may do so at once, and each as often as it likes."""
+    for told in line.ask([("SET", key, names.identity + b" 0", "NX") for key in _clocks(names)]):
+        if isinstance(told.answer, RedisStoreError):
+            raise told.answer
+    if not all((mark or b"").startswith(names.identity + b" ") for mark in _marks(line, names)):
+        raise RedisStoreError(
+            line.server, "its shards are those of another store of this name, which is lost"
+        )
+    line.call(("HSET", names.meta, "made", 1))
+
+
+def _marks(line: Line, names: Names) -> list[bytes | None]:
+    """What each shard says it is of."""
+    told = line.ask([("GET", key) for key in _clocks(names)])
+    for one in told:
+        if isinstance(one.answer, RedisStoreError):
+            raise one.answer
+    return [one.answer for one in told]
+
+
+def _clocks(names: Names) -> list[str]:
+    return [key for call in range(names.calls) for key in names.clocks(call)]

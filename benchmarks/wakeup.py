@@ -1,0 +1,256 @@
+"""How soon work made due by one process runs in another, and what waiting costs.
+
+python -m benchmarks.wakeup [--workers 1 --workers 4] [--count 200] [--idle 20]
+
+A client that runs no jobs starts instances that are due at once, one after the other at random intervals;
+worker processes wait for them. Told are the times from the request to the hook in another process; the share
+of a core that an idle worker uses, by the clock of its process; and how many exchanges the workers made a
+run: what a herd of them would waste.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import random
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import durable_jobs_asyncio
+from attrs import define, field
+from durable_jobs_runtime import open_backend
+
+from durable_jobs_core import Continuous, Jobs, create_durable_jobs, every
+from durable_jobs_core.engine import Limits
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "tests"))
+
+TICKS = os.sysconf("SC_CLK_TCK")
+PATIENCE_SECONDS = 60.0
+POLL_MS = Limits().poll
+WAITING = 200
+"""Instances that are due tomorrow, so that a worker has something to wait for."""
+
+WORKER = """
+import asyncio, sys
+from benchmarks.wakeup import serve
+asyncio.run(serve(sys.argv[1], int(sys.argv[2])))
+"""
+
+
+@define
+class Woken:
+    """What was measured. Times in milliseconds; `idle`: shares of a core; `exchanges`: of all workers, for
+    the runs; `idle_exchanges`: afterwards."""
+
+    times: list[float] = field(factory=list)
+    idle: list[float] = field(factory=list)
+    exchanges: int = 0
+    idle_exchanges: int = 0
+
+    def at(self, share: float) -> float:
+        """The time that so great a share did not exceed."""
+        return sorted(self.times)[min(len(self.times) - 1, int(share * len(self.times)))]
+
+    def __str__(self) -> str:
+        p50, p99, most = statistics.median(self.times), self.at(0.99), max(self.times)
+        idle = max(self.idle, default=0.0)
+        return f"{p50:>8.1f}{p99:>8.1f}{most:>8.1f}{idle:>10.2%}{self.exchanges / len(self.times):>15.1f}"
+
+
+def jobs_of(run: Any) -> Jobs:
+    """The job that is waited for, and one that is not due for long."""
+    options: dict[str, Any] = {"state": int, "schedule": every("1 day"), "execute": run}
+    later = Continuous.make(start_immediately=False, **options)
+    return create_durable_jobs({"wake": Continuous.make(**options), "later": later})
+
+
+async def serve(url: str, poll: int) -> None:
+    """A worker: says when each hook began, and at the end how many exchanges there were."""
+
+    async def run(ctx: Any) -> None:
+        print("ran", ctx.instance_id, time.monotonic(), flush=True)
+
+    backend = Counted(open_backend(url))
+    async with durable_jobs_asyncio.open_runtime(jobs_of(run), backend, limits=Limits(poll=poll)) as runtime:
+        print("ready", flush=True)
+        while await runtime.in_thread(sys.stdin.readline):
+            print("count", backend.exchanges, flush=True)
+
+
+class Counted:
+    """A backend whose exchanges are counted."""
+
+    def __init__(self, backend: Any) -> None:
+        self._backend = backend
+        self.exchanges = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._backend, name)
+
+    def exchange(self, lane: int, batch: Any) -> Any:
+        """Count, and perform."""
+        self.exchanges += 1
+        return self._backend.exchange(lane, batch)
+
+
+class Worker:
+    """A worker process, and what it says."""
+
+    def __init__(self, url: str, poll: int) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", WORKER, url, str(poll)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+        )
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self._stdin, self._stdout = self.process.stdin, self.process.stdout
+        self.ran: dict[str, float] = {}
+        self.changed = threading.Condition()
+        self._counts: list[int] = []
+        assert self._stdout.readline() == "ready\n"
+        self._listener = threading.Thread(target=self._listen, daemon=True)
+        self._listener.start()
+
+    def _listen(self) -> None:
+        for line in self._stdout:
+            with self.changed:
+                match line.split():
+                    case ["ran", id, at]:
+                        self.ran[id.rpartition(":")[2]] = float(at)
+                    case ["count", count]:
+                        self._counts.append(int(count))
+                self.changed.notify_all()
+
+    def exchanges(self) -> int:
+        """How many exchanges it has made so far."""
+        with self.changed:
+            known = len(self._counts)
+            print(file=self._stdin, flush=True)
+            self.changed.wait_for(lambda: len(self._counts) > known)
+            return self._counts[-1]
+
+    def cpu_seconds(self) -> float:
+        """What it has used of the processor."""
+        return cpu_seconds(self.process.pid)
+
+    def end(self) -> None:
+        """End of input: it shuts down."""
+        self._stdin.close()
+        self.process.wait(PATIENCE_SECONDS)
+        self._listener.join()
+        self._stdout.close()
+
+
+def cpu_seconds(pid: int) -> float:
+    """What a process has used of the processor, in user and system time."""
+    words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(words[11]) + int(words[12])) / TICKS
+
+
+def measure(
+    url: str, *, workers: int, count: int, idle_seconds: float, gap: float = 0.1, poll: int = POLL_MS
+) -> Woken:
+    """Wake workers `count` times, then let them wait for so many seconds. `poll`: of their limits."""
+    woken = Woken()
+    with ExitStack() as stack:
+        asyncio.run(_fill(url))
+        crew = [Worker(url, poll) for _ in range(workers)]
+        for worker in crew:
+            stack.callback(worker.end)
+        before = sum(worker.exchanges() for worker in crew)
+        asked = asyncio.run(_ask(url, count, gap))
+        ran = _await_runs(crew, count)
+        woken.times = [(ran[id] - at) * 1000 for id, at in asked.items()]
+        settled = sum(worker.exchanges() for worker in crew)
+        woken.exchanges = settled - before
+        began, used = time.monotonic(), [worker.cpu_seconds() for worker in crew]
+        time.sleep(idle_seconds)
+        took = time.monotonic() - began
+        woken.idle = [(now.cpu_seconds() - was) / took for now, was in zip(crew, used, strict=True)]
+        woken.idle_exchanges = sum(worker.exchanges() for worker in crew) - settled
+    return woken
+
+
+def _await_runs(crew: list[Worker], count: int) -> dict[str, float]:
+    """When each run began, once all have; and a moment more, for their commits."""
+    until = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        ran = {id: at for worker in crew for id, at in worker.ran.items()}
+        if len(ran) == count:
+            time.sleep(1)
+            return ran
+        if time.monotonic() > until:
+            raise TimeoutError(f"{len(ran)} instances were run, of {count}")
+        time.sleep(0.05)
+
+
+async def _nothing(ctx: Any) -> None:
+    raise AssertionError("a client runs nothing")
+
+
+async def _fill(url: str) -> None:
+    async with durable_jobs_asyncio.open_runtime(jobs_of(_nothing), url, worker=False) as runtime:
+        client = runtime.client.continuous("later")
+        await asyncio.gather(*(client.start(f"{n}", 0) for n in range(WAITING)))
+
+
+async def _ask(url: str, count: int, gap: float) -> dict[str, float]:
+    """Start instances that are due; when each was asked for."""
+    asked: dict[str, float] = {}
+    async with durable_jobs_asyncio.open_runtime(jobs_of(_nothing), url, worker=False) as runtime:
+        client = runtime.client.continuous("wake")
+        for n in range(count):
+            await asyncio.sleep(random.uniform(0.5, 1.5) * gap)
+            asked[f"now-{n}"] = time.monotonic()
+            await client.start(f"now-{n}", 0)
+        return asked
+
+
+@contextmanager
+def stores() -> Iterator[dict[str, str]]:
+    """A URL of each store at hand, by its name."""
+    from support.redis_servers import SAFE, Server, find
+
+    program = find("redis-server")
+    with tempfile.TemporaryDirectory(prefix="wakeup-") as folder, ExitStack() as stack:
+        found = {"SQLite": f"sqlite:///{folder}/jobs.db"}
+        if program is not None:
+            server = Server(program, *SAFE)
+            stack.callback(server.discard)
+            found["Redis"] = server.url + "/0"
+        yield found
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
+    parser.add_argument("--count", type=int, default=200, help="how often workers are woken")
+    parser.add_argument("--workers", type=int, action="append", help="how many wait; may be repeated")
+    parser.add_argument("--idle", type=float, default=20.0, help="seconds of waiting")
+    arguments = parser.parse_args()
+    print(
+        f"{'ms from request to hook':<30}{'p50':>8}{'p99':>8}{'max':>8}{'idle CPU':>10}{'exchanges/run':>15}"
+    )
+    for workers in arguments.workers or [1, 4]:
+        with stores() as found:
+            for name, url in found.items():
+                woken = measure(url, workers=workers, count=arguments.count, idle_seconds=arguments.idle)
+                print(f"{f'{name}, {workers} waiting':<30}{woken}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,244 @@
+"""A Cluster: what lies on several nodes, slots that move from one to another, nodes that end."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from random import Random
+from typing import Any
+
+import pytest
+from durable_jobs_conformance import Port
+from durable_jobs_conformance.histories import History
+from durable_jobs_redis import CallRefusedError
+from durable_jobs_redis._names import Names
+from durable_jobs_redis._wire import Wire
+from support.ports import refusal
+from support.redis_clusters import RedisCluster, slot_of
+from support.redis_servers import Server, Space
+
+from durable_jobs_core.backend import Batch, Claim, Committed, Query, Refused, Row, Unknown, Write
+from durable_jobs_core.errors import StorageError
+from durable_jobs_core.words import Key
+
+SHARDS = 7
+IDS = [f"{n:02}" for n in range(40)]
+
+
+@pytest.fixture
+def port(cluster: RedisCluster) -> Iterator[Port]:
+    """A store with one lane, which reaches all nodes."""
+    port = Port(Space(f"{cluster.url}?shards={SHARDS}&lanes=1&timeout=2"))
+    yield port
+    port.close_all()
+
+
+def shard_of(key: Key) -> int:
+    """The shard of a key of such a store."""
+    place = Names("durable-jobs", SHARDS, apart=True).place(key)
+    assert place is not None
+    return place.call
+
+
+def slot(shard: int) -> int:
+    return slot_of(f"{{durable-jobs:{shard}}}:")
+
+
+def ids_of(shard: int) -> list[str]:
+    """Some ids of one shard."""
+    return [id for id in map(str, range(200)) if shard_of(Port.key(id)) == shard][:8]
+
+
+def other(cluster: RedisCluster, node: Server) -> Server:
+    """Another node."""
+    return cluster.nodes[(cluster.nodes.index(node) + 1) % len(cluster.nodes)]
+
+
+# -- several nodes at once
+
+
+def test_an_exchange_is_one_round_trip_to_each_node(cluster, port, monkeypatch) -> None:
+    port.create(*IDS)
+    sent: list[tuple[str, int]] = []
+    send = Wire.send
+
+    def counting(wire: Wire, commands: Any, behind: Any = ()) -> Any:
+        sent.append((wire.server, len(commands)))
+        return send(wire, commands, behind)
+
+    monkeypatch.setattr(Wire, "send", counting)
+    rows = [port.row(id, b"r1") for id in IDS]
+    answer = port.ask(*(Write(row.key, b"r0", row) for row in rows), loads=tuple(row.key for row in rows))
+    assert answer.rows == tuple(rows)
+    assert sorted(server for server, _ in sent) == sorted(
+        f"redis://127.0.0.1:{n.port}" for n in cluster.nodes
+    )
+    assert sum(count for _, count in sent) == SHARDS
+
+
+def test_r7_each_lane_claims_what_is_its_own(cluster) -> None:
+    port = Port(Space(f"{cluster.url}?shards=16"))
+    backend = port.backend
+    assert backend.lanes == 3
+    rows = [port.row(id, wake=10) for id in IDS]
+    for row in rows:
+        answer = backend.exchange(backend.lane(row.key), write_of(row))
+        assert answer.outcomes == (Committed(),)
+    for lane in range(3):
+        answer = backend.exchange(lane, claim_of(port))
+        mine = {row.key for row in rows if backend.lane(row.key) == lane}
+        assert {row.key for row in answer.claimed} == mine != set()
+        assert answer.next_wake == 1_000
+    assert sorted(port.scan(7)) == IDS
+    port.close_all()
+
+
+def write_of(row: Row) -> Batch:
+    """A batch that creates a row."""
+    return Batch(writes=(Write(row.key, None, row),), not_after=2**63 - 1)
+
+
+def claim_of(port: Port) -> Batch:
+    """A batch that claims all that is due."""
+    return Batch(claim=Claim({port.JOB: 100}, 10, 1_000), not_after=0)
+
+
+def test_r5_a_settled_load_shuts_out_a_write_whose_deadline_another_clock_has_set(port) -> None:
+    """The clock of the node that set it may be ahead: here a minute."""
+    deadline = port.ask().clock + 60_000
+    assert port.ask(loads=(port.key("a"),), not_after=deadline, settle=True).rows == (None,)
+    outcome = refusal(port, Write(port.key("a"), None, port.row("a")), not_after=deadline)
+    assert "deadline" in outcome.reason
+    assert port.load("a") is None
+
+
+def test_a_node_that_hangs_makes_its_own_writes_unknown_and_the_others_are_committed(cluster, port) -> None:
+    port.claim(0)  # over connections that are open
+    node = cluster.owner(slot(0))
+    node.stop()
+    try:
+        outcomes = port.ask(*(Write(port.key(id), None, port.row(id)) for id in IDS)).outcomes
+    finally:
+        node.resume()
+    cluster.wait_until_whole()
+    hung = [id for id, outcome in zip(IDS, outcomes, strict=True) if isinstance(outcome, Unknown)]
+    assert {id for id in IDS if cluster.owner(slot(shard_of(port.key(id)))) is node} == set(hung)
+    assert {outcome for outcome in outcomes if not isinstance(outcome, Unknown)} == {Committed()}
+    assert sorted(port.scan()) == IDS  # what hung was on its way, and has landed
+
+
+# -- a slot that moves
+
+
+def test_a_slot_that_has_moved_is_followed_at_once(cluster, port) -> None:
+    ids = ids_of(3)
+    port.create(*ids, wake=5)
+    node = cluster.owner(slot(3))
+    cluster.move(slot(3), other(cluster, node))
+    rows = [port.row(id, b"r1", wake=5) for id in ids]
+    assert set(port.ask(*(Write(row.key, b"r0", row) for row in rows)).outcomes) == {Committed()}
+    assert sorted(port.claim(5)) == sorted(ids)
+    assert port.scan() == sorted(ids)
+    cluster.move(slot(3), node)
+    assert port.load(ids[0]) == rows[0]
+
+
+@pytest.mark.parametrize("moved", [0, 5, 1_000])
+def test_while_a_slot_moves_its_shard_is_refused_and_nothing_is_written(cluster, port, moved) -> None:
+    """Its keys are on two nodes: whoever has the clock sees no row that is on the other."""
+    ids = ids_of(3)
+    rows = port.create(*ids, wake=5)
+    target = other(cluster, cluster.owner(slot(3)))
+    source = cluster.begin_move(slot(3), target)
+    cluster.move_keys(slot(3), source, target, moved)
+    for write in (
+        Write(port.key(ids[0]), None, port.row(ids[0], b"r1")),
+        Write(port.key(ids[1]), b"r0", None),
+        Write(port.key("x" + ids[0]), None, port.row("x" + ids[0])),
+    ):
+        if shard_of(write.key) == 3:
+            outcome = refusal(port, write)
+            assert outcome.transient
+    asks: list[Callable[[], Any]] = [lambda: port.load(ids[0]), lambda: port.load(ids[-1])]
+    for ask in asks:
+        with pytest.raises(CallRefusedError, match=r"TRYAGAIN|ASK"):
+            ask()
+    with pytest.raises(StorageError, match=r"TRYAGAIN|ASK"):
+        port.backend.scan(Query(), None, 10)
+    assert port.claim(5) == []
+    assert len(port.create(*ids_of(4))) == 8  # of another shard
+    while cluster.move_keys(slot(3), source, target):
+        pass
+    cluster.end_move(slot(3), source, target)
+    assert [port.load(id) for id in ids] == rows
+    assert sorted(port.claim(5)) == sorted(ids)
+    cluster.move(slot(3), source)
+
+
+def test_slots_that_move_under_load_lose_no_write_and_do_none_twice(cluster, port) -> None:
+    """As in the histories of the conformance kit: the commits of a key form one chain."""
+    keys = [Key("task", "mail", id) for id in IDS[:12]]
+    done = threading.Event()
+
+    def move() -> None:
+        dice = Random(1)
+        try:
+            for _ in range(30):
+                moving = slot(dice.randrange(SHARDS))
+                cluster.move(moving, other(cluster, cluster.owner(moving)))
+        finally:
+            done.set()
+
+    def write(thread: int) -> tuple[History, int]:
+        told, handle, refused = History(), port.again(), 0
+        known: dict[Key, bytes | None] = dict.fromkeys(keys)
+        dice, count = Random(thread), 0
+        while not done.is_set():
+            count += 1
+            chosen = sorted(dice.sample(keys, 3))
+            rows = [Row(key, b"%d-%d" % (thread, count), 5, "idle", b"") for key in chosen]
+            writes = [Write(row.key, known[row.key], row) for row in rows]
+            claim = Claim({port.JOB: 3}, 5, 5)
+            for one, outcome in zip(writes, handle.ask(*writes, claim=claim).outcomes, strict=True):
+                refused += isinstance(outcome, Refused)
+                learn(told, known, one, outcome)
+        return told, refused
+
+    history, refusals = History(), 0
+    with ThreadPoolExecutor(3) as threads:
+        mover = threads.submit(move)
+        for told, refused in threads.map(write, range(2)):
+            became, seen = told.became, told.seen
+            refusals += refused
+            for key in keys:
+                history.became[key] += became[key]
+                history.seen[key] += seen[key]
+        mover.result()
+    assert refusals > 0, "no write met a slot that was being moved"
+    verify(history, port, keys)
+    assert sorted(port.scan(5)) == sorted(key.id for key in keys)
+
+
+def learn(told: History, known: dict[Key, bytes | None], write: Write, outcome: Any) -> None:
+    """What is stored now, after an outcome; one that is unknown is a defect here, where no node fails."""
+    if isinstance(outcome, Committed):
+        assert write.row is not None
+        told.became[write.key].append((write.expected, write.row.revision))
+        known[write.key] = write.row.revision
+    elif not isinstance(outcome, Refused):
+        row = outcome.row
+        known[write.key] = None if row is None else row.revision
+        told.seen[write.key] += [] if row is None else [row.revision]
+
+
+def verify(history: History, port: Port, keys: list[Key]) -> None:
+    """One chain a key, which ends at what is stored."""
+    for key in keys:
+        became = history.became[key]
+        replaced = [expected for expected, _ in became]
+        assert len(set(replaced)) == len(replaced), f"{key}: a revision was replaced twice"
+        written = [revision for _, revision in became]
+        assert set(replaced) <= {None, *written}
+        assert set(history.seen[key]) <= set(written)
+        assert [port.load(key.id).revision] == sorted(set(written) - set(replaced), key=str)

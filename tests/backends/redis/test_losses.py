@@ -1,0 +1,133 @@
+"""A store that is lost while it is open: it is said, nothing is written, and nothing is made anew unasked."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from durable_jobs_conformance import Port
+from durable_jobs_redis import RedisBackend, RedisStoreError, StoreLostError
+from support.ports import refusal
+from support.redis_servers import Server, Space
+
+from durable_jobs_core.backend import Committed, Write
+
+
+def flush(server: Server) -> None:
+    """Empty it."""
+    with server.client() as client:
+        client.flushall()
+
+
+def swap(server: Server) -> None:
+    """Another database in its place, as another server would be after its name was given away."""
+    with server.client() as client:
+        client.execute_command("SWAPDB", 0, 1)
+
+
+def start_empty(server: Server) -> None:
+    """Restart it without its data."""
+    server.kill()
+    server.forget()
+    server.start()
+
+
+def make_anew(server: Server) -> None:
+    """Empty it, and let another process make a store of this name."""
+    flush(server)
+    RedisBackend.open(server.url).close()
+
+
+def promote_another(server: Server) -> None:
+    """The store of another primary, as after a failover to what had never been its replica."""
+    flush(server)
+    with server.client() as client:
+        client.hset("{durable-jobs}:meta", mapping={"format": 1, "shards": 1, "id": "elsewhere"})
+        client.set("{durable-jobs:0}:clock", "elsewhere 5")
+
+
+LOSSES = [flush, swap, start_empty, make_anew, promote_another]
+
+
+def image(server: Server) -> dict[bytes, Any]:
+    """Every key there is, and what it holds."""
+    with server.client() as client:
+        return {key: client.dump(key) for key in client.scan_iter()}
+
+
+@pytest.mark.parametrize("lose", LOSSES)
+def test_r3_a_store_that_is_lost_takes_no_writes_and_answers_nothing(server, port, lose) -> None:
+    (row,) = port.create("a", wake=10)
+    lose(server)
+    before = image(server)
+    outcome = refusal(port)
+    assert not outcome.transient
+    assert "not there any more" in outcome.reason
+    asks: list[Callable[[], Any]] = [
+        lambda: port.ask(Write(port.key("n"), None, port.row("n")), loads=(row.key,)),
+        lambda: port.load("a"),
+        lambda: port.ask(loads=(row.key,), settle=True),
+        lambda: port.claim(10),
+        port.scan,
+        port.backend.health,
+    ]
+    for ask in asks:
+        with pytest.raises(StoreLostError, match=f"{server.port}: .* not there any more") as raised:
+            ask()
+        assert raised.value.changed is False
+    port.backend.wait(0.05)
+    assert image(server) == before
+
+
+def test_a_store_that_is_put_back_is_the_same_again(server, port) -> None:
+    (row,) = port.create("a")
+    swap(server)
+    refusal(port)
+    swap(server)
+    assert port.load("a") == row
+    port.create("b")
+    assert port.scan() == ["a", "b"]
+
+
+def test_who_opens_it_anew_gets_another_store_and_the_others_stay_out(server, port) -> None:
+    port.create("a")
+    flush(server)
+    anew = port.again()
+    anew.create("b")
+    assert anew.scan() == ["b"]
+    refusal(port)
+    assert anew.scan() == ["b"]
+
+
+@pytest.mark.parametrize("key", ["{durable-jobs}:meta", "{durable-jobs:0}:clock"])
+def test_a_store_that_has_lost_a_part_of_its_making_is_not_made_anew(server, port, key) -> None:
+    """As by an eviction: who would make it anew would shut out all that have it open."""
+    port.create("a")
+    with server.client() as client:
+        client.delete(key)
+    before = image(server)
+    with pytest.raises(RedisStoreError, match=r"lost|not there any more"):
+        port.again()
+    assert image(server) == before
+
+
+# -- what was acknowledged is lost, but not the store
+
+
+def test_a_store_that_went_back_behind_a_commit_is_said(forgetful, caplog) -> None:
+    port = Port(Space(forgetful.url))
+    (row,) = port.create("a")
+    with forgetful.client() as client:
+        client.save()
+    port.create("b")
+    assert not any("went back" in text for text in port.backend.health().warnings)
+    forgetful.restart()
+    with caplog.at_level(logging.ERROR, "durable_jobs"):
+        assert port.load("b") is None
+    assert port.load("a") == row
+    (told,) = [text for text in port.backend.health().warnings if "went back" in text]
+    assert told in caplog.text
+    assert port.ask(Write(port.key("b"), None, port.row("b"))).outcomes == (Committed(),)
+    port.close_all()

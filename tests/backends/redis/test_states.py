@@ -1,0 +1,312 @@
+"""Servers that refuse a call, do not answer, or end: each is told for what it is, and harms nothing."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import pytest
+import redis
+from durable_jobs_conformance import Port
+from durable_jobs_redis import CallRefusedError, RedisStoreError
+from support.ports import refusal
+from support.redis_proxy import Proxy
+from support.redis_servers import SAFE, Server, Space, free_port, launch
+
+from durable_jobs_core.backend import Committed, Refused, Write
+
+DONE = Committed()
+
+
+def refuses_all(port: Port, code: str, *, transient: bool = True) -> None:
+    """Writes alone are refused; with loads, and claims, the whole call is, which is raised."""
+    outcome = refusal(port)
+    assert code in outcome.reason
+    assert outcome.transient is transient
+    write = Write(port.key("new"), None, port.row("new"))
+    asks: list[Callable[[], Any]] = [
+        lambda: port.ask(write, loads=(port.key("a"),)),
+        lambda: port.load("a"),
+        lambda: port.claim(10),
+        port.backend.health,
+    ]
+    for ask in asks:
+        with pytest.raises(CallRefusedError, match=code) as raised:
+            ask()
+        assert raised.value.changed is False
+        assert raised.value.transient is transient
+
+
+def goes_on(port: Port, *rows: Any) -> None:
+    """What was there is there, what was refused is not, and writes are taken."""
+    assert port.load("new") is None
+    for row in rows:
+        assert port.load(row.key.id) == row
+    port.create("more")
+
+
+# -- refused before anything was done
+
+
+def test_r3_a_replica_refuses_everything_and_a_primary_goes_on(server, port) -> None:
+    (row,) = port.create("a", wake=10)
+    with server.client() as client:
+        client.replicaof("127.0.0.1", free_port())
+        refuses_all(port, "READONLY")
+        with pytest.raises(RedisStoreError, match="it is a replica, and only a primary can be used"):
+            port.again()
+        client.replicaof("NO", "ONE")
+    goes_on(port, row)
+
+
+def test_r3_a_replica_that_may_not_answer_says_that_its_primary_is_down(server, port) -> None:
+    (row,) = port.create("a", wake=10)
+    with server.client() as client:
+        client.config_set("replica-serve-stale-data", "no")
+        client.replicaof("127.0.0.1", free_port())
+        refuses_all(port, "MASTERDOWN")
+        client.replicaof("NO", "ONE")
+    goes_on(port, row)
+
+
+def test_r3_a_server_that_reads_its_data_refuses_everything_until_it_has() -> None:
+    """Not with Redis 6.2, which answers nobody meanwhile unless there is much to read."""
+    server = launch("valkey-server", "--loading-process-events-interval-bytes", "1024")
+    port = Port(Space(server.url))
+    rows = port.create(*(f"{n}" for n in range(300)), blob=os.urandom(5_000))
+    with server.client() as client:
+        client.save()
+    server.kill()
+    server.spawn("--key-load-delay", "10000")
+    with server.client() as client:
+        while not says(client, "BusyLoadingError"):
+            pass
+        refuses_all(port, "LOADING")
+        client.config_set("key-load-delay", 0)
+    server.wait()
+    goes_on(port, *rows[:3])
+    assert len(port.scan()) == 301
+    port.close_all()
+    server.discard()
+
+
+def says(client: redis.Redis, what: str) -> bool:
+    """Whether it answers with this error."""
+    try:
+        client.ping()
+    except redis.RedisError as error:
+        return what in f"{type(error).__name__}: {error}"
+    return False
+
+
+@contextmanager
+def busy(server: Server) -> Iterator[None]:
+    """A client whose script does not end, until the end of the block."""
+    with server.client() as client:
+        client.config_set("lua-time-limit", 20)
+
+        def spin() -> None:
+            with suppress(redis.ResponseError), server.client() as other:
+                other.eval("while true do end", 0)
+
+        thread = threading.Thread(target=spin)
+        thread.start()
+        while not says(client, "BUSY"):
+            pass
+        try:
+            yield
+        finally:
+            client.script_kill()
+            thread.join()
+
+
+def test_r3_a_server_whose_script_does_not_end_refuses_everything(server, port) -> None:
+    (row,) = port.create("a", wake=10)
+    with busy(server):
+        refuses_all(port, "BUSY")
+    goes_on(port, row)
+
+
+def test_r3_a_server_that_cannot_save_refuses_writes_only(server, port) -> None:
+    (row,) = port.create("a", wake=10)
+    (server.folder / "dump.rdb").mkdir()
+    with server.client() as client:
+        client.config_set("save", "3600 1")
+        client.bgsave()
+        while client.info("persistence")["rdb_last_bgsave_status"] == "ok":
+            pass
+        answer = port.ask(Write(port.key("new"), None, port.row("new")), loads=(row.key,))
+        client.config_set("save", "")
+    (outcome,) = answer.outcomes
+    assert isinstance(outcome, Refused)
+    assert outcome.transient
+    assert "MISCONF" in outcome.reason
+    assert answer.rows == (row,)
+    (server.folder / "dump.rdb").rmdir()
+    goes_on(port, row)
+
+
+def test_r3_a_primary_without_the_replicas_it_is_to_have_takes_no_writes(server, port) -> None:
+    (row,) = port.create("a", wake=10)
+    with server.client() as client:
+        client.config_set("min-replicas-to-write", 1)
+        outcome = refusal(port)
+        assert outcome.transient
+        assert "NOREPLICAS" in outcome.reason
+        client.config_set("min-replicas-to-write", 0)
+    goes_on(port, row)
+
+
+def test_r3_a_password_that_is_wanted_now_is_no_passing_trouble(server, port) -> None:
+    (row,) = port.create("a", wake=10)
+    with server.client() as client:
+        client.config_set("requirepass", "secret")
+        client.client_kill_filter(_type="normal")
+        refuses_all(port, "Authentication required", transient=False)
+        client.config_set("requirepass", "")
+    goes_on(port, row)
+
+
+def test_r3_a_script_that_the_server_has_forgotten_is_sent_again_as_text(server, proxy, cut) -> None:
+    (row,) = cut.create("a")
+    with server.client() as client:
+        client.script_flush()
+        before = client.info("commandstats")
+        new = cut.row("a", b"r1")
+        assert cut.ask(Write(row.key, b"r0", new)).outcomes == (DONE,)
+        assert cut.load("a") == new
+        after = client.info("commandstats")
+    calls = [stats[f"cmdstat_{name}"]["calls"] for stats in (before, after) for name in ("eval", "hset")]
+    assert [after - before for before, after in zip(calls[:2], calls[2:], strict=True)] == [1, 1]
+    assert set(proxy.copies.values()) == {1}
+
+
+def test_r3_a_script_that_is_forgotten_between_any_two_calls(server, port) -> None:
+    (row,) = port.create("a", wake=10)
+    with server.client() as client:
+        for n in range(20):
+            client.script_flush()
+            new = port.row("a", b"r%d" % (n + 1), wake=10)
+            assert port.ask(Write(row.key, row.revision, new)).outcomes == (DONE,)
+            client.script_flush()
+            assert port.load("a") == new
+            row = new
+            client.script_flush()
+            assert port.claim(10, until=10) == ["a"]
+
+
+# -- no answer
+
+
+@pytest.fixture
+def hasty(server: Server) -> Iterator[Port]:
+    """A store whose calls have half a second."""
+    port = Port(Space(f"{server.url}?timeout=0.5"))
+    yield port
+    port.close_all()
+
+
+def test_r3_a_server_that_is_stopped_does_what_it_was_asked_when_it_goes_on(server, hasty) -> None:
+    (row,) = hasty.create("a", wake=10)
+    new = hasty.row("a", b"r1", wake=20)
+    server.stop()
+    with pytest.raises(RedisStoreError, match=r"[Tt]imeout") as raised:
+        hasty.ask(Write(row.key, b"r0", new))
+    assert raised.value.changed is None
+    server.resume()
+    assert hasty.ask(loads=(row.key,), settle=True).rows == (new,)
+    assert hasty.next_wake() == 20
+
+
+def test_r5_what_a_stopped_server_was_asked_is_late_when_it_goes_on_after_the_deadline(server, hasty) -> None:
+    (row,) = hasty.create("a", wake=10)
+    not_after = hasty.ask().clock + 100
+    server.stop()
+    with pytest.raises(RedisStoreError, match=r"[Tt]imeout"):
+        hasty.ask(Write(row.key, b"r0", hasty.row("a", b"r1", wake=20)), not_after=not_after)
+    server.resume()
+    answer = hasty.ask(loads=(row.key,), not_after=not_after, settle=True)
+    assert answer.rows == (row,)
+    assert answer.clock > not_after
+    assert hasty.next_wake() == 10
+
+
+def test_r3_a_server_that_is_stopped_before_there_is_a_connection_has_done_nothing(server, hasty) -> None:
+    hasty.create("a")
+    with server.client() as client:
+        client.client_kill_filter(_type="normal")
+    server.stop()
+    with pytest.raises(RedisStoreError):
+        hasty.load("a")
+    server.resume()
+    goes_on(hasty)
+
+
+# -- the end of a server
+
+
+@pytest.mark.parametrize("round", range(4))
+def test_r3_what_was_acknowledged_survives_a_kill_and_the_rest_is_whole(server, hasty, round) -> None:
+    """A chain of commits: at its end is the last one that was acknowledged, or the one in flight."""
+    row = hasty.row("a")
+    hasty.ask(Write(row.key, None, row))
+    enough = threading.Event()
+
+    def kill() -> None:
+        enough.wait(20)
+        server.kill()
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    n, last = 0, None
+    while last is None:
+        n += 1
+        new = hasty.row("a", b"r%d" % n, wake=n, blob=b"%d" % n * 2_000)
+        if n == 30 + 7 * round:
+            enough.set()
+        try:
+            (outcome,) = hasty.ask(Write(row.key, row.revision, new)).outcomes
+        except RedisStoreError:
+            last = (row, new)
+        else:
+            if outcome != DONE:
+                assert isinstance(outcome, Refused)
+                assert outcome.transient
+                last = (row,)
+            row = new if outcome == DONE else row
+    killer.join()
+    server.start()
+    found = hasty.load("a")
+    assert found in last
+    assert hasty.next_wake() == found.wake
+    assert hasty.claim(10_000) == ["a"]
+
+
+def test_r3_after_a_failover_the_store_goes_on_where_the_replica_was(program) -> None:
+    """What the replica had not heard of is gone, and that it is so is told."""
+    first, second = (launch(program, *SAFE, "--repl-diskless-sync-delay", "0") for _ in range(2))
+    proxy = Proxy(first.port, lambda asked: "fine")
+    port = Port(Space(f"{proxy.url}?timeout=2"))
+    with first.client() as primary, second.client() as replica:
+        replica.replicaof("127.0.0.1", first.port)
+        (row,) = port.create("a", wake=10)
+        while replica.info("replication")["master_link_status"] != "up" or not primary.wait(1, 1_000):
+            pass
+        proxy.turn_to(second.port)
+        refuses_all(port, "READONLY")
+        replica.replicaof("NO", "ONE")
+        proxy.turn_to(first.port)
+        port.create("b")
+        first.kill()
+        proxy.turn_to(second.port)
+    assert port.load("a") == row
+    assert port.load("b") is None
+    assert port.claim(10) == ["a"]
+    assert any("went back" in text for text in port.backend.health().warnings)
+    port.close_all()
+    proxy.close()
+    for server in (first, second):
+        server.discard()

@@ -1,0 +1,79 @@
+"""A fleet on a Redis server of its own: one that loses nothing, stalled workers, a log that loses its end."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from soak.fleet import Fleet, Result
+from support.redis_servers import Server, find
+
+PART = 5_000
+"""Runs of one campaign; then another begins on an empty server, with logs of its own."""
+
+SYNCS = {"always": "always", "stalled": "always", "everysec": "everysec"}
+"""The variants: how each has the server sync its log."""
+
+
+def soak(variant: str, seed: int, runs: int, told: Callable[[str], None]) -> Result:
+    """Campaigns of a variant until so many runs were made; stops at the first fault, whose logs are kept."""
+    total = Result()
+    while total.runs < runs and not total.faults:
+        folder = Path(tempfile.mkdtemp(prefix="fleet-"))
+        before = total.runs
+        result = campaign(
+            folder,
+            variant,
+            seed,
+            min(PART, runs - total.runs),
+            told=lambda now, before=before: told(f"{before + now.runs} of {runs} runs"),
+        )
+        total.add(result)
+        if result.faults:
+            total.faults.append(f"seed {seed}, the logs are in {folder}")
+        else:
+            shutil.rmtree(folder)
+        seed += 1
+    return total
+
+
+def campaign(folder: Path, variant: str, seed: int, runs: int, **options: Any) -> Result:
+    """One campaign on a new server. `options`: of the `Fleet`."""
+    program = find("redis-server")
+    assert program is not None, "redis-server is not installed"
+    server = Server(program, "--appendonly", "yes", "--appendfsync", SYNCS[variant])
+    try:
+        may_lose = variant == "everysec"
+        return Fleet(
+            folder=folder,
+            server=server,
+            seed=seed,
+            runs=runs,
+            may_lose=may_lose,
+            cut=(lambda: cut(server)) if may_lose else None,
+            stalls=variant == "stalled",
+            **options,
+        ).campaign()
+    finally:
+        server.discard()
+
+
+def cut(server: Server) -> Callable[[], None]:
+    """Takes the log of the killed server back to where it is now, as the end of the machine could.
+
+    The server says where a whole command ends; a log cut within one is another matter.
+    """
+    with server.client() as client:
+        size: int = client.info("persistence")["aof_current_size"]
+
+    def undo() -> None:
+        logs = sorted(server.folder.rglob("*.aof*"), key=lambda path: path.stat().st_mtime)
+        logs = [path for path in logs if not path.name.endswith(".manifest")]
+        more = sum(path.stat().st_size for path in logs) - size
+        os.truncate(logs[-1], max(0, logs[-1].stat().st_size - more))
+
+    return undo

@@ -1,0 +1,135 @@
+"""Real Clusters of a test's own: a few nodes, which share the slots, and slots that move."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from functools import cache
+
+import redis
+from redis.crc import key_slot
+from support.redis_servers import SAFE, START_SECONDS, Server, launch
+
+SLOTS = 16_384
+NODE_TIMEOUT_MS = 1_000
+
+
+class RedisCluster:
+    """Running nodes. `options`: of each."""
+
+    def __init__(self, name: str, *options: str, nodes: int = 3) -> None:
+        enabled = "--cluster-enabled", "yes", "--cluster-node-timeout", f"{NODE_TIMEOUT_MS}"
+        self.nodes = [launch(name, *enabled, *options) for _ in range(nodes)]
+        for n, node in enumerate(self.nodes):
+            with node.client() as client:
+                slots = range(SLOTS * n // nodes, SLOTS * (n + 1) // nodes)
+                client.execute_command("CLUSTER", "ADDSLOTS", *slots)
+                client.execute_command("CLUSTER", "SET-CONFIG-EPOCH", n + 1)
+                if n:
+                    client.execute_command("CLUSTER", "MEET", "127.0.0.1", self.nodes[0].port)
+        self.wait_until_whole()
+
+    @property
+    def url(self) -> str:
+        """It names one node; the others are found."""
+        return f"redis+cluster://127.0.0.1:{self.nodes[0].port}"
+
+    def wait_until_whole(self) -> None:
+        """Until all nodes serve all slots."""
+        wait_until(lambda: all(self._is_whole(node) for node in self.nodes))
+
+    def _is_whole(self, node: Server) -> bool:
+        with node.client() as client:
+            info = client.execute_command("CLUSTER INFO")
+            known = int(info["cluster_known_nodes"])
+            return info["cluster_state"] == "ok" and known >= len(self.nodes)
+
+    def owner(self, slot: int) -> Server:
+        """The node that has a slot."""
+        with self.nodes[0].client() as client:
+            (port,) = [
+                told[2][1] for told in client.execute_command("CLUSTER SLOTS") if told[0] <= slot <= told[1]
+            ]
+        return next(node for node in self.nodes if node.port == port)
+
+    def begin_move(self, slot: int, target: Server) -> Server:
+        """A slot is to be moved to a node; the node that has it now."""
+        source = self.owner(slot)
+        with source.client() as old, target.client() as new:
+            new.execute_command("CLUSTER", "SETSLOT", slot, "IMPORTING", _id(old))
+            old.execute_command("CLUSTER", "SETSLOT", slot, "MIGRATING", _id(new))
+        return source
+
+    def move_keys(self, slot: int, source: Server, target: Server, count: int = 10) -> int:
+        """Move some keys of a slot; how many."""
+        with source.client() as old:
+            keys: list[bytes] = old.execute_command("CLUSTER", "GETKEYSINSLOT", slot, count)
+            if keys:
+                where = "127.0.0.1", target.port, "", 0, 10_000
+                old.execute_command("MIGRATE", *where, "KEYS", *keys)
+            return len(keys)
+
+    def end_move(self, slot: int, source: Server, target: Server) -> None:
+        """All keys of a slot have been moved."""
+        with source.client() as old, target.client() as new:
+            for client in (new, old):
+                client.execute_command("CLUSTER", "SETSLOT", slot, "NODE", _id(new))
+
+    def move(self, slot: int, target: Server) -> None:
+        """Move a slot with all its keys, as `redis-cli --cluster reshard` does."""
+        source = self.begin_move(slot, target)
+        while self.move_keys(slot, source, target):
+            pass
+        self.end_move(slot, source, target)
+
+    def keys(self, pattern: str) -> list[str]:
+        """The names of keys, on all nodes."""
+        found: list[str] = []
+        for node in self.nodes:
+            with node.client() as client:
+                found += [key.decode() for key in client.scan_iter(pattern, 10_000)]
+        return found
+
+    def restart(self) -> None:
+        """Kill all nodes and start them again on their data."""
+        for node in self.nodes:
+            node.kill()
+        for node in self.nodes:
+            node.start()
+        self.wait_until_whole()
+
+    def empty(self) -> None:
+        """Remove all there is."""
+        for node in self.nodes:
+            with node.client() as client, suppress(redis.ReadOnlyError):
+                client.flushall()
+
+    def discard(self) -> None:
+        """End it, and remove its data."""
+        for node in self.nodes:
+            node.discard()
+
+
+def slot_of(name: str) -> int:
+    """The slot of a key."""
+    return key_slot(name.encode())
+
+
+def wait_until(is_so: Callable[[], bool]) -> None:
+    """Until something is so, which a server has to come to by itself."""
+    until = time.monotonic() + START_SECONDS
+    while not is_so():
+        assert time.monotonic() < until, f"not so after {START_SECONDS} s"
+        time.sleep(0.02)
+
+
+def _id(client: redis.Redis) -> str:
+    told: bytes = client.execute_command("CLUSTER", "MYID")
+    return told.decode()
+
+
+@cache
+def shared_cluster(name: str) -> RedisCluster:
+    """A Cluster that all tests of this process share, each in a namespace of its own."""
+    return RedisCluster(name, *SAFE)
