@@ -5,6 +5,7 @@ MODULE ?=
 SEEDS ?= 200
 FIRST ?= 0
 FLEET ?= 100000
+PARALLEL ?= -n 2 --dist worksteal
 BIN := .venv/bin
 READY := .venv/.ready
 
@@ -23,8 +24,8 @@ demo: $(READY) ## all three kinds on a SQLite file, with a worker that is killed
 	$(BIN)/python examples/demo.py
 
 test: $(READY) ## the whole suite; the core's own tests with values that are frozen at run time too
-	$(BIN)/python -X dev -m pytest -q tests/core
-	$(BIN)/python -m pytest -q tests --ignore tests/core
+	PYTHONDEVMODE=1 $(BIN)/python -m pytest -q $(PARALLEL) tests/core
+	$(BIN)/python -m pytest -q $(PARALLEL) tests --ignore tests/core
 
 check: $(READY) ## style, types, import contracts, generated docs, README code
 	$(BIN)/ruff format --check .

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 from durable_jobs_core.backend import (
     Answer,
     Claim,
@@ -245,8 +243,11 @@ def _loaded(state: State, keeper: Keeper, row: Row | Damaged | None, flight: Fli
 
 def _take_claimed(state: State, lane: Lane, flight: Flight, claim: Claim, answer: Answer) -> None:
     """Due runs: each is an alarm that fires now."""
+    counts = dict.fromkeys(claim.limits, 0)
     for row in answer.claimed:
-        if job_of(row.key) not in state.jobs:
+        job = job_of(row.key)
+        counts[job] = counts.get(job, 0) + 1
+        if job not in state.jobs:
             continue
         keeper = state.keeper(row.key)
         state.push(keeper, Entry(AlarmFired(), flight.stamp, urgent=True))
@@ -258,7 +259,6 @@ def _take_claimed(state: State, lane: Lane, flight: Flight, claim: Claim, answer
         lane.came_in_vain(state.node)
     lane.called = False
     lane.told_wake = None if answer.next_wake == claim.until else answer.next_wake
-    counts = Counter(job_of(row.key) for row in answer.claimed)
     full = {job for job, limit in claim.limits.items() if counts[job] >= limit}
     lane.hot = (lane.hot - claim.limits.keys()) | full
     lane.unasked |= full

@@ -303,7 +303,8 @@ class Keeper:
         if self.dirty and same(found, self.base):
             self.known, self.stamp = True, stamp
             return []
-        self.rewind()
+        if self.steps:
+            self.rewind()
         return self._settle(found, stamp, final=final)
 
     def know(self, found: Loaded, row: Row, stamp: int) -> None:

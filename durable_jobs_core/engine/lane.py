@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from operator import itemgetter
+from typing import get_args
 
 from attrs import define, field
 
@@ -22,6 +23,7 @@ from durable_jobs_core.events import HandlerEvent
 from durable_jobs_core.words import Key
 
 _BY_KEY = itemgetter(0)
+_FIRST = frozenset(get_args(HandlerEvent))
 BACKOFF_FIRST_MS = 50
 BACKOFF_MAX_MS = 5_000
 SHY_FIRST_MS = 8
@@ -178,8 +180,8 @@ class Lane:
 
     def _in_order(self) -> list[Keeper]:
         """The keepers with something to write: renewals and completions first (D-3)."""
-        return sorted(self.writes.values(), key=lambda keeper: not _is_first(keeper))
+        return sorted(self.writes.values(), key=_is_last)
 
 
-def _is_first(keeper: Keeper) -> bool:
-    return any(isinstance(stepped.entry.event, HandlerEvent) for stepped in keeper.steps)
+def _is_last(keeper: Keeper) -> bool:
+    return _FIRST.isdisjoint([type(stepped.entry.event) for stepped in keeper.steps])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import charging
 import pytest
@@ -14,10 +14,12 @@ SEEDS = range(20)
 """As many as the command runs by default."""
 
 
-def violations(make: Callable[[], Case], faults: Faults | None = None) -> set[str]:
+def violations(
+    make: Callable[[], Case], faults: Faults | None = None, seeds: Iterable[int] = SEEDS
+) -> set[str]:
     """The invariants that failed."""
     found: set[str] = set()
-    for seed in SEEDS:
+    for seed in seeds:
         try:
             make().run(seed, faults)
         except Violation as violation:
@@ -31,11 +33,17 @@ def test_S_18_a_key_of_ones_own_charges_twice() -> None:
 
 @pytest.mark.parametrize(
     "faults",
-    [Faults(crash=0.15), Faults(hook_failure=0.2), Faults(hook_exit=0.2), Faults(lost_answer=0.25)],
+    [Faults(crash=0.15), Faults(hook_failure=0.2), Faults(hook_exit=0.2)],
     ids=str,
 )
-def test_S_14_S_18_it_does_so_if_the_worker_dies_or_an_answer_is_lost(faults: Faults) -> None:
+def test_S_14_S_18_it_does_so_if_the_worker_dies(faults: Faults) -> None:
     assert violations(charging.wrong, faults) == {"nobody_pays_twice"}
+
+
+def test_S_14_S_18_it_does_so_if_answers_are_lost_until_a_lease_has_ended() -> None:
+    rare = range(100)
+
+    assert violations(charging.wrong, Faults(lost_answer=0.25), rare) == {"nobody_pays_twice"}
 
 
 def test_S_18_the_key_of_the_run_charges_once() -> None:

@@ -132,7 +132,9 @@ def test_r3_a_server_whose_script_does_not_end_refuses_everything(server, port) 
 
 def test_r3_a_server_that_cannot_save_refuses_writes_only(server, port) -> None:
     (row,) = port.create("a", wake=10)
-    (server.folder / "dump.rdb").mkdir()
+    dump = server.folder / "dump.rdb"
+    dump.unlink(missing_ok=True)  # another test's
+    dump.mkdir()
     with server.client() as client:
         client.config_set("save", "3600 1")
         client.bgsave()
@@ -145,7 +147,7 @@ def test_r3_a_server_that_cannot_save_refuses_writes_only(server, port) -> None:
     assert outcome.transient
     assert "MISCONF" in outcome.reason
     assert answer.rows == (row,)
-    (server.folder / "dump.rdb").rmdir()
+    dump.rmdir()
     goes_on(port, row)
 
 

@@ -195,7 +195,7 @@ REFUSED: list[tuple[Any, dict[str, Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("make", "options", "text"), REFUSED, ids=lambda part: str(part)[:40])
+@pytest.mark.parametrize(("make", "options", "text"), REFUSED, ids=[text for _, _, text in REFUSED])
 def test_what_can_never_work_is_refused_where_it_is_written(
     make: Any, options: dict[str, Any], text: str
 ) -> None:

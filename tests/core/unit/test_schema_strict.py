@@ -213,7 +213,9 @@ FORMS: list[tuple[Any, Any, Any]] = [
 ]
 
 
-@pytest.mark.parametrize(("type_", "value", "data"), FORMS, ids=lambda part: str(part)[:40])
+@pytest.mark.parametrize(
+    ("type_", "value", "data"), FORMS, ids=[f"{type_} {data}" for type_, _, data in FORMS]
+)
 def test_S_62_a_value_of_the_declared_type_has_one_form_and_comes_back(
     type_: Any, value: Any, data: Any
 ) -> None:
