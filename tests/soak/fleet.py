@@ -13,6 +13,7 @@ import os
 import random
 import signal
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from itertools import pairwise
@@ -123,6 +124,7 @@ class Fleet:
         self._chance.seed(self.seed)
         self._log, self._writes = Log(self.folder / "log", 0), Log(self.folder / "writes", 0)
         began = time.monotonic()
+        open_backend(self._url).close()  # the store is made before anything may be lost
         asker = self._begin("client")
         workers = [self._begin("worker") for _ in range(WORKERS)]
         try:
@@ -144,12 +146,15 @@ class Fleet:
 
     # -- processes
 
+    @property
+    def _url(self) -> str:
+        return f"{self.server.url}/0?namespace={SPACE}"
+
     def _begin(self, role: str) -> BaseProcess:
         self._rounds += 1
-        url = f"{self.server.url}/0?namespace={SPACE}"
         member = Member(
             folder=self.folder,
-            url=url,
+            url=self._url,
             role=role,
             round=self._rounds,
             seed=f"{self.seed} {self._rounds}",
@@ -311,9 +316,11 @@ def regressions_are_reported(lines: list[Line], found: Chains) -> Iterator[str]:
         for by in found.returned_to(key, lost):
             if (by, key) not in said:
                 yield f"{key}: process {by} committed what was lost, wrote it again, and did not say so"
+    so_far: Counter[Any] = Counter()
     for line in lines:
+        so_far[line["round"]] += _is_regression(line)
         if line["what"] == "health":
-            count = sum(_is_regression(one) and one["round"] == line["round"] for one in lines)
+            count = so_far[line["round"]]  # more may be found while it shuts down
             if line["regressions"] != count:
                 yield f"health() counts {line['regressions']} regressions, {count} were reported"
 
