@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import random
+import threading
 import time
 
 import pytest
@@ -147,12 +149,20 @@ def test_r10_wait_ends_when_another_process_makes_work_due_sooner(sqlite, path, 
 def test_r10_wait_before_any_claim_ends_with_any_commit(sqlite, path, spawn: Spawn) -> None:
     writer = spawn(WRITER, f"sqlite:///{path}")
     assert writer.hear() == ""
-    writer.tell("a 5")
+    over = threading.Event()
+
+    def commit_often() -> None:
+        for number in itertools.takewhile(lambda _: not over.is_set(), itertools.count()):
+            writer.tell(f"{number} 5")
+            assert writer.hear() == "Committed()"
+
+    commits = threading.Thread(target=commit_often)
+    commits.start()
     began = time.monotonic()
-    if writer.hear():
-        writer.tell("b 5")
     sqlite.backend.wait(60)
     assert time.monotonic() - began < 50
+    over.set()
+    commits.join()
     writer.tell()
     writer.end()
 
