@@ -7,6 +7,8 @@ that which is lost is said, and not made anew: that would shut out all that have
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
+from typing import Any
 
 from durable_jobs_redis import _durability
 from durable_jobs_redis._errors import NewerStoreError, RedisStoreError
@@ -62,9 +64,7 @@ def _shards(location: Location) -> int:
 
 def _finish(line: Line, names: Names) -> None:
     """Mark the shards. Several processes may do so at once, and each as often as it likes."""
-    for told in line.ask([("SET", key, names.identity + b" 0", "NX") for key in _clocks(names)]):
-        if isinstance(told.answer, RedisStoreError):
-            raise told.answer
+    _answers(line, [("SET", key, names.identity + b" 0", "NX") for key in _clocks(names)])
     if not all((mark or b"").startswith(names.identity + b" ") for mark in _marks(line, names)):
         raise RedisStoreError(
             line.server, "its shards are those of another store of this name, which is lost"
@@ -74,11 +74,16 @@ def _finish(line: Line, names: Names) -> None:
 
 def _marks(line: Line, names: Names) -> list[bytes | None]:
     """What each shard says it is of."""
-    told = line.ask([("GET", key) for key in _clocks(names)])
-    for one in told:
-        if isinstance(one.answer, RedisStoreError):
-            raise one.answer
-    return [one.answer for one in told]
+    return _answers(line, [("GET", key) for key in _clocks(names)])
+
+
+def _answers(line: Line, commands: Sequence[Command]) -> list[Any]:
+    """The answers to commands that may go to several servers; raises the first error."""
+    answers = [told.answer for told in line.ask(commands)]
+    for answer in answers:
+        if isinstance(answer, RedisStoreError):
+            raise answer
+    return answers
 
 
 def _clocks(names: Names) -> list[str]:
