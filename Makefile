@@ -10,10 +10,10 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check simulate certify mutation soak bench reference docs clean
+.PHONY: help demo test check simulate certify mutation soak bench bench-full reference docs clean
 
 help: ## list the commands
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
 $(READY): requirements-dev.txt pyproject.toml $(wildcard backends/*/pyproject.toml adapters/*/pyproject.toml conformance/pyproject.toml)
 	$(PYTHON) -m venv .venv
@@ -52,8 +52,11 @@ soak: $(READY) ## hundreds of SIGKILLs, a fleet on a server, 10,000 cuts and see
 	$(BIN)/python -m durable_jobs_simulation run --seeds 10000 --processes 2 --table
 	$(BIN)/python -m durable_jobs_simulation check --all --processes 2 --states 5000000 --minutes 90 --gib 7
 
-bench: $(READY) ## accepted and drained jobs a second, beside a bare loop and a featureless prototype
+bench: $(READY) ## jobs a second as ratios beside others, the short form; build/bench.json
 	$(BIN)/python -m benchmarks
+
+bench-full: $(READY) ## all of it, five rounds: an hour
+	$(BIN)/python -m benchmarks --full
 
 reference: $(READY) ## replay recorded runs of the original; RUNS=DIR names others
 	$(BIN)/python -m tests.reference --runs $(RUNS)

@@ -1,0 +1,7 @@
+"""All parts of the benchmark: a new one is registered here."""
+
+from __future__ import annotations
+
+from benchmarks.limits import LIMITS
+
+PARTS = (LIMITS,)

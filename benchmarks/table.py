@@ -1,0 +1,106 @@
+"""What a benchmark is made of: measures that alternate in rounds, and the ratios between them that count."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from attrs import field, frozen
+
+ACCEPTED, DRAINED, THROUGH = "accepted", "drained", "end to end"
+WHAT = ACCEPTED, DRAINED, THROUGH
+"""Only taken in; only run, from a store full of them; both, until all are done. In jobs a second."""
+
+
+@frozen
+class Figures:
+    """What one measure gave in one round: jobs a second, and what it said of its settings."""
+
+    rates: Mapping[str, float]
+    settings: str = ""
+
+
+Round: TypeAlias = Mapping[str, Figures]
+"""By the names of the measures."""
+
+
+@frozen
+class Measure:
+    """Something that is measured: `run` is given an empty folder and a number of jobs, and measures in
+    processes of its own; `share`: of the number of jobs, for one that would take too long."""
+
+    name: str
+    run: Callable[[Path, int], Figures]
+    share: float = 1.0
+
+
+@frozen
+class Ratio:
+    """What is done by ours, over what is done by the best of others in the same round; the lowest counts.
+
+    `pairs`: names of measures, ours and those beside it; `goal`: what it should be; `floor`: below it the
+    benchmark fails.
+    """
+
+    name: str
+    what: Sequence[str]
+    pairs: Sequence[tuple[str, Sequence[str]]]
+    goal: float
+    floor: float = 0.0
+
+    def of(self, rounds: Sequence[Round]) -> float:
+        """The lowest of all rounds, pairs and rates."""
+        return min(
+            one[ours].rates[what] / max(one[other].rates[what] for other in others)
+            for one in rounds
+            for ours, others in self.pairs
+            for what in self.what
+        )
+
+
+@frozen
+class Size:
+    """How much is measured: rounds, and jobs in each."""
+
+    rounds: int
+    jobs: int
+
+
+@frozen
+class Part:
+    """A part of the benchmark. `about`: a line; `short`: `None` if only the full run has it."""
+
+    name: str
+    about: str
+    measures: Sequence[Measure]
+    ratios: Sequence[Ratio]
+    full: Size
+    short: Size | None = None
+
+
+@frozen
+class Result:
+    """A part that was measured."""
+
+    part: Part
+    rounds: Sequence[Round]
+    ratios: Mapping[str, float] = field()
+
+    @ratios.default
+    def _ratios(self) -> dict[str, float]:
+        return {ratio.name: ratio.of(self.rounds) for ratio in self.part.ratios}
+
+    def median(self, name: str, what: str) -> float | None:
+        """Of the rounds; `None` if this is not measured."""
+        rates = [one[name].rates[what] for one in self.rounds if what in one[name].rates]
+        return statistics.median(rates) if rates else None
+
+
+def apart(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Call it in a process of its own, where no other has left anything for the garbage collector to visit."""
+    with ProcessPoolExecutor(1, get_context("spawn")) as process:
+        return process.submit(function, *arguments).result()
