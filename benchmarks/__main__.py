@@ -10,7 +10,10 @@ import argparse
 import sys
 import tempfile
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+
+from attrs import evolve
 
 from benchmarks.parts import PARTS
 from benchmarks.report import holds, lines, write
@@ -35,6 +38,17 @@ def perform(part: Part, size: Size) -> Result:
     return Result(part, rounds)
 
 
+def chosen(*, full: bool, only: Sequence[str] | None) -> Iterator[tuple[Part, Size]]:
+    """The parts to measure, and how much; the short form has only some measures of a part."""
+    for part in PARTS:
+        if only and part.name not in only:
+            continue
+        if full:
+            yield part, part.full
+        elif part.short is not None:
+            yield evolve(part, measures=[measure for measure in part.measures if measure.short]), part.short
+
+
 def main() -> int:
     """Measure, print and write; fails if a ratio is below its floor."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
@@ -45,10 +59,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=OUT, help="where the figures are written as JSON")
     arguments = parser.parse_args()
     results: list[Result] = []
-    for part in PARTS:
-        size = part.full if arguments.full or arguments.only else part.short
-        if size is None or (arguments.only and part.name not in arguments.only):
-            continue
+    for part, size in chosen(full=arguments.full, only=arguments.only):
         size = Size(arguments.rounds or size.rounds, arguments.jobs or size.jobs)
         results.append(perform(part, size))
         print("\n".join(lines(results[-1])), flush=True)

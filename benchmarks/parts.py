@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from benchmarks.limits import LIMITS
+from benchmarks.peers.table import REDIS, SQLITE
 
-PARTS = (LIMITS,)
+PARTS = (LIMITS, SQLITE, REDIS)

@@ -31,19 +31,21 @@ Round: TypeAlias = Mapping[str, Figures]
 @frozen
 class Measure:
     """Something that is measured: `run` is given an empty folder and a number of jobs, and measures in
-    processes of its own; `share`: of the number of jobs, for one that would take too long."""
+    processes of its own; `share`: of the number of jobs, for one that would take too long; `short`: whether
+    it is in the short form too."""
 
     name: str
     run: Callable[[Path, int], Figures]
     share: float = 1.0
+    short: bool = True
 
 
 @frozen
 class Ratio:
     """What is done by ours, over what is done by the best of others in the same round; the lowest counts.
 
-    `pairs`: names of measures, ours and those beside it; `goal`: what it should be; `floor`: below it the
-    benchmark fails.
+    `pairs`: names of measures, ours and those beside it, of which some may not have been measured; `goal`:
+    what it should be; `floor`: below it the benchmark fails.
     """
 
     name: str
@@ -55,7 +57,7 @@ class Ratio:
     def of(self, rounds: Sequence[Round]) -> float:
         """The lowest of all rounds, pairs and rates."""
         return min(
-            one[ours].rates[what] / max(one[other].rates[what] for other in others)
+            one[ours].rates[what] / max(one[other].rates[what] for other in others if other in one)
             for one in rounds
             for ours, others in self.pairs
             for what in self.what
@@ -101,6 +103,6 @@ class Result:
 
 
 def apart(function: Callable[..., Any], *arguments: Any) -> Any:
-    """Call it in a process of its own, where no other has left anything for the garbage collector to visit."""
+    """Call it in a new process, where no other has left anything for the garbage collector to visit."""
     with ProcessPoolExecutor(1, get_context("spawn")) as process:
         return process.submit(function, *arguments).result()

@@ -1,0 +1,85 @@
+"""What every script of a peer speaks, on lines of JSON. It runs in their environments, so it imports no other.
+
+    > {"do": "accept", "store": …, "count": 1000}     < {"ready": true}     > go     < {"seconds": 0.4}
+    > {"do": "drain", "store": …, "count": 1000}      < {"ready": true}               < {"seconds": 0.8}
+
+First of all a script says its settings, and what is durable when. `accept` takes in so many jobs, and ends
+when all of them are as durable as that. `drain` works until so many jobs were run, waiting in the store or
+still to come. A job has a number and a note, and is done when its handler has counted it: that its completion
+is stored is not waited for, to the advantage of the peer.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+from collections.abc import Callable
+
+NOTE = "a note that makes this state about as long as a small real one"
+CALLERS = 100
+
+_out = os.fdopen(os.dup(1), "w")
+os.dup2(2, 1)  # what a library prints is not an answer
+
+
+class Runs:
+    """Counts the runs of the handler in this process."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._missing = 0
+        self._over = threading.Event()
+        self.at_end: Callable[[], object] = self._over.set
+        """Called by the last run."""
+
+    def expect(self, count: int) -> None:
+        """How many there will be."""
+        self._missing = count
+        self._over.clear()
+
+    def one(self) -> None:
+        """The handler ran."""
+        with self._lock:
+            self._missing -= 1
+            over = self._missing == 0
+        if over:
+            self.at_end()
+
+    def wait(self) -> None:
+        """Until all have run."""
+        self._over.wait()
+
+
+runs = Runs()
+
+
+def _say(**answer: object) -> None:
+    print(json.dumps(answer), file=_out, flush=True)
+
+
+def started() -> None:
+    """The worker works."""
+    _say(ready=True)
+
+
+def may_begin() -> None:
+    """All is open; wait for the sign to take in jobs."""
+    _say(ready=True)
+    sys.stdin.readline()
+
+
+def shares(count: int, callers: int = CALLERS) -> list[range]:
+    """What each of several callers takes."""
+    return [range(first, count, callers) for first in range(min(callers, count))]
+
+
+def serve(settings: str, **work: Callable[[str, int], float]) -> None:
+    """Obey until there are no more orders. All of `work` returns the seconds it took."""
+    _say(settings=settings)
+    while line := sys.stdin.readline():
+        order = json.loads(line)
+        runs.expect(order["count"])
+        _say(seconds=work[order["do"]](order["store"], order["count"]))
+    os._exit(0)  # whatever threads a worker has left
