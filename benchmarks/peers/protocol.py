@@ -1,4 +1,4 @@
-"""What every script of a peer speaks, on lines of JSON. It runs in their environments, so it imports no other.
+"""What every script of a peer speaks, on lines of JSON. It is imported where nothing else may be installed.
 
     > {"do": "accept", "store": …, "count": 1000}     < {"ready": true}     > go     < {"seconds": 0.4}
     > {"do": "drain", "store": …, "count": 1000}      < {"ready": true}               < {"seconds": 0.8}

@@ -2,29 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 from benchmarks.peers.driving import measure, measure_alone, of_ours, of_peer
-from benchmarks.table import THROUGH, Measure, Part, Ratio, Size
+from benchmarks.table import THROUGH, Figures, Measure, Part, Ratio, Size
 
 OURS = "durable-jobs"
 LITEQUEUE = "litequeue"
 
 
-def _peer(kind: str, name: str, *, share: float = 1.0, short: bool = False) -> Measure:
-    script = name.lower().replace(" ", "_")
-    return Measure(name, partial(measure, partial(of_peer, script), kind), share, short)
+def _peer(
+    kind: str, name: str, *, share: float = 1.0, short: bool = False, how: Callable[..., Figures] = measure
+) -> Measure:
+    return Measure(name, partial(how, partial(of_peer, name.lower()), kind), share, short)
 
 
 _SQLITE = [
     Measure(OURS, partial(measure_alone, partial(of_ours, "sqlite"), "sqlite")),
     _peer("sqlite", LITEQUEUE, short=True),
     _peer("sqlite", "Huey", short=True),
+    _peer("sqlite", "APScheduler", share=0.1, how=measure_alone),
+    _peer("sqlite", "DBOS", share=0.1),
 ]
 _REDIS = [
     Measure(OURS, partial(measure, partial(of_ours, "redis"), "redis")),
     _peer("redis", "Dramatiq", short=True),
     _peer("redis", "taskiq", short=True),
+    _peer("redis", "SAQ"),
+    _peer("redis", "arq", share=0.5),
+    _peer("redis", "streaq", share=0.5),
+    _peer("redis", "Celery", share=0.5),
+    _peer("redis", "RQ", share=0.1),
 ]
 
 

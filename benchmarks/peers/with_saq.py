@@ -1,0 +1,64 @@
+"""SAQ on Redis, under uvloop."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+import uvloop
+from protocol import NOTE, may_begin, runs, serve, shares, started
+from saq import Queue, Worker
+
+CALLERS = 100
+CONCURRENCY = 100
+SETTINGS = (
+    f"AOF everysec; uvloop, {CALLERS} callers, one worker process of {CONCURRENCY} jobs at a time, results"
+    " dropped (ttl=-1); a job that its worker lost is swept up later"
+)
+
+
+async def count(ctx: Any, *, number: int, note: str) -> None:
+    """The handler."""
+    runs.one()
+
+
+def accept(store: str, count: int) -> float:
+    """From many callers."""
+
+    async def main() -> float:
+        queue = Queue.from_url(store, max_concurrent_ops=CALLERS)
+
+        async def send(numbers: range) -> None:
+            for number in numbers:
+                await queue.enqueue("count", number=number, note=NOTE, ttl=-1)
+
+        await queue.connect()
+        may_begin()
+        began = time.perf_counter()
+        await asyncio.gather(*map(send, shares(count, CALLERS)))
+        return time.perf_counter() - began
+
+    return uvloop.run(main())
+
+
+def drain(store: str, count_: int) -> float:
+    """A worker in this process."""
+
+    async def main() -> float:
+        over = asyncio.Event()
+        runs.at_end = over.set
+        queue = Queue.from_url(store, max_concurrent_ops=CONCURRENCY)
+        worker = Worker(queue, functions=[("count", count)], concurrency=CONCURRENCY)
+        began = time.perf_counter()
+        working = asyncio.create_task(worker.start())
+        started()
+        await over.wait()
+        took = time.perf_counter() - began
+        working.cancel()
+        return took
+
+    return uvloop.run(main())
+
+
+serve(SETTINGS, accept=accept, drain=drain)
