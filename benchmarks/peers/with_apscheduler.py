@@ -1,4 +1,4 @@
-"""APScheduler 3 on SQLite. A store belongs to one process: end to end is one scheduler, which has the jobs added."""
+"""APScheduler 3 on SQLite. A store belongs to one process: end to end is one scheduler, given jobs."""
 
 from __future__ import annotations
 

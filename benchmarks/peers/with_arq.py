@@ -14,8 +14,8 @@ from protocol import NOTE, may_begin, runs, serve, shares, started
 CALLERS = 50
 JOBS = 200
 SETTINGS = (
-    f"AOF everysec; uvloop, {CALLERS} callers, one worker process of {JOBS} jobs at a time, poll 50 ms, results"
-    " dropped; a job stays queued until it has run"
+    f"AOF everysec; uvloop, {CALLERS} callers, one worker process of {JOBS} jobs at a time, poll 50 ms,"
+    " results dropped; a job stays queued until it has run"
 )
 
 

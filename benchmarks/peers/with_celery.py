@@ -12,8 +12,8 @@ from protocol import NOTE, may_begin, runs, serve, shares, started
 
 CALLERS = 4
 SETTINGS = (
-    f"AOF everysec; {CALLERS} sending threads, one worker process (solo pool, prefetch 100; no gossip, mingle or"
-    " heartbeat), results ignored; a task is acknowledged before it runs, so that a crash loses it"
+    f"AOF everysec; {CALLERS} sending threads, one worker process (solo pool, prefetch 100; no gossip, mingle"
+    " or heartbeat), results ignored; a task is acknowledged before it runs, so that a crash loses it"
 )
 
 

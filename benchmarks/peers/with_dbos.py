@@ -12,8 +12,8 @@ from protocol import NOTE, may_begin, runs, serve, started
 BULK = 100
 QUEUE = "jobs"
 SETTINGS = (
-    f"WAL, synchronous=FULL (set on an engine given to it; its own is a rollback journal), enqueue_in_transaction() of"
-    f" {BULK}, one worker process, poll 10 ms; a workflow that its worker lost is recovered at its next start"
+    f"WAL, synchronous=FULL (set on an engine given to it; its own is a rollback journal),"
+    f" enqueue_in_transaction() of {BULK}, one worker process, poll 10 ms; a workflow that its worker lost is recovered at its next start"
 )
 
 
