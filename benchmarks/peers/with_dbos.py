@@ -13,7 +13,8 @@ BULK = 100
 QUEUE = "jobs"
 SETTINGS = (
     f"WAL, synchronous=FULL (set on an engine given to it; its own is a rollback journal),"
-    f" enqueue_in_transaction() of {BULK}, one worker process, poll 10 ms; a workflow that its worker lost is recovered at its next start"
+    f" enqueue_in_transaction() of {BULK}, one worker process, poll 10 ms; a workflow"
+    " that its worker lost is recovered at its next start"
 )
 
 

@@ -14,8 +14,8 @@ from streaq import Worker
 BULK = 500
 CONCURRENCY = 64
 SETTINGS = (
-    f"AOF everysec; uvloop, enqueue_many() of {BULK}, JSON, one worker process of {CONCURRENCY} tasks at a time,"
-    " no results (ttl=0); a task that its worker lost is claimed later"
+    f"AOF everysec; uvloop, enqueue_many() of {BULK}, JSON, one worker process of {CONCURRENCY} tasks at a"
+    " time, no results (ttl=0); a task that its worker lost is claimed later"
 )
 
 
