@@ -27,7 +27,7 @@ test: $(READY) ## the whole suite; the core's own tests with values that are fro
 	PYTHONDEVMODE=1 $(BIN)/python -m pytest -q $(PARALLEL) tests/core
 	$(BIN)/python -m pytest -q $(PARALLEL) tests --ignore tests/core
 
-check: $(READY) ## style, types, import contracts, generated docs, README code
+check: $(READY) ## style, types, import contracts, generated docs, README code, instructions of operations
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -35,6 +35,7 @@ check: $(READY) ## style, types, import contracts, generated docs, README code
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -q tests/tidy tests/docs
+	$(BIN)/python -m benchmarks.micro --check
 
 simulate: $(READY) ## real engines and hooks on virtual time under every fault; SEEDS=200 FIRST=0
 	$(BIN)/python -m durable_jobs_simulation run --seeds $(SEEDS) --first $(FIRST) --processes 2
@@ -57,6 +58,7 @@ bench: $(READY) ## jobs a second as ratios beside others, the short form; build/
 
 bench-full: $(READY) ## all of it, five rounds: an hour
 	$(BIN)/python -m benchmarks --full
+	$(BIN)/python -m benchmarks.micro
 
 reference: $(READY) ## replay recorded runs of the original; RUNS=DIR names others
 	$(BIN)/python -m tests.reference --runs $(RUNS)
