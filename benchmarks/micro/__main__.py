@@ -1,7 +1,8 @@
 """`python -m benchmarks.micro`: what operations cost, beside the committed figures; fails if one has risen.
 
 A figure may rise by a tenth. Instructions are compared only where valgrind and the build that they were
-counted on are at hand; what a job asks of the store, always. `--write` puts the figures into the file.
+counted on are at hand; what a job asks of the store and of the codec, always. `--write` puts the figures into
+the file.
 """
 
 from __future__ import annotations
@@ -14,33 +15,19 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.micro import counting
-from benchmarks.micro.embedded import Embedded
+from benchmarks.micro.calls import of_core, of_store
 
 FILE = Path(__file__).with_name("figures.json")
 RISE_MAX = 1.1
-RUNS = 1_000
 STORE = "what a job asks of the store"
-
-
-def of_store() -> dict[str, float]:
-    """Exchanges, writes and the exchanges that a run takes part in, a run, of a thousand at saturation."""
-    embedded = Embedded()
-    accepted = embedded.accept(RUNS)
-    drained = embedded.drain()
-    assert drained.runs == RUNS
-    return {
-        "exchanges to accept a job": accepted.exchanges / RUNS,
-        "exchanges to run a job": drained.exchanges / RUNS,
-        "exchanges that a run takes part in": drained.shared / RUNS,
-        "writes of a run": drained.writes / RUNS,
-    }
+CORE = "how often a job steps and copies"
 
 
 def rows(found: Mapping[str, float], committed: Mapping[str, float]) -> Iterator[tuple[str, bool]]:
     """A line for each figure, and whether it is too high. A figure that was not committed is never."""
     for name, figure in found.items():
         before = committed.get(name)
-        change = "new" if before is None else f"{figure / before - 1:+.1%}"
+        change = "new" if before is None else f"{figure / before - 1:+.1%}" if before else f"{figure:+.3g}"
         high = before is not None and figure > before * RISE_MAX
         shown = f"{figure:,.0f}" if figure >= 100 else f"{figure:.3g}"
         yield f"{name:<56}{shown:>12}{change:>9}{'  RISEN' if high else ''}", high
@@ -64,7 +51,7 @@ def main() -> int:
     arguments = parser.parse_args()
     committed: dict[str, Any] = json.loads(FILE.read_text())
     build = counting.build()
-    found: dict[str, Mapping[str, float]] = {STORE: of_store()}
+    found: dict[str, Mapping[str, float]] = {STORE: of_store(), CORE: of_core()}
     why_not = counting.missing()
     if why_not is None and arguments.check and build not in committed:
         why_not = f"no figures of {build}"

@@ -59,12 +59,21 @@ def test_embedded_writes_what_a_start_and_a_run_write() -> None:
     assert embedded.drain().runs == 0
 
 
+def test_what_a_run_calls_is_counted_a_run() -> None:
+    found = command.of_core()
+
+    assert found["steps to accept a job"] == 1
+    assert found["steps to run a job"] == 2
+    assert found["records read from text to run a job"] >= 1
+
+
 def test_only_a_figure_that_rose_by_more_than_a_tenth_is_too_high() -> None:
-    found = {"equal": 10.0, "a tenth": 11.0, "more": 11.1, "less": 1.0, "new": 5.0}
+    found = {"equal": 10.0, "a tenth": 11.0, "more": 11.1, "less": 1.0, "new": 5.0, "none": 0.0, "some": 1.0}
+    before = dict.fromkeys(("equal", "a tenth", "more", "less"), 10.0) | {"none": 0.0, "some": 0.0}
 
-    lines = dict(command.rows(found, dict.fromkeys(("equal", "a tenth", "more", "less"), 10.0)))
+    lines = dict(command.rows(found, before))
 
-    assert [line.split()[0] for line, high in lines.items() if high] == ["more"]
+    assert [line.split()[0] for line, high in lines.items() if high] == ["more", "some"]
     assert [line for line in lines if line.endswith("new")] == [f"{'new':<56}{'5':>12}{'new':>9}"]
 
 
@@ -85,5 +94,6 @@ def test_without_valgrind_what_is_asked_of_the_store_is_compared(
 def test_figures_are_committed_for_the_store_and_for_a_build() -> None:
     committed = json.loads(command.FILE.read_text())
 
-    assert committed[command.STORE] == command.of_store()
+    assert set(committed[command.STORE]) == set(command.of_store())
+    assert set(committed[command.CORE]) == set(command.of_core())
     assert any(title.startswith("Python 3") for title in committed)
