@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from functools import partial
 from pathlib import Path
 from types import ModuleType
@@ -21,16 +22,21 @@ def name_of(module: ModuleType, loop: str, store: str) -> str:
     return f"{PREFIXES[module]}, {loop}, {store}"
 
 
-def both(name: str, loop: str, place: str, count: int) -> tuple[float, float]:
-    """Jobs a second, accepted and drained, by the module of that name."""
+def both(name: str, loop: str, settings: str, place: str, count: int) -> Figures:
+    """Accepted, then drained, by the module of that name."""
     module = next(module for module in PREFIXES if module.__name__ == name)
-    accept, drain = getattr(module, f"accept_{loop}"), getattr(module, f"drain_{loop}")
-    return accept(place, count), drain(place, count)
+    rates: dict[str, float] = {}
+    processor: dict[str, float] = {}
+    for what, work in ((ACCEPTED, f"accept_{loop}"), (DRAINED, f"drain_{loop}")):
+        began = time.process_time()
+        rates[what] = getattr(module, work)(place, count)
+        processor[what] = (time.process_time() - began) * 1e6 / count
+    return Figures(rates, settings, processor)
 
 
 def _one(module: ModuleType, loop: str, place: str, settings: str, folder: Path, count: int) -> Figures:
-    rates = apart(both, module.__name__, loop, place.format(folder=folder), count)
-    return Figures(dict(zip((ACCEPTED, DRAINED), rates, strict=True)), settings)
+    figures: Figures = apart(both, module.__name__, loop, settings, place.format(folder=folder), count)
+    return figures
 
 
 def _bare(folder: Path, count: int) -> Figures:

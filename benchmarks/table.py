@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -18,10 +18,15 @@ WHAT = ACCEPTED, DRAINED, THROUGH
 
 @frozen
 class Figures:
-    """What one measure gave in one round: jobs a second, and what it said of its settings."""
+    """What one measure gave in one round.
+
+    `rates`: jobs a second; `settings`: what it said of them; `processor`: microseconds of it that a job took,
+    which other work on the machine changes less; that of a server is not in it.
+    """
 
     rates: Mapping[str, float]
     settings: str = ""
+    processor: Mapping[str, float] = field(factory=dict[str, float])
 
 
 Round: TypeAlias = Mapping[str, Figures]
@@ -96,10 +101,18 @@ class Result:
     def _ratios(self) -> dict[str, float]:
         return {ratio.name: ratio.of(self.rounds) for ratio in self.part.ratios}
 
-    def median(self, name: str, what: str) -> float | None:
-        """Of the rounds; `None` if this is not measured."""
-        rates = [one[name].rates[what] for one in self.rounds if what in one[name].rates]
-        return statistics.median(rates) if rates else None
+    def rate(self, name: str, what: str) -> float | None:
+        """Jobs a second, the median of the rounds; `None` if this is not measured."""
+        return _median(one[name].rates.get(what) for one in self.rounds)
+
+    def processor(self, name: str, what: str) -> float | None:
+        """Microseconds a job, the median of the rounds; `None` if this is not measured."""
+        return _median(one[name].processor.get(what) for one in self.rounds)
+
+
+def _median(found: Iterable[float | None]) -> float | None:
+    figures = [figure for figure in found if figure is not None]
+    return statistics.median(figures) if figures else None
 
 
 def apart(function: Callable[..., Any], *arguments: Any) -> Any:

@@ -15,6 +15,8 @@ from functools import cache
 from pathlib import Path
 from typing import IO, Any, TypeAlias
 
+from attrs import evolve
+
 from benchmarks.table import ACCEPTED, DRAINED, THROUGH, Figures
 
 HERE = Path(__file__).parent
@@ -79,10 +81,10 @@ class Script:
         """The sign that `accept` waits for."""
         print("go", file=self._stdin, flush=True)
 
-    def seconds(self) -> float:
-        """Wait until the order is carried out; how long it took."""
-        took: float = self._answer("seconds")
-        return took
+    def took(self) -> tuple[float, float]:
+        """Wait until the order is carried out: the seconds it took, and those of the processor."""
+        seconds, processor = self._answer("took")
+        return seconds, processor
 
     def _answer(self, expected: str) -> Any:
         patience = threading.Timer(PATIENCE_SECONDS, self._process.kill)
@@ -144,21 +146,18 @@ def measure(command: Callable[[], Command], kind: str, folder: Path, count: int)
 
     End to end is the faster of the two ways.
     """
-    found, settings = _in_turn(command(), kind, folder, count)
-    if kind == "redis":
-        settings = f"{server_program()[1]}, {settings}"
+    found = _in_turn(command(), kind, folder, count)
     beside = _beside(command(), kind, folder, count)
-    found[THROUGH] = min(beside, sum(found.values()))
-    return Figures({what: count / took for what, took in found.items()}, settings)
+    in_turn = sum(count / rate for rate in found.rates.values())
+    return evolve(found, rates={**found.rates, THROUGH: count / min(beside, in_turn)})
 
 
 def measure_alone(command: Callable[[], Command], kind: str, folder: Path, count: int) -> Figures:
     """The same, but end to end is callers and worker in one process."""
-    found, settings = _in_turn(command(), kind, folder, count)
+    found = _in_turn(command(), kind, folder, count)
     with store_in(folder, kind) as store, running(command()) as script:
         script.order("both", store, count)
-        found[THROUGH] = script.seconds()
-    return Figures({what: count / took for what, took in found.items()}, settings)
+        return evolve(found, rates={**found.rates, THROUGH: count / script.took()[0]})
 
 
 @contextmanager
@@ -173,15 +172,21 @@ def running(command: Command) -> Iterator[Script]:
             script.end()
 
 
-def _in_turn(command: Command, kind: str, folder: Path, count: int) -> tuple[dict[str, float], str]:
+def _in_turn(command: Command, kind: str, folder: Path, count: int) -> Figures:
     with store_in(folder, kind) as store:
         with running(command) as producer:
             producer.order("accept", store, count)
             producer.go()
-            accepting = producer.seconds()
+            accepting = producer.took()
         with running(command) as worker:
             worker.order("drain", store, count)
-            return {ACCEPTED: accepting, DRAINED: worker.seconds()}, worker.settings
+            draining = worker.took()
+    server = f"{server_program()[1]}, " if kind == "redis" else ""
+    return Figures(
+        {ACCEPTED: count / accepting[0], DRAINED: count / draining[0]},
+        server + worker.settings,
+        {ACCEPTED: accepting[1] * 1e6 / count, DRAINED: draining[1] * 1e6 / count},
+    )
 
 
 def _beside(command: Command, kind: str, folder: Path, count: int) -> float:
@@ -191,5 +196,5 @@ def _beside(command: Command, kind: str, folder: Path, count: int) -> float:
         producer.order("accept", store, count)
         began = time.perf_counter()
         producer.go()
-        worker.seconds()
+        worker.took()
         return time.perf_counter() - began

@@ -1,12 +1,13 @@
 """What every script of a peer speaks, on lines of JSON. It is imported where nothing else may be installed.
 
-    > {"do": "accept", "store": …, "count": 1000}     < {"ready": true}     > go     < {"seconds": 0.4}
-    > {"do": "drain", "store": …, "count": 1000}      < {"ready": true}               < {"seconds": 0.8}
+    > {"do": "accept", "store": …, "count": 1000}     < {"ready": true}     > go     < {"took": [0.4, 0.3]}
+    > {"do": "drain", "store": …, "count": 1000}      < {"ready": true}               < {"took": [0.8, 0.8]}
 
 First of all a script says its settings, and what is durable when. `accept` takes in so many jobs, and ends
 when all of them are as durable as that. `drain` works until so many jobs were run, waiting in the store or
-still to come. A job has a number and a note, and is done when its handler has counted it: that its completion
-is stored is not waited for, to the advantage of the peer.
+still to come. Told are the seconds that it took, and those of the processor, opening included. A job has a
+number and a note, and is done when its handler has counted it: that its completion is stored is not waited
+for, to the advantage of the peer.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import json
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable
 
 NOTE = "a note that makes this state about as long as a small real one"
@@ -81,5 +83,7 @@ def serve(settings: str, **work: Callable[[str, int], float]) -> None:
     while line := sys.stdin.readline():
         order = json.loads(line)
         runs.expect(order["count"])
-        _say(seconds=work[order["do"]](order["store"], order["count"]))
+        began = time.process_time()
+        seconds = work[order["do"]](order["store"], order["count"])
+        _say(took=[seconds, time.process_time() - began])
     os._exit(0)  # whatever threads a worker has left
