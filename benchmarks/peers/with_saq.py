@@ -14,7 +14,7 @@ CALLERS = 100
 CONCURRENCY = 100
 SETTINGS = (
     f"AOF everysec; uvloop, {CALLERS} callers, one worker process of {CONCURRENCY} jobs at a time, results"
-    " dropped (ttl=-1); a job that its worker lost is swept up later"
+    " dropped (ttl=-1); a job that its worker lost is swept up, and retried"
 )
 
 
@@ -31,7 +31,7 @@ def accept(store: str, count: int) -> float:
 
         async def send(numbers: range) -> None:
             for number in numbers:
-                await queue.enqueue("count", number=number, note=NOTE, ttl=-1)
+                await queue.enqueue("count", number=number, note=NOTE, ttl=-1, retries=2)
 
         await queue.connect()
         may_begin()

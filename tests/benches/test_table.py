@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -13,6 +14,7 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks import __main__ as command
 from benchmarks import limits, plain
+from benchmarks.parts import PARTS
 from benchmarks.report import lines, write
 from benchmarks.table import ACCEPTED, DRAINED, Figures, Measure, Part, Ratio, Result, Size
 from durable_jobs_core.codec import decode
@@ -95,3 +97,11 @@ def test_the_plain_loop_runs_each_job_once(loop: str) -> None:
     records = {row.key.id: decode(row) for row in plain.stores[loop]}
     states = {id: record.body.state.value["n"] for id, record in records.items()}
     assert states == {f"user-{number}": number + 1 for number in range(107)}
+
+
+def test_the_page_names_every_ratio_and_its_goal() -> None:
+    page = (ROOT / "docs/performance.md").read_text()
+
+    rows = re.findall(r"^\| `(\w+)` .*\| ([0-9.]+) \|$", page, re.MULTILINE)
+    goals = {ratio.name: ratio.goal for part in PARTS for ratio in part.ratios}
+    assert {name: float(goal) for name, goal in rows} == goals
