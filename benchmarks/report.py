@@ -24,9 +24,10 @@ def lines(result: Result) -> Iterator[str]:
     yield "\nwhat was durable when, and other settings"
     for settings, names in _by_settings(result).items():
         yield f"  {', '.join(names)}:\n    {settings}"
-    yield f"\n{'ratio, the lowest of all rounds':<36}{'is':>12}{'goal':>12}"
+    yield f"\n{'ratio, the lowest of all rounds':<36}{'is':>12}{'goal':>12}{'by processor':>15}"
     for ratio in part.ratios:
-        yield f"{ratio.name:<36}{result.ratios[ratio.name]:>12.2f}{ratio.goal:>12.2f}{_fails(result, ratio)}"
+        is_, taken = result.ratios[ratio.name], result.by_processor[ratio.name]
+        yield f"{ratio.name:<36}{is_:>12.2f}{ratio.goal:>12.2f}{taken:>15.2f}{_fails(result, ratio)}"
 
 
 def _by_settings(result: Result) -> dict[str, list[str]]:
@@ -64,6 +65,7 @@ def write(path: Path, results: Sequence[Result]) -> None:
     """`{"ratios": {name: value}, "goals": …, "jobs a second": {part: {measure: {what: median}}}, …}`."""
     data = {
         "ratios": {name: value for result in results for name, value in result.ratios.items()},
+        "by processor": {name: value for result in results for name, value in result.by_processor.items()},
         "goals": {ratio.name: ratio.goal for result in results for ratio in result.part.ratios},
         "rounds": {result.part.name: len(result.rounds) for result in results},
         "jobs a second": {result.part.name: _all(result, WHAT, result.rate) for result in results},

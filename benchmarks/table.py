@@ -28,6 +28,10 @@ class Figures:
     settings: str = ""
     processor: Mapping[str, float] = field(factory=dict[str, float])
 
+    def taken(self, what: str) -> float:
+        """Microseconds of processor a job; end to end is both."""
+        return sum(self.processor[one] for one in ((ACCEPTED, DRAINED) if what == THROUGH else (what,)))
+
 
 Round: TypeAlias = Mapping[str, Figures]
 """By the names of the measures."""
@@ -61,8 +65,16 @@ class Ratio:
 
     def of(self, rounds: Sequence[Round]) -> float:
         """The lowest of all rounds, pairs and rates."""
+        return self._lowest(rounds, lambda figures, what: figures.rates[what])
+
+    def by_processor(self, rounds: Sequence[Round]) -> float:
+        """The same, if jobs a second were those that a processor alone would do: it says whether a ratio is a
+        matter of processors or of waiting, and tells more than `of` on a machine with other work."""
+        return self._lowest(rounds, lambda figures, what: 1 / figures.taken(what))
+
+    def _lowest(self, rounds: Sequence[Round], rate: Callable[[Figures, str], float]) -> float:
         return min(
-            one[ours].rates[what] / max(one[other].rates[what] for other in others if other in one)
+            rate(one[ours], what) / max(rate(one[other], what) for other in others if other in one)
             for one in rounds
             for ours, others in self.pairs
             for what in self.what
@@ -96,10 +108,15 @@ class Result:
     part: Part
     rounds: Sequence[Round]
     ratios: Mapping[str, float] = field()
+    by_processor: Mapping[str, float] = field()
 
     @ratios.default
     def _ratios(self) -> dict[str, float]:
         return {ratio.name: ratio.of(self.rounds) for ratio in self.part.ratios}
+
+    @by_processor.default
+    def _by_processor(self) -> dict[str, float]:
+        return {ratio.name: ratio.by_processor(self.rounds) for ratio in self.part.ratios}
 
     def rate(self, name: str, what: str) -> float | None:
         """Jobs a second, the median of the rounds; `None` if this is not measured."""

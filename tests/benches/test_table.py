@@ -16,14 +16,14 @@ from benchmarks import __main__ as command
 from benchmarks import limits, plain
 from benchmarks.parts import PARTS
 from benchmarks.report import lines, write
-from benchmarks.table import ACCEPTED, DRAINED, Figures, Measure, Part, Ratio, Result, Size
+from benchmarks.table import ACCEPTED, DRAINED, THROUGH, Figures, Measure, Part, Ratio, Result, Size
 from durable_jobs_core.codec import decode
 
 RATIO = Ratio("ours_vs_best", [DRAINED], [("ours", ["slow", "quick"])], goal=2.0)
 
 
 def drained(**rates: float) -> dict[str, Figures]:
-    return {name: Figures({DRAINED: rate}, "synced") for name, rate in rates.items()}
+    return {name: Figures({DRAINED: rate}, "synced", {DRAINED: 1.0}) for name, rate in rates.items()}
 
 
 def part(*ratios: Ratio) -> Part:
@@ -48,6 +48,14 @@ def test_the_lowest_of_pairs_and_rates_counts() -> None:
     assert ratio.of([{name: Figures({ACCEPTED: a, DRAINED: d}) for name, (a, d) in rates.items()}]) == 1.0
 
 
+def test_by_processor_less_is_better_and_end_to_end_is_both() -> None:
+    ratio = Ratio("through", [THROUGH], [("ours", ["slow", "quick"])], goal=1)
+    taken = {"ours": (10.0, 40.0), "slow": (100.0, 900.0), "quick": (20.0, 60.0)}
+    figures = {name: Figures({}, "", {ACCEPTED: a, DRAINED: d}) for name, (a, d) in taken.items()}
+
+    assert ratio.by_processor([figures]) == pytest.approx(80 / 50)
+
+
 def test_the_file_has_the_ratios_by_name(tmp_path: Path) -> None:
     result = Result(part(RATIO), [drained(ours=30, slow=10, quick=20), drained(ours=10, slow=10, quick=20)])
 
@@ -65,7 +73,7 @@ def test_the_table_says_what_was_durable_and_which_ratio_is_too_low() -> None:
 
     assert "ours, slow, quick:\n    synced" in text
     assert [line for line in text.splitlines() if "FAILED" in line] == [
-        f"{'floored':<36}{'0.50':>12}{'2.00':>12}  below 1.0: FAILED"
+        f"{'floored':<36}{'0.50':>12}{'2.00':>12}{'1.00':>15}  below 1.0: FAILED"
     ]
 
 
