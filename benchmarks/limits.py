@@ -74,5 +74,5 @@ LIMITS = Part(
         Ratio("memory_vs_limit", [ACCEPTED, DRAINED], _pairs(plain, "memory"), 0.5),
     ],
     full=Size(5, 10_000),
-    short=Size(3, 3_000),
+    short=Size(3, 2_000),
 )

@@ -5,8 +5,8 @@
 
 First of all a script says its settings, and what is durable when. `accept` takes in so many jobs, and ends
 when all of them are as durable as that. `drain` works until so many jobs were run, waiting in the store or
-still to come. Told are the seconds that it took, and those of the processor, opening included. A job has a
-number and a note, and is done when its handler has counted it: that its completion is stored is not waited
+still to come. Told are the seconds that it took, and those of the processor. A job has a number
+and a note, and is done when its handler has counted it: that its completion is stored is not waited
 for, to the advantage of the peer.
 """
 
@@ -18,6 +18,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from typing import TypeAlias
 
 NOTE = "a note that makes this state about as long as a small real one"
 CALLERS = 100
@@ -77,13 +78,26 @@ def shares(count: int, callers: int = CALLERS) -> list[range]:
     return [range(first, count, callers) for first in range(min(callers, count))]
 
 
-def serve(settings: str, **work: Callable[[str, int], float]) -> None:
-    """Obey until there are no more orders. All of `work` returns the seconds it took."""
+Took: TypeAlias = "tuple[float, float]"
+"""Seconds, and those of the processor."""
+
+
+class Watch:
+    """Begins when it is made."""
+
+    def __init__(self) -> None:
+        self._began = time.perf_counter(), time.process_time()
+
+    def took(self) -> Took:
+        """Since then."""
+        return time.perf_counter() - self._began[0], time.process_time() - self._began[1]
+
+
+def serve(settings: str, **work: Callable[[str, int], Took]) -> None:
+    """Obey until there are no more orders. All of `work` tells what it took."""
     _say(settings=settings)
     while line := sys.stdin.readline():
         order = json.loads(line)
         runs.expect(order["count"])
-        began = time.process_time()
-        seconds = work[order["do"]](order["store"], order["count"])
-        _say(took=[seconds, time.process_time() - began])
+        _say(took=work[order["do"]](order["store"], order["count"]))
     os._exit(0)  # whatever threads a worker has left

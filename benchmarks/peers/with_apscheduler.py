@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import sqlalchemy
 from apscheduler.jobstores.sqlalchemy import SQLAlchemyJobStore
 from apscheduler.schedulers.background import BackgroundScheduler
-from protocol import NOTE, may_begin, runs, serve, started
+from protocol import NOTE, Took, Watch, may_begin, runs, serve, started
 
 SETTINGS = (
     "WAL, synchronous=FULL (set on an engine given to it; its own is a rollback journal), one thread pool of"
@@ -44,34 +43,34 @@ def add(scheduler: BackgroundScheduler, numbers: int) -> None:
         scheduler.add_job("__main__:count", args=(number, NOTE))
 
 
-def accept(store: str, numbers: int) -> float:
+def accept(store: str, numbers: int) -> Took:
     """One by one: it has no bulk call, and one lock."""
     scheduler = open_scheduler(store)
     may_begin()
-    began = time.perf_counter()
+    watch = Watch()
     add(scheduler, numbers)
-    return time.perf_counter() - began
+    return watch.took()
 
 
-def drain(store: str, numbers: int) -> float:
+def drain(store: str, numbers: int) -> Took:
     """The scheduler goes on."""
     scheduler = open_scheduler(store)
-    began = time.perf_counter()
+    watch = Watch()
     scheduler.resume()
     started()
     runs.wait()
-    return time.perf_counter() - began
+    return watch.took()
 
 
-def both(store: str, numbers: int) -> float:
+def both(store: str, numbers: int) -> Took:
     """One scheduler, of which the jobs are asked while it runs them."""
     scheduler = open_scheduler(store)
     scheduler.resume()
     started()
-    began = time.perf_counter()
+    watch = Watch()
     add(scheduler, numbers)
     runs.wait()
-    return time.perf_counter() - began
+    return watch.took()
 
 
 serve(SETTINGS, accept=accept, drain=drain, both=both)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import Any
 
 import uvloop
 from arq.connections import RedisSettings, create_pool
 from arq.worker import Worker
-from protocol import NOTE, may_begin, runs, serve, shares, started
+from protocol import NOTE, Took, Watch, may_begin, runs, serve, shares, started
 
 CALLERS = 50
 JOBS = 200
@@ -24,10 +23,10 @@ async def count(ctx: Any, number: int, note: str) -> None:
     runs.one()
 
 
-def accept(store: str, count: int) -> float:
+def accept(store: str, count: int) -> Took:
     """From many callers."""
 
-    async def main() -> float:
+    async def main() -> Took:
         pool = await create_pool(RedisSettings.from_dsn(store))
 
         async def send(numbers: range) -> None:
@@ -35,17 +34,17 @@ def accept(store: str, count: int) -> float:
                 await pool.enqueue_job("count", number, NOTE)
 
         may_begin()
-        began = time.perf_counter()
+        watch = Watch()
         await asyncio.gather(*map(send, shares(count, CALLERS)))
-        return time.perf_counter() - began
+        return watch.took()
 
     return uvloop.run(main())
 
 
-def drain(store: str, count_: int) -> float:
+def drain(store: str, count_: int) -> Took:
     """A worker in this process."""
 
-    async def main() -> float:
+    async def main() -> Took:
         over = asyncio.Event()
         runs.at_end = over.set
         worker = Worker(
@@ -57,11 +56,11 @@ def drain(store: str, count_: int) -> float:
             log_results=False,
             handle_signals=False,
         )
-        began = time.perf_counter()
+        watch = Watch()
         working = asyncio.create_task(worker.async_run())
         started()
         await over.wait()
-        took = time.perf_counter() - began
+        took = watch.took()
         working.cancel()
         return took
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from celery import Celery
-from protocol import NOTE, may_begin, runs, serve, shares, started
+from protocol import NOTE, Took, Watch, may_begin, runs, serve, shares, started
 
 CALLERS = 4
 SETTINGS = (
@@ -35,7 +34,7 @@ def open_app(store: str) -> tuple[Celery, Any]:
     return app, count
 
 
-def accept(store: str, count: int) -> float:
+def accept(store: str, count: int) -> Took:
     """From a few threads."""
     _, task = open_app(store)
 
@@ -45,21 +44,21 @@ def accept(store: str, count: int) -> float:
 
     with ThreadPoolExecutor(CALLERS) as pool:
         may_begin()
-        began = time.perf_counter()
+        watch = Watch()
         list(pool.map(send, shares(count, CALLERS)))
-        return time.perf_counter() - began
+        return watch.took()
 
 
-def drain(store: str, count: int) -> float:
+def drain(store: str, count: int) -> Took:
     """A worker in this process."""
     app, _ = open_app(store)
     options = {"without_gossip": True, "without_mingle": True, "without_heartbeat": True}
     worker = app.WorkController(pool="solo", concurrency=1, loglevel="ERROR", **options)
-    began = time.perf_counter()
+    watch = Watch()
     threading.Thread(target=worker.start, daemon=True).start()
     started()
     runs.wait()
-    return time.perf_counter() - began
+    return watch.took()
 
 
 serve(SETTINGS, accept=accept, drain=drain)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import sqlalchemy
 from dbos import DBOS, DBOSClient
-from protocol import NOTE, may_begin, runs, serve, started
+from protocol import NOTE, Took, Watch, may_begin, runs, serve, started
 
 BULK = 100
 QUEUE = "jobs"
@@ -45,7 +44,7 @@ def open_dbos(store: str) -> None:
         runs.one()
 
 
-def accept(store: str, count: int) -> float:
+def accept(store: str, count: int) -> Took:
     """A hundred a transaction, which the caller opens."""
     open_dbos(store)
     DBOS.launch()
@@ -53,24 +52,24 @@ def accept(store: str, count: int) -> float:
     engine = open_engine(store)
     client = DBOSClient(system_database_engine=engine)
     may_begin()
-    began = time.perf_counter()
+    watch = Watch()
     for first in range(0, count, BULK):
         with engine.begin() as connection:
             for number in range(first, min(first + BULK, count)):
                 options = {"queue_name": QUEUE, "workflow_name": "count"}
                 client.enqueue_in_transaction(connection, options, number, NOTE)
-    return time.perf_counter() - began
+    return watch.took()
 
 
-def drain(store: str, count: int) -> float:
+def drain(store: str, count: int) -> Took:
     """An application that takes from the queue."""
     open_dbos(store)
-    began = time.perf_counter()
+    watch = Watch()
     DBOS.launch()
     DBOS.register_queue(QUEUE, polling_interval_sec=0.01)
     started()
     runs.wait()
-    return time.perf_counter() - began
+    return watch.took()
 
 
 serve(SETTINGS, accept=accept, drain=drain)

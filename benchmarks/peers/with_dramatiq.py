@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import time
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import dramatiq
 from dramatiq.brokers.redis import RedisBroker
-from protocol import NOTE, may_begin, runs, serve, shares, started
+from protocol import NOTE, Took, Watch, may_begin, runs, serve, started
 
-CALLERS = 4
 THREADS = 8
 SETTINGS = (
-    f"AOF everysec; {CALLERS} sending threads, one worker process of {THREADS} threads (its default), no"
+    f"AOF everysec; one sender, one worker process of {THREADS} threads (its default), no"
     " results; a job is acknowledged when it has run"
 )
 
@@ -30,30 +27,25 @@ def open_actor(store: str) -> tuple[Any, Any]:
     return broker, count
 
 
-def accept(store: str, count: int) -> float:
-    """From a few threads: more are slower."""
+def accept(store: str, count: int) -> Took:
+    """One by one: from several threads it is slower."""
     _, actor = open_actor(store)
-
-    def send(numbers: range) -> None:
-        for number in numbers:
-            actor.send(number, NOTE)
-
-    with ThreadPoolExecutor(CALLERS) as pool:
-        may_begin()
-        began = time.perf_counter()
-        list(pool.map(send, shares(count, CALLERS)))
-        return time.perf_counter() - began
+    may_begin()
+    watch = Watch()
+    for number in range(count):
+        actor.send(number, NOTE)
+    return watch.took()
 
 
-def drain(store: str, count: int) -> float:
+def drain(store: str, count: int) -> Took:
     """A worker in this process."""
     broker, _ = open_actor(store)
     worker = dramatiq.Worker(broker, worker_threads=THREADS, worker_timeout=100)
-    began = time.perf_counter()
+    watch = Watch()
     worker.start()
     started()
     runs.wait()
-    return time.perf_counter() - began
+    return watch.took()
 
 
 serve(SETTINGS, accept=accept, drain=drain)

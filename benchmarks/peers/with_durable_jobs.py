@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import sys
-import time
 from typing import Any
 
 import durable_jobs_asyncio
 from attrs import evolve
+from durable_jobs_runtime import open_backend
 
 from benchmarks.jobs import Counter
-from benchmarks.peers.protocol import may_begin, runs, serve, started
+from benchmarks.peers.protocol import Took, Watch, may_begin, runs, serve, started
 from benchmarks.product import CALLERS, start
 from durable_jobs_core import Continuous, ContinuousContext, create_durable_jobs, every
 
@@ -41,48 +41,49 @@ async def _take_in(runtime: Any, count: int) -> None:
     await asyncio.gather(*(start(runtime, range(first, count, CALLERS)) for first in range(CALLERS)))
 
 
-def accept(store: str, count: int) -> float:
+def accept(store: str, count: int) -> Took:
     """From many callers, in a process that runs no jobs."""
 
-    async def main() -> float:
+    async def main() -> Took:
         async with durable_jobs_asyncio.open_runtime(JOBS, url(store), worker=False) as runtime:
             may_begin()
-            began = time.perf_counter()
+            watch = Watch()
             await _take_in(runtime, count)
-            return time.perf_counter() - began
+            return watch.took()
 
     return asyncio.run(main())
 
 
-def drain(store: str, count: int) -> float:
+def drain(store: str, count: int) -> Took:
     """A worker; unlike for the peers, it ends when what came of the last run is stored."""
 
-    async def main() -> float:
+    async def main() -> Took:
         over = asyncio.Event()
         runs.at_end = over.set
-        began = time.perf_counter()
-        async with durable_jobs_asyncio.open_runtime(JOBS, url(store)) as runtime:
+        backend = await asyncio.to_thread(open_backend, url(store))
+        watch = Watch()
+        async with durable_jobs_asyncio.open_runtime(JOBS, backend) as runtime:
             started()
             await over.wait()
             await runtime.run_until_idle()
-            return time.perf_counter() - began
+            return watch.took()
 
     return asyncio.run(main())
 
 
-def both(store: str, count: int) -> float:
+def both(store: str, count: int) -> Took:
     """Callers and worker in one process."""
 
-    async def main() -> float:
+    async def main() -> Took:
         over = asyncio.Event()
         runs.at_end = over.set
         async with durable_jobs_asyncio.open_runtime(JOBS, url(store)) as runtime:
             started()
-            began = time.perf_counter()
+            watch = Watch()
             await _take_in(runtime, count)
             await over.wait()
             await runtime.run_until_idle()
-            return time.perf_counter() - began
+            return watch.took()
 
     return asyncio.run(main())
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import time
-
 from huey import SqliteHuey
-from protocol import NOTE, may_begin, runs, serve, started
+from protocol import NOTE, Took, Watch, may_begin, runs, serve, started
 
 SETTINGS = (
     "WAL, synchronous=FULL (fsync=True), results off, one worker thread, poll 10 ms; a job is deleted before"
@@ -24,27 +22,27 @@ def open_queue(store: str) -> tuple[SqliteHuey, object]:
     return huey, count
 
 
-def accept(store: str, count: int) -> float:
+def accept(store: str, count: int) -> Took:
     """One by one: all callers of a process share one connection."""
     _, task = open_queue(store)
     may_begin()
-    began = time.perf_counter()
+    watch = Watch()
     for number in range(count):
         task(number, NOTE)
-    return time.perf_counter() - began
+    return watch.took()
 
 
-def drain(store: str, count: int) -> float:
+def drain(store: str, count: int) -> Took:
     """A consumer in this process."""
     huey, _ = open_queue(store)
     consumer = huey.create_consumer(
         workers=1, periodic=False, initial_delay=0.01, max_delay=0.01, check_worker_health=False
     )
-    began = time.perf_counter()
+    watch = Watch()
     consumer.start()
     started()
     runs.wait()
-    return time.perf_counter() - began
+    return watch.took()
 
 
 serve(SETTINGS, accept=accept, drain=drain)

@@ -6,7 +6,7 @@ import json
 import time
 
 from litequeue import LiteQueue
-from protocol import NOTE, may_begin, runs, serve, started
+from protocol import NOTE, Took, Watch, may_begin, runs, serve, started
 
 BULK = 100
 SETTINGS = (
@@ -22,22 +22,22 @@ def open_queue(store: str) -> LiteQueue:
     return queue
 
 
-def accept(store: str, count: int) -> float:
+def accept(store: str, count: int) -> Took:
     """A hundred a transaction."""
     queue = open_queue(store)
     may_begin()
-    began = time.perf_counter()
+    watch = Watch()
     for first in range(0, count, BULK):
         with queue.transaction():
             for number in range(first, min(first + BULK, count)):
                 queue.put(json.dumps({"number": number, "note": NOTE}))
-    return time.perf_counter() - began
+    return watch.took()
 
 
-def drain(store: str, count: int) -> float:
+def drain(store: str, count: int) -> Took:
     """Take one, run it, say that it is done."""
     queue = open_queue(store)
-    began = time.perf_counter()
+    watch = Watch()
     started()
     done = 0
     while done < count:
@@ -49,7 +49,7 @@ def drain(store: str, count: int) -> float:
         runs.one()
         queue.done(message.message_id)
         done += 1
-    return time.perf_counter() - began
+    return watch.took()
 
 
 serve(SETTINGS, accept=accept, drain=drain)

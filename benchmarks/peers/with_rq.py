@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import logging
-import time
 
-from protocol import NOTE, may_begin, runs, serve, started
+from protocol import NOTE, Took, Watch, may_begin, runs, serve, started
 from redis import Redis
 from rq import Queue, SimpleWorker
 
@@ -21,28 +20,28 @@ def count(number: int, note: str) -> None:
     runs.one()
 
 
-def accept(store: str, count: int) -> float:
+def accept(store: str, count: int) -> Took:
     """By the bulk call."""
     queue = Queue(connection=Redis.from_url(store))
     may_begin()
-    began = time.perf_counter()
+    watch = Watch()
     for first in range(0, count, BULK):
         numbers = range(first, min(first + BULK, count))
         queue.enqueue_many(
             [Queue.prepare_data("with_rq.count", (number, NOTE), result_ttl=0) for number in numbers]
         )
-    return time.perf_counter() - began
+    return watch.took()
 
 
-def drain(store: str, count: int) -> float:
+def drain(store: str, count: int) -> Took:
     """A worker in this process."""
     logging.disable(logging.INFO)
     connection = Redis.from_url(store)
     worker = SimpleWorker([Queue(connection=connection)], connection=connection, log_job_description=False)
-    began = time.perf_counter()
+    watch = Watch()
     started()
     worker.work(logging_level="WARNING", max_jobs=count)
-    return time.perf_counter() - began
+    return watch.took()
 
 
 if __name__ == "__main__":

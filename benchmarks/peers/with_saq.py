@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import Any
 
 import uvloop
-from protocol import NOTE, may_begin, runs, serve, shares, started
+from protocol import NOTE, Took, Watch, may_begin, runs, serve, shares, started
 from saq import Queue, Worker
 
-CALLERS = 100
+CALLERS = 20
 CONCURRENCY = 100
 SETTINGS = (
     f"AOF everysec; uvloop, {CALLERS} callers, one worker process of {CONCURRENCY} jobs at a time, results"
@@ -23,10 +22,10 @@ async def count(ctx: Any, *, number: int, note: str) -> None:
     runs.one()
 
 
-def accept(store: str, count: int) -> float:
-    """From many callers."""
+def accept(store: str, count: int) -> Took:
+    """From several callers, its own limit: more are slower."""
 
-    async def main() -> float:
+    async def main() -> Took:
         queue = Queue.from_url(store, max_concurrent_ops=CALLERS)
 
         async def send(numbers: range) -> None:
@@ -35,26 +34,26 @@ def accept(store: str, count: int) -> float:
 
         await queue.connect()
         may_begin()
-        began = time.perf_counter()
+        watch = Watch()
         await asyncio.gather(*map(send, shares(count, CALLERS)))
-        return time.perf_counter() - began
+        return watch.took()
 
     return uvloop.run(main())
 
 
-def drain(store: str, count_: int) -> float:
+def drain(store: str, count_: int) -> Took:
     """A worker in this process."""
 
-    async def main() -> float:
+    async def main() -> Took:
         over = asyncio.Event()
         runs.at_end = over.set
         queue = Queue.from_url(store, max_concurrent_ops=CONCURRENCY)
         worker = Worker(queue, functions=[("count", count)], concurrency=CONCURRENCY)
-        began = time.perf_counter()
+        watch = Watch()
         working = asyncio.create_task(worker.start())
         started()
         await over.wait()
-        took = time.perf_counter() - began
+        took = watch.took()
         working.cancel()
         return took
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from typing import Any
 
 import uvloop
-from protocol import NOTE, may_begin, runs, serve, started
+from protocol import NOTE, Took, Watch, may_begin, runs, serve, started
 from streaq import Worker
 
 BULK = 500
@@ -36,34 +35,34 @@ def open_worker(store: str) -> tuple[Worker[Any], Any]:
     return worker, count
 
 
-def accept(store: str, count: int) -> float:
+def accept(store: str, count: int) -> Took:
     """By the bulk call."""
 
-    async def main() -> float:
+    async def main() -> Took:
         worker, task = open_worker(store)
         async with worker:
             may_begin()
-            began = time.perf_counter()
+            watch = Watch()
             for first in range(0, count, BULK):
                 numbers = range(first, min(first + BULK, count))
                 await worker.enqueue_many([task.enqueue(number, NOTE) for number in numbers])
-            return time.perf_counter() - began
+            return watch.took()
 
     return uvloop.run(main())
 
 
-def drain(store: str, count: int) -> float:
+def drain(store: str, count: int) -> Took:
     """A worker in this process."""
 
-    async def main() -> float:
+    async def main() -> Took:
         over = asyncio.Event()
         runs.at_end = over.set
         worker, _ = open_worker(store)
-        began = time.perf_counter()
+        watch = Watch()
         working = asyncio.create_task(worker.run_async())
         started()
         await over.wait()
-        took = time.perf_counter() - began
+        took = watch.took()
         working.cancel()
         return took
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import time
 
 import uvloop
-from protocol import NOTE, may_begin, runs, serve, shares, started
+from protocol import NOTE, Took, Watch, may_begin, runs, serve, shares, started
 from taskiq import AsyncTaskiqDecoratedTask
 from taskiq.api import run_receiver_task
 from taskiq_redis import ListQueueBroker
 
-CALLERS = 20
+CALLERS = 5
 SETTINGS = (
     f"AOF everysec; list broker, uvloop, {CALLERS} callers, one worker process of 100 tasks at a time, no"
     " results; a job is popped before it runs, so that a crash loses it"
@@ -29,10 +28,10 @@ def open_task(store: str) -> tuple[ListQueueBroker, AsyncTaskiqDecoratedTask]:
     return broker, count
 
 
-def accept(store: str, count: int) -> float:
-    """From many callers, each with a connection."""
+def accept(store: str, count: int) -> Took:
+    """From a few callers, each with a connection: more are slower."""
 
-    async def main() -> float:
+    async def main() -> Took:
         broker, task = open_task(store)
         await broker.startup()
 
@@ -41,27 +40,27 @@ def accept(store: str, count: int) -> float:
                 await task.kiq(number, NOTE)
 
         may_begin()
-        began = time.perf_counter()
+        watch = Watch()
         await asyncio.gather(*map(send, shares(count, CALLERS)))
-        return time.perf_counter() - began
+        return watch.took()
 
     return uvloop.run(main())
 
 
-def drain(store: str, count: int) -> float:
+def drain(store: str, count: int) -> Took:
     """A receiver in this process."""
 
-    async def main() -> float:
+    async def main() -> Took:
         broker, _ = open_task(store)
         over = asyncio.Event()
         runs.at_end = over.set
-        began = time.perf_counter()
+        watch = Watch()
         receiver = asyncio.create_task(
             run_receiver_task(broker, max_async_tasks=100, max_prefetch=100, run_startup=True)
         )
         started()
         await over.wait()
-        took = time.perf_counter() - began
+        took = watch.took()
         receiver.cancel()
         return took
 
