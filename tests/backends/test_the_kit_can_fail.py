@@ -82,9 +82,3 @@ def test_a_backend_that_raises_is_reported_and_not_raised() -> None:
 
     got = [failed.why.got for failed in report.failed if failed.check == "scan_lists_every_row_once[1]"]
     assert got == ["ZeroDivisionError: division by zero"]
-
-
-def test_a_capability_that_a_store_lacks_is_skipped_and_costs_the_level() -> None:
-    report = certify(Harness("memory", Rows))
-
-    assert (report.level, report.failed, report.skipped) == ("base", (), ("durable", "damage"))
