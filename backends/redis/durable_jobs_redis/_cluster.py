@@ -13,6 +13,7 @@ import itertools
 import threading
 from collections import defaultdict
 from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import Any
 
 from redis.crc import key_slot
@@ -130,9 +131,12 @@ class Cluster(Line):
             for host, numbers in nodes.items()
             if host is not None
         ]
-        sent = [wire.send(mine, behind) for wire, _, mine in flights]
-        for (wire, numbers, _), mine in zip(flights, sent, strict=True):
-            told |= zip(numbers, wire.receive(mine), strict=True)
+        with ExitStack() as held:
+            for wire, _, _ in flights:
+                held.enter_context(wire.lock)
+            sent = [wire.send(mine, behind) for wire, _, mine in flights]
+            for (wire, numbers, _), mine in zip(flights, sent, strict=True):
+                told |= zip(numbers, wire.receive(mine), strict=True)
         return told
 
     def _is_elsewhere(self, slot: int, asked: Host | None, answer: Any) -> bool:

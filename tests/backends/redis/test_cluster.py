@@ -13,6 +13,8 @@ from durable_jobs_conformance import Port
 from durable_jobs_conformance.histories import History
 from durable_jobs_redis import CallRefusedError
 from durable_jobs_redis._names import Names
+from durable_jobs_redis._route import Route
+from durable_jobs_redis._url import parse
 from durable_jobs_redis._wire import Wire
 from support.ports import refusal
 from support.redis_clusters import RedisCluster, slot_of
@@ -126,6 +128,29 @@ def test_a_node_that_hangs_makes_its_own_writes_unknown_and_the_others_are_commi
     assert {id for id in IDS if cluster.owner(slot(shard_of(port.key(id)))) is node} == set(hung)
     assert {outcome for outcome in outcomes if not isinstance(outcome, Unknown)} == {Committed()}
     assert sorted(port.scan()) == IDS  # what hung was on its way, and has landed
+
+
+def test_a_connection_is_asked_by_one_thread_at_a_time(cluster, port) -> None:
+    """As by `scan` or the hints, which ask the Cluster, while `health` asks each node."""
+    line = Route(parse(cluster.url)).line()
+    told: dict[str, list[Any]] = {"PING": [], "GET": []}
+    go = threading.Barrier(2)
+
+    def ask_each_node() -> None:
+        go.wait()
+        for _ in range(100):
+            told["PING"] += [wire.call(("PING",))[0] for wire in line.wires()]
+
+    def ask_the_cluster() -> None:
+        go.wait()
+        for _ in range(100):
+            told["GET"] += line.call(*(("GET", id) for id in IDS[:9]))
+
+    with ThreadPoolExecutor(2) as threads:
+        for asking in [threads.submit(ask_each_node), threads.submit(ask_the_cluster)]:
+            asking.result()
+    line.close()
+    assert told == {"PING": [b"PONG"] * 300, "GET": [None] * 900}
 
 
 # -- a slot that moves
