@@ -34,7 +34,15 @@ class RedisCluster:
     @property
     def url(self) -> str:
         """It names one node; the others are found."""
-        return f"redis+cluster://127.0.0.1:{self.nodes[0].port}"
+        return self._url(self.nodes[:1])
+
+    @property
+    def url_of_all(self) -> str:
+        """It names all nodes, for one may be away."""
+        return self._url(self.nodes)
+
+    def _url(self, nodes: list[Server]) -> str:
+        return "redis+cluster://" + ",".join(f"127.0.0.1:{node.port}" for node in nodes)
 
     def wait_until_whole(self) -> None:
         """Until all nodes serve all slots."""
