@@ -181,7 +181,7 @@ class Fleet:
         server_at = time.monotonic() + self._chance.uniform(0.3, 1) * self.server_seconds
         stalled: tuple[BaseProcess, float] | None = None
         undo = self.cut() if self.cut else None
-        until = time.monotonic() + PATIENCE_SECONDS * 4
+        runs, until = -1, 0.0
         while (self._count() < self.runs or not self.result.server_kills) and not self.result.faults:
             time.sleep(LOOK_SECONDS)
             now = time.monotonic()
@@ -196,7 +196,9 @@ class Fleet:
                 server_at = now + self.server_seconds
                 self._kill_server(undo if self._chance.random() < 0.5 else None)
                 undo = self.cut() if self.cut else None
-            if now > until:
+            if runs != self.result.runs:
+                runs, until = self.result.runs, now + PATIENCE_SECONDS
+            elif now > until:
                 self.result.faults.append(f"{self.result.runs} runs were made, of {self.runs}, and no more")
         if stalled is not None:
             _send(stalled[0], signal.SIGCONT)
