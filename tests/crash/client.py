@@ -38,6 +38,9 @@ KEYS = (
 AGAIN = frozenset({"start", "terminate", "clear", "discard", "add", "send"})
 """What is asked again until its outcome is known; but see `_forgets`."""
 
+PROBED = "still", "full"
+"""Jobs whose instances are sent what is refused, and little else; each time, a job is listed twice."""
+
 Weights = dict[str, float]
 _OF_KIND: dict[str, Weights] = {
     "continuous": {
@@ -147,7 +150,7 @@ class Client:
         await self._resolve(key)
         accepted: list[tuple[str, dict[str, Any]]] = []
         while True:
-            if job in ("still", "full"):
+            if job in PROBED:
                 await self._probe(key)
             else:
                 await self._something(key, chance, accepted)
