@@ -198,7 +198,7 @@ class KeyHistory:
 
     @cached_property
     def ended_with(self) -> dict[str, list[Attempt]]:
-        """The attempts that ended a life of a task, by event they were shown: their own, or an earlier one."""
+        """The attempts that ended a life of a task, by event they were shown: their own, or one before."""
         found: dict[str, list[Attempt]] = {}
         for attempt in self.attempts:
             if attempt.how == "terminated":

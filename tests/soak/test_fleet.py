@@ -36,7 +36,7 @@ def test_I_1_I_2_I_3_I_4_I_5_I_6_I_7_I_8_I_9_hold_for_workers_on_a_server_all_of
 
 @needs_redis
 @pytest.mark.timeout(300)
-def test_I_1_I_2_I_3_I_4_I_5_I_6_I_7_I_8_I_9_hold_for_workers_on_a_cluster_whose_slots_move_and_whose_nodes_are_killed(
+def test_I_1_I_2_I_3_I_4_I_5_I_6_I_7_I_8_I_9_hold_for_workers_on_a_cluster_whose_slots_move(
     tmp_path: Path,
 ) -> None:
     result = short_campaign("cluster", tmp_path)
