@@ -65,7 +65,7 @@ def test_a_store_that_cannot_be_had_is_told_as_not_run(
 
     assert code == 1
     assert capsys.readouterr().out.splitlines()[1].split() == (
-        "away not run 0 0 no-such-server is not installed".split()
+        ["away", "not", "run", "0", "0", "no-such-server", "is", "not", "installed"]
     )
     assert json.loads(file.read_text())["backends"]["away"]["level"] == "not run"
 
