@@ -12,6 +12,7 @@ import pytest
 from durable_jobs_conformance import Port
 from durable_jobs_conformance.histories import History
 from durable_jobs_redis import CallRefusedError
+from durable_jobs_redis._cluster import Topology
 from durable_jobs_redis._names import Names
 from durable_jobs_redis._route import Route
 from durable_jobs_redis._url import parse
@@ -151,6 +152,28 @@ def test_a_connection_is_asked_by_one_thread_at_a_time(cluster, port) -> None:
             asking.result()
     line.close()
     assert told == {"PING": [b"PONG"] * 300, "GET": [None] * 900}
+
+
+def test_who_has_the_slots_of_a_node_that_is_away_is_asked_once_an_exchange(
+    cluster, port, monkeypatch
+) -> None:
+    """Each of its shards is refused, and there may be many."""
+    node = cluster.owner(slot(0))
+    mine = [id for id in IDS if cluster.owner(slot(shard_of(port.key(id)))) is node]
+    assert len({shard_of(port.key(id)) for id in mine}) > 1
+    looks: list[Any] = []
+    refresh = Topology.refresh
+    monkeypatch.setattr(Topology, "refresh", lambda *asked: (looks.append(asked), refresh(*asked)))
+    port.ask()
+    node.kill()
+    try:
+        refused = refusal(port, *(Write(port.key(id), None, port.row(id)) for id in mine))
+    finally:
+        node.start()
+    cluster.wait_until_whole()
+    assert refused.transient
+    assert len(looks) == 1
+    port.create(*IDS)
 
 
 # -- a slot that moves
