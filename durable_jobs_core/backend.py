@@ -16,7 +16,7 @@ specification of it. The rules, cited as `R-1` to `R-10`:
     Loads under `settle`, begun after it, wait out every write in progress.
  6. *Index.* A commit sets the entry to `wake`, always. Claim and `Defer` move the entry only: row and
     revision stay. A row keeps its `wake` apart from the entry; a load puts back an entry that is
-    missing or later than both `wake` and any hold.
+    missing or later than both `wake` and any hold, and so may `scan`.
  7. *Claim.* Of its lane, per job up to its limit, entries <= `now`, earliest first, at least one row
     whatever `max_bytes`. A row is read and its entry moved in one atom; two claims never return the same
     entry.

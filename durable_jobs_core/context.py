@@ -34,6 +34,8 @@ class TerminateSignal(BaseException):
 class _Context(Generic[S]):
     """What every hook may ask."""
 
+    __slots__ = ("__weakref__", "_call", "_cancelled", "_schedule", "_state", "_state_set", "_termination")
+
     def __init__(self, call: HookCall, state: Any) -> None:
         self._call = call
         self._state = state
@@ -55,6 +57,8 @@ class _Context(Generic[S]):
 
 class _LeasedContext(_Context[S]):
     """What every hook but a reducer may ask."""
+
+    __slots__ = ()
 
     @property
     def attempt(self) -> int:
@@ -88,6 +92,8 @@ class _LeasedContext(_Context[S]):
 class _StateContext(_LeasedContext[S]):
     """What the hooks of continuous jobs and tasks may ask, and change."""
 
+    __slots__ = ()
+
     def set_state(self, state: S) -> None:
         """Make `state` the instance's state when this hook returns.
 
@@ -103,6 +109,8 @@ class _StateContext(_LeasedContext[S]):
 
 class ContinuousContext(_StateContext[S]):
     """What `execute` of a continuous job is given (S-37)."""
+
+    __slots__ = ()
 
     @property
     def state(self) -> S:
@@ -127,6 +135,8 @@ class ContinuousContext(_StateContext[S]):
 
 class DebounceContext(_LeasedContext[S]):
     """What `execute` of a debounce is given: one closed window (S-43)."""
+
+    __slots__ = ()
 
     @property
     def state(self) -> S:
@@ -155,6 +165,8 @@ class DebounceContext(_LeasedContext[S]):
 class DebounceEventContext(_Context[S], Generic[E, S]):
     """What `on_event` of a debounce, the reducer, is given (S-43)."""
 
+    __slots__ = ("_event",)
+
     def __init__(self, call: HookCall, state: Any, event: Any) -> None:
         super().__init__(call, state)
         self._event = event
@@ -179,6 +191,8 @@ class DebounceEventContext(_Context[S], Generic[E, S]):
 
 class TaskContext(_StateContext[S]):
     """What every hook of a task is given; the members mean the same in each (S-52)."""
+
+    __slots__ = ()
 
     @property
     def state(self) -> S | None:

@@ -151,7 +151,10 @@ def two_claims_never_return_the_same_entry(port: Port) -> None:
     def work(handle: Port) -> list[str]:
         taken: list[str] = []
         for _ in ids:  # one that moves no entry would never end
-            taken += handle.claim(10, limit=7)
+            claimed = handle.claim(10, limit=7)
+            if not claimed:
+                break
+            taken += claimed
         return taken
 
     with ThreadPoolExecutor() as threads:

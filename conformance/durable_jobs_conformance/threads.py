@@ -15,6 +15,8 @@ from durable_jobs_core.backend import Damaged, Row, Write
 from durable_jobs_core.errors import StorageError
 from durable_jobs_core.words import Key
 
+PATIENCE_SECONDS = 10.0
+
 # -- threads
 
 
@@ -33,10 +35,11 @@ def close_ends_every_wait_and_may_be_called_again(port: Port) -> None:
         wait.start()
     port.backend.close()
     for wait in waits:
-        wait.join(10)
+        wait.join(PATIENCE_SECONDS)
         port.holds(not wait.is_alive(), "wait returns when its handle is closed", "it still waits")
     port.backend.close()
-    port.holds(time.monotonic() - began < 10, "wait ends at once", f"{time.monotonic() - began:.1f} s")
+    lasted = time.monotonic() - began
+    port.holds(lasted < PATIENCE_SECONDS, "wait ends at once", f"{lasted:.1f} s")
 
 
 @check("R-10")

@@ -1,7 +1,7 @@
 """Rows kept after their commit, to be written from (DESIGN D-7). Bounded in bytes.
 
 What is kept is text, not records: they would be some ten objects each for the garbage collector to visit
-again and again, and most rows are not used before they are dropped.
+again and again, and most rows are not used before they are dropped. It soon leaves plain tuples alone.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TypeAlias
 from attrs import define, field
 
 from durable_jobs_core.backend import Row
-from durable_jobs_core.words import Key
+from durable_jobs_core.words import Key, Kind
 
 _OVERHEAD = 500
 """Roughly what a row takes in memory beyond its text, in bytes."""
@@ -26,11 +26,11 @@ class Cache:
 
     limit: int
     size: int = 0
-    entries: OrderedDict[Key, _Entry] = field(factory=OrderedDict)
+    entries: OrderedDict[tuple[Kind, str, str], _Entry] = field(factory=OrderedDict)
 
     def put(self, row: Row, stamp: int) -> None:
         """Keep a row, and drop the oldest ones that no longer fit."""
-        self.entries[row.key] = (row.revision, row.wake, row.status, row.blob, stamp)
+        self.entries[*row.key,] = (row.revision, row.wake, row.status, row.blob, stamp)
         self.size += len(row.blob) + _OVERHEAD
         while self.size > self.limit:
             _, (_, _, _, blob, _) = self.entries.popitem(last=False)

@@ -31,6 +31,8 @@ from durable_jobs_core.words import Key
 CONFLICTS_AT_ONCE = 2
 """After so many conflicts a key waits a moment before it is stepped again (D-3)."""
 
+_FIRED = AlarmFired()
+
 
 # -- asking
 
@@ -250,7 +252,7 @@ def _take_claimed(state: State, lane: Lane, flight: Flight, claim: Claim, answer
         if job not in state.jobs:
             continue
         keeper = state.keeper(row.key)
-        state.push(keeper, Entry(AlarmFired(), flight.stamp, urgent=True))
+        state.push(keeper, Entry(_FIRED, flight.stamp, urgent=True))
         _loaded(state, keeper, row, flight)
     lane.asked = True
     if answer.claimed:

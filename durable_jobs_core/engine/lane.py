@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from typing import get_args
 
 from attrs import define, field
@@ -23,6 +23,7 @@ from durable_jobs_core.events import HandlerEvent
 from durable_jobs_core.words import Key
 
 _BY_KEY = itemgetter(0)
+_EVENT = attrgetter("entry.event")
 _FIRST = frozenset(get_args(HandlerEvent))
 BACKOFF_FIRST_MS = 50
 BACKOFF_MAX_MS = 5_000
@@ -184,4 +185,4 @@ class Lane:
 
 
 def _is_last(keeper: Keeper) -> bool:
-    return _FIRST.isdisjoint([type(stepped.entry.event) for stepped in keeper.steps])
+    return _FIRST.isdisjoint(map(type, map(_EVENT, keeper.steps)))

@@ -124,7 +124,7 @@ class Draft(Generic[B, D]):
         return Watch(life=self.life, ended=self.body.ended, runs=runs)
 
     def call_of(self, hook: Hook, run: Run | None, **shown: Any) -> HookCall:
-        """The call of a hook, leased by `run`, or inline."""
+        """The call of a hook, under the lease of `run`, or inline."""
         if run is not None:
             shown.update(run=run.number, attempt=run.attempt, crashes=run.crashes)
         return HookCall(
@@ -148,9 +148,10 @@ class Draft(Generic[B, D]):
             first_at=self.now if run.first_at is None else run.first_at,
         )
 
-    def call(self, call: HookCall) -> None:
-        """Call a leased hook after the commit."""
-        self.then.append(CallHandler(call, self.env.token))
+    def call(self, call: HookCall, lease: Lease | None) -> None:
+        """Call a hook after the commit, under the lease it takes."""
+        assert lease is not None, "leased by this commit"
+        self.then.append(CallHandler(call, lease.token))
 
     def cancel(self, run: Run | None) -> bool:
         """Cancel the handler of a run that loses its lease; whether there may be one."""

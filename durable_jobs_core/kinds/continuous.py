@@ -89,7 +89,7 @@ def deadline(body: ContinuousBody) -> int | None:
 
 def status_of(body: ContinuousBody) -> ContinuousState:
     """The status, the first that applies (S-35)."""
-    if phase_of(body) is Phase.PARKED:
+    if body.run is not None and body.run.parked:
         return "parked"
     return "paused" if body.paused else "running"
 
@@ -113,7 +113,7 @@ def advance(d: _Draft) -> None:
     run = d.lease(run)
     d.change(run=run, runs=run.number)
     shown = {"state": body.state, "run_count": run.number, "scheduled_for": run.scheduled_for}
-    d.call(d.call_of("execute", run, **shown))
+    d.call(d.call_of("execute", run, **shown), run.lease)
 
 
 def _due_tick(d: _Draft) -> Run | None:

@@ -155,7 +155,7 @@ def _start(d: _Draft, run: Run) -> None:
         "flush_reason": batch.reason,
         "started_at": batch.started_at,
     }
-    d.call(d.call_of("execute", run, **shown))
+    d.call(d.call_of("execute", run, **shown), run.lease)
 
 
 def _batch(d: _Draft) -> Batch:

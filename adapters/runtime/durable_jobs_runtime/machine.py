@@ -209,12 +209,12 @@ class Machine:
         except BaseException as error:
             self._break(error)
         else:
-            self._pump_soon()
+            if not self._pumping:
+                self._pump_soon()
 
     def _pump_soon(self) -> None:
-        if not self._pumping:
-            self._pumping = True
-            self._loop.soon(partial(self._context.run, self._pump))
+        self._pumping = True
+        self._loop.soon(partial(self._context.run, self._pump))
 
     def _pump(self) -> None:
         try:
@@ -402,4 +402,4 @@ class _LaneThread:
 
 
 def _now() -> int:
-    return int(clock() * 1000)
+    return time.clock_gettime_ns(_CLOCK) // 1_000_000

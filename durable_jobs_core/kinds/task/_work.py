@@ -28,7 +28,7 @@ def advance(d: TaskDraft) -> None:
     if first is not None and is_due(first, d.now) and d.env.may_start:
         first = d.lease(first)
         d.keep(first)
-        d.call(call_of_hook(d, d.body, first.hook, first))
+        d.call(call_of_hook(d, d.body, first.hook, first), first.lease)
 
 
 def _consume(d: TaskDraft) -> None:

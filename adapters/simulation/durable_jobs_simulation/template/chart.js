@@ -11,7 +11,7 @@ const QUIET = new Set(["emit", "call", "reply", "note"]);
 const SIGNS = {
   call: "→", reply: "←", invoke: "▶", returned: "■", raised: "✗", timedout: "✗", cancelled: "✗", detached: "✗",
   commit: "◆", emit: "·", cancel: "⊘", abandon: "⊘", start: "▲", lost: "✗", damage: "✗", refused: "✗", unknown: "?",
-  partition: "⚡", outage: "⚡", crash: "💥", stall: "⏸", resume: "▶", stop: "▽", closed: "▼",
+  partition: "⚡", outage: "⚡", crash: "✖", stall: "‖", resume: "▶", stop: "▽", closed: "▼",
 };
 
 const broken = run.found === null ? undefined : run.events[run.found].key;
