@@ -144,10 +144,12 @@ class Model(RuleBasedStateMachine):
         if claim is None:
             self.port.same((answer.claimed, answer.next_wake), ((), None), "no claim")
         else:
-            self.claim(claim, [row for row in answer.claimed if isinstance(row, Row)])
             self.port.same(
                 len({row.key for row in answer.claimed}), len(answer.claimed), "rows claimed twice"
             )
+            for lane in range(self.port.backend.lanes):
+                mine = [row for row in answer.claimed if self.port.backend.lane(row.key) == lane]
+                self.claim(claim, lane, [row for row in mine if isinstance(row, Row)])
             self.port.same(answer.next_wake, min(self.entries_of(claim.limits), default=None), "next_wake")
         self.port.holds(answer.clock >= self.clock, f"a clock of {self.clock} or later", answer.clock)
         self.clock = answer.clock
@@ -190,20 +192,23 @@ class Model(RuleBasedStateMachine):
             self.entries.setdefault(key, row.wake)
         return row
 
-    def entries_of(self, jobs: Iterable[Any]) -> list[int]:
-        jobs = set(jobs)
-        return [entry for key, entry in self.entries.items() if key[:2] in jobs]
+    def entries_of(self, jobs: Iterable[Any], lane: int | None = None) -> list[int]:
+        """Those of some jobs, of a lane or of all."""
+        jobs, lane_of = set(jobs), self.port.backend.lane
+        return [
+            entry for key, entry in self.entries.items() if key[:2] in jobs and lane in (None, lane_of(key))
+        ]
 
-    def claim(self, claim: Claim, claimed: list[Row]) -> None:
-        """What was claimed is due, whole, the earliest of its job, and as much as was allowed."""
+    def claim(self, claim: Claim, lane: int, claimed: list[Row]) -> None:
+        """What a lane claimed is due, whole, the earliest of its job there, and as much as was allowed."""
         size = sum(len(row.blob) for row in claimed)
         self.port.holds(size <= claim.max_bytes or len(claimed) == 1, f"{claim.max_bytes} bytes", size)
         is_full = size + 9 > claim.max_bytes
-        is_due = any(entry <= claim.now for entry in self.entries_of(claim.limits))
+        is_due = any(entry <= claim.now for entry in self.entries_of(claim.limits, lane))
         self.port.same(bool(claimed), is_due, "at least one row, if one is due")
         for job, limit in claim.limits.items():
             mine = [row.key for row in claimed if row.key[:2] == job]
-            due = sorted(entry for entry in self.entries_of([job]) if entry <= claim.now)
+            due = sorted(entry for entry in self.entries_of([job], lane) if entry <= claim.now)
             if is_full:
                 self.port.holds(len(mine) <= limit, f"at most {limit} of {job}", mine)
             else:

@@ -10,7 +10,7 @@ import pytest
 import trio
 from durable_jobs_conformance import Check, Harness, Report, certify, checks
 from durable_jobs_conformance.__main__ import main
-from support.harnesses import MEMORY, REDIS, REDIS_CLUSTER, REDIS_SHARDED, SQLITE, VALKEY
+from support.harnesses import MEMORY, REDIS, REDIS_CLUSTER, REDIS_SHARDED, SQLITE, VALKEY, on_cluster
 
 CASES = [
     pytest.param(harness, check, id=f"{harness.name}-{check}")
@@ -62,14 +62,16 @@ def test_the_command_writes_a_table_and_json_and_runs_from_trio_in_a_thread(
 def test_a_store_that_cannot_be_had_is_told_as_not_run(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    away = Harness("away", MEMORY.fresh, missing="its server is not installed")
+    away = on_cluster("away", "no-such-server")
     monkeypatch.setattr("support.harnesses.AWAY", away, raising=False)
     file = tmp_path / "conformance.json"
 
     code = main(["support.harnesses:AWAY", "--json", str(file)])
 
     assert code == 1
-    assert "not run" in capsys.readouterr().out
+    assert capsys.readouterr().out.splitlines()[1].split() == (
+        ["away", "not", "run", "0", "0", "no-such-server", "is", "not", "installed"]
+    )
     assert json.loads(file.read_text())["backends"]["away"]["level"] == "not run"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from durable_jobs_conformance import Broken, Harness, Store, certify, checks, threads
 from durable_jobs_memory import MemoryBackend
+from support import wrong_lanes
 from support.wrong_backends import (
     SHELF,
     ComparesNothing,
@@ -13,7 +14,7 @@ from support.wrong_backends import (
     Rows,
 )
 
-CASES = [pytest.param(*rest, id=f"{name}-{rest[-1]}") for name, *rest in SHELF]
+CASES = [pytest.param(*rest, id=f"{name}-{rest[-1]}") for name, *rest in (*SHELF, *wrong_lanes.SHELF)]
 
 
 @pytest.mark.parametrize(("wrong", "right", "name"), CASES)
@@ -68,6 +69,12 @@ def test_a_backend_may_refuse_in_words_of_its_own() -> None:
     for check in checks(harness):
         if check.name.startswith("random_batches") or check.rule == "R-5":
             check(harness)
+
+
+def test_what_is_right_in_each_lane_is_right() -> None:
+    report = certify(wrong_lanes.RIGHT)
+
+    assert (report.level, report.failed) == ("base", ())
 
 
 def test_a_backend_that_raises_is_reported_and_not_raised() -> None:
