@@ -16,9 +16,10 @@ specification of it. The rules, cited as `R-1` to `R-10`:
     Loads under `settle`, begun after it, wait out every write in progress.
  6. *Index.* A commit sets the entry to `wake`, always. Claim and `Defer` move the entry only: row and
     revision stay. A row keeps its `wake` apart from the entry; a load puts back an entry that is
-    missing or later than both `wake` and any hold.
- 7. *Claim.* Per job up to its limit, entries <= `now`, earliest first, at least one row whatever
-    `max_bytes`. A row is read and its entry moved in one atom; two claims never return the same entry.
+    missing or later than both `wake` and any hold, and so may `scan`.
+ 7. *Claim.* Of its lane, per job up to its limit, entries <= `now`, earliest first, at least one row
+    whatever `max_bytes`. A row is read and its entry moved in one atom; two claims never return the same
+    entry.
  8. *Time.* `now`, `until`, `wake` are the engine's; the backend compares them as given. Its own clock
     serves `clock` and rule 5, and does not go back within a store. `next_wake` is the earliest entry
     of the jobs named, after the claim.

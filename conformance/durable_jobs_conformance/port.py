@@ -7,10 +7,11 @@ as given (R-8).
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from durable_jobs_conformance.harness import Store
+from durable_jobs_conformance.lanes import join, split
 from durable_jobs_core.backend import (
     Answer,
     Batch,
@@ -98,13 +99,26 @@ class Port:
         not_after: int = FOREVER,
         settle: bool = False,
     ) -> Answer:
-        """One exchange."""
+        """One exchange, with each lane that is concerned."""
         batch = Batch(writes=writes, loads=loads, claim=claim, not_after=not_after, settle=settle)
         self._asked.append(told(batch))
-        answer = self.backend.exchange(0, batch)
-        counts = (len(answer.outcomes), len(answer.rows))
-        self.same(counts, (len(writes), len(loads)), "an answer has one outcome a write and one row a load")
+        answers = {lane: self._ask(lane, part) for lane, part in split(self.backend, batch).items()}
+        return join(self.backend, batch, answers)
+
+    def _ask(self, lane: int, batch: Batch) -> Answer:
+        answer = self.backend.exchange(lane, batch)
+        counts, wanted = (len(answer.outcomes), len(answer.rows)), (len(batch.writes), len(batch.loads))
+        self.same(counts, wanted, "an answer has one outcome a write and one row a load")
+        others = [row.key for row in answer.claimed if self.backend.lane(row.key) != lane]
+        self.same(others, [], f"lane {lane} of {self.backend.lanes} claims what is its own")
         return answer
+
+    def by_lane(self, keys: Iterable[Key]) -> list[list[Key]]:
+        """The keys of each lane, in their order: what is said of a claim is said of each lane."""
+        found: list[list[Key]] = [[] for _ in range(self.backend.lanes)]
+        for key in keys:
+            found[self.backend.lane(key)].append(key)
+        return found
 
     def create(self, *ids: str, wake: int | None = None, blob: bytes = b"{}") -> list[Row]:
         """Rows of the job `mail`, revision `r0`."""

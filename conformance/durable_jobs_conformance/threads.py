@@ -11,8 +11,11 @@ from concurrent.futures import ThreadPoolExecutor
 from durable_jobs_conformance.check import check
 from durable_jobs_conformance.forks import forked
 from durable_jobs_conformance.port import DONE, Port, refuses
-from durable_jobs_core.backend import Write
+from durable_jobs_core.backend import Damaged, Row, Write
 from durable_jobs_core.errors import StorageError
+from durable_jobs_core.words import Key
+
+PATIENCE_SECONDS = 10.0
 
 # -- R-10: threads
 
@@ -32,10 +35,11 @@ def close_ends_every_wait_and_may_be_called_again(port: Port) -> None:
         wait.start()
     port.backend.close()
     for wait in waits:
-        wait.join(10)
+        wait.join(PATIENCE_SECONDS)
         port.holds(not wait.is_alive(), "wait returns when its handle is closed", "it still waits")
     port.backend.close()
-    port.holds(time.monotonic() - began < 10, "wait ends at once", f"{time.monotonic() - began:.1f} s")
+    lasted = time.monotonic() - began
+    port.holds(lasted < PATIENCE_SECONDS, "wait ends at once", f"{lasted:.1f} s")
 
 
 @check("R-10")
@@ -68,6 +72,20 @@ def others_work_while_exchanges_go_on(port: Port) -> None:
         finally:
             stop.set()
         port.holds(looks.result() > 0, "scan and health beside exchanges", "none ended")
+
+
+@check("R-10")
+def lanes_work_beside_each_other(port: Port) -> None:
+    """One exchange at a time is a lane's rule, not the handle's."""
+    keys = [port.key(f"{n:03}") for n in range(120)]
+
+    def work(mine: list[Key]) -> list[Row | Damaged | None]:
+        rows = [Row(key, b"r0", None, "idle", key.id.encode()) for key in mine]
+        return [row for each in rows for row in port.ask(Write(each.key, None, each), loads=(each.key,)).rows]
+
+    with ThreadPoolExecutor() as threads:
+        told = [row for rows in threads.map(work, port.by_lane(keys)) for row in rows]
+    port.same(sorted(row.blob.decode() for row in told if isinstance(row, Row)), [key.id for key in keys])
 
 
 @check("R-10")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from durable_jobs_conformance import Broken, Harness, Store, certify, checks
+from durable_jobs_conformance import Broken, Harness, Store, certify, checks, threads
 from durable_jobs_memory import MemoryBackend
+from support import wrong_lanes
 from support.wrong_backends import (
     SHELF,
     ComparesNothing,
@@ -13,13 +14,14 @@ from support.wrong_backends import (
     Rows,
 )
 
-CASES = [pytest.param(*rest, id=f"{name}-{rest[-1]}") for name, *rest in SHELF]
+CASES = [pytest.param(*rest, id=f"{name}-{rest[-1]}") for name, *rest in (*SHELF, *wrong_lanes.SHELF)]
 
 
 @pytest.mark.parametrize(("wrong", "right", "name"), CASES)
 def test_the_wrong_one_is_caught_by_the_check_of_the_rule_it_breaks(
-    wrong: Harness, right: Harness, name: str
+    wrong: Harness, right: Harness, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(threads, "PATIENCE_SECONDS", 1.0)  # it is not to be met
     (check,) = [check for check in checks(wrong) if str(check) == name]
 
     with pytest.raises(Broken) as caught:
@@ -69,6 +71,12 @@ def test_a_backend_may_refuse_in_words_of_its_own() -> None:
             check(harness)
 
 
+def test_what_is_right_in_each_lane_is_right() -> None:
+    report = certify(wrong_lanes.RIGHT)
+
+    assert (report.level, report.failed) == ("base", ())
+
+
 def test_a_backend_that_raises_is_reported_and_not_raised() -> None:
     class Raises(MemoryBackend):
         def scan(self, *_: object) -> None:  # type: ignore[override]
@@ -82,9 +90,3 @@ def test_a_backend_that_raises_is_reported_and_not_raised() -> None:
 
     got = [failed.why.got for failed in report.failed if failed.check == "scan_lists_every_row_once[1]"]
     assert got == ["ZeroDivisionError: division by zero"]
-
-
-def test_a_capability_that_a_store_lacks_is_skipped_and_costs_the_level() -> None:
-    report = certify(Harness("memory", Rows))
-
-    assert (report.level, report.failed, report.skipped) == ("base", (), ("durable", "damage"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cached_property
 from typing import Any, TypeAlias
 
 from attrs import frozen
@@ -53,7 +54,7 @@ class Case:
             return True
         return self.current.get("number") != run or self.current.get("hook") != hook
 
-    @property
+    @cached_property
     def terminations(self) -> list[Request]:
         """The requests of a client that ended a life."""
         return [end for end in self.log.asked("terminate") if end.result.get("terminated")]

@@ -36,7 +36,10 @@ KEYS = (
     "task:still:a",
 )
 AGAIN = frozenset({"start", "terminate", "clear", "discard", "add", "send"})
-"""What is asked again until its outcome is known."""
+"""What is asked again until its outcome is known; but see `_forgets`."""
+
+PROBED = "still", "full"
+"""Jobs whose instances are sent what is refused, and little else; each time, a job is listed twice."""
 
 Weights = dict[str, float]
 _OF_KIND: dict[str, Weights] = {
@@ -71,7 +74,7 @@ class Asker:
         """Ask once, or until the outcome is known if that matters; what came of it."""
         while True:
             outcome = await self._ask_once(op, key, event, **more)
-            if outcome != "unknown" or op not in AGAIN:
+            if outcome != "unknown" or op not in AGAIN or (event is not None and _forgets(key)):
                 return outcome
 
     async def _ask_once(self, op: str, key: str, event: str | None, **more: Any) -> str:
@@ -100,6 +103,11 @@ class Asker:
         wait = {"wait": more.get("wait")} if op in ("trigger", "flush") else {}
         result: Awaitable[Any] = getattr(client, op)(key.id, **wait)
         return result
+
+
+def _forgets(key: str) -> bool:
+    """Whether hooks end lives, with the ids of their events: one asked again could be taken twice."""
+    return RULES[named(key).job].ends
 
 
 def _is_plain(value: object) -> bool:
@@ -142,29 +150,29 @@ class Client:
         await self._resolve(key)
         accepted: list[tuple[str, dict[str, Any]]] = []
         while True:
-            if job in ("still", "full"):
+            if job in PROBED:
                 await self._probe(key)
             else:
                 await self._something(key, chance, accepted)
             await self._driver.sleep(chance.uniform(0, 0.02))
 
     async def _resolve(self, key: str) -> None:
-        if RULES[named(key).job].ends:
-            return  # the end of a life forgets the ids of its events: asked again, they could be taken twice
+        if _forgets(key):
+            return
         for line in self._left:
             if line["key"] == key:
                 more = {name: line[name] for name in ("do",) if name in line}
                 await self.asker.ask(line["op"], key, line["event"], **more)
 
     async def _something(self, key: str, chance: random.Random, accepted: list[Any]) -> None:
-        kind, job, _ = named(key)
+        kind = named(key).kind
         weights = _OF_KIND[kind]
         (choice,) = chance.choices([*weights], [*weights.values()])
         op, _, wait = choice.partition(" and ")
         if choice == "events":
             await self._burst(key, chance, accepted)
         elif choice == "again":
-            if accepted and not RULES[job].ends:
+            if accepted and not _forgets(key):
                 event, more = chance.choice(accepted)
                 await self.asker.ask(_taking(kind), key, event, **more)
         else:

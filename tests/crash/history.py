@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from functools import cached_property
 from typing import Any
 
 from attrs import define, field
@@ -144,16 +145,24 @@ class History:
         return history
 
     def of_key(self, key: str) -> KeyHistory:
-        """What concerns one instance."""
-        return KeyHistory(
-            key=key,
-            requests=[request for request in self.requests if request.key == key],
-            attempts=[attempt for attempt in self.attempts if attempt.key == key],
-            emitted=[line for line in self.emitted if line["key"] == key],
-            opened=self.opened,
-            stopped=self.stopped,
-            told_to_stop=self.told_to_stop,
-        )
+        """What concerns one instance, of a log that was read to its end."""
+        return self._by_key.get(key) or self._nothing_of(key)
+
+    @cached_property
+    def _by_key(self) -> dict[str, KeyHistory]:
+        keys = [one.key for one in (*self.requests, *self.attempts)] + [line["key"] for line in self.emitted]
+        found = {key: self._nothing_of(key) for key in dict.fromkeys(keys)}
+        for request in self.requests:
+            found[request.key].requests.append(request)
+        for attempt in self.attempts:
+            found[attempt.key].attempts.append(attempt)
+        for line in self.emitted:
+            found[line["key"]].emitted.append(line)
+        return found
+
+    def _nothing_of(self, key: str) -> KeyHistory:
+        told = {"opened": self.opened, "stopped": self.stopped, "told_to_stop": self.told_to_stop}
+        return KeyHistory(key=key, requests=[], attempts=[], emitted=[], **told)
 
     @property
     def keys(self) -> list[str]:
@@ -163,7 +172,7 @@ class History:
 
 @define(kw_only=True)
 class KeyHistory:
-    """What the log says of one instance."""
+    """What the log says of one instance; each question is answered once, for there are many of each event."""
 
     key: str
     requests: list[Request]
@@ -173,12 +182,33 @@ class KeyHistory:
     stopped: set[int]
     told_to_stop: set[int]
 
-    @property
+    @cached_property
     def leased(self) -> list[Attempt]:
         """The attempts under a lease, in the order of the leases: who stalls may begin late."""
         return sorted((attempt for attempt in self.attempts if attempt.life), key=lambda one: one.since)
 
-    @property
+    @cached_property
+    def handed_over(self) -> dict[str, list[Attempt]]:
+        """The attempts under a lease that were shown an event in a batch, by event."""
+        found: dict[str, list[Attempt]] = {}
+        for attempt in self.leased:
+            for event in dict.fromkeys(attempt.shown["events"]):
+                found.setdefault(event, []).append(attempt)
+        return found
+
+    @cached_property
+    def ended_with(self) -> dict[str, list[Attempt]]:
+        """The attempts that ended a life of a task, by event they were shown: their own, or one before."""
+        found: dict[str, list[Attempt]] = {}
+        for attempt in self.attempts:
+            if attempt.how == "terminated":
+                shown = attempt.shown
+                events = *shown.get("seen", ()), *shown.get("handled", ()), shown.get("event")
+                for event in dict.fromkeys(event for event in events if event is not None):
+                    found.setdefault(event, []).append(attempt)
+        return found
+
+    @cached_property
     def events(self) -> list[Event]:
         """All user events, in the order in which they were first asked."""
         events: dict[str, Event] = {}

@@ -28,12 +28,10 @@ def places_of(event: str, log: KeyHistory, held: Held | None) -> list[Place]:
 
 def _in_debounce(event: str, log: KeyHistory, held: Held | None) -> list[Place]:
     places: dict[str, Place] = {}
-    for attempt in log.leased:
-        times = attempt.shown["events"].count(event)
-        if times:
-            name = f"batch {attempt.run} of {attempt.life}"
-            done = attempt.how == "returned"
-            places[name] = Place(name=name, times=times, kept=done, last=attempt)
+    for attempt in log.handed_over.get(event, ()):
+        name = f"batch {attempt.run} of {attempt.life}"
+        times, done = attempt.shown["events"].count(event), attempt.how == "returned"
+        places[name] = Place(name=name, times=times, kept=done, last=attempt)
     body = {} if held is None else held.body
     batch, window = body.get("batch"), body.get("window")
     if held is not None and batch and event in batch["state"][1]:
@@ -57,7 +55,7 @@ def _in_task(event: str, log: KeyHistory, held: Held | None) -> list[Place]:
         Place(name=name, times=ids.count(event), on_file=True) for name, ids in lists.items() if event in ids
     ]
     mark = state.get("mark")
-    ends = [attempt for attempt in log.attempts if attempt.how == "terminated"]
+    ends = log.ended_with.get(event, [])
     lives = {
         end.shown["mark"]
         for end in ends

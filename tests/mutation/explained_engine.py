@@ -103,6 +103,14 @@ _TABLE: dict[tuple[str, str], dict[str, tuple[str, ...]]] = {
     ("exchanges.py", "hold(state, keeper, min(100 << min(entry.conflicts, 6), BACKOFF_MAX_MS))"): {
         "both are above the longest pause: the inner limit only keeps the number small": ("6 -> 7",),
     },
+    ("exchanges.py", "counts[job] = counts.get(job, 0) + 1"): {
+        "each job that was asked for is in `counts`, and of others no number is looked at": ("0 -> 1",),
+    },
+    ("exchanges.py", "elif answer.next_wake is not None and answer.claimed and not full:"): {
+        "what was claimed has an entry, moved to the end of the hold: there is a next (R-7, R-8)": (
+            "answer.next_wake is not None and answer.claimed and (not full) -> answer.claimed and (not full)",
+        ),
+    },
     ("exchanges.py", "for key, row in zip(flight.batch.loads, answer.rows, strict=True):"): {
         "`_fits` has compared the lengths": (
             "zip(flight.batch.loads, answer.rows, strict=True) -> zip(flight.batch.loads, answer.rows)",
@@ -141,6 +149,9 @@ _TABLE: dict[tuple[str, str], dict[str, tuple[str, ...]]] = {
             "run is None or run.lease is None -> run is None",
         ),
     },
+    ("keeper.py", "queue = self.urgent or (self.requests and self._open_requests())"): {
+        "of no requests none is open": ("self.requests and self._open_requests() -> self._open_requests()",),
+    },
     ("keeper.py", "awaited = self.writing or self.wants_load or self.lost or self.calling"): {
         "`advance` makes a keeper that has lost writes and nothing to do wait to be read": (
             "self.writing or self.wants_load or self.lost or self.calling -> "
@@ -167,6 +178,12 @@ _TABLE: dict[tuple[str, str], dict[str, tuple[str, ...]]] = {
             "not final and same(found, self.base)",
         ),
     },
+    ("keeper.py", "if self.row is not None:"): {
+        "the row is that of the base, with the same revision": ("if self.row is not None: -> if False:",),
+    },
+    ("keeper.py", "if self.steps:"): {
+        "where nothing was stepped, nothing is undone": ("if self.steps: -> if True:",),
+    },
     ("keeper.py", "if self.lost:"): {"of nothing, nothing is cleared": ("if self.lost: -> if True:",)},
     ("keeper.py", "self.work, self.ended = self.base if isinstance(self.base, Record) else None, False"): {
         "`work` is not looked at while the base cannot be read": (
@@ -176,6 +193,11 @@ _TABLE: dict[tuple[str, str], dict[str, tuple[str, ...]]] = {
     ("keeper.py", "self.work, self.ended = found if isinstance(found, Record) else None, False"): {
         "`work` is not looked at while the base cannot be read": (
             "found if isinstance(found, Record) else None -> found if True else None",
+        ),
+    },
+    ("lane.py", "writes.sort(key=_BY_KEY)"): {
+        "no two writes have one key, so that nothing else is compared": (
+            "writes.sort(key=_BY_KEY) -> writes.sort()",
         ),
     },
     ("turn.py", "NEWER_HOLD_FIRST_MS = 1_000"): {

@@ -31,7 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     least = SEEDS
     for wrong in PLANTED:
-        found = list(wrong.violations(wrong=True, seeds=SEEDS)).count(wrong.by)
+        found = list(wrong.violations(SEEDS)).count(wrong.by)
         least = min(least, found)
         print(f"{found:3} of {SEEDS}  {wrong.by:6}  {wrong.sort:6}  {wrong.name}", flush=True)
     return int(least < LEAST)

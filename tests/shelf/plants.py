@@ -6,7 +6,7 @@ place. The reverse of it, `through`, puts the right one there by the same hands.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import wraps
 from typing import Any, Literal, Protocol, cast
 
@@ -122,29 +122,34 @@ class Planted:
     case: MakeCase
     faults: Faults | None
 
-    def violations(self, *, wrong: bool, seeds: int) -> Iterator[str | None]:
-        """What each run violates, with the wrong one in its place or the right one."""
+    def violations(self, seeds: int) -> Iterator[str | None]:
+        """What each run violates with the wrong one in its place."""
         for seed in range(seeds):
-            with Patch.context() as patch:
-                for place in self.places:
-                    place.put(patch, self.make if wrong else through)
-                yield self._run(seed)
-
-    def _run(self, seed: int) -> str | None:
-        """The first run is one without faults, unless they are named."""
-        faults = Faults() if self.faults is None and seed == 0 else self.faults
-        try:
-            self.case().run(seed, faults)
-        except Violation as violation:
-            return violation.invariant
-        return None
+            yield violated([self], lambda wrong: wrong.make, seed)
 
     def caught_after(self) -> int | None:
         """How many runs it takes the check to find the wrong one; `None`: more than the budget."""
-        for runs, violated in enumerate(self.violations(wrong=True, seeds=SEEDS), 1):
+        for runs, violated in enumerate(self.violations(SEEDS), 1):
             if violated == self.by:
                 return runs
         return None
+
+
+def violated(those: Sequence[Planted], make: Callable[[Planted], Make], seed: int) -> str | None:
+    """What a run violates with what is made for each of these in its places; they have their runs in common.
+
+    The first run is one without faults, unless they are named.
+    """
+    case, faults = those[0].case, those[0].faults
+    with Patch.context() as patch:
+        for planted in those:
+            for place in planted.places:
+                place.put(patch, make(planted))
+        try:
+            case().run(seed, Faults() if faults is None and seed == 0 else faults)
+        except Violation as violation:
+            return violation.invariant
+    return None
 
 
 @frozen

@@ -418,11 +418,15 @@ def project(tmp_path: Path) -> Path:
     return tmp_path
 
 
+QUICK = {"PYTHONDONTWRITEBYTECODE": "1", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+"""The test that is written needs no plugin of pytest, and to import them takes longer than to run it."""
+
+
 def run(project: Path, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", *arguments],
         cwd=project,
-        env={**os.environ, "PYTHONPATH": str(project), "PYTHONDONTWRITEBYTECODE": "1", **env},
+        env={**os.environ, **QUICK, "PYTHONPATH": str(project), **env},
         capture_output=True,
         text=True,
         timeout=100,
@@ -444,7 +448,7 @@ def test_the_test_that_is_written_fails_the_same_way_until_the_handler_is_mended
         "test_it.py",
     )
     (project / "incident.jsonl").unlink()
-    pytest_run = ("pytest", "-q", "-p", "no:randomly", "-p", "no:cacheprovider", "--rootdir=.", "test_it.py")
+    pytest_run = ("pytest", "-q", "-p", "no:cacheprovider", "--rootdir=.", "test_it.py")
     failed = run(project, *pytest_run)
     (project / "mine.py").write_text(MODULE.format(body=MENDED))
     passed = run(project, *pytest_run)

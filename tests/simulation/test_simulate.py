@@ -332,12 +332,6 @@ def test_many_seeds_are_run_and_summed_up(capsys: pytest.CaptureFixture[str]) ->
     assert capsys.readouterr().out.startswith("2 runs, ")
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_I_1_I_2_I_3_I_4_I_5_I_6_I_7_I_8_I_9_hold_under_faults(case: str) -> None:
-    for seed in range(25):
-        CASES[case]().run(seed)
-
-
 @pytest.mark.parametrize(
     ("case", "seed", "damage"),
     [("orders", 100_451, 0.0), ("orders", 105_789, 0.00054), ("webhooks", 108_121, 0.0)],

@@ -13,22 +13,16 @@ from durable_jobs_simulation.stages import KINDS, STAGES
 from durable_jobs_simulation.strikes import Cell
 
 
-@pytest.fixture(scope="module")
-def cells() -> Counter[Cell]:
-    total: Counter[Cell] = Counter()
-    for case in CASES:
-        for seed in range(20):
-            total.update(run_one(case, seed).cells)
-    return total
+@pytest.mark.timeout(300)
+def test_I_1_I_2_I_3_I_4_I_5_I_6_I_7_I_8_I_9_hold_under_faults_that_strike_wherever_they_can() -> None:
+    """One test, for the time: what was struck is known of runs that have to be made anyway."""
+    ran = [run_one(case, seed) for case in CASES for seed in range(25)]
+    cells = sum((one.cells for one in ran if one.seed < 20), Counter[Cell]())
 
-
-def test_faults_strike_at_possible_places_only(cells: Counter[Cell]) -> None:
+    assert [(one.case, one.seed, one.invariant, one.why) for one in ran if one.invariant is not None] == []
     assert strikes.wrong(cells) == []
     assert {kind for _, _, kind in cells} == {"continuous", "debounce", "task"}
-
-
-def test_twenty_seeds_hit_most_of_what_can_be_hit(cells: Counter[Cell]) -> None:
-    assert len(strikes.empty(cells)) < len(strikes.possible()) // 4
+    assert len(strikes.empty(cells)) < len(strikes.possible()) // 4, "twenty seeds hit most"
 
 
 def test_every_cell_is_possible_or_said_to_be_impossible_with_a_reason() -> None:

@@ -1,9 +1,9 @@
 """Worker processes on one server, all of them killed at random: nothing is lost, and no history forks.
 
 A campaign starts workers that run the jobs of `tests/crash`, and a process that makes requests. Every second
-a worker is killed and another takes its place; every ten seconds the server is, and is started again on its
-log. Then the log of all processes is held against what the server has, and a last process has to bring
-everything to rest.
+a worker is killed and another takes its place; every ten seconds the server is, or a node of a Cluster, and
+is started again on its log. Then the log of all processes is held against what the server has, and a last
+process has to bring everything to rest.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from itertools import pairwise
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -49,7 +49,7 @@ class Server(Protocol):
     url: str
 
     def client(self) -> Any:
-        """A client that sees all keys."""
+        """A client that sees all keys, once all of them can be seen."""
 
     def kill(self) -> None:
         """SIGKILL."""
@@ -69,6 +69,7 @@ class Result:
     runs: int = 0
     worker_kills: int = 0
     server_kills: int = 0
+    moves: int = 0
     stalls: int = 0
     seconds: float = 0.0
     commits: int = 0
@@ -80,7 +81,7 @@ class Result:
 
     def add(self, other: Result) -> None:
         """Count another campaign in."""
-        for name in ("runs", "worker_kills", "server_kills", "stalls", "seconds", "commits"):
+        for name in ("runs", "worker_kills", "server_kills", "moves", "stalls", "seconds", "commits"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         for name in ("lost", "lost_keys", "regressions", "stale", "faults"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
@@ -88,9 +89,9 @@ class Result:
     def __str__(self) -> str:
         head = (
             f"{self.runs} runs, {self.commits} commits in {self.seconds:.0f} s; killed {self.worker_kills}"
-            f" workers and the server {self.server_kills} times, stalled {self.stalls} workers; {self.stale}"
-            f" late completions refused; lost {self.lost} acknowledged commits of {self.lost_keys}"
-            f" instances, {self.regressions} regressions reported"
+            f" workers and the server {self.server_kills} times, moved {self.moves} slots, stalled"
+            f" {self.stalls} workers; {self.stale} late completions refused; lost {self.lost} acknowledged"
+            f" commits of {self.lost_keys} instances, {self.regressions} regressions reported"
         )
         return "\n".join([head, *(f"  {fault}" for fault in self.faults)])
 
@@ -98,7 +99,8 @@ class Result:
 @define
 class Fleet:
     """One campaign. `may_lose`: the server may lose the end of its log; `cut`: how it is made to lose more;
-    `stalls`: a worker at a time is stopped for three lease lengths; `ids`: the instances of each job;
+    `meanwhile`: called all the time, gives how many slots it has moved; `stalls`: a worker at a time is
+    stopped for three lease lengths; `ids`: the instances of each job;
     `server_seconds`: between two kills of the server, of which there is at least one."""
 
     folder: Path
@@ -107,6 +109,7 @@ class Fleet:
     runs: int
     may_lose: bool = False
     cut: Cut | None = None
+    meanwhile: Callable[[], int] = lambda: 0
     stalls: bool = False
     ids: str = "abcd"
     server_seconds: float = SERVER_SECONDS
@@ -178,10 +181,11 @@ class Fleet:
         server_at = time.monotonic() + self._chance.uniform(0.3, 1) * self.server_seconds
         stalled: tuple[BaseProcess, float] | None = None
         undo = self.cut() if self.cut else None
-        until = time.monotonic() + PATIENCE_SECONDS * 4
+        runs, until = -1, 0.0
         while (self._count() < self.runs or not self.result.server_kills) and not self.result.faults:
             time.sleep(LOOK_SECONDS)
             now = time.monotonic()
+            self.result.moves += self.meanwhile()
             stalled = self._stall(workers, stalled, now) if self.stalls else None
             if now >= kill_at:
                 kill_at = now + KILL_SECONDS
@@ -192,7 +196,9 @@ class Fleet:
                 server_at = now + self.server_seconds
                 self._kill_server(undo if self._chance.random() < 0.5 else None)
                 undo = self.cut() if self.cut else None
-            if now > until:
+            if runs != self.result.runs:
+                runs, until = self.result.runs, now + PATIENCE_SECONDS
+            elif now > until:
                 self.result.faults.append(f"{self.result.runs} runs were made, of {self.runs}, and no more")
         if stalled is not None:
             _send(stalled[0], signal.SIGCONT)
@@ -259,12 +265,8 @@ class Fleet:
 
     def _check(self, *, calm: bool) -> None:
         """Hold the logs against the server."""
-        backend = open_backend(f"{self.server.url}/0?namespace={SPACE}")
-        try:
-            with self.server.client() as client:
-                store = look_at(backend, client, SPACE)
-        finally:
-            backend.close()
+        with self.server.client() as client, closing(open_backend(self._url)) as backend:
+            store = look_at(backend, client, SPACE)
         lines = read(self.folder / "log")
         stored = {key: held.revision for key, held in store.rows.items()}
         found = chains(read(self.folder / "writes"), stored, may_lose=self.may_lose)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from attrs import evolve, frozen
 from crash.child import run
-from crash.client import KEYS
+from crash.client import KEYS, PROBED
 from crash.jobs import LIMITS
 from crash.log import Log
 from durable_jobs_runtime import open_backend
@@ -65,6 +65,6 @@ class Member:
 
 
 def keys_of(ids: Sequence[str]) -> tuple[str, ...]:
-    """The instances that a fleet works on: each job with these ids."""
+    """The instances that a fleet works on: each job with these ids, those that are only probed with one."""
     jobs = dict.fromkeys(key.rpartition(":")[0] for key in KEYS)
-    return tuple(f"{job}:{id}" for job in jobs for id in ids)
+    return tuple(f"{job}:{id}" for job in jobs for id in (ids[:1] if job.endswith(PROBED) else ids))

@@ -1,4 +1,5 @@
-"""A fleet on a Redis server of its own: one that loses nothing, stalled workers, a log that loses its end."""
+"""A fleet on a Redis server of its own: one that loses nothing, stalled workers, a log that loses its end;
+and on a Cluster, whose slots move."""
 
 from __future__ import annotations
 
@@ -10,13 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from soak.fleet import Fleet, Result
-from support.redis_servers import Server, find
+from soak.on_cluster import Moving
+from support.redis_servers import Server, launch
 
 PART = 5_000
 """Runs of one campaign; then another begins on an empty server, with logs of its own."""
 
-SYNCS = {"always": "always", "stalled": "always", "everysec": "everysec"}
-"""The variants: how each has the server sync its log."""
+SYNCS = {"always": "always", "stalled": "always", "everysec": "everysec", "cluster": "always"}
+"""The variants: how each has a server sync its log."""
 
 
 def soak(variant: str, seed: int, runs: int, told: Callable[[str], None]) -> Result:
@@ -42,10 +44,14 @@ def soak(variant: str, seed: int, runs: int, told: Callable[[str], None]) -> Res
 
 
 def campaign(folder: Path, variant: str, seed: int, runs: int, **options: Any) -> Result:
-    """One campaign on a new server. `options`: of the `Fleet`."""
-    program = find("redis-server")
-    assert program is not None, "redis-server is not installed"
-    server = Server(program, "--appendonly", "yes", "--appendfsync", SYNCS[variant])
+    """One campaign on a new server, or a Cluster of them. `options`: of the `Fleet`."""
+    log = "--appendonly", "yes", "--appendfsync", SYNCS[variant]
+    server: Server | Moving
+    if variant == "cluster":
+        server = Moving(seed, *log)
+        options["meanwhile"] = server.step
+    else:
+        server = launch("redis-server", *log)
     try:
         may_lose = variant == "everysec"
         return Fleet(

@@ -36,6 +36,17 @@ def test_I_1_I_2_I_3_I_4_I_5_I_6_I_7_I_8_I_9_hold_for_workers_on_a_server_all_of
 
 @needs_redis
 @pytest.mark.timeout(300)
+def test_I_1_I_2_I_3_I_4_I_5_I_6_I_7_I_8_I_9_hold_for_workers_on_a_cluster_whose_slots_move(
+    tmp_path: Path,
+) -> None:
+    result = short_campaign("cluster", tmp_path)
+
+    assert (result.lost, result.regressions) == (0, 0)
+    assert result.moves > 0
+
+
+@needs_redis
+@pytest.mark.timeout(300)
 def test_I_3_no_history_forks_on_a_server_that_loses_the_end_of_its_log(tmp_path: Path) -> None:
     short_campaign("everysec", tmp_path)
 

@@ -73,17 +73,14 @@ class Redis(Store):
 
 
 class Cluster(Store):
-    """A store in a namespace of its own, on a Cluster that all of them share.
-
-    The rules are those of a lane: it has one, which reaches all nodes.
-    """
+    """A store in a namespace of its own, on a Cluster that all of them share; it has a lane a node."""
 
     def __init__(self, program: str) -> None:
         self.cluster = shared_cluster(program)
         self.namespace = f"store-{next(_names)}"
 
     def open(self) -> RedisBackend:
-        return RedisBackend.open(f"{self.cluster.url}?namespace={self.namespace}&shards=7&lanes=1")
+        return RedisBackend.open(f"{self.cluster.url}?namespace={self.namespace}")
 
     def crash(self) -> None:
         self.cluster.restart()

@@ -6,7 +6,7 @@ from typing import Any
 
 from durable_jobs_conformance import Port
 
-from durable_jobs_core.backend import Defer, Refused, Write
+from durable_jobs_core.backend import Committed, Defer, Refused, Write
 
 
 def refusal(port: Port, *writes: Write | Defer, **more: Any) -> Refused:
@@ -17,3 +17,8 @@ def refusal(port: Port, *writes: Write | Defer, **more: Any) -> Refused:
     assert set(outcomes) == {outcomes[0]}
     assert isinstance(outcomes[0], Refused)
     return outcomes[0]
+
+
+def is_committed(port: Port, id: str = "new") -> bool:
+    """Whether a new row is taken: a new primary may not be ready yet."""
+    return port.ask(Write(port.key(id), None, port.row(id))).outcomes == (Committed(),)

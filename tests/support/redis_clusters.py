@@ -20,8 +20,9 @@ class RedisCluster:
 
     def __init__(self, name: str, *options: str, nodes: int = 3) -> None:
         enabled = "--cluster-enabled", "yes", "--cluster-node-timeout", f"{NODE_TIMEOUT_MS}"
+        self.options = *enabled, *options
         self.moving: dict[int, tuple[Server, Server]] = {}
-        self.nodes = [launch(name, *enabled, *options) for _ in range(nodes)]
+        self.nodes = [launch(name, *self.options) for _ in range(nodes)]
         for n, node in enumerate(self.nodes):
             with node.client() as client:
                 slots = range(SLOTS * n // nodes, SLOTS * (n + 1) // nodes)
@@ -31,10 +32,30 @@ class RedisCluster:
                     client.execute_command("CLUSTER", "MEET", "127.0.0.1", self.nodes[0].port)
         self.wait_until_whole()
 
+    def add_replica(self, primary: Server, name: str) -> Server:
+        """One more node, which has what a node has, and takes over when it ends."""
+        ready = "--repl-diskless-sync-delay", "0", "--cluster-replica-validity-factor", "0"
+        replica = launch(name, *self.options, *ready)
+        with replica.client() as client, primary.client() as other:
+            client.execute_command("CLUSTER", "MEET", "127.0.0.1", primary.port)
+            self.nodes.append(replica)
+            self.wait_until_whole()
+            client.execute_command("CLUSTER", "REPLICATE", _id(other))
+            wait_until(lambda: client.info("replication").get("master_link_status") == "up")
+        return replica
+
     @property
     def url(self) -> str:
         """It names one node; the others are found."""
-        return f"redis+cluster://127.0.0.1:{self.nodes[0].port}"
+        return self._url(self.nodes[:1])
+
+    @property
+    def url_of_all(self) -> str:
+        """It names all nodes, for one may be away."""
+        return self._url(self.nodes)
+
+    def _url(self, nodes: list[Server]) -> str:
+        return "redis+cluster://" + ",".join(f"127.0.0.1:{node.port}" for node in nodes)
 
     def wait_until_whole(self) -> None:
         """Until all nodes serve all slots."""
@@ -119,6 +140,16 @@ class RedisCluster:
         """End it, and remove its data."""
         for node in self.nodes:
             node.discard()
+
+
+def role_of(server: Server) -> str:
+    """Its role; none while it disconnects its clients, for it is being told another, or is not there."""
+    try:
+        with server.client() as client:
+            role: str = client.info("replication")["role"]
+            return role
+    except redis.exceptions.ConnectionError:
+        return "none"
 
 
 def slot_of(name: str) -> int:

@@ -12,7 +12,8 @@ from __future__ import annotations
 import itertools
 import threading
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, suppress
 from typing import Any
 
 from redis.crc import key_slot
@@ -21,11 +22,14 @@ from durable_jobs_redis._errors import CallRefusedError, RedisStoreError
 from durable_jobs_redis._url import Host, Location
 from durable_jobs_redis._wire import Command, Line, Told, Wire
 
+SLOTS = 16_384
 HOPS_MAX = 5
 """A call is sent to so many nodes at most, before it is refused."""
 
 _ASK_AROUND = ("CONNECT", "CLUSTERDOWN", "LOADING", "READONLY")
 """Refusals that may mean that a slot has another owner by now."""
+
+_HAS_MOVED = ("MOVED", *_ASK_AROUND)
 
 
 class Topology:
@@ -37,13 +41,13 @@ class Topology:
     def __init__(self, location: Location) -> None:
         self._location = location
         self._lock = threading.Lock()
-        self._owners: dict[int, Host] = {}
+        self._owners: list[Host | None] = []
         self.refresh()
 
     @property
     def masters(self) -> list[Host]:
         """The nodes that have slots, in order."""
-        return sorted(set(self._owners.values()))
+        return sorted({host for host in self._owners if host is not None})
 
     @property
     def server(self) -> str:
@@ -52,11 +56,13 @@ class Topology:
 
     def owner(self, slot: int) -> Host | None:
         """The node that has a slot."""
-        return self._owners.get(slot)
+        return self._owners[slot]
 
     def moved(self, slot: int, host: Host) -> None:
         """A slot has gone to another node."""
-        self._owners = {**self._owners, slot: host}
+        owners = self._owners.copy()
+        owners[slot] = host
+        self._owners = owners
 
     def wire(self, host: Host) -> Wire:
         """A connection to a node."""
@@ -78,18 +84,18 @@ class Topology:
                     continue
                 finally:
                     wire.close()
-                self._owners = dict(_owners(told, host))
+                self._owners = _owners(told, host)
                 return
             raise RedisStoreError(self.server, f"no node says who has which slots: {'; '.join(errors)}")
 
 
-def _owners(told: Sequence[Sequence[Any]], asked: Host) -> list[tuple[int, Host]]:
-    """(slot, node) of all slots that have one; a node without a name is the one that was asked."""
-    found: list[tuple[int, Host]] = []
+def _owners(told: Sequence[Sequence[Any]], asked: Host) -> list[Host | None]:
+    """The node of each slot; a node without a name is the one that was asked."""
+    found: list[Host | None] = [None] * SLOTS
     for first, last, (name, port, *_), *_ in told:
         host = (name or b"").decode() or asked[0]
         if host != "?":
-            found += [(slot, (host, port)) for slot in range(first, last + 1)]
+            found[first : last + 1] = [(host, port)] * (last + 1 - first)
     return found
 
 
@@ -111,6 +117,7 @@ class Cluster(Line):
             for _ in range(HOPS_MAX):
                 asked = {n: self._topology.owner(slots[n]) for n in pending}
                 told |= self._send(commands, behind, asked)
+                self._look_around(slots, asked, told)
                 pending = [n for n in asked if self._is_elsewhere(slots[n], asked[n], told[n].answer)]
                 if not pending:
                     break
@@ -130,10 +137,26 @@ class Cluster(Line):
             for host, numbers in nodes.items()
             if host is not None
         ]
-        sent = [wire.send(mine, behind) for wire, _, mine in flights]
-        for (wire, numbers, _), mine in zip(flights, sent, strict=True):
-            told |= zip(numbers, wire.receive(mine), strict=True)
+        with ExitStack() as held:
+            for wire, _, _ in flights:
+                held.enter_context(wire.lock)
+            sent = [wire.send(mine, behind) for wire, _, mine in flights]
+            for (wire, numbers, _), mine in zip(flights, sent, strict=True):
+                told |= zip(numbers, wire.receive(mine), strict=True)
         return told
+
+    def _look_around(
+        self, slots: Sequence[int], asked: Mapping[int, Host | None], told: Mapping[int, Told]
+    ) -> None:
+        """Ask once for each node that seems to have lost its slots who has them now."""
+        suspects = {
+            host: None
+            for n, host in asked.items()
+            if getattr(told[n].answer, "code", None) in _ASK_AROUND and self._topology.owner(slots[n]) == host
+        }
+        for host in suspects:
+            with suppress(RedisStoreError):
+                self._topology.refresh(host)
 
     def _is_elsewhere(self, slot: int, asked: Host | None, answer: Any) -> bool:
         """Whether a call was refused by a node, and another is known by now to have its slot."""
@@ -142,12 +165,7 @@ class Cluster(Line):
         if answer.code == "MOVED" and asked is not None:
             name, _, port = answer.cause.split()[-1].rpartition(":")
             self._topology.moved(slot, (name or asked[0], int(port)))
-        elif answer.code in _ASK_AROUND and self._topology.owner(slot) == asked:
-            try:
-                self._topology.refresh(asked)
-            except RedisStoreError:
-                return False
-        return self._topology.owner(slot) not in (None, asked)
+        return answer.code in _HAS_MOVED and self._topology.owner(slot) not in (None, asked)
 
     def wires(self) -> Sequence[Wire]:
         with self._lock:

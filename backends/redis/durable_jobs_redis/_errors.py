@@ -38,6 +38,9 @@ _BEFORE_ANYTHING = (*_TRANSIENT, "NOPERM", "NOAUTH", "LOST")
 _CODE = re.compile(rf"^-?(?:@user_script: \d+: -?)?({'|'.join(_BEFORE_ANYTHING)})\b")
 """Before Redis 7 an error that a script has caught, and answers, begins with where it was."""
 
+_NOBODY = re.compile(r"\bunauthenticated (?:multi)?bulk length\b")
+"""What Redis 7 says, and ends the connection, to a large call without a password, which it does not read."""
+
 _ANYWHERE = re.compile(rf"\b({'|'.join(_TRANSIENT)})\b")
 
 
@@ -90,6 +93,8 @@ def code_of(error: Exception) -> str | None:
     for kind, code in _CODES:
         if isinstance(error, kind):
             return code
+    if _NOBODY.search(str(error)):
+        return "NOAUTH"
     found = _CODE.match(str(error))
     return found[1] if found else None
 
@@ -99,6 +104,8 @@ def refused(server: str, error: Exception, code: str) -> CallRefusedError:
     if code == "LOST":
         return StoreLostError(server)
     text = str(error)
+    if _NOBODY.search(text):
+        text = f"Authentication required ({text})"
     cause = text if code in text else f"{code} {text}"
     return CallRefusedError(server, cause, code, transient=code in _TRANSIENT)
 

@@ -82,7 +82,8 @@ class Line:
 class Wire(Line):
     """A connection to `server`, opened when it is needed, and again after it was closed.
 
-    `locate`: the options of a connection, asked for each time one is opened.
+    `locate`: the options of a connection, asked for each time one is opened; `lock`: whoever sends holds it
+    until all is received, for answers come without saying what they are to.
     """
 
     def __init__(self, server: str, kind: str, locate: Callable[[], Options]) -> None:
@@ -90,10 +91,10 @@ class Wire(Line):
         self._kind = _KINDS[kind]
         self._locate = locate
         self._connection: Any = None
-        self._lock = threading.Lock()
+        self.lock = threading.Lock()
 
     def ask(self, commands: Sequence[Command], behind: Sequence[Command] = ()) -> list[Told]:
-        with self._lock:
+        with self.lock:
             sent = self.send(commands, behind)
             return self.receive(sent)
 
@@ -142,7 +143,7 @@ class Wire(Line):
         return connection
 
     def close(self) -> None:
-        with self._lock:
+        with self.lock:
             self._drop()
 
     def _drop(self) -> None:

@@ -12,7 +12,10 @@ import pytest
 from durable_jobs_conformance import Port
 from durable_jobs_conformance.histories import History
 from durable_jobs_redis import CallRefusedError
+from durable_jobs_redis._cluster import Topology
 from durable_jobs_redis._names import Names
+from durable_jobs_redis._route import Route
+from durable_jobs_redis._url import parse
 from durable_jobs_redis._wire import Wire
 from support.ports import refusal
 from support.redis_clusters import RedisCluster, slot_of
@@ -126,6 +129,51 @@ def test_a_node_that_hangs_makes_its_own_writes_unknown_and_the_others_are_commi
     assert {id for id in IDS if cluster.owner(slot(shard_of(port.key(id)))) is node} == set(hung)
     assert {outcome for outcome in outcomes if not isinstance(outcome, Unknown)} == {Committed()}
     assert sorted(port.scan()) == IDS  # what hung was on its way, and has landed
+
+
+def test_a_connection_is_asked_by_one_thread_at_a_time(cluster, port) -> None:
+    """As by `scan` or the hints, which ask the Cluster, while `health` asks each node."""
+    line = Route(parse(cluster.url)).line()
+    told: dict[str, list[Any]] = {"PING": [], "GET": []}
+    go = threading.Barrier(2)
+
+    def ask_each_node() -> None:
+        go.wait()
+        for _ in range(100):
+            told["PING"] += [wire.call(("PING",))[0] for wire in line.wires()]
+
+    def ask_the_cluster() -> None:
+        go.wait()
+        for _ in range(100):
+            told["GET"] += line.call(*(("GET", id) for id in IDS[:9]))
+
+    with ThreadPoolExecutor(2) as threads:
+        for asking in [threads.submit(ask_each_node), threads.submit(ask_the_cluster)]:
+            asking.result()
+    line.close()
+    assert told == {"PING": [b"PONG"] * 300, "GET": [None] * 900}
+
+
+def test_who_has_the_slots_of_a_node_that_is_away_is_asked_once_an_exchange(
+    cluster, port, monkeypatch
+) -> None:
+    """Each of its shards is refused, and there may be many."""
+    node = cluster.owner(slot(0))
+    mine = [id for id in IDS if cluster.owner(slot(shard_of(port.key(id)))) is node]
+    assert len({shard_of(port.key(id)) for id in mine}) > 1
+    looks: list[Any] = []
+    refresh = Topology.refresh
+    monkeypatch.setattr(Topology, "refresh", lambda *asked: (looks.append(asked), refresh(*asked)))
+    port.ask()
+    node.kill()
+    try:
+        refused = refusal(port, *(Write(port.key(id), None, port.row(id)) for id in mine))
+    finally:
+        node.start()
+    cluster.wait_until_whole()
+    assert refused.transient
+    assert len(looks) == 1
+    port.create(*IDS)
 
 
 # -- a slot that moves

@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-import redis
 from durable_jobs_conformance import Port
 from durable_jobs_redis import CallRefusedError, RedisBackend
-from support.ports import refusal
-from support.redis_clusters import wait_until
+from support.ports import is_committed, refusal
+from support.redis_clusters import role_of, wait_until
 from support.redis_sentinels import Watched
 from support.redis_servers import Space
-
-from durable_jobs_core.backend import Committed, Write
 
 
 @pytest.fixture
@@ -50,21 +47,6 @@ def test_the_primary_is_asked_for_again_after_a_failover(watched, port) -> None:
     wait_until(lambda: role_of(old) == "slave")
     port.create("later")
     assert sorted(port.again().scan()) == ["a", "later", "new"]
-
-
-def is_committed(port: Port) -> bool:
-    """Whether a write is taken: the new primary may not be ready yet."""
-    (outcome,) = port.ask(Write(port.key("new"), None, port.row("new"))).outcomes
-    return outcome == Committed()
-
-
-def role_of(server) -> str:
-    """Its role; none while its clients are disconnected, for it is being told another."""
-    try:
-        with server.client() as client:
-            return client.info("replication")["role"]
-    except redis.exceptions.ConnectionError:
-        return "none"
 
 
 def test_an_old_primary_refuses_as_a_replica_and_nothing_is_written(watched, port) -> None:

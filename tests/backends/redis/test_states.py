@@ -12,6 +12,8 @@ import pytest
 import redis
 from durable_jobs_conformance import Port
 from durable_jobs_redis import CallRefusedError, RedisStoreError
+from durable_jobs_redis._errors import code_of, refused
+from redis.exceptions import ResponseError
 from support.ports import refusal
 from support.redis_proxy import Proxy
 from support.redis_servers import SAFE, Server, Space, free_port, launch
@@ -170,6 +172,15 @@ def test_r3_a_password_that_is_wanted_now_is_no_passing_trouble(server, port) ->
         refuses_all(port, "Authentication required", transient=False)
         client.config_set("requirepass", "")
     goes_on(port, row)
+
+
+@pytest.mark.parametrize("length", ["multibulk length", "bulk length"])
+def test_r3_a_call_too_large_for_who_gave_no_password_is_refused(length) -> None:
+    """Redis 7 says so before it reads one of more than ten arguments, or with one of more than 16 KiB."""
+    error = ResponseError(f"Protocol error: unauthenticated {length}")
+    told = refused("redis://there", error, code_of(error) or "")
+    assert (told.code, told.transient, told.changed) == ("NOAUTH", False, False)
+    assert "Authentication required" in told.cause
 
 
 def test_r3_a_script_that_the_server_has_forgotten_is_sent_again_as_text(server, proxy, cut) -> None:

@@ -558,3 +558,74 @@ def test_who_asks_a_moment_too_early_has_not_come_in_vain(ahead: int | None, in_
     rig.settle()
 
     assert (rig.engine._state.lanes[0].later > 0) is in_vain
+
+
+def falls_due(rig: Rig, ahead: int) -> None:
+    """The stored instance wants to be claimed in so many milliseconds."""
+    store = rig.stores[0]._store
+    with store.lock:
+        store._index(Key("continuous", "a", "1"), rig.now() + ahead)
+
+
+def later(rig: Rig) -> int:
+    """How much later than the others it comes."""
+    return rig.engine._state.lanes[0].later
+
+
+def test_D_4_who_comes_at_the_instant_it_was_told_and_finds_nothing_has_come_in_vain() -> None:
+    rig = Rig(ticks("a"), poll=1_000_000)
+    start(rig, "a", 1)
+    falls_due(rig, 1_000)
+    rig.settle()
+    falls_due(rig, 900_000)  # another has taken it
+
+    rig.wait(999)
+    before = later(rig)
+    rig.wait(1)
+
+    assert (before, later(rig) > 0) == (0, True)
+
+
+def test_D_4_the_end_of_its_own_hold_calls_nobody() -> None:
+    rig = greeted(ticks("a"), poll=1_000_000, lease=900_000, hold=5_000)
+    start(rig, "a", 1)
+    rig.nudge()
+    rig.settle()
+    before = claims(rig)
+
+    rig.wait(5_000)
+
+    assert (running(rig), claims(rig) - before, later(rig)) == (["a"], 1, 0)
+
+
+def test_D_4_who_finds_due_work_comes_at_once_again() -> None:
+    rig = greeted(ticks("a"), poll=1_000_000)
+    rig.nudge()
+    rig.settle()
+    vain = later(rig)
+    start(rig, "a", 1)
+    rig.nudge()
+    rig.wait(200)
+
+    assert (vain > 0, running(rig), later(rig)) == (True, ["a"], 0)
+
+
+def test_a_claim_that_was_not_filled_is_not_made_again() -> None:
+    rig = greeted(ticks("a", concurrency=4), poll=1_000_000)
+    start(rig, "a", 1, 2)
+    before = claims(rig)
+    rig.nudge()
+    rig.settle()
+
+    assert (running(rig), claims(rig) - before) == (["a", "a"], 1)
+
+
+def test_a_client_whose_first_exchange_was_lost_asks_again_though_nobody_calls() -> None:
+    rig = Rig(worker=False)
+    rig.fail()
+    assert rig.exchanges == []
+
+    wakeup = rig.engine.next_wakeup
+
+    assert wakeup is not None
+    assert 0 < wakeup <= 50

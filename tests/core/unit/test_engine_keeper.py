@@ -968,3 +968,14 @@ def test_a_keeper_is_idle_until_it_has_something_to_do() -> None:
     seen.append(bench.keeper.idle)
 
     assert seen == [True, False, False, False, False, True]
+
+
+def test_a_keeper_whose_only_request_was_given_up_waits_for_what_it_reads() -> None:
+    bench = Bench(latest(), LATEST)
+    entry = bench.push(StatusRequested())
+    bench.advance()
+    bench.keeper.forget(entry)
+    waiting = bench.keeper.idle
+    bench.load()
+
+    assert (waiting, bench.keeper.idle) == (False, True)

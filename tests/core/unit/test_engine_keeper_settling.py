@@ -22,6 +22,7 @@ from durable_jobs_core.events import (
 )
 from durable_jobs_core.operations import Operations
 from durable_jobs_core.record import WRITERS_MAX, DebounceBody
+from durable_jobs_core.words import Key
 
 START = StartRequested(number(0))
 
@@ -64,6 +65,45 @@ def test_nothing_is_stepped_or_answered_while_a_key_settles() -> None:
     released = bench.advance()
 
     assert (released, bench.keeper.dirty, bench.keeper.wants_load) == ([], False, True)
+
+
+def undone(definition: object, key: Key) -> Bench:
+    """A write that did not land, and may yet: its input is to be stepped again."""
+    bench = Bench(definition, key)
+    bench.other(add(0))
+    bench.ask(AlarmMisfiled(None), urgent=True)
+    bench.lose()
+    bench.load()
+    assert bench.keeper.lost
+    return bench
+
+
+@pytest.mark.parametrize("urgent", [True, False])
+def test_a_write_that_may_still_land_is_not_looked_for_while_its_input_waits(urgent: bool) -> None:
+    bench = undone(latest(), LATEST)
+    if not urgent:
+        (entry,) = bench.keeper.urgent
+        bench.keeper.forget(entry)
+        bench.push(add(1))
+    bench.keeper.resume_at = 5
+
+    bench.advance()
+
+    assert (bench.keeper.wants_load, bench.keeper.settle_after) == (False, None)
+
+
+def test_a_write_that_may_still_land_is_not_looked_for_while_a_hook_runs() -> None:
+    bench = undone(folding(), FOLD)
+    (misfiled,) = bench.keeper.urgent
+    request = bench.push(add(1))
+    bench.keeper.forget(misfiled)
+    bench.proceed()
+    assert bench.keeper.calling
+    bench.keeper.forget(request)
+
+    bench.advance()
+
+    assert (bench.keeper.wants_load, bench.keeper.settle_after) == (False, None)
 
 
 # -- (a)
