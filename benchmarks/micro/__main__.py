@@ -30,7 +30,7 @@ def rows(found: Mapping[str, float], committed: Mapping[str, float]) -> Iterator
         change = "new" if before is None else f"{figure / before - 1:+.1%}" if before else f"{figure:+.3g}"
         high = before is not None and figure > before * RISE_MAX
         shown = f"{figure:,.0f}" if figure >= 100 else f"{figure:.3g}"
-        yield f"{name:<56}{shown:>12}{change:>9}{'  RISEN' if high else ''}", high
+        yield f"{name:<64}{shown:>12}{change:>9}{'  RISEN' if high else ''}", high
 
 
 def progress(number: int, of: int, name: str) -> None:

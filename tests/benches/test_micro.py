@@ -74,7 +74,7 @@ def test_only_a_figure_that_rose_by_more_than_a_tenth_is_too_high() -> None:
     lines = dict(command.rows(found, before))
 
     assert [line.split()[0] for line, high in lines.items() if high] == ["more", "some"]
-    assert [line for line in lines if line.endswith("new")] == [f"{'new':<56}{'5':>12}{'new':>9}"]
+    assert [line for line in lines if line.endswith("new")] == [f"{'new':<64}{'5':>12}{'new':>9}"]
 
 
 def test_without_valgrind_what_is_asked_of_the_store_is_compared(
