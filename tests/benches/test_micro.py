@@ -91,6 +91,18 @@ def test_without_valgrind_what_is_asked_of_the_store_is_compared(
     assert "RISEN" in said
 
 
+@pytest.mark.skipif(counting.missing() is not None, reason="valgrind counts, and is not here")
+def test_instructions_repeat_and_grow_with_the_work() -> None:
+    said: list[str] = []
+
+    counts = [counting.count(lambda number, of, name: said.append(name), "10 fields") for _ in range(2)]
+
+    checked, twice = "strict check of 10 fields", "strict encoding of 10 fields"
+    assert set(said) == set(counts[0]) == {checked, twice}
+    assert counts[0][checked] == pytest.approx(counts[1][checked], rel=0.03)
+    assert 10_000 < counts[0][checked] < counts[0][twice]
+
+
 def test_figures_are_committed_for_the_store_and_for_a_build() -> None:
     committed = json.loads(command.FILE.read_text())
 
