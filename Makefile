@@ -10,10 +10,10 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check simulate certify mutation soak bench reference docs clean
+.PHONY: help demo test check simulate certify mutation soak bench bench-full reference docs clean
 
 help: ## list the commands
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
 $(READY): requirements-dev.txt pyproject.toml $(wildcard backends/*/pyproject.toml adapters/*/pyproject.toml conformance/pyproject.toml)
 	$(PYTHON) -m venv .venv
@@ -27,7 +27,7 @@ test: $(READY) ## the whole suite; the core's own tests with values that are fro
 	PYTHONDEVMODE=1 $(BIN)/python -m pytest -q $(PARALLEL) tests/core
 	$(BIN)/python -m pytest -q $(PARALLEL) tests --ignore tests/core
 
-check: $(READY) ## style, types, import contracts, generated docs, README code
+check: $(READY) ## style, types, import contracts, generated docs, README code, instructions of operations
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -35,6 +35,7 @@ check: $(READY) ## style, types, import contracts, generated docs, README code
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -q tests/tidy tests/docs
+	$(BIN)/python -m benchmarks.micro --check
 
 simulate: $(READY) ## real engines and hooks on virtual time under every fault; SEEDS=200 FIRST=0
 	$(BIN)/python -m durable_jobs_simulation run --seeds $(SEEDS) --first $(FIRST) --processes 2
@@ -52,8 +53,12 @@ soak: $(READY) ## hundreds of SIGKILLs, a fleet on a server, 10,000 cuts and see
 	$(BIN)/python -m durable_jobs_simulation run --seeds 10000 --processes 2 --table
 	$(BIN)/python -m durable_jobs_simulation check --all --processes 2 --states 5000000 --minutes 90 --gib 7
 
-bench: $(READY) ## accepted and drained jobs a second, beside a bare loop and a featureless prototype
+bench: $(READY) ## jobs a second as ratios beside others, the short form; build/bench.json
 	$(BIN)/python -m benchmarks
+
+bench-full: $(READY) ## all of it, five rounds: an hour
+	$(BIN)/python -m benchmarks --full
+	$(BIN)/python -m benchmarks.micro
 
 reference: $(READY) ## replay recorded runs of the original; RUNS=DIR names others
 	$(BIN)/python -m tests.reference --runs $(RUNS)

@@ -1,59 +1,71 @@
-"""`make bench`: jobs accepted and drained a second, with the ratios that matter.
+"""`make bench`, `make bench-full`: what a job costs, as ratios beside others in one run.
 
-Each round measures everything once, one after the other; the table has the medians of the rounds.
+Each round measures everything of a part once, one after the other; the table has the medians of the rounds,
+and of each ratio the lowest. What is measured and beside what is in `benchmarks/parts.py`.
 """
 
 from __future__ import annotations
 
 import argparse
-import statistics
 import sys
 import tempfile
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from benchmarks.measuring import BARE, measure
+from attrs import evolve
 
-ROUNDS = 3
-JOBS = 5_000
-OF_PROTOTYPE = 0.4
-WHAT = ("accepted", "drained")
+from benchmarks.parts import PARTS
+from benchmarks.report import holds, lines, write
+from benchmarks.table import Figures, Part, Result, Size
 
-
-def report(rounds: list[dict[str, float]]) -> dict[str, float]:
-    """The medians."""
-    return {name: statistics.median(one[name] for one in rounds) for name in rounds[0]}
+OUT = Path("build/bench.json")
 
 
-def show(medians: dict[str, float]) -> bool:
-    """Print the table; whether the ratios to the prototypes hold."""
-    names = list(dict.fromkeys(name.partition("|")[0] for name in medians))
-    print(f"\n{'jobs a second':<36}{'accepted':>10}{'drained':>10}   of prototype   of bare loop")
-    holds = True
-    for name in names:
-        line = f"{name:<36}" + "".join(f"{medians[f'{name}|{what}']:>10,.0f}" for what in WHAT)
-        if name.startswith("durable-jobs") and name.endswith("SQLite FULL"):
-            for base in (name.replace("durable-jobs", "prototype"), BARE):
-                shares = [medians[f"{name}|{what}"] / medians[f"{base}|{what}"] for what in WHAT]
-                line += "   " + " ".join(f"{share:5.2f}" for share in shares)
-                holds = holds and (base == BARE or min(shares) >= OF_PROTOTYPE)
-        print(line)
-    return holds
+def perform(part: Part, size: Size) -> Result:
+    """Measure a part."""
+    rounds: list[dict[str, Figures]] = []
+    for number in range(size.rounds):
+        found: dict[str, Figures] = {}
+        for place, measure in enumerate(part.measures, 1):
+            told = f"{part.name}: round {number + 1} of {size.rounds}, {place} of {len(part.measures)}"
+            began = time.perf_counter()
+            print(f"{told}: {measure.name} …", end=" ", file=sys.stderr, flush=True)
+            with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+                found[measure.name] = measure.run(Path(folder), max(1, int(size.jobs * measure.share)))
+            print(f"{time.perf_counter() - began:.1f} s", file=sys.stderr, flush=True)
+        rounds.append(found)
+    return Result(part, rounds)
+
+
+def chosen(*, full: bool, only: Sequence[str] | None) -> Iterator[tuple[Part, Size]]:
+    """The parts to measure, and how much; the short form has only some measures of a part."""
+    for part in PARTS:
+        if only and part.name not in only:
+            continue
+        if full:
+            yield part, part.full
+        elif part.short is not None:
+            yield evolve(part, measures=[measure for measure in part.measures if measure.short]), part.short
 
 
 def main() -> int:
-    """Measure and print; fails if ours does less than 0.4 of the prototype on SQLite FULL."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=ROUNDS)
-    parser.add_argument("--jobs", type=int, default=JOBS)
+    """Measure, print and write; fails if a ratio is below its floor."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--full", action="store_true", help="all parts, five rounds: an hour or so")
+    parser.add_argument("--only", action="append", choices=[part.name for part in PARTS], help="this part")
+    parser.add_argument("--rounds", type=int, help="in place of those of each part")
+    parser.add_argument("--jobs", type=int, help="in place of those of each part")
+    parser.add_argument("--out", type=Path, default=OUT, help="where the figures are written as JSON")
     arguments = parser.parse_args()
-    rounds: list[dict[str, float]] = []
-    for number in range(arguments.rounds):
-        print(f"round {number + 1} of {arguments.rounds} …", file=sys.stderr, flush=True)
-        with tempfile.TemporaryDirectory(prefix=f"bench{number}-") as folder:
-            rounds.append(measure(Path(folder), arguments.jobs))
-    holds = show(report(rounds))
-    print(f"\nours does at least {OF_PROTOTYPE} of the prototype on the same loop:", "yes" if holds else "NO")
-    return 0 if holds else 1
+    results: list[Result] = []
+    for part, size in chosen(full=arguments.full, only=arguments.only):
+        size = Size(arguments.rounds or size.rounds, arguments.jobs or size.jobs)
+        results.append(perform(part, size))
+        print("\n".join(lines(results[-1])), flush=True)
+        write(arguments.out, results)
+    print(f"\nwritten to {arguments.out}")
+    return 0 if all(holds(result, ratio) for result in results for ratio in result.part.ratios) else 1
 
 
 if __name__ == "__main__":

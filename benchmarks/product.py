@@ -18,7 +18,8 @@ CALLERS = 500
 Open = Callable[..., AbstractAsyncContextManager[Any]]
 
 
-async def _start(runtime: Any, numbers: range) -> None:
+async def start(runtime: Any, numbers: range) -> None:
+    """One caller: start these, one after the other."""
     client = runtime.client.continuous("count")
     for number in numbers:
         await client.start(f"user-{number}", Counter(number))
@@ -35,7 +36,7 @@ def accept_asyncio(url: str, count: int) -> float:
     async def main() -> float:
         async with durable_jobs_asyncio.open_runtime(JOBS, url, worker=False) as runtime:
             began = time.perf_counter()
-            await asyncio.gather(*(_start(runtime, share) for share in shares(count)))
+            await asyncio.gather(*(start(runtime, share) for share in shares(count)))
             return count / (time.perf_counter() - began)
 
     return asyncio.run(main())
@@ -49,7 +50,7 @@ def accept_trio(url: str, count: int) -> float:
             began = time.perf_counter()
             async with trio.open_nursery() as nursery:
                 for share in shares(count):
-                    nursery.start_soon(_start, runtime, share)
+                    nursery.start_soon(start, runtime, share)
             return count / (time.perf_counter() - began)
 
     return trio.run(main)

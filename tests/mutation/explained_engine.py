@@ -178,6 +178,12 @@ _TABLE: dict[tuple[str, str], dict[str, tuple[str, ...]]] = {
             "not final and same(found, self.base)",
         ),
     },
+    ("keeper.py", "if self.row is not None:"): {
+        "the row is that of the base, with the same revision": ("if self.row is not None: -> if False:",),
+    },
+    ("keeper.py", "if self.steps:"): {
+        "where nothing was stepped, nothing is undone": ("if self.steps: -> if True:",),
+    },
     ("keeper.py", "if self.lost:"): {"of nothing, nothing is cleared": ("if self.lost: -> if True:",)},
     ("keeper.py", "self.work, self.ended = self.base if isinstance(self.base, Record) else None, False"): {
         "`work` is not looked at while the base cannot be read": (
@@ -187,6 +193,11 @@ _TABLE: dict[tuple[str, str], dict[str, tuple[str, ...]]] = {
     ("keeper.py", "self.work, self.ended = found if isinstance(found, Record) else None, False"): {
         "`work` is not looked at while the base cannot be read": (
             "found if isinstance(found, Record) else None -> found if True else None",
+        ),
+    },
+    ("lane.py", "writes.sort(key=_BY_KEY)"): {
+        "no two writes have one key, so that nothing else is compared": (
+            "writes.sort(key=_BY_KEY) -> writes.sort()",
         ),
     },
     ("turn.py", "NEWER_HOLD_FIRST_MS = 1_000"): {

@@ -1,0 +1,109 @@
+"""An engine at saturation, with a store in memory: what a job takes of it, and what it asks of the store.
+
+No event loop, no thread and no clock: all hooks that were called have ended before the store answers, as
+when there is more work than time. So the same number of jobs always takes the same exchanges.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+from attrs import define
+from durable_jobs_memory import MemoryBackend
+
+from benchmarks.jobs import JOBS, Counter
+from durable_jobs_core.backend import Write
+from durable_jobs_core.engine import (
+    Answered,
+    Called,
+    Engine,
+    Exchange,
+    Finished,
+    HookReturned,
+    Invoke,
+    Need,
+    Reply,
+    Ticked,
+)
+from durable_jobs_core.events import StartRequested
+from durable_jobs_core.record import Stored
+from durable_jobs_core.words import Key
+
+NOW = 1_800_000_000_000
+LATER = 3_600_000
+START = StartRequested(Stored(1, JOBS.by_key["continuous", "count"].state.encode(Counter(0), "input")[0]))
+
+
+@define
+class Tally:
+    """`exchanges`: of the store; `writes`: of records; `runs`: of the handler; `shared`: runs that each
+    exchange with a write or a claim took part in, added up."""
+
+    exchanges: int = 0
+    writes: int = 0
+    runs: int = 0
+    shared: int = 0
+
+
+class Embedded:
+    """A client and a worker on one store: `accept`, then `drain`. `tally`: of the last of the two."""
+
+    def __init__(self) -> None:
+        self._backend = MemoryBackend(lambda: NOW)
+        self._exchanges: deque[Exchange] = deque()
+        self.tally = Tally()
+
+    def accept(self, count: int) -> Tally:
+        """Start instances, all asked for at once."""
+        engine = Engine(JOBS.by_key, node=3, worker=False)
+        for number in range(count):
+            key = Key("continuous", "count", f"user-{number}")
+            engine.feed(0, Called(number, key, START, deadline=LATER))
+        return self._settle(engine)
+
+    def drain(self) -> Tally:
+        """Run all that is due."""
+        engine = Engine(JOBS.by_key, node=7)
+        engine.feed(0, Ticked())
+        return self._settle(engine)
+
+    def _settle(self, engine: Engine) -> Tally:
+        self.tally = Tally()
+        while True:
+            needs = engine.needs()
+            for need in needs:
+                self._perform(engine, need)
+            if not needs:
+                if not self._exchanges:
+                    return self.tally
+                self._exchange(engine, self._exchanges.popleft())
+
+    def _perform(self, engine: Engine, need: Need) -> None:
+        match need:
+            case Exchange():
+                self._exchanges.append(need)
+            case Invoke():
+                self.tally.runs += 1
+                engine.feed(0, Finished(need.id, HookReturned(_called(need))))
+            case Reply() if need.error is not None:
+                raise need.error
+            case _:
+                pass
+
+    def _exchange(self, engine: Engine, exchange: Exchange) -> None:
+        answer = self._backend.exchange(exchange.lane, exchange.batch)
+        writes = sum(isinstance(write, Write) for write in exchange.batch.writes)
+        self.tally.exchanges += 1
+        self.tally.writes += writes
+        self.tally.shared += writes + len(answer.claimed)
+        engine.feed(0, Answered(exchange.id, answer))
+
+
+def _called(invoke: Invoke) -> Any:
+    """What a hook that never waits returns."""
+    try:
+        invoke.function.call(*invoke.args).send(None)
+    except StopIteration as over:
+        return over.value
+    raise AssertionError("the handler of the benchmark waits for nothing")

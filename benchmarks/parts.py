@@ -1,0 +1,8 @@
+"""All parts of the benchmark: a new one is registered here."""
+
+from __future__ import annotations
+
+from benchmarks.limits import LIMITS
+from benchmarks.peers.table import REDIS, SQLITE
+
+PARTS = (LIMITS, SQLITE, REDIS)

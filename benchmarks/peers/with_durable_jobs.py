@@ -1,0 +1,94 @@
+"""durable-jobs itself, by the same protocol; it runs in our environment."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from typing import Any
+
+import durable_jobs_asyncio
+from attrs import evolve
+from durable_jobs_runtime import open_backend
+
+from benchmarks.jobs import Counter
+from benchmarks.peers.protocol import Took, Watch, may_begin, runs, serve, started
+from benchmarks.product import CALLERS, start
+from durable_jobs_core import Continuous, ContinuousContext, create_durable_jobs, every
+
+DURABLE = {"sqlite": "WAL, synchronous=FULL", "redis": "AOF everysec"}
+SETTINGS = (
+    "{durable}; asyncio, {callers} callers; the attempt and its lease are stored before a job runs, its state"
+    " and what came of it after: a crash loses no job"
+)
+
+
+@Continuous.job(state=Counter, schedule=every("1 hour"))
+async def count_runs(ctx: ContinuousContext[Counter]) -> None:
+    """What `benchmarks.jobs` does, counted."""
+    ctx.set_state(evolve(ctx.state, n=ctx.state.n + 1))
+    runs.one()
+
+
+JOBS = create_durable_jobs({"count": count_runs})
+
+
+def url(store: str) -> str:
+    """The URL of a file or a server."""
+    return store if "://" in store else f"sqlite:///{store}"
+
+
+async def _take_in(runtime: Any, count: int) -> None:
+    await asyncio.gather(*(start(runtime, range(first, count, CALLERS)) for first in range(CALLERS)))
+
+
+def accept(store: str, count: int) -> Took:
+    """From many callers, in a process that runs no jobs."""
+
+    async def main() -> Took:
+        async with durable_jobs_asyncio.open_runtime(JOBS, url(store), worker=False) as runtime:
+            may_begin()
+            watch = Watch()
+            await _take_in(runtime, count)
+            return watch.took()
+
+    return asyncio.run(main())
+
+
+def drain(store: str, count: int) -> Took:
+    """A worker; unlike for the peers, it ends when what came of the last run is stored."""
+
+    async def main() -> Took:
+        over = asyncio.Event()
+        runs.at_end = over.set
+        backend = await asyncio.to_thread(open_backend, url(store))
+        watch = Watch()
+        async with durable_jobs_asyncio.open_runtime(JOBS, backend) as runtime:
+            started()
+            await over.wait()
+            await runtime.run_until_idle()
+            return watch.took()
+
+    return asyncio.run(main())
+
+
+def both(store: str, count: int) -> Took:
+    """Callers and worker in one process."""
+
+    async def main() -> Took:
+        over = asyncio.Event()
+        runs.at_end = over.set
+        async with durable_jobs_asyncio.open_runtime(JOBS, url(store)) as runtime:
+            started()
+            watch = Watch()
+            await _take_in(runtime, count)
+            await over.wait()
+            await runtime.run_until_idle()
+            return watch.took()
+
+    return asyncio.run(main())
+
+
+if __name__ == "__main__":
+    serve(
+        SETTINGS.format(durable=DURABLE[sys.argv[1]], callers=CALLERS), accept=accept, drain=drain, both=both
+    )
