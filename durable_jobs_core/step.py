@@ -71,14 +71,11 @@ def alarm_of(kind: Kind, record: Record) -> int | None:
 
 def _written(record: Record | None, draft: Draft[Any, Any], body: AnyBody, env: Env) -> Record:
     """The record this commit writes: the new body under a revision of its own."""
-    others = () if record is None else record.writers
-    if others and others[0][0] == env.engine:
-        others = others[1:]
-    elif others:
-        others = tuple([entry for entry in others if entry[0] != env.engine])[: WRITERS_MAX - 1]
+    writers = () if record is None else record.writers
+    others = [entry for entry in writers if entry[0] != env.engine]
     return Record(
         revision=Revision(draft.life, env.number, env.engine),
-        writers=((env.engine, env.number), *others),
+        writers=((env.engine, env.number), *others)[:WRITERS_MAX],
         created_at=draft.created_at,
         at=env.now,
         seq=draft.seq,

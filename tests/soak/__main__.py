@@ -1,8 +1,8 @@
 """`make soak`: hundreds of SIGKILLs, several workers on one file, ten thousand cuts between runtimes and a
-server, and a fleet on one server. Exit code 1 if anything is wrong.
+server, and a fleet on one server or a Cluster. Exit code 1 if anything is wrong.
 
 python -m tests.soak [--only two|four|kills|redis-proxy|redis] [--rounds 500] [--runs 10000] [--cuts 10000]
-                     [--fleet-runs 100000] [--variant always|stalled|everysec] [--seed N]
+                     [--fleet-runs 100000] [--variant always|stalled|everysec|cluster] [--seed N]
 """
 
 from __future__ import annotations

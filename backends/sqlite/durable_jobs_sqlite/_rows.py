@@ -8,6 +8,7 @@ or a `Defer` moves the entry only, and says so in `held`. So an entry that diffe
 from __future__ import annotations
 
 import hashlib
+import json
 import sqlite3
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
@@ -40,7 +41,7 @@ _DELETE = "DELETE FROM rows WHERE job = ? AND id = ? AND revision = ?"
 _DELETE_DAMAGED = "DELETE FROM rows WHERE job = ? AND id = ?"
 _DEFER = "UPDATE rows SET entry = ?4, held = 1 WHERE job = ?1 AND id = ?2 AND revision = ?3"
 _DEFER_DAMAGED = "UPDATE rows SET entry = ?3, held = 1 WHERE job = ?1 AND id = ?2"
-_MOVE = "UPDATE rows SET entry = ?, held = 1 WHERE n = ?"
+_MOVE = "UPDATE rows SET entry = ?, held = 1 WHERE n IN (SELECT value FROM json_each(?))"
 _PUT_BACK = "UPDATE rows SET entry = wake, held = 0 WHERE n = ?"
 _LOAD = "SELECT n, revision, wake, entry, held, status, blob FROM rows WHERE job = ? AND id = ?"
 _LOAD_N = "SELECT id, revision, wake, status, blob FROM rows WHERE n = ?"
@@ -131,7 +132,7 @@ def put_back(connection: sqlite3.Connection, n: int) -> None:
 
 def move(connection: sqlite3.Connection, numbers: Sequence[int], until: int) -> None:
     """Move the entries of rows."""
-    connection.executemany(_MOVE, [(until, n) for n in numbers])
+    connection.execute(_MOVE, (until, json.dumps(numbers)))
 
 
 # -- reading

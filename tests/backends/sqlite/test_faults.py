@@ -8,7 +8,6 @@ import os
 import resource
 import shutil
 import sqlite3
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -133,25 +132,37 @@ def test_r7_a_claim_while_the_lock_is_held_takes_nothing_and_says_what_is_due(sq
     assert sqlite.claim(10) == ["a"]
 
 
-def test_r5_a_settling_load_waits_out_whoever_writes(sqlite, held) -> None:
+def gives_up(monkeypatch: pytest.MonkeyPatch, holder: sqlite3.Connection, first: Callable[[], None]) -> None:
+    """Another connection has the lock until it is met; `first` this happens."""
+
+    def meet() -> None:
+        first()
+        holder.rollback()
+
+    holder.execute("BEGIN IMMEDIATE")
+    monkeypatch.setattr(_turns, "wait_a_little", meet)
+
+
+def test_r5_a_settling_load_waits_out_whoever_writes(sqlite, path, held, monkeypatch) -> None:
     with pytest.raises(StoreError, match="another process holds its lock"):
         sqlite.ask(loads=(sqlite.key("a"),), settle=True)
-    with soon(held):
+    held()
+    met: list[int] = []
+    with raw(path) as holder:
+        gives_up(monkeypatch, holder, lambda: met.append(1))
         assert sqlite.ask(loads=(sqlite.key("a"),), settle=True).rows == (sqlite.row("a", wake=10),)
+    assert met == [1]
 
 
-@contextmanager
-def soon(act: Callable[[], None]) -> Iterator[None]:
-    """In a moment another thread acts."""
-    timer = threading.Timer(0.1, act)
-    timer.start()
-    yield
-    timer.join()
-
-
-def test_r5_a_write_that_gets_the_lock_too_late_is_refused(sqlite, held) -> None:
+def test_r5_a_write_that_gets_the_lock_too_late_is_refused(sqlite, path, monkeypatch) -> None:
     not_after = sqlite.ask().clock + 20
-    with soon(held):
+
+    def passes() -> None:
+        while sqlite.backend.health().clock <= not_after:
+            pass
+
+    with raw(path) as holder:
+        gives_up(monkeypatch, holder, passes)
         assert refusal(sqlite, not_after=not_after).reason == "it came after its deadline"
     assert sqlite.load("new") is None
 
