@@ -30,7 +30,7 @@ def rows(found: Mapping[str, float], committed: Mapping[str, float]) -> Iterator
         change = "new" if before is None else f"{figure / before - 1:+.1%}" if before else f"{figure:+.3g}"
         high = before is not None and figure > before * RISE_MAX
         shown = f"{figure:,.0f}" if figure >= 100 else f"{figure:.3g}"
-        yield f"{name:<56}{shown:>12}{change:>9}{'  RISEN' if high else ''}", high
+        yield f"{name:<64}{shown:>12}{change:>9}{'  RISEN' if high else ''}", high
 
 
 def progress(number: int, of: int, name: str) -> None:
@@ -48,6 +48,7 @@ def main() -> int:
         "--check", action="store_true", help="do not count what there is nothing to compare with"
     )
     parser.add_argument("--write", action="store_true", help="put these figures into the file")
+    parser.add_argument("--only", default="", help="count only operations with this in their names")
     arguments = parser.parse_args()
     committed: dict[str, Any] = json.loads(FILE.read_text())
     build = counting.build()
@@ -56,7 +57,7 @@ def main() -> int:
     if why_not is None and arguments.check and build not in committed:
         why_not = f"no figures of {build}"
     if why_not is None:
-        found[build] = counting.count(progress)
+        found[build] = counting.count(progress, arguments.only)
     else:
         print(f"instructions are not counted: {why_not}")
     risen = False
@@ -66,6 +67,8 @@ def main() -> int:
             risen = risen or high
             print(line)
     if arguments.write:
+        if arguments.only and build in found:
+            found[build] = {**committed.get(build, {}), **found[build]}
         FILE.write_text(json.dumps(committed | found, indent=2) + "\n")
     elif risen:
         print("\na figure has risen by more than a tenth: make it cheaper, or write it and say why")

@@ -24,6 +24,7 @@ from typing import TypeAlias
 TOOLS = "valgrind", "vgdb"
 TIMES = 10
 Child: TypeAlias = "subprocess.Popen[str]"
+Progress: TypeAlias = Callable[[int, int, str], None]
 _TOTAL = re.compile(r"^(?:summary|totals): (\d+)$", re.MULTILINE)
 
 
@@ -39,15 +40,16 @@ def build() -> str:
     return f"Python {sys.version} on {platform.machine()}, {' '.join(platform.libc_ver())}; {libraries}"
 
 
-def count(progress: Callable[[int, int, str], None]) -> dict[str, int]:
-    """Instructions of each operation, by its name; `progress` is told its number, how many, and the name."""
+def count(progress: Progress, only: str = "") -> dict[str, int]:
+    """Instructions of the operations whose names have `only` in them, by the name.
+
+    `progress` is told which one it is, of how many, and its name.
+    """
     with tempfile.TemporaryDirectory(prefix="micro-") as folder, _child(folder) as child:
-        return dict(_figures(child, Path(folder), progress))
+        return dict(_figures(child, Path(folder), progress, only))
 
 
-def _figures(
-    child: Child, folder: Path, progress: Callable[[int, int, str], None]
-) -> Iterator[tuple[str, int]]:
+def _figures(child: Child, folder: Path, progress: Progress, only: str) -> Iterator[tuple[str, int]]:
     assert child.stdout is not None
     names: list[tuple[str, int]] = json.loads(child.stdout.readline())
     _tell(child, "instrumentation", "on")
@@ -58,8 +60,9 @@ def _figures(
         _tell(child, "dump")  # begins anew at zero
         return _total(folder / f"out.{next(dumps)}")
 
-    for number, (name, size) in enumerate(names):
-        progress(number + 1, len(names), name)
+    chosen = [(number, name, size) for number, (name, size) in enumerate(names) if only in name]
+    for place, (number, name, size) in enumerate(chosen, 1):
+        progress(place, len(chosen), name)
         times = max(1, TIMES // size)
         once, twice = counted(number, times), counted(number, 2 * times)
         yield name, (twice - once) // (times * size)

@@ -16,8 +16,8 @@ from durable_jobs_core.schema import Schema
 from durable_jobs_core.step import alarm_of
 from durable_jobs_core.words import Key
 
-JOBS = 100
-"""As many as one engine runs at a time."""
+JOBS = 40
+"""Of one call: enough to share its exchanges, and few enough to be counted in seconds."""
 
 
 @frozen

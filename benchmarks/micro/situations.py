@@ -14,12 +14,12 @@ from durable_jobs_core.kinds import KINDS
 from durable_jobs_core.operations import HookCall, InlineOutcome, Operations, ScheduleChange
 from durable_jobs_core.record import Record, Stored
 from durable_jobs_core.step import Env, step
-from durable_jobs_core.words import Failure, Key, Kind, Token
+from durable_jobs_core.words import Failure, Json, Key, Kind, Token
 
 NOW = 1_800_000_000_000
 MINUTE = 60_000
 STATE = Stored(1, {"n": 1, "note": "a note that makes this state about as long as a small real one"})
-EVENT = {"kind": "changed", "path": "/users/17"}
+EVENT: Json = {"kind": "changed", "path": "/users/17"}
 FAILURE = Failure("ValueError", "it did not work")
 
 
@@ -163,7 +163,8 @@ def _with_outcome(asked: Situation) -> Any:
 
 def running(kind: Kind) -> Record:
     """The record of an instance whose hook runs."""
-    record: Record = next(
-        one for one in situations() if one.definition.kind == kind and one.phase == "running"
-    ).record
-    return record
+    for situation in situations():
+        if situation.definition.kind == kind and situation.phase == "running":
+            assert situation.record is not None
+            return situation.record
+    raise AssertionError(f"no situation of a {kind} in which its hook runs")

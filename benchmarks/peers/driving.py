@@ -38,7 +38,7 @@ def of_peer(name: str) -> Command:
     if not ready.exists() or ready.read_text() != needed:
         print(f"{name}: making its environment …", end=" ", file=sys.stderr, flush=True)
         subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
-        install = [python, "-m", "pip", "install", "-qq", "--disable-pip-version-check", "--no-deps"]
+        install: Command = [python, "-m", "pip", "install", "-qq", "--disable-pip-version-check", "--no-deps"]
         subprocess.run([*install, "-r", HERE / f"requirements/{name}.txt"], check=True)
         ready.write_text(needed)
     return python, HERE / f"with_{name}.py"

@@ -64,8 +64,8 @@ def accept(store: str, count: int) -> Took:
 def drain(store: str, count: int) -> Took:
     """An application that takes from the queue."""
     open_dbos(store)
-    watch = Watch()
     DBOS.launch()
+    watch = Watch()
     DBOS.register_queue(QUEUE, polling_interval_sec=0.01)
     started()
     runs.wait()

@@ -74,7 +74,7 @@ def test_only_a_figure_that_rose_by_more_than_a_tenth_is_too_high() -> None:
     lines = dict(command.rows(found, before))
 
     assert [line.split()[0] for line, high in lines.items() if high] == ["more", "some"]
-    assert [line for line in lines if line.endswith("new")] == [f"{'new':<56}{'5':>12}{'new':>9}"]
+    assert [line for line in lines if line.endswith("new")] == [f"{'new':<64}{'5':>12}{'new':>9}"]
 
 
 def test_without_valgrind_what_is_asked_of_the_store_is_compared(
@@ -89,6 +89,18 @@ def test_without_valgrind_what_is_asked_of_the_store_is_compared(
     said = capsys.readouterr().out
     assert "instructions are not counted: valgrind and vgdb not found" in said
     assert "RISEN" in said
+
+
+@pytest.mark.skipif(counting.missing() is not None, reason="valgrind counts, and is not here")
+def test_instructions_repeat_and_grow_with_the_work() -> None:
+    said: list[str] = []
+
+    counts = [counting.count(lambda number, of, name: said.append(name), "10 fields") for _ in range(2)]
+
+    checked, twice = "strict check of 10 fields", "strict encoding of 10 fields"
+    assert set(said) == set(counts[0]) == {checked, twice}
+    assert counts[0][checked] == pytest.approx(counts[1][checked], rel=0.03)
+    assert 10_000 < counts[0][checked] < counts[0][twice]
 
 
 def test_figures_are_committed_for_the_store_and_for_a_build() -> None:
