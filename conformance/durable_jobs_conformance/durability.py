@@ -47,17 +47,22 @@ def the_clock_does_not_go_back_at_a_crash(port: Port) -> None:
 
 @registered_for_harnesses("R-3", needs="durable")
 def what_a_killed_process_was_told_is_there(harness: Harness) -> None:
-    """A child writes and says what was acknowledged; in the middle it gets a SIGKILL."""
-    if sys.platform == "win32":
-        return
+    """A child writes and says what was acknowledged; it gets a SIGKILL in the middle, or when it is done."""
+    if sys.platform != "win32":
+        for count in (10 * KILLED_AFTER, KILLED_AFTER):
+            _kill_a_writer(harness, count)
+
+
+def _kill_a_writer(harness: Harness, count: int) -> None:
     store = harness.fresh()
 
     def write(say: int) -> None:
         port = Port(store)
-        for n in range(10 * KILLED_AFTER):
+        for n in range(count):
             row = port.row(f"{n:04}", wake=n)
             if port.ask(Write(row.key, None, row)).outcomes == (DONE,):
                 os.write(say, b"%04d\n" % n)
+        signal.pause()
 
     try:
         with forked(write) as (child, said):
