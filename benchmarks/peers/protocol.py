@@ -12,13 +12,14 @@ for, to the advantage of the peer.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import sys
 import threading
 import time
-from collections.abc import Callable
-from typing import TypeAlias
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, TypeAlias
 
 NOTE = "a note that makes this state about as long as a small real one"
 CALLERS = 100
@@ -91,6 +92,27 @@ class Watch:
     def took(self) -> Took:
         """Since then."""
         return time.perf_counter() - self._began[0], time.process_time() - self._began[1]
+
+
+async def take_in(send: Callable[[range], Awaitable[None]], count: int, callers: int) -> Took:
+    """At the sign, jobs by several callers at once, each of which does `send`."""
+    may_begin()
+    watch = Watch()
+    await asyncio.gather(*map(send, shares(count, callers)))
+    return watch.took()
+
+
+async def work(worker: Callable[[], Coroutine[Any, Any, object]]) -> Took:
+    """Let a worker work until all jobs were run."""
+    over = asyncio.Event()
+    runs.at_end = over.set
+    watch = Watch()
+    working = asyncio.create_task(worker())
+    started()
+    await over.wait()
+    took = watch.took()
+    working.cancel()
+    return took
 
 
 def serve(settings: str, **work: Callable[[str, int], Took]) -> None:

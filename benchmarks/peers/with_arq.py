@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 import uvloop
 from arq.connections import RedisSettings, create_pool
 from arq.worker import Worker
-from protocol import NOTE, Took, Watch, may_begin, runs, serve, shares, started
+from protocol import NOTE, Took, runs, serve, take_in, work
 
 CALLERS = 50
 JOBS = 200
@@ -33,10 +32,7 @@ def accept(store: str, count: int) -> Took:
             for number in numbers:
                 await pool.enqueue_job("count", number, NOTE)
 
-        may_begin()
-        watch = Watch()
-        await asyncio.gather(*map(send, shares(count, CALLERS)))
-        return watch.took()
+        return await take_in(send, count, CALLERS)
 
     return uvloop.run(main())
 
@@ -45,8 +41,6 @@ def drain(store: str, count_: int) -> Took:
     """A worker in this process."""
 
     async def main() -> Took:
-        over = asyncio.Event()
-        runs.at_end = over.set
         worker = Worker(
             [count],
             redis_settings=RedisSettings.from_dsn(store),
@@ -56,13 +50,7 @@ def drain(store: str, count_: int) -> Took:
             log_results=False,
             handle_signals=False,
         )
-        watch = Watch()
-        working = asyncio.create_task(worker.async_run())
-        started()
-        await over.wait()
-        took = watch.took()
-        working.cancel()
-        return took
+        return await work(worker.async_run)
 
     return uvloop.run(main())
 

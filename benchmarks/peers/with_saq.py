@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 import uvloop
-from protocol import NOTE, Took, Watch, may_begin, runs, serve, shares, started
+from protocol import NOTE, Took, runs, serve, take_in, work
 from saq import Queue, Worker
 
 CALLERS = 20
@@ -33,10 +32,7 @@ def accept(store: str, count: int) -> Took:
                 await queue.enqueue("count", number=number, note=NOTE, ttl=-1, retries=2)
 
         await queue.connect()
-        may_begin()
-        watch = Watch()
-        await asyncio.gather(*map(send, shares(count, CALLERS)))
-        return watch.took()
+        return await take_in(send, count, CALLERS)
 
     return uvloop.run(main())
 
@@ -45,17 +41,9 @@ def drain(store: str, count_: int) -> Took:
     """A worker in this process."""
 
     async def main() -> Took:
-        over = asyncio.Event()
-        runs.at_end = over.set
         queue = Queue.from_url(store, max_concurrent_ops=CONCURRENCY)
         worker = Worker(queue, functions=[("count", count)], concurrency=CONCURRENCY)
-        watch = Watch()
-        working = asyncio.create_task(worker.start())
-        started()
-        await over.wait()
-        took = watch.took()
-        working.cancel()
-        return took
+        return await work(worker.start)
 
     return uvloop.run(main())
 

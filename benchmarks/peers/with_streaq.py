@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from typing import Any
 
 import uvloop
-from protocol import NOTE, Took, Watch, may_begin, runs, serve, started
+from protocol import NOTE, Took, Watch, may_begin, runs, serve, work
 from streaq import Worker
 
 BULK = 500
@@ -55,16 +54,8 @@ def drain(store: str, count: int) -> Took:
     """A worker in this process."""
 
     async def main() -> Took:
-        over = asyncio.Event()
-        runs.at_end = over.set
         worker, _ = open_worker(store)
-        watch = Watch()
-        working = asyncio.create_task(worker.run_async())
-        started()
-        await over.wait()
-        took = watch.took()
-        working.cancel()
-        return took
+        return await work(worker.run_async)
 
     return uvloop.run(main())
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
+from functools import partial
 
 import uvloop
-from protocol import NOTE, Took, Watch, may_begin, runs, serve, shares, started
+from protocol import NOTE, Took, runs, serve, take_in, work
 from taskiq import AsyncTaskiqDecoratedTask
 from taskiq.api import run_receiver_task
 from taskiq_redis import ListQueueBroker
@@ -39,10 +39,7 @@ def accept(store: str, count: int) -> Took:
             for number in numbers:
                 await task.kiq(number, NOTE)
 
-        may_begin()
-        watch = Watch()
-        await asyncio.gather(*map(send, shares(count, CALLERS)))
-        return watch.took()
+        return await take_in(send, count, CALLERS)
 
     return uvloop.run(main())
 
@@ -52,17 +49,8 @@ def drain(store: str, count: int) -> Took:
 
     async def main() -> Took:
         broker, _ = open_task(store)
-        over = asyncio.Event()
-        runs.at_end = over.set
-        watch = Watch()
-        receiver = asyncio.create_task(
-            run_receiver_task(broker, max_async_tasks=100, max_prefetch=100, run_startup=True)
-        )
-        started()
-        await over.wait()
-        took = watch.took()
-        receiver.cancel()
-        return took
+        receive = partial(run_receiver_task, broker, max_async_tasks=100, max_prefetch=100, run_startup=True)
+        return await work(receive)
 
     return uvloop.run(main())
 
