@@ -61,7 +61,7 @@ class Account:
 
     def __init__(self) -> None:
         self._lines: queue.Queue[list[str]] = queue.Queue()
-        self._threads: list[threading.Thread] = []
+        self._threads: dict[Child, threading.Thread] = {}
         self.runs: defaultdict[str, list[int]] = defaultdict(list)
         self.ended: defaultdict[str, int] = defaultdict(int)
         self.processes: set[str] = set()
@@ -74,13 +74,12 @@ class Account:
             while line := child.hear():
                 self._lines.put(line.split())
 
-        self._threads.append(threading.Thread(target=pump, daemon=True))
-        self._threads[-1].start()
+        self._threads[child] = threading.Thread(target=pump, daemon=True)
+        self._threads[child].start()
 
-    def hang_up(self) -> None:
-        """Wait until the workers have nothing more to say, and take it."""
-        for thread in self._threads:
-            thread.join()
+    def hang_up(self, child: Child) -> None:
+        """Wait until a worker has nothing more to say, and take it; then it may be closed."""
+        self._threads[child].join()
         self.until(self._lines.empty)
 
     def until(self, fits: Callable[[], bool]) -> None:
@@ -130,11 +129,12 @@ def test_d8_a_step_of_the_wall_clock_starts_nothing_early_twice_or_never(step, s
     first.tell()
     account.further(IDS, 1)
     first.tell()
+    account.hang_up(first)
     first.end()
     account.further(IDS, 1)  # the other goes on, if it has not done all of it before
 
     second.tell()
     second.tell()
-    account.hang_up()
+    account.hang_up(second)
     second.end()
     assert len(account.processes) == 2
