@@ -34,7 +34,7 @@ check: $(READY) ## style, types, import contracts, generated docs, README code, 
 	$(BIN)/mypy examples
 	$(BIN)/pyright
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -q tests/tidy tests/docs
+	$(BIN)/python -m pytest -q $(PARALLEL) tests/tidy tests/docs
 	$(BIN)/python -m benchmarks.micro --check
 
 simulate: $(READY) ## real engines and hooks on virtual time under every fault; SEEDS=200 FIRST=0
