@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
 from attrs import define, evolve
 
 from durable_jobs_core import Continuous, ContinuousContext, create_durable_jobs, every
+
+T = TypeVar("T")
 
 
 @define
@@ -22,3 +27,13 @@ async def count(ctx: ContinuousContext[Counter]) -> None:
 
 
 JOBS = create_durable_jobs({"count": count})
+
+
+def at_once(running: Coroutine[Any, Any, T]) -> T:
+    """What a coroutine returns that waits for nothing."""
+    try:
+        running.send(None)
+    except StopIteration as over:
+        returned: T = over.value
+        return returned
+    raise AssertionError("the handler of the benchmark waits for nothing")

@@ -7,12 +7,11 @@ when there is more work than time. So the same number of jobs always takes the s
 from __future__ import annotations
 
 from collections import deque
-from typing import Any
 
 from attrs import define
 from durable_jobs_memory import MemoryBackend
 
-from benchmarks.jobs import JOBS, Counter
+from benchmarks.jobs import JOBS, Counter, at_once
 from durable_jobs_core.backend import Write
 from durable_jobs_core.engine import (
     Answered,
@@ -85,7 +84,7 @@ class Embedded:
                 self._exchanges.append(need)
             case Invoke():
                 self.tally.runs += 1
-                engine.feed(0, Finished(need.id, HookReturned(_called(need))))
+                engine.feed(0, Finished(need.id, HookReturned(at_once(need.function.call(*need.args)))))
             case Reply() if need.error is not None:
                 raise need.error
             case _:
@@ -98,12 +97,3 @@ class Embedded:
         self.tally.writes += writes
         self.tally.shared += writes + len(answer.claimed)
         engine.feed(0, Answered(exchange.id, answer))
-
-
-def _called(invoke: Invoke) -> Any:
-    """What a hook that never waits returns."""
-    try:
-        invoke.function.call(*invoke.args).send(None)
-    except StopIteration as over:
-        return over.value
-    raise AssertionError("the handler of the benchmark waits for nothing")

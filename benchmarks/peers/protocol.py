@@ -22,7 +22,6 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeAlias
 
 NOTE = "a note that makes this state about as long as a small real one"
-CALLERS = 100
 
 _out = os.fdopen(os.dup(1), "w")
 os.dup2(2, 1)  # what a library prints is not an answer
@@ -74,7 +73,7 @@ def may_begin() -> None:
     sys.stdin.readline()
 
 
-def shares(count: int, callers: int = CALLERS) -> list[range]:
+def shares(count: int, callers: int) -> list[range]:
     """What each of several callers takes."""
     return [range(first, count, callers) for first in range(min(callers, count))]
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from typing import Any
+from functools import partial
 
 import durable_jobs_asyncio
 from attrs import evolve
 from durable_jobs_runtime import open_backend
 
 from benchmarks.jobs import Counter
-from benchmarks.peers.protocol import Took, Watch, may_begin, runs, serve, started
-from benchmarks.product import CALLERS, start
+from benchmarks.peers.protocol import Took, Watch, runs, serve, started, take_in
+from benchmarks.product import CALLERS, shares, start
 from durable_jobs_core import Continuous, ContinuousContext, create_durable_jobs, every
 
 DURABLE = {"sqlite": "WAL, synchronous=FULL", "redis": "AOF everysec"}
@@ -37,19 +37,12 @@ def url(store: str) -> str:
     return store if "://" in store else f"sqlite:///{store}"
 
 
-async def _take_in(runtime: Any, count: int) -> None:
-    await asyncio.gather(*(start(runtime, range(first, count, CALLERS)) for first in range(CALLERS)))
-
-
 def accept(store: str, count: int) -> Took:
     """From many callers, in a process that runs no jobs."""
 
     async def main() -> Took:
         async with durable_jobs_asyncio.open_runtime(JOBS, url(store), worker=False) as runtime:
-            may_begin()
-            watch = Watch()
-            await _take_in(runtime, count)
-            return watch.took()
+            return await take_in(partial(start, runtime), count, CALLERS)
 
     return asyncio.run(main())
 
@@ -80,7 +73,7 @@ def both(store: str, count: int) -> Took:
         async with durable_jobs_asyncio.open_runtime(JOBS, url(store)) as runtime:
             started()
             watch = Watch()
-            await _take_in(runtime, count)
+            await asyncio.gather(*map(partial(start, runtime), shares(count)))
             await over.wait()
             await runtime.run_until_idle()
             return watch.took()

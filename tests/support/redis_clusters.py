@@ -8,10 +8,10 @@ from contextlib import suppress
 from functools import cache
 
 import redis
+from redis.crc import REDIS_CLUSTER_HASH_SLOTS as SLOTS
 from redis.crc import key_slot
 from support.redis_servers import SAFE, Server, launch
 
-SLOTS = 16_384
 NODE_TIMEOUT_MS = 1_000
 PATIENCE_SECONDS = 60
 """A sentinel that the machine has stopped for two seconds does nothing for thirty."""

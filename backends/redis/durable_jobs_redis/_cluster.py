@@ -16,13 +16,12 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from typing import Any
 
-from redis.crc import key_slot
+from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
 
 from durable_jobs_redis._errors import CallRefusedError, RedisStoreError
 from durable_jobs_redis._url import Host, Location
 from durable_jobs_redis._wire import Command, Line, Told, Wire
 
-SLOTS = 16_384
 HOPS_MAX = 5
 """A call is sent to so many nodes at most, before it is refused."""
 
@@ -91,7 +90,7 @@ class Topology:
 
 def _owners(told: Sequence[Sequence[Any]], asked: Host) -> list[Host | None]:
     """The node of each slot; a node without a name is the one that was asked."""
-    found: list[Host | None] = [None] * SLOTS
+    found: list[Host | None] = [None] * REDIS_CLUSTER_HASH_SLOTS
     for first, last, (name, port, *_), *_ in told:
         host = (name or b"").decode() or asked[0]
         if host != "?":
