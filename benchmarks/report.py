@@ -3,31 +3,28 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from benchmarks.table import ACCEPTED, DRAINED, WHAT, Ratio, Result
-
-TAKEN = {"µs accept": ACCEPTED, "µs run": DRAINED}
+from benchmarks.table import Ratio, Result
 
 
 def lines(result: Result) -> Iterator[str]:
-    """A part: jobs a second, as medians of the rounds, then its ratios."""
+    """A part: its figures, as medians of the rounds, then its ratios."""
     part = result.part
-    rounds = len(result.rounds)
-    yield f"\n{part.name}: {part.about}; jobs a second, µs of processor a job; {_medians(rounds)}"
-    yield f"{'':<36}" + "".join(f"{what:>12}" for what in (*WHAT, *TAKEN))
+    yield f"\n{part.name}: {part.about}; {_medians(len(result.rounds))}"
+    yield f"{'':<36}" + "".join(f"{column:>14}" for column in part.columns)
     for measure in part.measures:
-        figures = [result.rate(measure.name, what) for what in WHAT]
-        figures += [result.processor(measure.name, what) for what in TAKEN.values()]
-        yield f"{measure.name:<36}" + "".join(f"{_number(figure):>12}" for figure in figures)
+        figures = [result.figure(measure.name, column) for column in part.columns]
+        yield f"{measure.name:<36}" + "".join(f"{_number(figure):>14}" for figure in figures)
     yield "\nwhat was durable when, and other settings"
     for settings, names in _by_settings(result).items():
         yield f"  {', '.join(names)}:\n    {settings}"
-    yield f"\n{'ratio, the lowest of all rounds':<36}{'is':>12}{'goal':>12}{'by processor':>15}"
+    yield f"\n{'ratio, the worst of all rounds':<36}{'is':>12}{'goal':>12}{'by processor':>15}"
     for ratio in part.ratios:
-        is_, taken = result.ratios[ratio.name], result.by_processor[ratio.name]
-        yield f"{ratio.name:<36}{is_:>12.2f}{ratio.goal:>12.2f}{taken:>15.2f}{_fails(result, ratio)}"
+        value, aside = result.ratios[ratio.name], result.aside.get(ratio.name)
+        goal = f"{'≤' if ratio.at_most else '≥'} {ratio.goal:.2f}"
+        yield f"{ratio.name:<36}{value:>12.2f}{goal:>12}{_ratio(aside):>15}{_fails(ratio, value)}"
 
 
 def _by_settings(result: Result) -> dict[str, list[str]]:
@@ -42,34 +39,44 @@ def _medians(rounds: int) -> str:
 
 
 def _number(figure: float | None) -> str:
-    return "-" if figure is None else f"{figure:,.0f}"
+    if figure is None:
+        return "-"
+    return f"{figure:,.0f}" if figure >= 100 else f"{figure:.3g}"
 
 
-def _fails(result: Result, ratio: Ratio) -> str:
-    return "" if holds(result, ratio) else f"  below {ratio.floor}: FAILED"
+def _ratio(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
 
 
-def holds(result: Result, ratio: Ratio) -> bool:
-    """Whether a ratio is at least at its floor."""
-    return result.ratios[ratio.name] >= ratio.floor
+def _fails(ratio: Ratio, value: float) -> str:
+    return "" if ratio.holds(value) else f"  beyond {ratio.floor}: FAILED"
 
 
-def _all(
-    result: Result, what: Iterable[str], figure: Callable[[str, str], float | None]
-) -> dict[str, dict[str, float]]:
-    names = [measure.name for measure in result.part.measures]
-    return {name: {one: found for one in what if (found := figure(name, one)) is not None} for name in names}
+def holds(result: Result) -> bool:
+    """Whether no ratio is beyond its floor."""
+    return all(ratio.holds(result.ratios[ratio.name]) for ratio in result.part.ratios)
+
+
+def _table(result: Result) -> dict[str, dict[str, float]]:
+    part = result.part
+    found = {
+        measure.name: {column: result.figure(measure.name, column) for column in part.columns}
+        for measure in part.measures
+    }
+    return {
+        name: {column: figure for column, figure in row.items() if figure is not None}
+        for name, row in found.items()
+    }
 
 
 def write(path: Path, results: Sequence[Result]) -> None:
-    """`{"ratios": {name: value}, "goals": …, "jobs a second": {part: {measure: {what: median}}}, …}`."""
+    """`{"ratios": {name: value}, "goals": …, "figures": {part: {measure: {column: median}}}, …}`."""
     data = {
         "ratios": {name: value for result in results for name, value in result.ratios.items()},
-        "by processor": {name: value for result in results for name, value in result.by_processor.items()},
+        "by processor": {name: value for result in results for name, value in result.aside.items()},
         "goals": {ratio.name: ratio.goal for result in results for ratio in result.part.ratios},
         "rounds": {result.part.name: len(result.rounds) for result in results},
-        "jobs a second": {result.part.name: _all(result, WHAT, result.rate) for result in results},
-        "processor": {result.part.name: _all(result, TAKEN.values(), result.processor) for result in results},
+        "figures": {result.part.name: _table(result) for result in results},
         "settings": {
             result.part.name: {name: figures.settings for name, figures in result.rounds[0].items()}
             for result in results

@@ -11,26 +11,21 @@ from typing import Any, TypeAlias
 
 from attrs import field, frozen
 
-ACCEPTED, DRAINED, THROUGH = "accepted", "drained", "end to end"
-WHAT = ACCEPTED, DRAINED, THROUGH
-"""Only taken in; only run, from a store full of them; both, until all are done. In jobs a second."""
+ACCEPTED, DRAINED, THROUGH = "accepted/s", "drained/s", "end to end/s"
+TO_ACCEPT, TO_RUN = "µs to accept", "µs to run"
+RATES = ACCEPTED, DRAINED, THROUGH
+"""Columns: jobs only taken in; only run, from a store full of them; both, until all are done."""
+PROCESSOR = {ACCEPTED: (TO_ACCEPT,), DRAINED: (TO_RUN,), THROUGH: (TO_ACCEPT, TO_RUN)}
+"""Columns beside them: microseconds of processor that a job took, without those of a server. Other work on the
+machine changes them less."""
 
 
 @frozen
 class Figures:
-    """What one measure gave in one round.
+    """What one measure gave in one round: by column, and what it said of its `settings`."""
 
-    `rates`: jobs a second; `settings`: what it said of them; `processor`: microseconds of it that a job took,
-    which other work on the machine changes less; that of a server is not in it.
-    """
-
-    rates: Mapping[str, float]
+    values: Mapping[str, float]
     settings: str = ""
-    processor: Mapping[str, float] = field(factory=dict[str, float])
-
-    def taken(self, what: str) -> float:
-        """Microseconds of processor a job; end to end is both."""
-        return sum(self.processor[one] for one in ((ACCEPTED, DRAINED) if what == THROUGH else (what,)))
 
 
 Round: TypeAlias = Mapping[str, Figures]
@@ -51,34 +46,56 @@ class Measure:
 
 @frozen
 class Ratio:
-    """What is done by ours, over what is done by the best of others in the same round; the lowest counts.
-
-    `pairs`: names of measures, ours and those beside it, of which some may not have been measured; `goal`:
-    what it should be; `floor`: below it the benchmark fails.
-    """
+    """`of`: its value in one round; the worst of all rounds counts. `goal`: what it should be, or with
+    `at_most` what it should not be over; `floor`: beyond that the benchmark fails. `aside`: another value,
+    told beside it."""
 
     name: str
-    what: Sequence[str]
-    pairs: Sequence[tuple[str, Sequence[str]]]
+    of: Callable[[Round], float]
     goal: float
-    floor: float = 0.0
+    at_most: bool = False
+    floor: float | None = None
+    aside: Callable[[Round], float] | None = None
 
-    def of(self, rounds: Sequence[Round]) -> float:
-        """The lowest of all rounds, pairs and rates."""
-        return self._lowest(rounds, lambda figures, what: figures.rates[what])
+    def worst(self, values: Iterable[float]) -> float:
+        """The one that counts."""
+        return max(values) if self.at_most else min(values)
 
-    def by_processor(self, rounds: Sequence[Round]) -> float:
-        """The same, if jobs a second were those that a processor alone would do: it says whether a ratio is a
-        matter of processors or of waiting, and tells more than `of` on a machine with other work."""
-        return self._lowest(rounds, lambda figures, what: 1 / figures.taken(what))
+    def holds(self, value: float) -> bool:
+        """Whether it is not beyond its floor."""
+        return self.floor is None or self.worst((value, self.floor)) == self.floor
 
-    def _lowest(self, rounds: Sequence[Round], rate: Callable[[Figures, str], float]) -> float:
+
+def rates(
+    name: str,
+    columns: Sequence[str],
+    pairs: Sequence[tuple[str, Sequence[str]]],
+    goal: float,
+    floor: float | None = None,
+) -> Ratio:
+    """Jobs a second of ours over those of the best of others in the same round, the lowest of all.
+
+    `pairs`: names of measures, ours and those beside it, of which some may not have been measured. Told aside
+    is what it would be if nothing ever waited: that says whether it is a matter of processors or of waiting.
+    """
+
+    def lowest(one: Round, rate: Callable[[Figures, str], float]) -> float:
         return min(
-            rate(one[ours], what) / max(rate(one[other], what) for other in others if other in one)
-            for one in rounds
-            for ours, others in self.pairs
-            for what in self.what
+            rate(one[ours], column) / max(rate(one[other], column) for other in others if other in one)
+            for ours, others in pairs
+            for column in columns
         )
+
+    def by_processor(figures: Figures, column: str) -> float:
+        return 1 / sum(figures.values[taken] for taken in PROCESSOR[column])
+
+    return Ratio(
+        name,
+        lambda one: lowest(one, lambda figures, column: figures.values[column]),
+        goal,
+        floor=floor,
+        aside=lambda one: lowest(one, by_processor),
+    )
 
 
 @frozen
@@ -91,7 +108,8 @@ class Size:
 
 @frozen
 class Part:
-    """A part of the benchmark. `about`: a line; `short`: `None` if only the full run has it."""
+    """A part of the benchmark. `about`: a line; `short`: `None` if only the full run has it; `columns`: of
+    its table, as far as a measure has figures for them."""
 
     name: str
     about: str
@@ -99,37 +117,34 @@ class Part:
     ratios: Sequence[Ratio]
     full: Size
     short: Size | None = None
+    columns: Sequence[str] = (*RATES, TO_ACCEPT, TO_RUN)
 
 
 @frozen
 class Result:
-    """A part that was measured."""
+    """A part that was measured. `aside`: what is told beside the ratios."""
 
     part: Part
     rounds: Sequence[Round]
     ratios: Mapping[str, float] = field()
-    by_processor: Mapping[str, float] = field()
+    aside: Mapping[str, float] = field()
 
     @ratios.default
     def _ratios(self) -> dict[str, float]:
-        return {ratio.name: ratio.of(self.rounds) for ratio in self.part.ratios}
+        return {ratio.name: ratio.worst(map(ratio.of, self.rounds)) for ratio in self.part.ratios}
 
-    @by_processor.default
-    def _by_processor(self) -> dict[str, float]:
-        return {ratio.name: ratio.by_processor(self.rounds) for ratio in self.part.ratios}
+    @aside.default
+    def _aside(self) -> dict[str, float]:
+        return {
+            ratio.name: ratio.worst(map(ratio.aside, self.rounds))
+            for ratio in self.part.ratios
+            if ratio.aside is not None
+        }
 
-    def rate(self, name: str, what: str) -> float | None:
-        """Jobs a second, the median of the rounds; `None` if this is not measured."""
-        return _median(one[name].rates.get(what) for one in self.rounds)
-
-    def processor(self, name: str, what: str) -> float | None:
-        """Microseconds a job, the median of the rounds; `None` if this is not measured."""
-        return _median(one[name].processor.get(what) for one in self.rounds)
-
-
-def _median(found: Iterable[float | None]) -> float | None:
-    figures = [figure for figure in found if figure is not None]
-    return statistics.median(figures) if figures else None
+    def figure(self, name: str, column: str) -> float | None:
+        """The median of the rounds; `None` if this is not measured."""
+        found = [one[name].values[column] for one in self.rounds if column in one[name].values]
+        return statistics.median(found) if found else None
 
 
 def apart(function: Callable[..., Any], *arguments: Any) -> Any:

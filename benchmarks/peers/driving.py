@@ -17,7 +17,7 @@ from typing import IO, Any, TypeAlias
 
 from attrs import evolve
 
-from benchmarks.table import ACCEPTED, DRAINED, THROUGH, Figures
+from benchmarks.table import ACCEPTED, DRAINED, THROUGH, TO_ACCEPT, TO_RUN, Figures
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -148,8 +148,8 @@ def measure(command: Callable[[], Command], kind: str, folder: Path, count: int)
     """
     found = _in_turn(command(), kind, folder, count)
     beside = _beside(command(), kind, folder, count)
-    in_turn = sum(count / rate for rate in found.rates.values())
-    return evolve(found, rates={**found.rates, THROUGH: count / min(beside, in_turn)})
+    in_turn = sum(count / found.values[rate] for rate in (ACCEPTED, DRAINED))
+    return evolve(found, values={**found.values, THROUGH: count / min(beside, in_turn)})
 
 
 def measure_alone(command: Callable[[], Command], kind: str, folder: Path, count: int) -> Figures:
@@ -157,7 +157,7 @@ def measure_alone(command: Callable[[], Command], kind: str, folder: Path, count
     found = _in_turn(command(), kind, folder, count)
     with store_in(folder, kind) as store, running(command()) as script:
         script.order("both", store, count)
-        return evolve(found, rates={**found.rates, THROUGH: count / script.took()[0]})
+        return evolve(found, values={**found.values, THROUGH: count / script.took()[0]})
 
 
 @contextmanager
@@ -183,9 +183,13 @@ def _in_turn(command: Command, kind: str, folder: Path, count: int) -> Figures:
             draining = worker.took()
     server = f"{server_program()[1]}, " if kind == "redis" else ""
     return Figures(
-        {ACCEPTED: count / accepting[0], DRAINED: count / draining[0]},
+        {
+            ACCEPTED: count / accepting[0],
+            DRAINED: count / draining[0],
+            TO_ACCEPT: accepting[1] * 1e6 / count,
+            TO_RUN: draining[1] * 1e6 / count,
+        },
         server + worker.settings,
-        {ACCEPTED: accepting[1] * 1e6 / count, DRAINED: draining[1] * 1e6 / count},
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 
 from benchmarks.peers.driving import measure, measure_alone, of_ours, of_peer
-from benchmarks.table import THROUGH, Figures, Measure, Part, Ratio, Size
+from benchmarks.table import THROUGH, Figures, Measure, Part, Size, rates
 
 OURS = "durable-jobs"
 LITEQUEUE = "litequeue"
@@ -46,8 +46,8 @@ SQLITE = Part(
     "beside other libraries on SQLite: ours end to end in one process",
     _SQLITE,
     [
-        Ratio("sqlite_vs_best_peer", [THROUGH], [(OURS, _names(_SQLITE, OURS, LITEQUEUE))], 5.0),
-        Ratio("sqlite_vs_litequeue", [THROUGH], [(OURS, [LITEQUEUE])], 2.0),
+        rates("sqlite_vs_best_peer", [THROUGH], [(OURS, _names(_SQLITE, OURS, LITEQUEUE))], 5.0),
+        rates("sqlite_vs_litequeue", [THROUGH], [(OURS, [LITEQUEUE])], 2.0),
     ],
     full=Size(5, 5_000),
     short=Size(3, 600),
@@ -56,7 +56,7 @@ REDIS = Part(
     "redis",
     "beside other libraries on Redis: one producer and one worker process",
     _REDIS,
-    [Ratio("redis_vs_best_peer", [THROUGH], [(OURS, _names(_REDIS, OURS))], 5.0)],
+    [rates("redis_vs_best_peer", [THROUGH], [(OURS, _names(_REDIS, OURS))], 5.0)],
     full=Size(5, 5_000),
     short=Size(3, 600),
 )

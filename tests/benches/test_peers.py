@@ -15,7 +15,7 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks.peers import driving
 from benchmarks.peers.table import REDIS, SQLITE
-from benchmarks.table import WHAT
+from benchmarks.table import RATES
 
 COUNT = 12
 HERE = ROOT / "benchmarks/peers"
@@ -24,7 +24,7 @@ HERE = ROOT / "benchmarks/peers"
 def test_ours_takes_in_and_runs_by_the_protocol_on_sqlite(tmp_path: Path) -> None:
     figures = SQLITE.measures[0].run(tmp_path, COUNT)
 
-    assert set(figures.rates) == set(WHAT)
+    assert set(figures.values) >= set(RATES)
     assert "synchronous=FULL" in figures.settings
     for path in tmp_path.glob("*/jobs.db"):
         with sqlite3.connect(path) as connection:
@@ -36,7 +36,7 @@ def test_ours_takes_in_and_runs_by_the_protocol_on_sqlite(tmp_path: Path) -> Non
 def test_ours_takes_in_and_runs_by_the_protocol_on_redis(tmp_path: Path) -> None:
     figures = REDIS.measures[0].run(tmp_path, COUNT)
 
-    assert set(figures.rates) == set(WHAT)
+    assert set(figures.values) >= set(RATES)
     assert "everysec" in figures.settings
 
 

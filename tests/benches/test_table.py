@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from attrs import evolve
 from support.scripts import ROOT
 
 sys.path.insert(0, str(ROOT))
@@ -16,14 +17,28 @@ from benchmarks import __main__ as command
 from benchmarks import limits, plain
 from benchmarks.parts import PARTS
 from benchmarks.report import lines, write
-from benchmarks.table import ACCEPTED, DRAINED, THROUGH, Figures, Measure, Part, Ratio, Result, Size
+from benchmarks.table import (
+    ACCEPTED,
+    DRAINED,
+    THROUGH,
+    TO_ACCEPT,
+    TO_RUN,
+    Figures,
+    Measure,
+    Part,
+    Ratio,
+    Result,
+    Size,
+    rates,
+)
 from durable_jobs_core.codec import decode
 
-RATIO = Ratio("ours_vs_best", [DRAINED], [("ours", ["slow", "quick"])], goal=2.0)
+PAIRS = [("ours", ["slow", "quick"])]
+RATIO = rates("ours_vs_best", [DRAINED], PAIRS, goal=2.0)
 
 
-def drained(**rates: float) -> dict[str, Figures]:
-    return {name: Figures({DRAINED: rate}, "synced", {DRAINED: 1.0}) for name, rate in rates.items()}
+def drained(**found: float) -> dict[str, Figures]:
+    return {name: Figures({DRAINED: rate, TO_RUN: 1.0}, "synced") for name, rate in found.items()}
 
 
 def part(*ratios: Ratio) -> Part:
@@ -32,28 +47,38 @@ def part(*ratios: Ratio) -> Part:
 
 
 def test_the_best_of_the_others_in_the_same_round_counts() -> None:
-    assert RATIO.of([drained(ours=30, slow=10, quick=20)]) == 1.5
+    assert RATIO.of(drained(ours=30, slow=10, quick=20)) == 1.5
 
 
 def test_the_lowest_of_the_rounds_counts_not_that_of_medians() -> None:
     rounds = [drained(ours=30, slow=10, quick=10), drained(ours=12, slow=1, quick=10)]
 
-    assert RATIO.of(rounds) == 1.2
+    assert Result(part(RATIO), rounds).ratios == {"ours_vs_best": 1.2}
+
+
+def test_of_a_ratio_that_should_be_low_the_highest_round_counts_and_fails() -> None:
+    taken = Ratio("taken", lambda one: one["ours"].values[TO_RUN], 1.0, at_most=True, floor=2.0)
+    rounds = [{"ours": Figures({TO_RUN: value})} for value in (1.5, 2.5, 0.5)]
+
+    assert Result(part(taken), rounds).ratios == {"taken": 2.5}
+    assert [taken.holds(value) for value in (1.9, 2.0, 2.1)] == [True, True, False]
+    assert [RATIO.holds(0.0), evolve(RATIO, floor=0.4).holds(0.39)] == [True, False]
 
 
 def test_the_lowest_of_pairs_and_rates_counts() -> None:
-    ratio = Ratio("both", [ACCEPTED, DRAINED], [("a", ["x"]), ("b", ["x"])], goal=1)
-    rates = {"a": (4.0, 3.0), "b": (9.0, 2.0), "x": (1.0, 2.0)}
+    ratio = rates("both", [ACCEPTED, DRAINED], [("a", ["x"]), ("b", ["x"])], goal=1)
+    found = {"a": (4.0, 3.0), "b": (9.0, 2.0), "x": (1.0, 2.0)}
 
-    assert ratio.of([{name: Figures({ACCEPTED: a, DRAINED: d}) for name, (a, d) in rates.items()}]) == 1.0
+    assert ratio.of({name: Figures({ACCEPTED: a, DRAINED: d}) for name, (a, d) in found.items()}) == 1.0
 
 
 def test_by_processor_less_is_better_and_end_to_end_is_both() -> None:
-    ratio = Ratio("through", [THROUGH], [("ours", ["slow", "quick"])], goal=1)
+    ratio = rates("through", [THROUGH], PAIRS, goal=1)
     taken = {"ours": (10.0, 40.0), "slow": (100.0, 900.0), "quick": (20.0, 60.0)}
-    figures = {name: Figures({}, "", {ACCEPTED: a, DRAINED: d}) for name, (a, d) in taken.items()}
+    figures = {name: Figures({TO_ACCEPT: a, TO_RUN: d}) for name, (a, d) in taken.items()}
 
-    assert ratio.by_processor([figures]) == pytest.approx(80 / 50)
+    assert ratio.aside is not None
+    assert ratio.aside(figures) == pytest.approx(80 / 50)
 
 
 def test_the_file_has_the_ratios_by_name(tmp_path: Path) -> None:
@@ -63,17 +88,17 @@ def test_the_file_has_the_ratios_by_name(tmp_path: Path) -> None:
 
     found = json.loads((tmp_path / "build/bench.json").read_text())
     assert found["ratios"] == {"ours_vs_best": 0.5}
-    assert found["jobs a second"]["part"]["ours"] == {DRAINED: 20}
+    assert found["figures"]["part"]["ours"] == {DRAINED: 20, TO_RUN: 1}
 
 
 def test_the_table_says_what_was_durable_and_which_ratio_is_too_low() -> None:
-    floored = Ratio("floored", [DRAINED], RATIO.pairs, goal=2.0, floor=1.0)
+    floored = rates("floored", [DRAINED], PAIRS, goal=2.0, floor=1.0)
 
     text = "\n".join(lines(Result(part(RATIO, floored), [drained(ours=10, slow=10, quick=20)])))
 
     assert "ours, slow, quick:\n    synced" in text
     assert [line for line in text.splitlines() if "FAILED" in line] == [
-        f"{'floored':<36}{'0.50':>12}{'2.00':>12}{'1.00':>15}  below 1.0: FAILED"
+        f"{'floored':<36}{'0.50':>12}{'≥ 2.00':>12}{'1.00':>15}  beyond 1.0: FAILED"
     ]
 
 
@@ -100,7 +125,7 @@ def test_each_round_measures_everything_once_in_turn(monkeypatch: pytest.MonkeyP
 def test_the_plain_loop_runs_each_job_once(loop: str) -> None:
     figures = limits.both(plain.__name__, loop, "nothing is durable", loop, 107)
 
-    assert min(*figures.rates.values(), *figures.processor.values()) > 0
+    assert min(figures.values.values()) > 0
 
     records = {row.key.id: decode(row) for row in plain.stores[loop]}
     states = {id: record.body.state.value["n"] for id, record in records.items()}
