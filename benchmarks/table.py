@@ -16,8 +16,8 @@ TO_ACCEPT, TO_RUN = "µs to accept", "µs to run"
 RATES = ACCEPTED, DRAINED, THROUGH
 """Columns: jobs only taken in; only run, from a store full of them; both, until all are done."""
 PROCESSOR = {ACCEPTED: (TO_ACCEPT,), DRAINED: (TO_RUN,), THROUGH: (TO_ACCEPT, TO_RUN)}
-"""Columns beside them: microseconds of processor that a job took, without a server's. Other work on the machine
-changes them less."""
+"""Columns beside them: microseconds of processor that a job took, without a server's. Other work on the
+machine changes them less."""
 
 
 @frozen
