@@ -113,7 +113,7 @@ class Draft(Generic[B, D]):
         if committed:
             self.seq += 1
             seq = self.seq
-        self.telemetry.append(type_(key=self.key, at=self.now, life=self.life, seq=seq, **fields))
+        self.telemetry.append(type_(self.key, self.now, self.life, seq, **fields))
 
     def reply(self, result: Any, watch: Watch | None = None) -> None:
         """Answer the request."""
