@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
+from benchmarks.continuous import CONTINUOUS
 from benchmarks.limits import LIMITS
 from benchmarks.peers.table import REDIS, SQLITE
 
-PARTS = (LIMITS, SQLITE, REDIS)
+PARTS = (LIMITS, SQLITE, REDIS, CONTINUOUS)
