@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from benchmarks.continuous import CONTINUOUS
 from benchmarks.debounce import DEBOUNCE
+from benchmarks.lateness import LATENESS
 from benchmarks.limits import LIMITS
 from benchmarks.peers.table import REDIS, SQLITE
 
-PARTS = (LIMITS, SQLITE, REDIS, DEBOUNCE, CONTINUOUS)
+PARTS = (LIMITS, SQLITE, REDIS, LATENESS, DEBOUNCE, CONTINUOUS)
