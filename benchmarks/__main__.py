@@ -39,11 +39,12 @@ def perform(part: Part, size: Size) -> Result:
 
 
 def chosen(*, full: bool, only: Sequence[str] | None) -> Iterator[tuple[Part, Size]]:
-    """The parts to measure, and how much; the short form has only some measures of a part."""
+    """The parts to measure, and how much; the short form has only some measures of a part, and of some parts
+    none unless they are named."""
     for part in PARTS:
         if only and part.name not in only:
             continue
-        if full:
+        if full or (only and part.short is None):
             yield part, part.full
         elif part.short is not None:
             yield evolve(part, measures=[measure for measure in part.measures if measure.short]), part.short

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from benchmarks.continuous import CONTINUOUS
+from benchmarks.debounce import DEBOUNCE
+from benchmarks.lateness import LATENESS
 from benchmarks.limits import LIMITS
 from benchmarks.peers.table import REDIS, SQLITE
 
-PARTS = (LIMITS, SQLITE, REDIS)
+PARTS = (LIMITS, SQLITE, REDIS, LATENESS, DEBOUNCE, CONTINUOUS)
