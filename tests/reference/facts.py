@@ -32,10 +32,20 @@ def cause_of(s: Step) -> str | None:
     return tag
 
 
+def failed(s: Step) -> bool:
+    """A leased hook has failed with ours."""
+    return not raised(s) and bool(s.we_sent("job.failed"))
+
+
+def misfit(s: Step) -> bool:
+    """Ours has refused the state that a hook left."""
+    return any(event["error"]["message"].startswith("new state of ") for event in s.we_sent("job.failed"))
+
+
 def gave_up(s: Step) -> bool:
     """The run was over in this step, and not well, with both."""
-    theirs = s.sent("job.retryExhausted") or ("error" in s.out and s.called("execute"))
-    return bool(theirs) and any(not event["willRetry"] for event in s.we_sent("job.failed"))
+    theirs = s.sent("job.retryExhausted") or "error" in s.out
+    return bool(theirs) and failed(s) and any(not event["willRetry"] for event in s.we_sent("job.failed"))
 
 
 def overdue(s: Step) -> bool:
@@ -46,6 +56,20 @@ def overdue(s: Step) -> bool:
 def unfinished(s: Step) -> bool:
     """The original held a batch that had failed."""
     return s.before.attempt is not None or s.before.failed
+
+
+def period(s: Step) -> int | None:
+    """How long after now a run or a window that begins now is due; `None`: that is for a grid to say."""
+    length: int | None = s.spec.get("every_ms", s.spec.get("flushAfter_ms"))
+    return length
+
+
+def runs(s: Step) -> tuple[int, int]:
+    """How often the original called `execute`, and how often ours."""
+    theirs, mine = (
+        sum(call["handler"] == "execute" for call in calls) for calls in (s.out["calls"], s.seen.calls)
+    )
+    return theirs, mine
 
 
 def clock_changes(zone: str, *instants: int) -> bool:
