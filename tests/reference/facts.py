@@ -2,18 +2,35 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from durable_jobs_core import cron
+from durable_jobs_core.schedule import first_due
 from durable_jobs_core.words import from_datetime, to_datetime
 from reference.compare import Step
+from reference.jobs import reduced
 
 
 def script_of(s: Step, *names: str) -> list[Any]:
     """The script's steps of those names, of all handlers."""
     return [step for script in s.seen.script.values() for step in script if step[0] in names]
+
+
+def within(s: Step) -> bool:
+    """It is a request from within a handler of the same instance."""
+    return s.outer is not None and s.key == s.outer.key
+
+
+def met(s: Step, *names: str) -> bool:
+    """One of these arrived while the leased hook of the same instance ran."""
+    return s.overlaps is not None and s.overlaps["op"] in names
+
+
+# -- what came of it
 
 
 def raised(s: Step) -> str:
@@ -33,7 +50,7 @@ def cause_of(s: Step) -> str | None:
 
 
 def failed(s: Step) -> bool:
-    """A leased hook has failed with ours."""
+    """A hook has failed with ours, and nobody was told by an error."""
     return not raised(s) and bool(s.we_sent("job.failed"))
 
 
@@ -48,28 +65,29 @@ def gave_up(s: Step) -> bool:
     return bool(theirs) and failed(s) and any(not event["willRetry"] for event in s.we_sent("job.failed"))
 
 
+def runs(s: Step) -> tuple[int, int]:
+    """How often the original called `execute`, and how often ours."""
+    theirs, ours = (
+        sum(call["handler"] == "execute" for call in calls) for calls in (s.out["calls"], s.seen.calls)
+    )
+    return theirs, ours
+
+
+# -- time
+
+
 def overdue(s: Step) -> bool:
     """An alarm had passed before the step, and the recording had not delivered it."""
     return s.before.alarm is not None and s.before.alarm <= s.out["now"] and s.name != "fire_alarm"
 
 
-def unfinished(s: Step) -> bool:
-    """The original held a batch that had failed."""
-    return s.before.attempt is not None or s.before.failed
-
-
-def period(s: Step) -> int | None:
-    """How long after now a run or a window that begins now is due; `None`: that is for a grid to say."""
-    length: int | None = s.spec.get("every_ms", s.spec.get("flushAfter_ms"))
-    return length
-
-
-def runs(s: Step) -> tuple[int, int]:
-    """How often the original called `execute`, and how often ours."""
-    theirs, mine = (
-        sum(call["handler"] == "execute" for call in calls) for calls in (s.out["calls"], s.seen.calls)
-    )
-    return theirs, mine
+def due(s: Step) -> int:
+    """When a window that opens now is due, or the run after one that ends now."""
+    now = math.floor(s.out["now"])
+    if "cron" in s.spec:
+        return first_due(cron(s.spec["cron"], tz=s.spec["tz"] or "UTC"), now)
+    length: int = s.spec.get("every_ms", s.spec.get("flushAfter_ms", 0))
+    return now + length
 
 
 def clock_changes(zone: str, *instants: int) -> bool:
@@ -82,3 +100,35 @@ def clock_changes(zone: str, *instants: int) -> bool:
 def instant(value: Any) -> Any:
     """An instant, be it written as text."""
     return from_datetime(datetime.fromisoformat(value)) if isinstance(value, str) else value
+
+
+# -- states
+
+
+def alone(s: Step) -> Any:
+    """What the reducer makes of the event of an `add` alone."""
+    event, reducer = s.op["event"], s.spec["reducer"]
+    return event if reducer == "default(latest)" else reduced(reducer, event, None)
+
+
+def states(s: Step) -> dict[str, list[Any]]:
+    """By hook, the states that ours has to see after the first, and by "" the one that is left, if what a
+    hook sets is seen by it at once, by others when it has returned, and by nobody if it has raised (S-16).
+    """
+    seen: dict[str, list[Any]] = {}
+    state: Any = None
+    for at, call in enumerate(s.seen.calls):
+        name = call["handler"]
+        state = before = state if at else call["ctx"].get("state")
+        if at:
+            seen.setdefault(name, []).append(state)
+        for step, *args in s.seen.script.get(name, []):
+            if step == "set":
+                state = args[0]
+            elif step == "inc":
+                state = {**(state or {}), "n": (state or {"n": 0})["n"] + args[0]}
+            elif step == "read":
+                seen.setdefault(f"{name} read", []).append(state)
+        if name in s.seen.raised:
+            state = before
+    return {**seen, "": [state]}
