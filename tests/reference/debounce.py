@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from durable_jobs_core.record import DebounceBody
 from reference.compare import NOTHING, Difference
-from reference.facts import alone, due, error_of, failed, within
+from reference.facts import alone, due, error_of, failed, one_more, within
 
 _EXISTS = ("state", "exists", True)
 
@@ -22,7 +22,7 @@ def first_event(d: Difference) -> bool:
         return d.ours in (NOTHING, due(s))
     if d.facet == "state":
         return d.ours == {"state": alone(s), "eventCount": 1}.get(d.name, NOTHING)
-    return d.extra and d.of in ("debounce.started", "onEvent")
+    return one_more(d) and d.of in ("debounce.started", "onEvent")
 
 
 def next_window(d: Difference) -> bool:
@@ -50,7 +50,8 @@ def next_window(d: Difference) -> bool:
         return d.ours == kept.get(d.name, NOTHING)
     if d.facet == "error":
         return s.called("execute") and d.missing
-    return d.whole and (d.of == "debounce.started" if d.extra else d.of != "onEvent")
+    opened = one_more(d) and d.of == "debounce.started"
+    return opened or (d.whole and d.missing and d.of != "onEvent")
 
 
 def reason(d: Difference) -> bool:

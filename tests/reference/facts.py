@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 from durable_jobs_core import cron
 from durable_jobs_core.schedule import first_due
 from durable_jobs_core.words import from_datetime, to_datetime
-from reference.compare import Step
+from reference.compare import Difference, Step
 from reference.jobs import reduced
 
 
@@ -71,6 +71,16 @@ def runs(s: Step) -> tuple[int, int]:
         sum(call["handler"] == "execute" for call in calls) for calls in (s.out["calls"], s.seen.calls)
     )
     return theirs, ours
+
+
+def one_more(d: Difference) -> bool:
+    """A call or an event that only ours has, and that once."""
+    s = d.step
+    both, by = (s.out["events"], s.seen.events), "type"
+    if d.facet == "call":
+        both, by = (s.out["calls"], s.seen.calls), "handler"
+    theirs, ours = (sum(entry[by] == d.of for entry in entries) for entries in both)
+    return d.whole and d.extra and ours == theirs + 1
 
 
 # -- time

@@ -27,6 +27,7 @@ from reference.facts import (
     instant,
     met,
     misfit,
+    one_more,
     overdue,
     raised,
     runs,
@@ -84,7 +85,7 @@ def _rejected(d: Difference) -> bool:
     if s.name in ("start", "add"):
         if d.facet in ("result", "alarm"):
             return d.ours == _FIRST.get(d.name, due(s))
-        return (d.whole and d.extra) or (d.facet == "state" and d.original in (None, 0))
+        return one_more(d) or (d.facet == "state" and d.original in (None, 0))
     if d.facet == "result":
         return d.ours in (NOTHING, _ABSENT.get(d.name, NOTHING))
     return (d.facet, d.name, d.ours) == ("state", "exists", False) or (d.whole and d.missing)
@@ -113,7 +114,7 @@ def _never_stops(d: Difference) -> bool:
     if d.facet == "alarm" or d.name in ("nextRunAt", "willFlushAt"):
         return d.original in (None, NOTHING) and d.ours in (s.seen.due or due(s), due(s))
     unrun = s.name == "start" and "error" not in s.out and runs(s) == (0, 1)
-    return unrun and d.extra and d.of in ("execute", "job.executed")
+    return unrun and one_more(d) and d.of in ("execute", "job.executed")
 
 
 # -- one hook at a time
@@ -144,7 +145,7 @@ def _one_at_a_time(d: Difference) -> bool:
         return d.name in _FRESH and d.ours == _FRESH[d.name]
     if met(s, "send"):
         events = [request.get("event") for _, request in script_of(s, "call")]
-        return d.whole and d.extra and (d.of == "job.executed" or d.ours.get("event") in events)
+        return one_more(d) and (d.of == "job.executed" or d.ours.get("event") in events)
     if met(s, "trigger", "fire_alarm"):
         return (d.facet, d.name) == ("state", "runCount") and bool(d.original == d.ours + 1)
     if not met(s, "terminate") or s.seen.body is not None:
@@ -176,7 +177,8 @@ def _trigger(d: Difference) -> bool:
         return failed(s) and d.original == s.before.alarm and d.ours == due(s)
     if runs(s) != (0, 1) or not s.out.get("result", {}).get("terminated"):  # it is a new one
         return False
-    return (d.extra and d.of in ("execute", "job.executed")) or (d.name == "terminated" and d.missing)
+    more = one_more(d) and d.of in ("execute", "job.executed")
+    return more or (d.name == "terminated" and d.missing)
 
 
 def _waiting(d: Difference) -> bool:
@@ -225,7 +227,8 @@ def _from_the_end(d: Difference) -> bool:
         return False  # else the original counted an attempt that it did not make
     if d.facet == "alarm":
         return d.ours == due(s)
-    return (d.whole and (d.extra or d.of == "job.retryExhausted")) or (d.name, d.ours) == ("exists", True)
+    told_of = one_more(d) or (d.of == "job.retryExhausted" and d.missing)
+    return told_of or (d.name, d.ours) == ("exists", True)
 
 
 def _no_retry(d: Difference) -> bool:
@@ -233,7 +236,7 @@ def _no_retry(d: Difference) -> bool:
     if d.facet == "alarm":
         return d.ours == due(d.step)
     if d.of == "job.retryExhausted":
-        return d.whole and d.extra
+        return one_more(d)
     return (d.name, d.ours) in (("willRetry", False), ("attempt", None))
 
 
@@ -248,7 +251,7 @@ def _tick(d: Difference) -> bool:
     theirs, ours = runs(s)
     if not missed or ours != theirs + 1:
         return False
-    more = d.of in ("execute", "job.executed") and d.whole and d.extra
+    more = one_more(d) and d.of in ("execute", "job.executed")
     return more or (d.facet == "state" and d.name in ("state", "runCount"))
 
 
@@ -274,7 +277,7 @@ def _consumed(d: Difference) -> bool:
         return d.ours in (None, *(s.out["now"] + ms for _, ms in script_of(s, "schedule")))
     if d.facet == "state":
         return d.name == "executeCount" and again and d.ours == d.original + ours - theirs
-    return d.whole and d.extra and d.of in ("execute", "onIdle", "job.executed", "task.scheduled")
+    return one_more(d) and d.of in ("execute", "onIdle", "job.executed", "task.scheduled")
 
 
 def _same_meaning(d: Difference) -> bool:
@@ -311,16 +314,17 @@ def _telemetry(d: Difference) -> bool:
         return False
     if d.of == "job.terminated":
         by_client = s.name in ("clear", "terminate") and s.key.kind != "continuous"
-        return d.extra and (by_client or bool(script_of(s, "terminate", "terminate_caught")))
+        return one_more(d) and (by_client or bool(script_of(s, "terminate", "terminate_caught")))
     if d.of == "job.failed" and d.extra:
-        return bool(s.seen.raised) or misfit(s) or not s.we_called("execute")
+        unread = not s.we_called("execute") and 1 + bool(s.spec.get("onError"))
+        return len(s.we_sent("job.failed")) == (len(s.seen.raised) or misfit(s) or unread)
     if d.missing and s.we_sent("job.failed"):  # what has failed is not told as done
         return d.of == "job.executed" or (d.of == "task.scheduled" and bool(raised(s)))
     if d.of == "job.executed" and d.missing:  # in the order of the commits
         return d.original in map(told, s.seen.events)
     if d.of == "job.executed":
         return d.ours in map(told, s.out["events"])
-    return d.extra and s.telemetry == "delivered" and "error" in s.out
+    return one_more(d) and s.telemetry == "delivered" and "error" in s.out
 
 
 def _unreal(d: Difference) -> list[str]:
@@ -337,7 +341,7 @@ def _kept(d: Difference) -> bool:
     if not gave_up(s):
         return False
     if d.facet == "event":
-        return d.of == "job.retryExhausted" and d.extra
+        return d.of == "job.retryExhausted" and one_more(d) and not s.sent(d.of)
     if d.facet == "alarm":
         return s.key.kind == "continuous" and d.original is None and d.ours == due(s)
     return (d.name == "terminated" and d.missing) or (d.name in ("exists", "parked") and d.ours is True)
@@ -354,7 +358,7 @@ def _any_exception(d: Difference) -> bool:
     if not (defect or misread) or not failed(s):
         return False
     if d.facet == "call":
-        return d.whole and d.extra and d.of in ("onError", "onIdle")
+        return one_more(d) and d.of in ("onError", "onIdle")
     run = getattr(s.seen.body, "run", None)
     if run is None or d.original is not None:
         return False
