@@ -109,10 +109,10 @@ def _spurious(d: Difference) -> bool:
 
 def _never_stops(d: Difference) -> bool:
     s = d.step
-    if not (s.before.stuck or s.after.stuck):
+    if not s.after.stuck:
         return False
     if d.facet == "alarm" or d.name in ("nextRunAt", "willFlushAt"):
-        return d.original in (None, NOTHING) and d.ours in (s.seen.due or due(s), due(s))
+        return d.original in (None, NOTHING) and d.ours in (s.seen.due, due(s))
     unrun = s.name == "start" and "error" not in s.out and runs(s) == (0, 1)
     return unrun and one_more(d) and d.of in ("execute", "job.executed")
 
@@ -205,7 +205,7 @@ def _jitter(d: Difference) -> bool:
             return True
     delay = retry.get("delay") or {}
     if str(delay.get("fn", "")).startswith("-") and failed(s):
-        return _no_retry(d) or (d.facet, d.name, d.ours) == ("state", "exists", True)
+        return _no_retry(d)
     retried = any(event["willRetry"] for event in s.we_sent("job.failed"))
     if d.facet != "alarm" or not retry.get("jitter") or not retried or not d.ours or not d.original:
         return False
@@ -244,7 +244,7 @@ def _tick(d: Difference) -> bool:
     s = d.step
     if "cron" not in s.spec:
         return False
-    if d.facet == "alarm" or d.name == "nextRunAt":
+    if d.facet == "alarm":
         both = d.original is not None and d.ours == due(s)
         return both and clock_changes(s.spec["tz"] or "UTC", d.original, d.ours)
     missed = overdue(s) or (s.before.attempt is not None and s.name == "fire_alarm")
@@ -270,7 +270,7 @@ def _consumed(d: Difference) -> bool:
     theirs, ours = runs(s)
     past = s.after.alarm is not None and s.after.alarm <= s.out["now"]
     again = ours > theirs and (past or overdue(s))
-    owes_idle = s.we_called("onIdle") and not s.called("onIdle") and (s.before.stale or s.after.stale)
+    owes_idle = s.we_called("onIdle") and not s.called("onIdle") and s.after.stale
     if not again and not owes_idle:
         return False
     if d.facet == "alarm" or d.name == "scheduledAt":
@@ -336,7 +336,7 @@ def _unreal(d: Difference) -> list[str]:
 
 def _kept(d: Difference) -> bool:
     s = d.step
-    if (s.before.failed or s.after.failed) and (d.facet == "alarm" or d.name == "willFlushAt"):
+    if s.after.failed and d.facet == "alarm":
         return d.ours is None  # it is parked
     if not gave_up(s):
         return False
