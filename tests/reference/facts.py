@@ -73,14 +73,41 @@ def runs(s: Step) -> tuple[int, int]:
     return theirs, ours
 
 
+_FAILS = ("fail", "fail_tagged", "fail_string", "fail_object", "die", "throw")
+
+
+def real(s: Step, message: Any) -> bool:
+    """It is of an error that a hook of the script raises, or of a value that does not fit."""
+    scripted = [str(step[-1]) for step in script_of(s, *_FAILS)]
+    return message in scripted or str(message).startswith(("new state of ", "state of ", "schedule(when): "))
+
+
+def fits(d: Difference) -> bool:
+    """What a call or an event of ours says of its instance and its run is what there is to say."""
+    s = d.step
+    if d.facet == "call":
+        attempt = s.before.attempt or 1 if s.name == "fire_alarm" else 1
+        own = {"instanceId": str(s.key), "jobName": s.key.job, "attempt": attempt, "isRetry": attempt > 1}
+        return all(d.ours[name] == value for name, value in own.items() if name in d.ours)
+    shown = [call["ctx"] for call in s.seen.calls]
+    for name, of_ctx in (("attempt", "attempt"), ("runCount", "runCount"), ("preExecutionState", "state")):
+        values = [ctx.get(of_ctx, {"attempt": 1, "runCount": 0}.get(name)) for ctx in shown]
+        if d.ours.get(name) is not None and values and d.ours[name] not in values:
+            return False
+    failures = [event["attempt"] for event in s.we_sent("job.failed")]
+    if d.of == "job.retryExhausted" and d.ours["attempts"] not in failures:
+        return False
+    return d.of != "debounce.started" or instant(d.ours["flushAt"]) == due(s)
+
+
 def one_more(d: Difference) -> bool:
-    """A call or an event that only ours has, and that once."""
+    """A call or an event that only ours has, and that once, and that fits in with the others."""
     s = d.step
     both, by = (s.out["events"], s.seen.events), "type"
     if d.facet == "call":
         both, by = (s.out["calls"], s.seen.calls), "handler"
     theirs, ours = (sum(entry[by] == d.of for entry in entries) for entries in both)
-    return d.whole and d.extra and ours == theirs + 1
+    return d.whole and d.extra and ours == theirs + 1 and fits(d)
 
 
 # -- time
@@ -127,10 +154,11 @@ def states(s: Step) -> dict[str, list[Any]]:
     """
     seen: dict[str, list[Any]] = {}
     state: Any = None
+    first = s.seen.calls[0]["handler"] if s.seen.calls else ""
     for at, call in enumerate(s.seen.calls):
         name = call["handler"]
         state = before = state if at else call["ctx"].get("state")
-        if at:
+        if name != first:
             seen.setdefault(name, []).append(state)
         for step, *args in s.seen.script.get(name, []):
             if step == "set":

@@ -18,17 +18,20 @@ from durable_jobs_core.words import JOB_NAME
 from reference import debounce
 from reference.compare import NOTHING, Difference, told
 from reference.facts import (
+    alone,
     cause_of,
     clock_changes,
     due,
     error_of,
     failed,
+    fits,
     gave_up,
     instant,
     met,
     misfit,
     one_more,
     overdue,
+    real,
     raised,
     runs,
     script_of,
@@ -57,8 +60,16 @@ def _keys_apart(d: Difference) -> bool:
     s = d.step
     if s.refused is not None:
         return not JOB_NAME.fullmatch(s.key.job)
-    ended = s.collides and s.before.exists and not s.after.exists  # with the other one
-    return ended and s.seen.untouched and d.facet in ("result", "alarm", "state")
+    if not s.collides or not s.before.exists or s.after.exists or not s.seen.untouched:
+        return False  # else it was ended with the other one
+    if d.facet == "result":
+        runs_on = {
+            "status": "running",
+            "nextRunAt": s.before.alarm,
+            "runCount": s.before.storage["cont:runCount"],
+        }
+        return d.ours == runs_on.get(d.name, NOTHING)
+    return d.facet in ("alarm", "state")
 
 
 def _strict(d: Difference) -> bool:
@@ -85,7 +96,10 @@ def _rejected(d: Difference) -> bool:
     if s.name in ("start", "add"):
         if d.facet in ("result", "alarm"):
             return d.ours == _FIRST.get(d.name, due(s))
-        return one_more(d) or (d.facet == "state" and d.original in (None, 0))
+        if d.facet == "state":
+            made = alone(s) if s.name == "add" else states(s)[""][0]
+            return d.ours == {"state": made, "eventCount": 1, "runCount": runs(s)[1]}.get(d.name, NOTHING)
+        return one_more(d) and d.of != "onEvent"
     if d.facet == "result":
         return d.ours in (NOTHING, _ABSENT.get(d.name, NOTHING))
     return (d.facet, d.name, d.ours) == ("state", "exists", False) or (d.whole and d.missing)
@@ -96,7 +110,8 @@ def _rejected(d: Difference) -> bool:
 
 def _unregistered(d: Difference) -> bool:
     s = d.step
-    return s.before.unregistered and s.name == "fire_alarm" and not s.seen.events and s.seen.untouched
+    left = s.before.unregistered and s.name == "fire_alarm" and s.seen.untouched
+    return left and (d.missing or d.facet in ("alarm", "state"))
 
 
 def _spurious(d: Difference) -> bool:
@@ -150,7 +165,7 @@ def _one_at_a_time(d: Difference) -> bool:
         return (d.facet, d.name) == ("state", "runCount") and bool(d.original == d.ours + 1)
     if not met(s, "terminate") or s.seen.body is not None:
         return False
-    stale = d.whole and (d.missing or d.of == "job.stale")
+    stale = d.facet == "event" and d.whole and (d.missing or d.of == "job.stale")
     return stale or (d.facet == "alarm" and d.ours is None)
 
 
@@ -247,12 +262,12 @@ def _tick(d: Difference) -> bool:
     if d.facet == "alarm":
         both = d.original is not None and d.ours == due(s)
         return both and clock_changes(s.spec["tz"] or "UTC", d.original, d.ours)
-    missed = overdue(s) or (s.before.attempt is not None and s.name == "fire_alarm")
     theirs, ours = runs(s)
-    if not missed or ours != theirs + 1:
+    if not overdue(s) or ours != theirs + 1:
         return False
-    more = one_more(d) and d.of in ("execute", "job.executed")
-    return more or (d.facet == "state" and d.name in ("state", "runCount"))
+    if d.facet == "state":
+        return d.name == "runCount" and bool(d.ours == d.original + 1)
+    return one_more(d) and d.of in ("execute", "job.executed")
 
 
 # -- tasks
@@ -296,16 +311,13 @@ def _same_meaning(d: Difference) -> bool:
 # -- telemetry
 
 
-_FAILS = ("fail", "fail_tagged", "fail_string", "fail_object", "die", "throw")
-
-
 def _telemetry(d: Difference) -> bool:
     s = d.step
     if d.facet != "event":
         return False
     if (d.of, d.name) == ("job.failed", "error"):
-        real = [str(step[-1]) for step in script_of(s, *_FAILS)]
-        return d.ours in real and d.original in ("[object Object]", *real, *_unreal(d))
+        another = real(s, d.original) or d.original in ("[object Object]", *_unreal(d))
+        return another and real(s, d.ours)
     if (d.of, d.name) == ("job.failed", "preExecutionState"):
         return "onIdle" in s.seen.raised  # it is that of the hook that failed
     if (d.of, d.name) == ("task.scheduled", "trigger"):
@@ -317,14 +329,15 @@ def _telemetry(d: Difference) -> bool:
         return one_more(d) and (by_client or bool(script_of(s, "terminate", "terminate_caught")))
     if d.of == "job.failed" and d.extra:
         unread = not s.we_called("execute") and 1 + bool(s.spec.get("onError"))
-        return len(s.we_sent("job.failed")) == (len(s.seen.raised) or misfit(s) or unread)
+        all_of_them = len(s.we_sent("job.failed")) == (len(s.seen.raised) or misfit(s) or unread)
+        return all_of_them and real(s, d.ours["error"]) and fits(d)
     if d.missing and s.we_sent("job.failed"):  # what has failed is not told as done
         return d.of == "job.executed" or (d.of == "task.scheduled" and bool(raised(s)))
-    if d.of == "job.executed" and d.missing:  # in the order of the commits
-        return d.original in map(told, s.seen.events)
-    if d.of == "job.executed":
-        return d.ours in map(told, s.out["events"])
-    return one_more(d) and s.telemetry == "delivered" and "error" in s.out
+    if d.of == "job.executed" and len(s.sent(d.of)) == len(s.we_sent(d.of)):  # in the order of the commits
+        return (d.original if d.missing else d.ours) in map(
+            told, s.seen.events if d.missing else s.out["events"]
+        )
+    return one_more(d) and d.of != "job.executed" and s.telemetry == "delivered" and "error" in s.out
 
 
 def _unreal(d: Difference) -> list[str]:
@@ -358,7 +371,7 @@ def _any_exception(d: Difference) -> bool:
     if not (defect or misread) or not failed(s):
         return False
     if d.facet == "call":
-        return one_more(d) and d.of in ("onError", "onIdle")
+        return one_more(d) and (d.of == "onIdle" or (d.of == "onError" and real(s, d.ours["error"])))
     run = getattr(s.seen.body, "run", None)
     if run is None or d.original is not None:
         return False
