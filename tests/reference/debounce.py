@@ -22,7 +22,8 @@ def first_event(d: Difference) -> bool:
         return d.ours in (NOTHING, due(s))
     if d.facet == "state":
         return d.ours == {"state": alone(s), "eventCount": 1}.get(d.name, NOTHING)
-    return one_more(d) and d.of in ("debounce.started", "onEvent")
+    shown = {"state": None, "event": s.op["event"], "eventCount": 1, "instanceId": str(s.key)}
+    return one_more(d) and (d.of == "debounce.started" or (d.of, d.ours) == ("onEvent", shown))
 
 
 def next_window(d: Difference) -> bool:

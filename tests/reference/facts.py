@@ -82,20 +82,32 @@ def real(s: Step, message: Any) -> bool:
     return message in scripted or str(message).startswith(("new state of ", "state of ", "schedule(when): "))
 
 
+def placeholders(s: Step) -> list[str]:
+    """What the original tells in the place of an error."""
+    retried = [f"Retry scheduled for attempt {event['attempt'] + 1}" for event in s.sent("job.failed")]
+    return ["[object Object]", *retried]
+
+
 def fits(d: Difference) -> bool:
     """What a call or an event of ours says of its instance and its run is what there is to say."""
     s = d.step
     if d.facet == "call":
         attempt = s.before.attempt or 1 if s.name == "fire_alarm" else 1
         own = {"instanceId": str(s.key), "jobName": s.key.job, "attempt": attempt, "isRetry": attempt > 1}
-        return all(d.ours[name] == value for name, value in own.items() if name in d.ours)
+        on_time = s.now <= d.ours.get("now", s.now) <= s.out["now"]
+        return on_time and all(d.ours[name] == value for name, value in own.items() if name in d.ours)
     shown = [call["ctx"] for call in s.seen.calls]
     for name, of_ctx in (("attempt", "attempt"), ("runCount", "runCount"), ("preExecutionState", "state")):
         values = [ctx.get(of_ctx, {"attempt": 1, "runCount": 0}.get(name)) for ctx in shown]
         if d.ours.get(name) is not None and values and d.ours[name] not in values:
             return False
+    run = getattr(s.seen.body, "run", None)
+    if d.of == "job.failed" and d.ours["willRetry"] != (run is not None and not run.parked):
+        return False
     failures = [event["attempt"] for event in s.we_sent("job.failed")]
     if d.of == "job.retryExhausted" and d.ours["attempts"] not in failures:
+        return False
+    if not s.now <= instant(d.ours["timestamp"]) <= s.out["now"]:
         return False
     return d.of != "debounce.started" or instant(d.ours["flushAt"]) == due(s)
 

@@ -31,8 +31,9 @@ from reference.facts import (
     misfit,
     one_more,
     overdue,
-    real,
+    placeholders,
     raised,
+    real,
     runs,
     script_of,
     states,
@@ -215,9 +216,8 @@ def _waiting(d: Difference) -> bool:
 
 def _jitter(d: Difference) -> bool:
     s, retry = d.step, d.step.spec.get("retry", {})
-    if isinstance(d.original, float) and not d.original.is_integer() and isinstance(d.ours, int):
-        if 0 <= d.original - d.ours < 1:
-            return True
+    if isinstance(d.original, float) and d.ours == int(d.original):
+        return True
     delay = retry.get("delay") or {}
     if str(delay.get("fn", "")).startswith("-") and failed(s):
         return _no_retry(d)
@@ -251,7 +251,7 @@ def _no_retry(d: Difference) -> bool:
     if d.facet == "alarm":
         return d.ours == due(d.step)
     if d.of == "job.retryExhausted":
-        return one_more(d)
+        return one_more(d) and not d.step.sent(d.of)
     return (d.name, d.ours) in (("willRetry", False), ("attempt", None))
 
 
@@ -292,7 +292,8 @@ def _consumed(d: Difference) -> bool:
         return d.ours in (None, *(s.out["now"] + ms for _, ms in script_of(s, "schedule")))
     if d.facet == "state":
         return d.name == "executeCount" and again and d.ours == d.original + ours - theirs
-    return one_more(d) and d.of in ("execute", "onIdle", "job.executed", "task.scheduled")
+    idle = d.of == "onIdle" or (d.of == "task.scheduled" and d.ours["trigger"] == "idle")
+    return one_more(d) and (idle or (again and d.of in ("execute", "job.executed")))
 
 
 def _same_meaning(d: Difference) -> bool:
@@ -316,8 +317,7 @@ def _telemetry(d: Difference) -> bool:
     if d.facet != "event":
         return False
     if (d.of, d.name) == ("job.failed", "error"):
-        another = real(s, d.original) or d.original in ("[object Object]", *_unreal(d))
-        return another and real(s, d.ours)
+        return real(s, d.ours) and (real(s, d.original) or d.original in placeholders(s))
     if (d.of, d.name) == ("job.failed", "preExecutionState"):
         return "onIdle" in s.seen.raised  # it is that of the hook that failed
     if (d.of, d.name) == ("task.scheduled", "trigger"):
@@ -338,10 +338,6 @@ def _telemetry(d: Difference) -> bool:
             told, s.seen.events if d.missing else s.out["events"]
         )
     return one_more(d) and d.of != "job.executed" and s.telemetry == "delivered" and "error" in s.out
-
-
-def _unreal(d: Difference) -> list[str]:
-    return [f"Retry scheduled for attempt {event['attempt'] + 1}" for event in d.step.sent("job.failed")]
 
 
 # -- failures
