@@ -176,7 +176,7 @@ def states(s: Step) -> dict[str, list[Any]]:
             if step == "set":
                 state = args[0]
             elif step == "inc":
-                state = {**(state or {}), "n": (state or {"n": 0})["n"] + args[0]}
+                state = {**(state or {}), "n": (state or {}).get("n", 0) + args[0]}
             elif step == "read":
                 seen.setdefault(f"{name} read", []).append(state)
         if name in s.seen.raised:

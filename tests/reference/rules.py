@@ -67,7 +67,7 @@ def _keys_apart(d: Difference) -> bool:
         runs_on = {
             "status": "running",
             "nextRunAt": s.before.alarm,
-            "runCount": s.before.storage["cont:runCount"],
+            "runCount": s.before.view().get("runCount"),
         }
         return d.ours == runs_on.get(d.name, NOTHING)
     return d.facet in ("alarm", "state")
@@ -157,7 +157,7 @@ def _one_at_a_time(d: Difference) -> bool:
         return (d.whole and d.missing) or (later and d.name == "scheduledAt" and d.ours is None)
     if s.before.residue:  # of one whose token was not current
         if (d.facet, d.name) == ("state", "attempt"):
-            return bool(d.original == d.ours + 1)
+            return isinstance(d.ours, int) and bool(d.original == d.ours + 1)
         return d.name in _FRESH and d.ours == _FRESH[d.name]
     if met(s, "send"):
         events = [request.get("event") for _, request in script_of(s, "call")]
@@ -187,7 +187,7 @@ def _trigger(d: Difference) -> bool:
     if s.name != "trigger" or s.key.kind != "continuous":
         return False
     if d.name == "runCount":  # it is the run that waits
-        same = s.before.attempt is not None and d.ours == s.before.storage["cont:runCount"]
+        same = s.before.attempt is not None and d.ours == s.before.view()["runCount"]
         return same and bool(d.original == d.ours + 1)
     if d.facet == "alarm":
         return failed(s) and d.original == s.before.alarm and d.ours == due(s)
@@ -305,7 +305,7 @@ def _same_meaning(d: Difference) -> bool:
     took = sum(step[1] for step in script_of(s, "advance"))  # a duration counts from the end of the hook
     if took and script_of(s, "schedule", "schedule_str") and (d.facet == "alarm" or d.name == "scheduledAt"):
         instants = [instant(value) for value in (d.original, d.ours)]
-        return None not in instants and 0 < instants[1] - instants[0] <= took
+        return all(isinstance(each, int) for each in instants) and 0 < instants[1] - instants[0] <= took
     return False
 
 

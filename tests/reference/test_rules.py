@@ -6,6 +6,7 @@ stay unexplained, by this rule and by all others.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -254,6 +255,43 @@ def test_what_is_beside_a_sentence_is_not_explained(
     monkeypatch.setattr(Player, "play", spoiled)
 
     assert at in {each.at for each in replayed(recorded, name).unexplained}
+
+
+def time_passes_in_the_hook(step: dict[str, Any]) -> None:
+    step["op"]["script"]["onEvent"].append(["advance", 1_000])
+    step["out"]["now"] += 1_000
+
+
+def the_flush_fails(step: dict[str, Any]) -> None:
+    del step["out"]["result"]
+    step["out"]["error"] = {"kind": "fail", "tag": "ExecutionError"}
+
+
+def it_is_late(step: dict[str, Any]) -> None:
+    step["op"]["now"] = step["out"]["now"] = step["out"]["now"] + 1_000
+
+
+UNRECORDED: list[tuple[str, str, int, Callable[[dict[str, Any]], None], str]] = [
+    ("S-52", "t01_lifecycle", 5, time_passes_in_the_hook, "alarm"),
+    ("S-42", "d12_max_fail_no_retry", 6, the_flush_fails, "error"),
+    ("S-53", "t27_write_order", 3, it_is_late, "state executeCount"),
+]
+
+
+@needs_runs
+@pytest.mark.parametrize(("sentence", "name", "at", "change", "what"), UNRECORDED)
+def test_what_a_sentence_says_is_explained_where_no_recording_shows_it(
+    recorded: Any, sentence: str, name: str, at: int, change: Callable[[dict[str, Any]], None], what: str
+) -> None:
+    run = copy.deepcopy(recorded[1][name])
+    change(run["steps"][at])
+    report = Report()
+    Replay(run, recorded[0], report).steps()
+
+    found = {str(each.difference).split(":")[0]: each.rule for each in report.found if each.at == at}
+    rule = found[what]
+    assert rule is not None
+    assert rule.sentence == sentence
 
 
 @pytest.fixture(scope="module")
