@@ -230,6 +230,16 @@ def replayed(recorded: tuple[dict[str, Any], dict[str, Any]], name: str) -> Repo
     return report
 
 
+SPEC = FOLDER.parents[1] / "SPEC.md"
+
+
+@pytest.mark.skipif(not SPEC.exists(), reason="the specification is not beside this clone")
+def test_each_rule_cites_a_sentence_that_is_there() -> None:
+    text = SPEC.read_text()
+
+    assert [rule.sentence for rule in RULES if f"\n- {rule.sentence} " not in text] == []
+
+
 def test_every_rule_has_something_beside_it() -> None:
     beside = {sentence for sentence, *_ in BESIDE} | {"S-32"}
 
