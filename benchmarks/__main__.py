@@ -17,14 +17,19 @@ from attrs import evolve
 
 from benchmarks.parts import PARTS
 from benchmarks.report import holds, lines, write
-from benchmarks.table import Figures, Part, Result, Size
+from benchmarks.table import Figures, Part, Result, Round, Size
 
 OUT = Path("build/bench.json")
 
 
 def perform(part: Part, size: Size) -> Result:
     """Measure a part."""
-    rounds: list[dict[str, Figures]] = []
+    with part.around():
+        return Result(part, _rounds(part, size))
+
+
+def _rounds(part: Part, size: Size) -> list[Round]:
+    rounds: list[Round] = []
     for number in range(size.rounds):
         found: dict[str, Figures] = {}
         for place, measure in enumerate(part.measures, 1):
@@ -35,15 +40,16 @@ def perform(part: Part, size: Size) -> Result:
                 found[measure.name] = measure.run(Path(folder), max(1, int(size.jobs * measure.share)))
             print(f"{time.perf_counter() - began:.1f} s", file=sys.stderr, flush=True)
         rounds.append(found)
-    return Result(part, rounds)
+    return rounds
 
 
 def chosen(*, full: bool, only: Sequence[str] | None) -> Iterator[tuple[Part, Size]]:
-    """The parts to measure, and how much; the short form has only some measures of a part."""
+    """The parts to measure, and how much; the short form has only some measures of a part, and of those
+    that it has not at all it has what is named."""
     for part in PARTS:
         if only and part.name not in only:
             continue
-        if full:
+        if full or (only and part.short is None):
             yield part, part.full
         elif part.short is not None:
             yield evolve(part, measures=[measure for measure in part.measures if measure.short]), part.short

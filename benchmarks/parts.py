@@ -4,5 +4,6 @@ from __future__ import annotations
 
 from benchmarks.limits import LIMITS
 from benchmarks.peers.table import REDIS, SQLITE
+from benchmarks.scale import SCALE
 
-PARTS = (LIMITS, SQLITE, REDIS)
+PARTS = (LIMITS, SQLITE, REDIS, SCALE)
