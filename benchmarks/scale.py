@@ -68,7 +68,7 @@ def fill(url: str, size: int) -> float:
             clock = answer.clock
             if time.perf_counter() - told > TOLD_EVERY_SECONDS:
                 told = time.perf_counter()
-                print(f"filled {first / size:.0%}", end=" ", file=sys.stderr, flush=True)
+                print(f"filled {(first + len(writes)) / size:.0%}", end=" ", file=sys.stderr, flush=True)
     return size / (time.perf_counter() - began)
 
 
@@ -94,8 +94,8 @@ def open_idle(url: str) -> float:
     return asyncio.run(main())
 
 
-def make_due(url: str, size: int, count: int) -> None:
-    """Trigger so many instances of all, in a process that runs no jobs."""
+def make_due(url: str, size: int, count: int) -> list[str]:
+    """Trigger so many instances of all, in a process that runs no jobs; which ones."""
     ids = [id_of(number) for number in random.sample(range(size), count)]
 
     async def main() -> None:
@@ -103,28 +103,39 @@ def make_due(url: str, size: int, count: int) -> None:
             await asyncio.gather(*(_trigger(runtime, [ids[n] for n in share]) for share in shares(count)))
 
     asyncio.run(main())
+    return ids
 
 
 async def _trigger(runtime: Any, ids: Sequence[str]) -> None:
     client = runtime.client.continuous("later")
     for id in ids:
         result = await client.trigger(id)
-        if not result.triggered or result.joined:
+        if not result.triggered:
             raise RuntimeError(f"{id}: expected an instance that waits, came {result}")
 
 
-def drain(url: str, count: int) -> dict[str, float]:
-    """Run what is due."""
-    backend = open_backend(url)
+def drain(url: str, ids: Sequence[str]) -> dict[str, float]:
+    """Run what is due: these instances."""
+    backend, count = open_backend(url), len(ids)
 
     async def main() -> dict[str, float]:
         began, used = time.perf_counter(), time.process_time()
         async with durable_jobs_asyncio.open_runtime(JOBS, backend) as runtime:
             await runtime.run_until_idle()
             taken, used = time.perf_counter() - began, time.process_time() - used
-            return {DRAINED: count / taken, TO_RUN: used * 1e6 / count, RESIDENT: _resident()}
+            found = {DRAINED: count / taken, TO_RUN: used * 1e6 / count, RESIDENT: _resident()}
+            await _check(runtime, ids)
+            return found
 
     return asyncio.run(main())
+
+
+async def _check(runtime: Any, ids: Sequence[str]) -> None:
+    client = runtime.client.continuous("later")
+    for id in ids:
+        status = await client.status(id)
+        if not status.run_count or status.attempt is not None:
+            raise RuntimeError(f"{id}: expected an instance that has run, came {status}")
 
 
 def _resident() -> float:
@@ -217,9 +228,9 @@ class Filled:
         url = self.store.url
         with new_process() as worker:
             opening = worker.submit(open_idle, url).result()
-            apart(make_due, url, self.size, count)
+            ids = apart(make_due, url, self.size, count)
             before = self.store.counters()
-            drained = worker.submit(drain, url, count).result()
+            drained = worker.submit(drain, url, ids).result()
             after = self.store.counters()
         grown = {column: (after[column] - before[column]) / count for column in before}
         kept = (self.store.kept() - self.empty) / self.size
