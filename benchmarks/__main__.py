@@ -44,8 +44,8 @@ def _rounds(part: Part, size: Size) -> list[Round]:
 
 
 def chosen(*, full: bool, only: Sequence[str] | None) -> Iterator[tuple[Part, Size]]:
-    """The parts to measure, and how much; the short form has only some measures of a part, and of those
-    that it has not at all it has what is named."""
+    """The parts to measure, and how much; the short form has only some measures of a part, and of some parts
+    none unless they are named."""
     for part in PARTS:
         if only and part.name not in only:
             continue

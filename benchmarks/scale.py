@@ -45,7 +45,7 @@ BOUNDS = {"sqlite": 1.6, "redis": 1.3}
 LADDER = 1, 10, 100, 1000
 """How many instances are stored for each that is run."""
 PATIENCE_MS = 60_000
-TOLD_EVERY_SECONDS = 5.0
+TOLD_EVERY_SECONDS = 15.0
 
 LATER = evolve(jobs.count, schedule=every("365 days"), start_immediately=False)
 JOBS = create_durable_jobs({"later": LATER})
