@@ -94,16 +94,14 @@ def open_idle(url: str) -> float:
     return asyncio.run(main())
 
 
-def make_due(url: str, size: int, count: int) -> list[str]:
-    """Trigger so many instances of all, in a process that runs no jobs; which ones."""
-    ids = [id_of(number) for number in random.sample(range(size), count)]
+def make_due(url: str, ids: Sequence[str]) -> None:
+    """Trigger these instances, in a process that runs no jobs."""
 
     async def main() -> None:
         async with durable_jobs_asyncio.open_runtime(JOBS, url, worker=False) as runtime:
-            await asyncio.gather(*(_trigger(runtime, [ids[n] for n in share]) for share in shares(count)))
+            await asyncio.gather(*(_trigger(runtime, [ids[n] for n in share]) for share in shares(len(ids))))
 
     asyncio.run(main())
-    return ids
 
 
 async def _trigger(runtime: Any, ids: Sequence[str]) -> None:
@@ -138,6 +136,14 @@ async def _check(runtime: Any, ids: Sequence[str]) -> None:
             raise RuntimeError(f"{id}: expected an instance that has run, came {status}")
 
 
+def work_once(url: str) -> None:
+    """Whatever there is to do with a store, with batches as large as they get."""
+    fill(url, BATCH_MAX_WRITES)
+    ids = [id_of(number) for number in range(BATCH_MAX_WRITES)]
+    make_due(url, ids)
+    drain(url, ids)
+
+
 def _resident() -> float:
     """The most this process ever held, in MiB."""
     lines = Path("/proc/self/status").read_text().splitlines()
@@ -153,6 +159,10 @@ class Store(Protocol):
 
     url: str
     settings: str
+
+    def make(self) -> None:
+        """Make the store, as it is before there is an instance."""
+        ...
 
     def kept(self) -> int:
         """Bytes that are used for all there is."""
@@ -172,6 +182,9 @@ class SqliteStore:
         self.url = f"sqlite:///{place}"
         self._path = Path(place)
 
+    def make(self) -> None:
+        apart(fill, self.url, 0)
+
     def kept(self) -> int:
         with closing(sqlite3.connect(self._path)) as connection:
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -188,6 +201,13 @@ class RedisStore:
         self.url = place
         self.settings = f"{server_program()[1]}, AOF everysec"
 
+    def make(self) -> None:
+        """What a server once took for its scripts it keeps, so that no instance has to answer for it."""
+        apart(work_once, self.url)
+        with self._client() as client:
+            client.flushall()
+        apart(fill, self.url, 0)
+
     def kept(self) -> int:
         return int(self._info()["used_memory"])
 
@@ -198,14 +218,17 @@ class RedisStore:
 
     def _info(self) -> dict[str, Any]:
         """Once the server does not rewrite its log, which it may after having grown."""
-        import redis
-
-        with redis.Redis.from_url(self.url) as client:
+        with self._client() as client:
             while True:
                 info: dict[str, Any] = client.info("everything")
                 if not info["aof_rewrite_in_progress"] and not info["aof_rewrite_scheduled"]:
                     return info
                 time.sleep(0.1)
+
+    def _client(self) -> Any:
+        import redis
+
+        return redis.Redis.from_url(self.url)
 
 
 MADE: Mapping[str, Callable[[str], Store]] = {"sqlite": SqliteStore, "redis": RedisStore}
@@ -226,9 +249,10 @@ class Filled:
     def measure(self, count: int) -> Figures:
         """Run some of them once."""
         url = self.store.url
+        ids = [id_of(number) for number in random.sample(range(self.size), count)]
         with new_process() as worker:
             opening = worker.submit(open_idle, url).result()
-            ids = apart(make_due, url, self.size, count)
+            apart(make_due, url, ids)
             before = self.store.counters()
             drained = worker.submit(drain, url, ids).result()
             after = self.store.counters()
@@ -262,7 +286,7 @@ class Stores:
     def _fill(self, kind: str, size: int) -> Filled:
         folder = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-"))
         store = MADE[kind](self._stack.enter_context(store_in(Path(folder), kind)))
-        apart(fill, store.url, 0)
+        store.make()
         empty = store.kept()
         return Filled(store, size, empty, apart(fill, store.url, size))
 

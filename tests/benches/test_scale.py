@@ -105,8 +105,10 @@ def rows_of(url: str) -> Iterator[Row]:
 def test_as_many_as_asked_for_are_run_once_among_those_that_are_stored(kind: str, tmp_path: Path) -> None:
     with store_in(tmp_path, kind) as place:
         store = scale.MADE[kind](place)
+        store.make()
+        empty = store.kept()
         scale.fill(store.url, SIZE)
-        figures = Filled(store, SIZE, 0, 1.0).measure(COUNT)
+        figures = Filled(store, SIZE, empty, 1.0).measure(COUNT)
         rows = {row.key.id: row for row in rows_of(store.url)}
 
     assert set(figures.values) == {*SCALE.columns} - ({SERVED, scale.LOGGED} if kind == "sqlite" else set())
@@ -173,4 +175,4 @@ def test_what_is_not_there_cannot_be_made_due(tmp_path: Path) -> None:
     scale.fill(url, 2)
 
     with pytest.raises(RuntimeError, match="expected an instance that waits, came TriggerResult"):
-        scale.make_due(url, 3, 3)
+        scale.make_due(url, [id_of(2)])
