@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from benchmarks.continuous import CONTINUOUS
+from benchmarks.debounce import DEBOUNCE
+from benchmarks.lateness import LATENESS
 from benchmarks.limits import LIMITS
 from benchmarks.peers.table import REDIS, SQLITE
 from benchmarks.scale import SCALE
 
-PARTS = (LIMITS, SQLITE, REDIS, SCALE)
+PARTS = (LIMITS, SQLITE, REDIS, LATENESS, DEBOUNCE, CONTINUOUS, SCALE)

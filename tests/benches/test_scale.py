@@ -82,15 +82,6 @@ def test_the_whole_of_it_goes_from_a_thousand_to_a_million() -> None:
     assert [SCALE.full.jobs * times for times in scale.LADDER] == [10**3, 10**4, 10**5, 10**6]
 
 
-def test_it_is_in_the_full_form_and_where_it_is_named() -> None:
-    def names(*only: str, full: bool) -> list[tuple[str, Size]]:
-        return [(part.name, size) for part, size in command.chosen(full=full, only=only)]
-
-    assert ("scale", SCALE.full) in names(full=True)
-    assert "scale" not in dict(names(full=False))
-    assert names("scale", full=False) == [("scale", SCALE.full)]
-
-
 def rows_of(url: str) -> Iterator[Row]:
     with closing(open_backend(url)) as backend:
         page = backend.scan(Query(), None, 1000)
