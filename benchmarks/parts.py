@@ -7,5 +7,6 @@ from benchmarks.debounce import DEBOUNCE
 from benchmarks.lateness import LATENESS
 from benchmarks.limits import LIMITS
 from benchmarks.peers.table import REDIS, SQLITE
+from benchmarks.scale import SCALE
 
-PARTS = (LIMITS, SQLITE, REDIS, LATENESS, DEBOUNCE, CONTINUOUS)
+PARTS = (LIMITS, SQLITE, REDIS, LATENESS, DEBOUNCE, CONTINUOUS, SCALE)
