@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from benchmarks.limits import LIMITS
+from benchmarks.modes import MODES
 from benchmarks.peers.table import REDIS, SQLITE
 
-PARTS = (LIMITS, SQLITE, REDIS)
+PARTS = (LIMITS, SQLITE, REDIS, MODES)

@@ -20,7 +20,8 @@ def lines(result: Result) -> Iterator[str]:
     yield "\nwhat was durable when, and other settings"
     for settings, names in _by_settings(result).items():
         yield f"  {', '.join(names)}:\n    {settings}"
-    yield f"\n{'ratio, the worst of all rounds':<36}{'is':>12}{'goal':>12}{'by processor':>15}"
+    if part.ratios:
+        yield f"\n{'ratio, the worst of all rounds':<36}{'is':>12}{'goal':>12}{'by processor':>15}"
     for ratio in part.ratios:
         value, aside = result.ratios[ratio.name], result.aside.get(ratio.name)
         goal = f"{'≤' if ratio.at_most else '≥'} {ratio.goal:.2f}"

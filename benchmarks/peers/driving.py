@@ -24,7 +24,16 @@ ROOT = HERE.parents[1]
 ENVIRONMENTS = ROOT / "build/peers"
 PATIENCE_SECONDS = 300.0
 Command: TypeAlias = Sequence[str | Path]
+FILES = {"sqlite": "{path}", "sqlite-normal": "sqlite:///{path}?synchronous=normal"}
 EVERYSEC = "--appendonly", "yes", "--appendfsync", "everysec"
+CLUSTER = "redis-cluster"
+SERVERS = {
+    "redis": EVERYSEC,
+    "redis-none": ("--appendonly", "no"),
+    "redis-always": ("--appendonly", "yes", "--appendfsync", "always"),
+    CLUSTER: EVERYSEC,
+}
+"""The kinds of stores: where a file is, and how a server is set, or each of the three of a Cluster."""
 
 sys.path.insert(0, str(ROOT / "tests"))
 
@@ -44,9 +53,9 @@ def of_peer(name: str) -> Command:
     return python, HERE / f"with_{name}.py"
 
 
-def of_ours(scheme: str) -> Command:
+def of_ours(kind: str) -> Command:
     """Our own script."""
-    return sys.executable, "-m", "benchmarks.peers.with_durable_jobs", scheme
+    return sys.executable, "-m", "benchmarks.peers.with_durable_jobs", kind
 
 
 class Script:
@@ -128,15 +137,21 @@ def server_program() -> tuple[Path, str]:
 
 @contextmanager
 def store_in(folder: Path, kind: str) -> Iterator[str]:
-    """A place for a store of its own: a file, or a server that keeps its log as ours is measured."""
-    if kind == "sqlite":
-        yield tempfile.mkdtemp(dir=folder) + "/jobs.db"
+    """A place for a store of its own: a file, a server or a Cluster."""
+    if kind in FILES:
+        yield FILES[kind].format(path=tempfile.mkdtemp(dir=folder) + "/jobs.db")
         return
+    from support.redis_clusters import RedisCluster
     from support.redis_servers import Server
 
-    server = Server(server_program()[0], *EVERYSEC)
+    program = server_program()[0]
+    server: Server | RedisCluster
+    if kind == CLUSTER:
+        server = RedisCluster(str(program), *SERVERS[kind])
+    else:
+        server = Server(program, *SERVERS[kind])
     try:
-        yield f"{server.url}/0"
+        yield server.url if kind == CLUSTER else f"{server.url}/0"
     finally:
         server.discard()
 
@@ -181,7 +196,7 @@ def _in_turn(command: Command, kind: str, folder: Path, count: int) -> Figures:
         with running(command) as worker:
             worker.order("drain", store, count)
             draining = worker.took()
-    server = f"{server_program()[1]}, " if kind == "redis" else ""
+    server = f"{server_program()[1]}, " if kind in SERVERS else ""
     return Figures(
         {
             ACCEPTED: count / accepting[0],

@@ -15,10 +15,17 @@ from benchmarks.peers.protocol import Took, Watch, runs, serve, started, take_in
 from benchmarks.product import CALLERS, shares, start
 from durable_jobs_core import Continuous, ContinuousContext, create_durable_jobs, every
 
-DURABLE = {"sqlite": "WAL, synchronous=FULL", "redis": "AOF everysec"}
+DURABLE = {
+    "sqlite": "WAL, synchronous=FULL",
+    "sqlite-normal": "WAL, synchronous=NORMAL: a power cut takes the last commits",
+    "redis": "AOF everysec",
+    "redis-none": "no AOF and no snapshots: the end of the server takes all",
+    "redis-always": "AOF always: each write is synced before it is acknowledged",
+    "redis-cluster": "3 nodes without replicas, AOF everysec",
+}
 SETTINGS = (
     "{durable}; asyncio, {callers} callers; the attempt and its lease are stored before a job runs, its state"
-    " and what came of it after: a crash loses no job"
+    " and what came of it after: a crash of the worker loses no job"
 )
 
 
