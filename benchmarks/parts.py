@@ -5,5 +5,6 @@ from __future__ import annotations
 from benchmarks.limits import LIMITS
 from benchmarks.modes import MODES
 from benchmarks.peers.table import REDIS, SQLITE
+from benchmarks.processes import PROCESSES
 
-PARTS = (LIMITS, SQLITE, REDIS, MODES)
+PARTS = (LIMITS, SQLITE, REDIS, MODES, PROCESSES)

@@ -59,7 +59,7 @@ def of_ours(kind: str) -> Command:
 
 
 class Script:
-    """A script that runs. `settings`: what it said of them."""
+    """A script that runs. `settings`: what it said of them; `ran`: how many jobs, by its last order."""
 
     def __init__(self, command: Command, said: IO[str]) -> None:
         self._said = said
@@ -76,6 +76,7 @@ class Script:
         self._stdin, self._stdout = self._process.stdin, self._process.stdout
         self._command = command
         self.settings = ""
+        self.ran = 0
 
     def meet(self) -> None:
         """Wait until it has told its settings."""
@@ -93,6 +94,7 @@ class Script:
     def took(self) -> tuple[float, float]:
         """Wait until the order is carried out: the seconds it took, and those of the processor."""
         seconds, processor = self._answer("took")
+        self.ran = self._answer("ran")
         return seconds, processor
 
     def _answer(self, expected: str) -> Any:
