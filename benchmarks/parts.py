@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from benchmarks.limits import LIMITS
 from benchmarks.modes import MODES
+from benchmarks.network import NETWORK
 from benchmarks.peers.table import REDIS, SQLITE
 from benchmarks.processes import PROCESSES
 
-PARTS = (LIMITS, SQLITE, REDIS, MODES, PROCESSES)
+PARTS = (LIMITS, SQLITE, REDIS, MODES, PROCESSES, NETWORK)
