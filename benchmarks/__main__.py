@@ -16,6 +16,7 @@ from pathlib import Path
 from attrs import evolve
 
 from benchmarks.parts import PARTS
+from benchmarks.plots import draw
 from benchmarks.report import holds, lines, write
 from benchmarks.table import Figures, Part, Result, Size
 
@@ -39,11 +40,12 @@ def perform(part: Part, size: Size) -> Result:
 
 
 def chosen(*, full: bool, only: Sequence[str] | None) -> Iterator[tuple[Part, Size]]:
-    """The parts to measure, and how much; the short form has only some measures of a part."""
+    """The parts to measure, and how much; the short form has only some measures of a part, and of some parts
+    none unless they are named."""
     for part in PARTS:
         if only and part.name not in only:
             continue
-        if full:
+        if full or (only and part.short is None):
             yield part, part.full
         elif part.short is not None:
             yield evolve(part, measures=[measure for measure in part.measures if measure.short]), part.short
@@ -56,7 +58,7 @@ def main() -> int:
     parser.add_argument("--only", action="append", choices=[part.name for part in PARTS], help="this part")
     parser.add_argument("--rounds", type=int, help="in place of those of each part")
     parser.add_argument("--jobs", type=int, help="in place of those of each part")
-    parser.add_argument("--out", type=Path, default=OUT, help="where the figures are written as JSON")
+    parser.add_argument("--out", type=Path, default=OUT, help="the figures, as JSON; plots beside it")
     arguments = parser.parse_args()
     results: list[Result] = []
     for part, size in chosen(full=arguments.full, only=arguments.only):
@@ -64,7 +66,7 @@ def main() -> int:
         results.append(perform(part, size))
         print("\n".join(lines(results[-1])), flush=True)
         write(arguments.out, results)
-    print(f"\nwritten to {arguments.out}")
+    print("\nwritten to", arguments.out, *draw(arguments.out))
     return 0 if all(map(holds, results)) else 1
 
 
