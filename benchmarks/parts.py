@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+from benchmarks.continuous import CONTINUOUS
+from benchmarks.debounce import DEBOUNCE
+from benchmarks.lateness import LATENESS
 from benchmarks.limits import LIMITS
 from benchmarks.modes import MODES
 from benchmarks.network import NETWORK
 from benchmarks.peers.table import REDIS, SQLITE
 from benchmarks.processes import PROCESSES
 
-PARTS = (LIMITS, SQLITE, REDIS, MODES, PROCESSES, NETWORK)
+PARTS = (
+    LIMITS,
+    SQLITE,
+    REDIS,
+    MODES,
+    PROCESSES,
+    NETWORK,
+    LATENESS,
+    DEBOUNCE,
+    CONTINUOUS,
+)

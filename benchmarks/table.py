@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -145,6 +146,11 @@ class Result:
         """The median of the rounds; `None` if this is not measured."""
         found = [one[name].values[column] for one in self.rounds if column in one[name].values]
         return statistics.median(found) if found else None
+
+
+def quantile(values: Sequence[float], share: float) -> float:
+    """The least of them that so great a share does not exceed."""
+    return sorted(values)[max(0, math.ceil(share * len(values)) - 1)]
 
 
 def apart(function: Callable[..., Any], *arguments: Any) -> Any:

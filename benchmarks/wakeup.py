@@ -14,7 +14,6 @@ import argparse
 import asyncio
 import os
 import random
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -29,6 +28,8 @@ import durable_jobs_asyncio
 from attrs import define, field
 from durable_jobs_runtime import open_backend
 
+from benchmarks.counted import Counted
+from benchmarks.table import quantile
 from durable_jobs_core import Continuous, Jobs, create_durable_jobs, every
 from durable_jobs_core.engine import Limits
 
@@ -58,12 +59,8 @@ class Woken:
     exchanges: int = 0
     idle_exchanges: int = 0
 
-    def at(self, share: float) -> float:
-        """The time that so great a share did not exceed."""
-        return sorted(self.times)[min(len(self.times) - 1, int(share * len(self.times)))]
-
     def __str__(self) -> str:
-        p50, p99, most = statistics.median(self.times), self.at(0.99), max(self.times)
+        p50, p99, most = (quantile(self.times, share) for share in (0.5, 0.99, 1))
         idle = max(self.idle, default=0.0)
         return f"{p50:>8.1f}{p99:>8.1f}{most:>8.1f}{idle:>10.2%}{self.exchanges / len(self.times):>15.1f}"
 
@@ -86,22 +83,6 @@ async def serve(url: str, poll: int) -> None:
         print("ready", flush=True)
         while await runtime.in_thread(sys.stdin.readline):
             print("count", backend.exchanges, flush=True)
-
-
-class Counted:
-    """A backend whose exchanges are counted."""
-
-    def __init__(self, backend: Any) -> None:
-        self._backend = backend
-        self.exchanges = 0
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._backend, name)
-
-    def exchange(self, lane: int, batch: Any) -> Any:
-        """Count, and perform."""
-        self.exchanges += 1
-        return self._backend.exchange(lane, batch)
 
 
 class Worker:

@@ -11,7 +11,7 @@ from durable_jobs_core.record import FlushReason, Stored
 from durable_jobs_core.words import INSTANT_MAX, Failure, Hook, Json, Key
 
 
-@value(kw_only=True)
+@value
 class HookCall:
     """One call of a hook, and all it is shown.
 

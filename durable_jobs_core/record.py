@@ -234,7 +234,12 @@ class Record:
         """Whether it may no longer name an engine whose last write had that number."""
         return len(self.writers) == WRITERS_MAX and min(entry[1] for entry in self.writers) > number
 
-    def may_follow(self, earlier: Revision) -> bool:
-        """Whether that revision of the same life may be among those it was made from."""
-        written = self.wrote(earlier.engine)
-        return self.has_forgotten(earlier.number) if written is None else written >= earlier.number
+    def may_follow(self, earlier: Record) -> bool:
+        """Whether that record of the same life may be among those it was made from: no writer is missing, and
+        none is back where it was before."""
+        return all(self._names(engine, number) for engine, number in earlier.writers)
+
+    def _names(self, engine: int, number: int) -> bool:
+        """Whether that write of an engine, or a later one, may be among those it was made from."""
+        written = self.wrote(engine)
+        return self.has_forgotten(number) if written is None else written >= number

@@ -66,7 +66,9 @@ def step(definition: AnyDefinition, record: Record | None, event: Event, env: En
 def alarm_of(kind: Kind, record: Record) -> int | None:
     """The alarm a record wants, derived from it and from nothing else (S-4)."""
     alarm = KINDS[kind].deadline(record.body)
-    return None if alarm is None else max(0, min(alarm, INSTANT_MAX))
+    if alarm is None or 0 <= alarm <= INSTANT_MAX:
+        return alarm
+    return 0 if alarm < 0 else INSTANT_MAX
 
 
 def _written(record: Record | None, draft: Draft[Any, Any], body: AnyBody, env: Env) -> Record:

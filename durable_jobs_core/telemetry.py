@@ -37,7 +37,7 @@ def iso(instant: int) -> str:
     return to_datetime(instant).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-@value(kw_only=True)
+@value
 class TelemetryEvent:
     """The head of every value.
 

@@ -1,7 +1,8 @@
 """An engine at saturation, with a store in memory: what a job takes of it, and what it asks of the store.
 
 No event loop, no thread and no clock: all hooks that were called have ended before the store answers, as
-when there is more work than time. So the same number of jobs always takes the same exchanges.
+when there is more work than time. So the same number of jobs always takes the same exchanges. Time passes
+only where it is said to, and then at once.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from attrs import define
 from durable_jobs_memory import MemoryBackend
 
 from benchmarks.jobs import JOBS, Counter, at_once
+from durable_jobs_core import Jobs
 from durable_jobs_core.backend import Write
 from durable_jobs_core.engine import (
     Answered,
@@ -46,36 +48,47 @@ class Tally:
 
 
 class Embedded:
-    """A client and a worker on one store: `accept`, then `drain`. `tally`: of the last of the two."""
+    """A client and a worker on one store: `accept`, then `drain`. `tally`: of the last of the two; `t`: how
+    many milliseconds have passed."""
 
-    def __init__(self) -> None:
-        self._backend = MemoryBackend(lambda: NOW)
+    def __init__(self, jobs: Jobs = JOBS) -> None:
+        self.t = 0
+        self._backend = MemoryBackend(lambda: NOW + self.t)
+        self._client = Engine(jobs.by_key, node=3, worker=False)
+        self._worker = Engine(jobs.by_key, node=7)
         self._exchanges: deque[Exchange] = deque()
         self.tally = Tally()
 
-    def accept(self, count: int) -> Tally:
-        """Start instances, all asked for at once."""
-        engine = Engine(JOBS.by_key, node=3, worker=False)
-        for number in range(count):
-            key = Key("continuous", "count", f"user-{number}")
-            engine.feed(0, Called(number, key, START, deadline=LATER))
-        return self._settle(engine)
-
-    def drain(self) -> Tally:
-        """Run all that is due."""
-        engine = Engine(JOBS.by_key, node=7)
-        engine.feed(0, Ticked())
-        return self._settle(engine)
-
-    def _settle(self, engine: Engine) -> Tally:
+    def accept(self, count: int, first: int = 0) -> Tally:
+        """Start instances, all asked for at once; `first`: the number of the first of them."""
         self.tally = Tally()
+        for number in range(first, first + count):
+            key = Key("continuous", "count", f"user-{number}")
+            self._client.feed(self.t, Called(number, key, START, deadline=self.t + LATER))
+        self._settle(self._client)
+        return self.tally
+
+    def drain(self, lasting: int = 0) -> Tally:
+        """Run all that is due, and what falls due in so many milliseconds."""
+        self.tally = Tally()
+        wake: int | None = self.t
+        until = self.t + lasting
+        while wake is not None and wake <= until:
+            self.t = wake
+            self._worker.feed(wake, Ticked())
+            self._settle(self._worker)
+            wake = self._worker.next_wakeup
+        self.t = until
+        return self.tally
+
+    def _settle(self, engine: Engine) -> None:
         while True:
             needs = engine.needs()
             for need in needs:
                 self._perform(engine, need)
             if not needs:
                 if not self._exchanges:
-                    return self.tally
+                    return
                 self._exchange(engine, self._exchanges.popleft())
 
     def _perform(self, engine: Engine, need: Need) -> None:
@@ -84,7 +97,7 @@ class Embedded:
                 self._exchanges.append(need)
             case Invoke():
                 self.tally.runs += 1
-                engine.feed(0, Finished(need.id, HookReturned(at_once(need.function.call(*need.args)))))
+                engine.feed(self.t, Finished(need.id, HookReturned(at_once(need.function.call(*need.args)))))
             case Reply() if need.error is not None:
                 raise need.error
             case _:
@@ -96,4 +109,4 @@ class Embedded:
         self.tally.exchanges += 1
         self.tally.writes += writes
         self.tally.shared += writes + len(answer.claimed)
-        engine.feed(0, Answered(exchange.id, answer))
+        engine.feed(self.t, Answered(exchange.id, answer))

@@ -286,7 +286,7 @@ def _found(state: State, keeper: Keeper, row: Row | Damaged | None) -> Loaded | 
         state.push(keeper, hooks.urgent(state, AlarmMisfiled(row.wake)))
     base = keeper.base
     if isinstance(base, Record) and base.revision.life == found.revision.life:
-        if not found.may_follow(base.revision):
+        if not found.may_follow(base):
             _say_regressed(state, keeper.key, found, base)
     return found
 

@@ -113,7 +113,7 @@ class Draft(Generic[B, D]):
         if committed:
             self.seq += 1
             seq = self.seq
-        self.telemetry.append(type_(key=self.key, at=self.now, life=self.life, seq=seq, **fields))
+        self.telemetry.append(type_(self.key, self.now, self.life, seq, **fields))
 
     def reply(self, result: Any, watch: Watch | None = None) -> None:
         """Answer the request."""
@@ -125,15 +125,18 @@ class Draft(Generic[B, D]):
 
     def call_of(self, hook: Hook, run: Run | None, **shown: Any) -> HookCall:
         """The call of a hook, under the lease of `run`, or inline."""
-        if run is not None:
-            shown.update(run=run.number, attempt=run.attempt, crashes=run.crashes)
+        if run is None:
+            return HookCall(self.key, hook, False, self.now, self.life, self.created_at, **shown)
         return HookCall(
-            key=self.key,
-            hook=hook,
-            leased=run is not None,
-            at=self.now,
-            life=self.life,
-            created_at=self.created_at,
+            self.key,
+            hook,
+            True,
+            self.now,
+            self.life,
+            self.created_at,
+            run=run.number,
+            attempt=run.attempt,
+            crashes=run.crashes,
             **shown,
         )
 
@@ -141,12 +144,9 @@ class Draft(Generic[B, D]):
 
     def lease(self, run: Run) -> Run:
         """`run` with a lease taken by this commit."""
-        return evolve(
-            run,
-            lease=Lease(self.env.token, self.now, self.now + self.env.lease_ms),
-            due=None,
-            first_at=self.now if run.first_at is None else run.first_at,
-        )
+        now = self.now
+        lease = Lease(self.env.token, now, now + self.env.lease_ms)
+        return evolve(run, lease=lease, due=None, first_at=now if run.first_at is None else run.first_at)
 
     def call(self, call: HookCall, lease: Lease | None) -> None:
         """Call a hook after the commit, under the lease it takes."""
@@ -172,7 +172,7 @@ class Draft(Generic[B, D]):
         """Note how an attempt of that run ended, for those who wait for it, together with `changes`."""
         error = None if error is None else plain(error)
         outcome = Outcome(run=run, result=result, at=self.now, error=error, retry_at=retry_at)
-        self.change(ended=self.body.ended + 1, outcome=outcome, **changes)
+        self.body = evolve(self.body, ended=self.body.ended + 1, outcome=outcome, **changes)
 
     def failed(
         self,

@@ -112,8 +112,8 @@ def advance(d: _Draft) -> None:
         return
     run = d.lease(run)
     d.change(run=run, runs=run.number)
-    shown = {"state": body.state, "run_count": run.number, "scheduled_for": run.scheduled_for}
-    d.call(d.call_of("execute", run, **shown), run.lease)
+    call = d.call_of("execute", run, state=body.state, run_count=run.number, scheduled_for=run.scheduled_for)
+    d.call(call, run.lease)
 
 
 def _due_tick(d: _Draft) -> Run | None:

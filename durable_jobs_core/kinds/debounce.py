@@ -149,13 +149,15 @@ def _start(d: _Draft, run: Run) -> None:
     batch = _batch(d)
     run = d.lease(run)
     d.change(run=run)
-    shown = {
-        "state": batch.state,
-        "event_count": batch.count,
-        "flush_reason": batch.reason,
-        "started_at": batch.started_at,
-    }
-    d.call(d.call_of("execute", run, **shown), run.lease)
+    call = d.call_of(
+        "execute",
+        run,
+        state=batch.state,
+        event_count=batch.count,
+        flush_reason=batch.reason,
+        started_at=batch.started_at,
+    )
+    d.call(call, run.lease)
 
 
 def _batch(d: _Draft) -> Batch:

@@ -29,6 +29,7 @@ from benchmarks.table import (
     Ratio,
     Result,
     Size,
+    quantile,
     rates,
 )
 from durable_jobs_core.codec import decode
@@ -102,6 +103,12 @@ def test_the_table_says_what_was_durable_and_which_ratio_is_too_low() -> None:
     ]
 
 
+def test_a_part_without_ratios_is_a_table_and_its_settings() -> None:
+    text = "\n".join(lines(Result(part(), [drained(ours=10, slow=10, quick=20)])))
+
+    assert text.endswith("ours, slow, quick:\n    synced")
+
+
 def test_each_round_measures_everything_once_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[str, int]] = []
 
@@ -135,6 +142,28 @@ def test_the_plain_loop_runs_each_job_once(loop: str) -> None:
 def test_the_page_names_every_ratio_and_its_goal() -> None:
     page = (ROOT / "docs/performance.md").read_text()
 
-    rows = re.findall(r"^\| `(\w+)` .*\| ([0-9.]+) \|$", page, re.MULTILINE)
-    goals = {ratio.name: ratio.goal for part in PARTS for ratio in part.ratios}
-    assert {name: float(goal) for name, goal in rows} == goals
+    rows = re.findall(r"^\| `(\w+)` .*\| (≤ )?([0-9.]+) \|$", page, re.MULTILINE)
+    goals = {ratio.name: (ratio.at_most, ratio.goal) for part in PARTS for ratio in part.ratios}
+    assert {name: (bool(at_most), float(goal)) for name, at_most, goal in rows} == goals
+
+
+def test_a_part_that_has_no_short_form_is_measured_whole_if_it_is_asked_for() -> None:
+    whole = next(part for part in PARTS if part.short is None)
+
+    assert whole.name not in [part.name for part, _ in command.chosen(full=False, only=None)]
+    assert list(command.chosen(full=False, only=[whole.name])) == [(whole, whole.full)]
+
+
+def test_in_the_short_form_every_ratio_has_the_measures_that_it_is_of() -> None:
+    for part, _ in command.chosen(full=False, only=None):
+        found = {measure.name: Figures(dict.fromkeys(part.columns, 1.0)) for measure in part.measures}
+
+        assert [ratio.of(found) for ratio in part.ratios] == [1.0] * len(part.ratios)
+
+
+def test_the_least_that_a_share_of_them_does_not_exceed() -> None:
+    values = [float(value) for value in range(100, 0, -1)]
+
+    assert [quantile(values, share) for share in (0, 0.5, 0.99, 1)] == [1, 50, 99, 100]
+    assert quantile([3.0], 0.5) == 3.0
+    assert quantile([2.0, 1.0], 0.99) == 2.0

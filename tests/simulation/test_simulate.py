@@ -43,6 +43,7 @@ from durable_jobs_core.words import Key
 
 NONE = Faults()
 LIMITS = Limits()
+SHORT = Limits(lease=100)
 
 
 def ticking(execute: Any, **options: Any) -> Jobs:
@@ -66,6 +67,19 @@ async def count(ctx: ContinuousContext[int]) -> None:
 
 def what(trace: Trace, *names: str) -> list[str]:
     return [event.what for event in trace.events if event.what in names]
+
+
+def test_I_7_an_answer_that_is_on_its_way_at_the_end_is_waited_for() -> None:
+    async def often(sim: Simulation) -> None:
+        for number in range(9):
+            await sim.client.continuous("tick").start(f"{number}", 0)
+
+    async def step(ctx: ContinuousContext[int]) -> None:
+        ctx.set_state(ctx.state + 1)
+
+    job = Continuous.make(state=int, schedule=every("20 ms"), execute=step)
+    jobs = create_durable_jobs({"tick": job})
+    assert what(simulate(jobs, often, seed=0, faults=NONE, limits=SHORT), "emit")
 
 
 # -- hooks on virtual time

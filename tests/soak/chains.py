@@ -15,6 +15,7 @@ from attrs import define, field
 from crash.log import Line, Log
 
 from durable_jobs_core.backend import Answer, Backend, Batch, Committed, Refused, Write
+from durable_jobs_core.record import WRITERS_MAX
 
 
 class Recorded:
@@ -102,8 +103,10 @@ class Chains:
     kills: list[Kill] = field(factory=list, repr=False)
 
     def returned_to(self, key: str, lost: list[Node]) -> set[int]:
-        """The processes whose last commit of a life before a kill is lost, and that went on with the life."""
+        """The processes whose last commit of a life before a kill is lost, and that went on with the life
+        while its record could still tell."""
         found: set[int] = set()
+        made = {node.revision: node for node in self.nodes if node.key == key and node.revision is not None}
         for by in {node.by for node in lost}:
             own = [
                 node for node in self.nodes if node.key == key and node.by == by and node.outcome == LANDED
@@ -112,7 +115,7 @@ class Chains:
                 between = [
                     kill for kill in self.kills if first.sent < kill.after and second.sent > kill.after
                 ]
-                if first in lost and between and _same_life(first, second):
+                if first in lost and between and _same_life(first, second) and _is_told(made, by, second):
                     found.add(by)
         return found
 
@@ -220,6 +223,16 @@ def _same_life(first: Node, second: Node) -> bool:
     """Whether the second write went on with the life that the first one wrote."""
     known, base = first.revision, second.expected
     return known is not None and base is not None and known[:LIFE_DIGITS] == base[:LIFE_DIGITS]
+
+
+def _is_told(made: dict[str | None, Node], by: int, second: Node) -> bool:
+    """Whether the record that was written over had not forgotten that process: it names so many writers."""
+    writers: set[int] = set()
+    for revision in _ancestors(made, second.expected):
+        writers.add(made[revision].by)
+        if by in writers or len(writers) == WRITERS_MAX:
+            return by in writers
+    return True
 
 
 def _landed_from(first: Node) -> Iterator[Node]:

@@ -6,6 +6,8 @@ from typing import Any
 
 from soak.chains import Chains, chains
 
+from durable_jobs_core.record import WRITERS_MAX
+
 KEY = "task:ledger:a"
 LIFE = "0123456789abcdef"
 
@@ -132,3 +134,16 @@ def test_who_goes_on_with_a_life_whose_end_it_had_committed_otherwise_ought_to_k
     found = made.judged(7, may_lose=True)
 
     assert found.returned_to(KEY, found.lost_of[KEY]) == {1}
+
+
+def test_D_6_who_comes_back_when_so_many_others_have_written_cannot_know() -> None:
+    made = scene()
+    made.kill()
+    for number in range(6, 6 + WRITERS_MAX):
+        made.write(2 if number == 6 else number - 1, number, by=number)
+    before = made.judged(5 + WRITERS_MAX, may_lose=True)
+    made.write(5 + WRITERS_MAX, 99, by=1)
+    found = made.judged(99, may_lose=True)
+
+    assert before.lost_of.keys() == found.lost_of.keys() == {KEY}
+    assert found.returned_to(KEY, found.lost_of[KEY]) == set()

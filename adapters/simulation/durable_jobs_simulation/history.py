@@ -80,6 +80,11 @@ class History:
     rotten: bool = False
     damaged: bool = False
 
+    @property
+    def untold(self) -> bool:
+        """Whether telemetry of what is committed is still to come."""
+        return any(seq > len(self.told.get(life, ())) for life, seq in self.seq.items())
+
 
 def in_order(told: dict[int, str]) -> bool:
     """Whether each node told its own telemetry in order. The answers to two nodes may cross on their way."""

@@ -305,9 +305,7 @@ def _trouble(simulation: Simulation, until: int, invariants: Sequence[Invariant]
     """Safety, under faults: to the end of the scenario."""
     world = simulation._world
     while simulation.active and world.goes_on(until):
-        world.step()
-        for invariant in invariants:
-            _check(invariant, simulation)
+        _step(simulation, invariants)
         if world.trace.steps > STEPS_MAX:
             raise SimulationError(f"{STEPS_MAX} steps were made in {clock(world.now - EPOCH)}")
 
@@ -322,12 +320,25 @@ def settle(simulation: Simulation, invariants: Sequence[Invariant] = ()) -> None
     while not _done(world, began):
         if world.now > began + PATIENCE_MS or world.trace.steps > steps + PATIENCE_STEPS:
             raise Violated("I-8", f"{_undone(world, began)} {clock(world.now - began)} after the last fault")
-        if not world.step():
+        if not _step(simulation, invariants):
             raise Violated("I-8", f"{_undone(world, began)}, and nothing will happen any more")
-        for invariant in invariants:
-            _check(invariant, simulation)
-    if faultless:
-        world.observer.check_faultless()
+    if not faultless:
+        return
+    while (
+        any(history.untold for history in world.observer.histories.values())
+        and world.trace.steps <= steps + PATIENCE_STEPS
+    ):
+        if not _step(simulation, invariants):  # else the answer to a commit is on its way
+            break
+    world.observer.check_faultless()
+
+
+def _step(simulation: Simulation, invariants: Sequence[Invariant]) -> bool:
+    """One step, after which all that must hold is looked at; `False` if there is none any more."""
+    stepped = simulation._world.step()
+    for invariant in invariants:
+        _check(invariant, simulation)
+    return stepped
 
 
 def _done(world: World, began: int) -> bool:

@@ -49,7 +49,22 @@ def test_D_6_a_record_tells_what_it_cannot_have_been_made_from() -> None:
     writers = ((1, 20), (2, 15))
     record = Record(revision=Revision(9, 20, 1), writers=writers, created_at=0, at=0, seq=0, body=TaskBody())
     crowded = evolve(record, writers=(*writers, *((engine, 10) for engine in range(3, 9))))
-    earlier = [Revision(9, 15, 2), Revision(9, 16, 2), Revision(9, 9, 99), Revision(9, 10, 99)]
+    latest = [(2, 15), (2, 16), (99, 9), (99, 10)]
+    earlier = [
+        evolve(record, revision=Revision(9, number, engine), writers=((engine, number),))
+        for engine, number in latest
+    ]
 
     assert [record.may_follow(one) for one in earlier] == [True, False, False, False]
     assert [crowded.may_follow(one) for one in earlier] == [True, False, True, False]
+
+
+def test_D_6_a_lost_write_is_not_hidden_by_a_later_one_of_who_wrote_after_it() -> None:
+    """The last writer wrote again, beyond its number, on what was there before the lost write of another."""
+    known = Record(
+        revision=Revision(9, 17, 1), writers=((1, 17), (2, 16)), created_at=0, at=0, seq=0, body=TaskBody()
+    )
+    without = evolve(known, revision=Revision(9, 20, 1), writers=((1, 20), (2, 12)))
+
+    assert not without.may_follow(known)
+    assert evolve(without, writers=((1, 20), (2, 16))).may_follow(known)
