@@ -18,14 +18,19 @@ from attrs import evolve
 from benchmarks.parts import PARTS
 from benchmarks.plots import draw
 from benchmarks.report import holds, lines, write
-from benchmarks.table import Figures, Part, Result, Size
+from benchmarks.table import Figures, Part, Result, Round, Size
 
 OUT = Path("build/bench.json")
 
 
 def perform(part: Part, size: Size) -> Result:
     """Measure a part."""
-    rounds: list[dict[str, Figures]] = []
+    with part.around():
+        return Result(part, _rounds(part, size))
+
+
+def _rounds(part: Part, size: Size) -> list[Round]:
+    rounds: list[Round] = []
     for number in range(size.rounds):
         found: dict[str, Figures] = {}
         for place, measure in enumerate(part.measures, 1):
@@ -36,7 +41,7 @@ def perform(part: Part, size: Size) -> Result:
                 found[measure.name] = measure.run(Path(folder), max(1, int(size.jobs * measure.share)))
             print(f"{time.perf_counter() - began:.1f} s", file=sys.stderr, flush=True)
         rounds.append(found)
-    return Result(part, rounds)
+    return rounds
 
 
 def chosen(*, full: bool, only: Sequence[str] | None) -> Iterator[tuple[Part, Size]]:

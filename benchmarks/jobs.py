@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import random
+import time
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 from attrs import define, evolve
 
 from durable_jobs_core import Continuous, ContinuousContext, create_durable_jobs, every
+from durable_jobs_core.backend import Row
+from durable_jobs_core.codec import encode
+from durable_jobs_core.events import StartRequested
+from durable_jobs_core.record import Stored
+from durable_jobs_core.step import Env, step
+from durable_jobs_core.words import Key
 
+LEASE_MS = 30_000
 T = TypeVar("T")
 
 
@@ -27,6 +36,23 @@ async def count(ctx: ContinuousContext[Counter]) -> None:
 
 
 JOBS = create_durable_jobs({"count": count})
+
+
+def started(definition: Continuous[Counter], key: Key, number: int, *, engine: int = 1) -> Row:
+    """What an engine stores of a new instance that a client has started."""
+    env = Env(
+        key=key,
+        now=int(time.time() * 1000),
+        entropy=random.getrandbits(64),
+        number=number + 1,
+        engine=engine,
+        may_start=False,
+        lease_ms=LEASE_MS,
+    )
+    data, _ = definition.state.encode(Counter(number), "input")
+    made = step(definition, None, StartRequested(Stored(1, data)), env)
+    assert made.record is not None
+    return encode(key, made.record, made.alarm)
 
 
 def at_once(running: Coroutine[Any, Any, T]) -> T:

@@ -10,6 +10,7 @@ from benchmarks.modes import MODES
 from benchmarks.network import NETWORK
 from benchmarks.peers.table import REDIS, SQLITE
 from benchmarks.processes import PROCESSES
+from benchmarks.scale import SCALE
 
 PARTS = (
     LIMITS,
@@ -21,4 +22,5 @@ PARTS = (
     LATENESS,
     DEBOUNCE,
     CONTINUOUS,
+    SCALE,
 )

@@ -14,29 +14,27 @@ from typing import Any
 import trio
 
 from benchmarks import jobs
-from benchmarks.jobs import JOBS, Counter
+from benchmarks.jobs import JOBS, LEASE_MS
 from benchmarks.jobs import count as job
 from benchmarks.product import shares
 from durable_jobs_core.backend import Row
 from durable_jobs_core.codec import encode, load
 from durable_jobs_core.context import close_context, open_context
 from durable_jobs_core.effects import CallHandler, Transition
-from durable_jobs_core.events import AlarmFired, Event, HandlerSucceeded, StartRequested
-from durable_jobs_core.record import Record, Stored
+from durable_jobs_core.events import AlarmFired, Event, HandlerSucceeded
+from durable_jobs_core.record import Record
 from durable_jobs_core.step import Env, step
 from durable_jobs_core.words import Key
 
 GROUP = 100
-LEASE_MS = 30_000
 DEFINITION = JOBS.by_key["continuous", "count"]
 stores: defaultdict[str, list[Row]] = defaultdict(list)
 """What is stored, by the name of the store."""
 
 
-def _step(key: Key, record: Record | None, event: Event, number: int) -> Transition:
+def _step(key: Key, record: Record, event: Event, number: int) -> Transition:
     now = int(time.time() * 1000)
-    may_start = record is not None
-    env = Env(key=key, now=now, entropy=7, number=number, engine=1, may_start=may_start, lease_ms=LEASE_MS)
+    env = Env(key=key, now=now, entropy=7, number=number, engine=1, may_start=True, lease_ms=LEASE_MS)
     return step(DEFINITION, record, event, env)
 
 
@@ -46,22 +44,22 @@ def _encoded(key: Key, transition: Transition) -> Row:
 
 
 def _start(number: int) -> Row:
-    key = Key("continuous", "count", f"user-{number}")
-    data, _ = job.state.encode(Counter(number), "input")
-    return _encoded(key, _step(key, None, StartRequested(Stored(1, data)), 1))
+    return jobs.started(job, Key("continuous", "count", f"user-{number}"), number)
 
 
 async def _run(row: Row) -> Row:
     record = load(DEFINITION, row)
     assert isinstance(record, Record)
-    began = _step(row.key, record, AlarmFired(), 2)
+    number = record.revision.number
+    began = _step(row.key, record, AlarmFired(), number + 1)
     _encoded(row.key, began)
     call = next(effect for effect in began.then if isinstance(effect, CallHandler))
     assert call.token is not None
     ctx, arguments = open_context(DEFINITION, call.call)
     returned: Any = await DEFINITION.hooks["execute"].call(*arguments)
     event = HandlerSucceeded(call.token, close_context(DEFINITION, ctx, returned))
-    return _encoded(row.key, _step(row.key, began.record, event, 3))
+    assert began.record is not None
+    return _encoded(row.key, _step(row.key, began.record, event, number + 2))
 
 
 def at_once(number: int) -> Row:

@@ -20,8 +20,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from benchmarks.network import TRIP_MS, TRIPS_TO_ACCEPT, TRIPS_TO_RUN
-from benchmarks.processes import ALLOWED, CORES, TO_SERVE
+from benchmarks.processes import ALLOWED, CORES
 from benchmarks.report import medians, number
+from benchmarks.scale import SERVED
 from benchmarks.table import ACCEPTED, DRAINED, THROUGH, TO_ACCEPT, TO_RUN
 
 AXES = {
@@ -30,7 +31,7 @@ AXES = {
     THROUGH: "end to end, jobs/s",
     TO_ACCEPT: "processor to accept, µs/job",
     TO_RUN: "processor to run, µs/job",
-    TO_SERVE: "processor of the server, µs/job",
+    SERVED: "processor of the server, µs/job",
     CORES: "cores that may be used",
     ALLOWED: "what the cores allow, jobs/s",
     TRIP_MS: "a round trip, ms",

@@ -12,6 +12,7 @@ import redis
 
 from benchmarks.crew import KIND, drain, fill
 from benchmarks.peers.driving import server_program, store_in
+from benchmarks.scale import SERVED
 from benchmarks.table import (
     ACCEPTED,
     DRAINED,
@@ -26,7 +27,7 @@ from benchmarks.table import (
 )
 
 WORKERS = 1, 2, 4
-TO_SERVE, CORES, ALLOWED = "µs of server", "cores", "cores allow/s"
+CORES, ALLOWED = "cores", "cores allow/s"
 
 
 def name_of(workers: int) -> str:
@@ -44,7 +45,7 @@ def figures_of(jobs: int, seconds: float, worked: float, served: float, cores: i
     return {
         DRAINED: jobs / seconds,
         TO_RUN: worked * 1e6 / jobs,
-        TO_SERVE: served * 1e6 / jobs,
+        SERVED: served * 1e6 / jobs,
         CORES: cores,
         ALLOWED: cores * jobs / (worked + served),
     }
@@ -78,5 +79,5 @@ PROCESSES = Part(
     [Measure(name_of(workers), partial(_by, workers)) for workers in WORKERS],
     [Ratio("redis_4_vs_cpu", _share_of_cores, 0.8)],
     full=Size(5, 10_000),
-    columns=(ACCEPTED, TO_ACCEPT, DRAINED, TO_RUN, TO_SERVE, CORES, ALLOWED),
+    columns=(ACCEPTED, TO_ACCEPT, DRAINED, TO_RUN, SERVED, CORES, ALLOWED),
 )

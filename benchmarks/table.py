@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -110,7 +112,8 @@ class Size:
 @frozen
 class Part:
     """A part of the benchmark. `about`: a line; `short`: `None` if only the full run has it; `columns`: of
-    its table, as far as a measure has figures for them."""
+    its table, as far as a measure has figures for them; `around`: entered once for all rounds, for what they
+    share."""
 
     name: str
     about: str
@@ -119,6 +122,7 @@ class Part:
     full: Size
     short: Size | None = None
     columns: Sequence[str] = (*RATES, TO_ACCEPT, TO_RUN)
+    around: Callable[[], AbstractContextManager[object]] = nullcontext
 
 
 @frozen
@@ -153,7 +157,15 @@ def quantile(values: Sequence[float], share: float) -> float:
     return sorted(values)[max(0, math.ceil(share * len(values)) - 1)]
 
 
+def new_process() -> ProcessPoolExecutor:
+    """A process in which no other has left anything for the garbage collector to visit.
+
+    It does not log how durable a store is: the table tells it.
+    """
+    return ProcessPoolExecutor(1, get_context("spawn"), logging.disable, (logging.WARNING,))
+
+
 def apart(function: Callable[..., Any], *arguments: Any) -> Any:
-    """Call it in a new process, where no other has left anything for the garbage collector to visit."""
-    with ProcessPoolExecutor(1, get_context("spawn")) as process:
+    """Call it in a new process."""
+    with new_process() as process:
         return process.submit(function, *arguments).result()

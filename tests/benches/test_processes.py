@@ -20,12 +20,12 @@ from benchmarks.processes import (
     ALLOWED,
     CORES,
     PROCESSES,
-    TO_SERVE,
     cores_for,
     figures_of,
     name_of,
     served_seconds,
 )
+from benchmarks.scale import SERVED
 from benchmarks.table import DRAINED, TO_RUN, Figures
 
 COUNT = 30
@@ -35,7 +35,7 @@ needs_servers = pytest.mark.skipif(not any(map(find, PROGRAMS)), reason="there i
 def test_the_processors_allow_what_workers_and_server_leave_them() -> None:
     found = figures_of(1_000, seconds=0.5, worked=0.6, served=0.2, cores=2)
 
-    assert found == pytest.approx({DRAINED: 2_000, TO_RUN: 600, TO_SERVE: 200, CORES: 2, ALLOWED: 2_500})
+    assert found == pytest.approx({DRAINED: 2_000, TO_RUN: 600, SERVED: 200, CORES: 2, ALLOWED: 2_500})
 
 
 def test_the_ratio_is_of_four_processes() -> None:

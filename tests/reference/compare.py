@@ -14,6 +14,7 @@ from reference.player import Seen
 
 Facet = Literal["result", "error", "alarm", "event", "call", "state", "law"]
 _NOT_SHOWN = {"executionStartedAt", "idleReason", "errorSource"}
+_STATES = ("input", "preExecutionState")
 _HEAD = {"timestamp", "source", "instanceId", "jobType", "jobName", "id"}
 
 
@@ -131,14 +132,14 @@ def compare(step: Step) -> Iterator[Difference]:
     if _error(out) != ours:
         yield Difference(step, "error", "", "", _error(out), ours)
     if "error" not in out and seen.error is None:
-        yield from _fields(step, "result", "", _result(out), result)
+        yield from _fields(step, "result", "", _result(step), result)
     if step.outer is None and seen.alarm is None and has_work(seen.body):
         yield Difference(step, "law", "", "I-4", "(work has an alarm)", None)
     if step.outer is None and out["alarm"] != seen.alarm:
         yield Difference(step, "alarm", "", "", out["alarm"], seen.alarm)
-    told = [] if step.telemetry == "off" else seen.events
-    for theirs, mine in _paired(out["events"], told, "type"):
-        yield from _entry(step, "event", "type", _event(theirs), _event(mine))
+    sent = [] if step.telemetry == "off" else seen.events
+    for theirs, mine in _paired(out["events"], sent, "type"):
+        yield from _entry(step, "event", "type", _as_json(step, told(theirs)), told(mine))
     for theirs, mine in _paired(out["calls"], seen.calls, "handler"):
         yield from _calls(step, theirs, mine)
     if step.outer is None:
@@ -149,11 +150,14 @@ def _error(out: Mapping[str, Any]) -> Any:
     return out["error"]["tag"] if "error" in out else NOTHING
 
 
-def _result(out: Mapping[str, Any]) -> Any:
-    result = out.get("result", NOTHING)
+def _result(step: Step) -> Any:
+    result = step.out.get("result", NOTHING)
     if result is NOTHING:
         return result
-    return {name: value for name, value in result.items() if name not in ("_type", "instanceId")}
+    shown = {name: value for name, value in result.items() if name not in ("_type", "instanceId")}
+    if "executeCount" in shown:  # a task was created when its `meta` was, be it told or not
+        shown.setdefault("createdAt", step.after.view()["createdAt"])
+    return shown
 
 
 def _paired(theirs: list[Any], mine: list[Any], by: str) -> Iterator[tuple[Any, Any]]:
@@ -167,13 +171,22 @@ def _paired(theirs: list[Any], mine: list[Any], by: str) -> Iterator[tuple[Any, 
             yield from ((None, entry) for entry in mine[j:j_end])
 
 
-def _event(event: Mapping[str, Any] | None) -> Any:
+def told(event: Mapping[str, Any] | None) -> Any:
+    """A telemetry event as it is compared."""
     if event is None:
         return None
-    told = {name: value for name, value in event.items() if name not in _HEAD - {"timestamp"}}
-    if "error" in told:
-        told["error"] = told["error"]["message"]
-    return told
+    fields = {name: value for name, value in event.items() if name not in _HEAD - {"timestamp"}}
+    if "error" in fields:
+        fields["error"] = fields["error"]["message"]
+    return fields
+
+
+def _as_json(step: Step, event: Any) -> Any:
+    """What the original tells of a state that has a codec, in the JSON that both store."""
+    if event is None or step.spec.get("state") != "Codec":
+        return event
+    values = {name: {"n": str(event[name]["n"])} for name in _STATES if event.get(name)}
+    return {**event, **values}
 
 
 def _entry(step: Step, facet: Facet, by: str, theirs: Any, mine: Any) -> Iterator[Difference]:

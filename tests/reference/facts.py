@@ -2,18 +2,35 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from durable_jobs_core import cron
+from durable_jobs_core.schedule import first_due
 from durable_jobs_core.words import from_datetime, to_datetime
-from reference.compare import Step
+from reference.compare import Difference, Step
+from reference.jobs import reduced
 
 
 def script_of(s: Step, *names: str) -> list[Any]:
     """The script's steps of those names, of all handlers."""
     return [step for script in s.seen.script.values() for step in script if step[0] in names]
+
+
+def within(s: Step) -> bool:
+    """It is a request from within a handler of the same instance."""
+    return s.outer is not None and s.key == s.outer.key
+
+
+def met(s: Step, *names: str) -> bool:
+    """One of these arrived while the leased hook of the same instance ran."""
+    return s.overlaps is not None and s.overlaps["op"] in names
+
+
+# -- what came of it
 
 
 def raised(s: Step) -> str:
@@ -32,10 +49,80 @@ def cause_of(s: Step) -> str | None:
     return tag
 
 
+def failed(s: Step) -> bool:
+    """A hook has failed with ours, and nobody was told by an error."""
+    return not raised(s) and bool(s.we_sent("job.failed"))
+
+
+def misfit(s: Step) -> bool:
+    """Ours has refused the state that a hook left."""
+    return any(event["error"]["message"].startswith("new state of ") for event in s.we_sent("job.failed"))
+
+
 def gave_up(s: Step) -> bool:
     """The run was over in this step, and not well, with both."""
-    theirs = s.sent("job.retryExhausted") or ("error" in s.out and s.called("execute"))
-    return bool(theirs) and any(not event["willRetry"] for event in s.we_sent("job.failed"))
+    theirs = s.sent("job.retryExhausted") or "error" in s.out
+    return bool(theirs) and failed(s) and any(not event["willRetry"] for event in s.we_sent("job.failed"))
+
+
+def runs(s: Step) -> tuple[int, int]:
+    """How often the original called `execute`, and how often ours."""
+    theirs, ours = (
+        sum(call["handler"] == "execute" for call in calls) for calls in (s.out["calls"], s.seen.calls)
+    )
+    return theirs, ours
+
+
+_FAILS = ("fail", "fail_tagged", "fail_string", "fail_object", "die", "throw")
+
+
+def real(s: Step, message: Any) -> bool:
+    """It is of an error that a hook of the script raises, or of a value that does not fit."""
+    scripted = [str(step[-1]) for step in script_of(s, *_FAILS)]
+    return message in scripted or str(message).startswith(("new state of ", "state of ", "schedule(when): "))
+
+
+def placeholders(s: Step) -> list[str]:
+    """What the original tells in the place of an error."""
+    retried = [f"Retry scheduled for attempt {event['attempt'] + 1}" for event in s.sent("job.failed")]
+    return ["[object Object]", *retried]
+
+
+def fits(d: Difference) -> bool:
+    """What a call or an event of ours says of its instance and its run is what there is to say."""
+    s = d.step
+    if d.facet == "call":
+        attempt = s.before.attempt or 1 if s.name == "fire_alarm" else 1
+        own = {"instanceId": str(s.key), "jobName": s.key.job, "attempt": attempt, "isRetry": attempt > 1}
+        on_time = s.now <= d.ours.get("now", s.now) <= s.out["now"]
+        return on_time and all(d.ours[name] == value for name, value in own.items() if name in d.ours)
+    shown = [call["ctx"] for call in s.seen.calls]
+    for name, of_ctx in (("attempt", "attempt"), ("runCount", "runCount"), ("preExecutionState", "state")):
+        values = [ctx.get(of_ctx, {"attempt": 1, "runCount": 0}.get(name)) for ctx in shown]
+        if d.ours.get(name) is not None and values and d.ours[name] not in values:
+            return False
+    run = getattr(s.seen.body, "run", None)
+    if d.of == "job.failed" and d.ours["willRetry"] != (run is not None and not run.parked):
+        return False
+    failures = [event["attempt"] for event in s.we_sent("job.failed")]
+    if d.of == "job.retryExhausted" and d.ours["attempts"] not in failures:
+        return False
+    if not s.now <= instant(d.ours["timestamp"]) <= s.out["now"]:
+        return False
+    return d.of != "debounce.started" or instant(d.ours["flushAt"]) == due(s)
+
+
+def one_more(d: Difference) -> bool:
+    """A call or an event that only ours has, and that once, and that fits in with the others."""
+    s = d.step
+    both, by = (s.out["events"], s.seen.events), "type"
+    if d.facet == "call":
+        both, by = (s.out["calls"], s.seen.calls), "handler"
+    theirs, ours = (sum(entry[by] == d.of for entry in entries) for entries in both)
+    return d.whole and d.extra and ours == theirs + 1 and fits(d)
+
+
+# -- time
 
 
 def overdue(s: Step) -> bool:
@@ -43,9 +130,13 @@ def overdue(s: Step) -> bool:
     return s.before.alarm is not None and s.before.alarm <= s.out["now"] and s.name != "fire_alarm"
 
 
-def unfinished(s: Step) -> bool:
-    """The original held a batch that had failed."""
-    return s.before.attempt is not None or s.before.failed
+def due(s: Step) -> int:
+    """When a window that opens now is due, or the run after one that ends now."""
+    now = math.floor(s.out["now"])
+    if "cron" in s.spec:
+        return first_due(cron(s.spec["cron"], tz=s.spec["tz"] or "UTC"), now)
+    length: int = s.spec.get("every_ms", s.spec.get("flushAfter_ms", 0))
+    return now + length
 
 
 def clock_changes(zone: str, *instants: int) -> bool:
@@ -58,3 +149,36 @@ def clock_changes(zone: str, *instants: int) -> bool:
 def instant(value: Any) -> Any:
     """An instant, be it written as text."""
     return from_datetime(datetime.fromisoformat(value)) if isinstance(value, str) else value
+
+
+# -- states
+
+
+def alone(s: Step) -> Any:
+    """What the reducer makes of the event of an `add` alone."""
+    event, reducer = s.op["event"], s.spec["reducer"]
+    return event if reducer == "default(latest)" else reduced(reducer, event, None)
+
+
+def states(s: Step) -> dict[str, list[Any]]:
+    """By hook, the states that ours has to see after the first, and by "" the one that is left, if what a
+    hook sets is seen by it at once, by others when it has returned, and by nobody if it has raised (S-16).
+    """
+    seen: dict[str, list[Any]] = {}
+    state: Any = None
+    first = s.seen.calls[0]["handler"] if s.seen.calls else ""
+    for at, call in enumerate(s.seen.calls):
+        name = call["handler"]
+        state = before = state if at else call["ctx"].get("state")
+        if name != first:
+            seen.setdefault(name, []).append(state)
+        for step, *args in s.seen.script.get(name, []):
+            if step == "set":
+                state = args[0]
+            elif step == "inc":
+                state = {**(state or {}), "n": (state or {}).get("n", 0) + args[0]}
+            elif step == "read":
+                seen.setdefault(f"{name} read", []).append(state)
+        if name in s.seen.raised:
+            state = before
+    return {**seen, "": [state]}

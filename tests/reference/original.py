@@ -63,6 +63,11 @@ class Place:
         return "meta" in self.storage
 
     @property
+    def unfinished(self) -> bool:
+        """It holds a batch, or a run, that has failed."""
+        return self.attempt is not None or self.failed
+
+    @property
     def orphan(self) -> bool:
         """A refused request has left an instance without a window or a state."""
         unborn = {"continuous": self.storage.get("meta", {}).get("status") == "initializing"}

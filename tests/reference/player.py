@@ -73,6 +73,8 @@ class Seen:
     created_at: int | None = None
     raised: list[str] = field(factory=list)
     """The hooks that failed."""
+    untouched: bool = False
+    """What is stored of it is what was stored before."""
 
 
 class Player:
@@ -111,6 +113,11 @@ class Player:
     def record(self, key: Key) -> Record | None:
         """What is stored."""
         return None if self.rig.row(key) is None else self.rig.record(key)
+
+    def overdue(self, key: Key) -> bool:
+        """Whether its alarm has passed."""
+        row = self.rig.row(key)
+        return row is not None and row.wake is not None and row.wake <= self.now
 
     def put(self, key: Key, body: AnyBody | None, created_at: int) -> None:
         """Make the instance stand there, as another process would have written it."""
@@ -178,6 +185,7 @@ class Player:
         self._run()
         self._hear()
         self.frames.pop()
+        seen.untouched = row == self.rig.row(key)
         row, record = self.rig.row(key), self.record(key)
         seen.alarm = None if row is None else row.wake
         seen.body, seen.created_at = (None, None) if record is None else (record.body, record.created_at)

@@ -18,6 +18,14 @@ from reference.rules import RULES, Rule
 
 FORMAT = "recorded-run/1"
 _POKES = ("put_raw", "delete_raw")
+_OBEYED = {
+    ("continuous", "start"),
+    ("continuous", "trigger"),
+    ("continuous", "status"),
+    ("continuous", "fire_alarm"),
+    ("debounce", "fire_alarm"),
+}
+"""What the original does not do, or tells, of an instance that a poke has stopped."""
 _QUIET = ("reset", "advance_time", "set_time", "alarms", "dump")
 """They move the clock, or only look: every other step compares what they show."""
 
@@ -71,7 +79,7 @@ class Replay:
             op, out = step["op"], step["out"]
             self.report.steps += 1
             self._begin(op, out)
-            why = self._why_passed(op)
+            why = self._why_passed(op, out)
             if why is not None:
                 self.report.passed[why] += 1
                 self._follow(op, out)
@@ -94,14 +102,19 @@ class Replay:
         if op.get("now") is not None:
             self._set_clock(op["now"])
 
-    def _why_passed(self, op: Mapping[str, Any]) -> str | None:
-        """Why a step is passed over: it pokes the original's own storage."""
+    def _why_passed(self, op: Mapping[str, Any], out: Mapping[str, Any]) -> str | None:
+        """Why a step is passed over: it pokes the original's own storage, or is nothing that both have."""
         if self.config.get("mode") == "do":
             return "mode do"
         if op["op"] in _POKES:
             return "put_raw, delete_raw"
         if "fault" in op:
             return "fault"
+        key = key_of(op, self.specs) if "job" in op else None
+        if key is not None and (key.kind, op["op"]) in _OBEYED and self._place(key).stopped:
+            return "a status that only put_raw writes"
+        if out.get("result") == {"$undefined": True}:
+            return "no such request in the original"
         return None
 
     def _place(self, key: Key) -> Place:
@@ -125,6 +138,8 @@ class Replay:
     def _step(self, at: int, op: Mapping[str, Any], out: Mapping[str, Any]) -> None:
         key = key_of(op, self.specs)
         before = self._place(key)
+        if before.stuck and self.player.overdue(key):  # of an alarm that is lost, none is ever late
+            self._stand(key)
         delivers = bool(op.get("force")) or before.alarm is not None
         if op["op"] == "fire_alarm" and before.alarm is not None and op.get("advance", True):
             self._set_clock(max(self.clock, before.alarm))

@@ -2,28 +2,42 @@
 
 A rule looks at one difference and the step it is in: what was asked, where the original stood before
 (`before`) and after, and what ours did. The first that wants it explains it. Every step begins where
-the original stood, so that a rule never has to excuse what an earlier difference led to.
+the original stood, so that a rule never has to excuse what an earlier difference led to. Where its
+sentence tells what ours does instead, a rule wants exactly that.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from attrs import frozen
 
 from durable_jobs_core.record import DebounceBody
 from durable_jobs_core.words import JOB_NAME
-from reference.compare import NOTHING, Difference
+from reference import debounce
+from reference.compare import NOTHING, Difference, told
 from reference.facts import (
+    alone,
     cause_of,
     clock_changes,
+    due,
     error_of,
+    failed,
+    fits,
     gave_up,
     instant,
+    met,
+    misfit,
+    one_more,
     overdue,
+    placeholders,
     raised,
+    real,
+    runs,
     script_of,
-    unfinished,
+    states,
+    within,
 )
 
 
@@ -36,219 +50,177 @@ class Rule:
     wants: Callable[[Difference], bool]
 
 
-_WORDS = {"flushAfter": "timeout"}
-
-
-# -- one function a sentence
+# -- what is refused
 
 
 def _never_matches(d: Difference) -> bool:
-    return d.step.refused is not None and "cron" in d.step.spec
+    return d.step.refused is not None and "can never match" in str(d.step.refused)
 
 
 def _keys_apart(d: Difference) -> bool:
-    bad_name = d.step.refused is not None and not JOB_NAME.fullmatch(d.step.key.job)
-    return bad_name or d.step.collides
-
-
-def _statuses(d: Difference) -> bool:
     s = d.step
-    if s.before.stopped:
-        return s.key.kind == "continuous"
-    if s.outer is not None and s.key == s.outer.key and s.name == "status":  # of a run in flight
-        return d.name == "nextRunAt" or (d.original, d.ours) == ("idle", "active")
-    return s.name == "pause" and s.out.get("result") == {"$undefined": True}
-
-
-def _unregistered(d: Difference) -> bool:
-    s = d.step
-    left_alone = not s.seen.calls and not s.seen.events and s.seen.alarm == s.seen.due
-    return s.before.unregistered and s.name == "fire_alarm" and left_alone
-
-
-def _spurious(d: Difference) -> bool:
-    s = d.step
+    if s.refused is not None:
+        return not JOB_NAME.fullmatch(s.key.job)
+    if not s.collides or not s.before.exists or s.after.exists or not s.seen.untouched:
+        return False  # else it was ended with the other one
     if d.facet == "result":
-        return False
-    not_due = s.seen.due is None or s.seen.due > s.now
-    unchanged = not s.seen.calls and not s.seen.events and s.seen.alarm == s.seen.due
-    return s.name == "fire_alarm" and s.delivered and not_due and unchanged
-
-
-def _creation(d: Difference) -> bool:
-    s = d.step
-    if s.key.kind != "continuous":
-        return False
-    if s.before.orphan:
-        return d.facet in ("result", "alarm", "state") or d.whole
-    if s.name != "start":
-        return False
-    if raised(s) == "ValidationError":
-        return "error" in s.out and (d.name == "exists" or d.of == "job.started")
-    created = isinstance(s.seen.result, Mapping) and bool(s.seen.result["created"])
-    if d.facet == "error":
-        return created and s.called("execute") and d.ours is NOTHING
-    return created and d.name == "status" and (d.original, d.ours) == ("terminated", "running")
+        runs_on = {
+            "status": "running",
+            "nextRunAt": s.before.alarm,
+            "runCount": s.before.view().get("runCount"),
+        }
+        return d.ours == runs_on.get(d.name, NOTHING)
+    return d.facet in ("alarm", "state")
 
 
 def _strict(d: Difference) -> bool:
     s = d.step
     if s.refused is not None:
         return any(name.endswith("_number") for name in s.spec)
-    refused = s.name in ("start", "add", "send") and raised(s) == "ValidationError"
-    return refused and (d.facet in ("error", "alarm", "state") or d.missing)
+    if s.name not in ("start", "add", "send") or raised(s) != "ValidationError":
+        return False
+    if d.facet == "error":
+        return d.original is NOTHING or cause_of(s) in ("ParseError", "ValidationError")
+    return d.whole and d.missing
 
 
-_OTHERS = ("trigger", "flush", "fire_alarm", "send", "terminate", "clear")
-_LEFT = (
-    "",
-    "state",
-    "preExecutionState",
-    "attempt",
-    "isRetry",
-    "isFirstEvent",
-    "scheduledTime",
-    "scheduledAt",
-)
+_FIRST = {"created": True, "status": "running"}
+_ABSENT = {"status": "not_found", "triggered": False, "terminated": False, "reason": "not_found"}
+
+
+def _rejected(d: Difference) -> bool:
+    s = d.step
+    if raised(s) and s.seen.untouched:
+        return d.facet in ("alarm", "state")
+    if not s.before.orphan:  # what a rejected request has left in the original
+        return False
+    if s.name in ("start", "add"):
+        if d.facet in ("result", "alarm"):
+            return d.ours == _FIRST.get(d.name, due(s))
+        if d.facet == "state":
+            made = alone(s) if s.name == "add" else states(s)[""][0]
+            return d.ours == {"state": made, "eventCount": 1, "runCount": runs(s)[1]}.get(d.name, NOTHING)
+        return one_more(d) and d.of != "onEvent"
+    if d.facet == "result":
+        return d.ours in (NOTHING, _ABSENT.get(d.name, NOTHING))
+    return (d.facet, d.name, d.ours) == ("state", "exists", False) or (d.whole and d.missing)
+
+
+# -- what an alarm does
+
+
+def _unregistered(d: Difference) -> bool:
+    s = d.step
+    left = s.before.unregistered and s.name == "fire_alarm" and s.seen.untouched
+    return left and (d.missing or d.facet in ("alarm", "state"))
+
+
+def _spurious(d: Difference) -> bool:
+    s = d.step
+    early = s.seen.due is None or s.seen.due > s.now
+    if s.name != "fire_alarm" or not s.delivered or not early or s.refused is not None:
+        return False
+    return s.seen.untouched and (d.facet in ("alarm", "state") or (d.facet != "result" and d.missing))
+
+
+def _never_stops(d: Difference) -> bool:
+    s = d.step
+    if not s.after.stuck:
+        return False
+    if d.facet == "alarm" or d.name in ("nextRunAt", "willFlushAt"):
+        return d.original in (None, NOTHING) and d.ours in (s.seen.due, due(s))
+    unrun = s.name == "start" and "error" not in s.out and runs(s) == (0, 1)
+    return unrun and one_more(d) and d.of in ("execute", "job.executed")
+
+
+# -- one hook at a time
+
+
+_FRESH: Mapping[str, Any] = {
+    "": None,
+    "state": None,
+    "preExecutionState": None,
+    "scheduledAt": None,
+    "scheduledTime": None,
+    "isFirstEvent": True,
+    "isRetry": False,
+    "attempt": 1,
+}
 
 
 def _one_at_a_time(d: Difference) -> bool:
     s = d.step
-    if s.outer is not None:
-        whole = d.whole or d.facet in ("result", "error")
-        return s.key == s.outer.key and s.name in _OTHERS and whole
-    if s.before.residue:
-        return d.name in _LEFT
-    if s.overlaps is not None and s.overlaps["op"] in _OTHERS:
-        answer = d.facet == "result" and d.name in ("terminated", "retryScheduled", "outcome", "scheduledAt")
-        unheard = d.facet == "error" and d.ours is NOTHING
-        return (
-            d.facet in ("alarm", "state")
-            or answer
-            or unheard
-            or (d.whole and (d.facet == "event" or d.extra))
-        )
-    return s.after.residue and (d.facet == "alarm" or (d.facet == "event" and d.whole))
+    if within(s):
+        later = s.name == "send" and not s.we_called("onEvent")
+        if not later and s.name not in ("trigger", "flush"):
+            return False
+        return (d.whole and d.missing) or (later and d.name == "scheduledAt" and d.ours is None)
+    if s.before.residue:  # of one whose token was not current
+        if (d.facet, d.name) == ("state", "attempt"):
+            return isinstance(d.ours, int) and bool(d.original == d.ours + 1)
+        return d.name in _FRESH and d.ours == _FRESH[d.name]
+    if met(s, "send"):
+        events = [request.get("event") for _, request in script_of(s, "call")]
+        return one_more(d) and (d.of == "job.executed" or d.ours.get("event") in events)
+    if met(s, "trigger", "fire_alarm"):
+        return (d.facet, d.name) == ("state", "runCount") and bool(d.original == d.ours + 1)
+    if not met(s, "terminate") or s.seen.body is not None:
+        return False
+    stale = d.facet == "event" and d.whole and (d.missing or d.of == "job.stale")
+    return stale or (d.facet == "alarm" and d.ours is None)
 
 
-def _leaves_nothing(d: Difference) -> bool:
+# -- what the clients are told
+
+
+def _creation(d: Difference) -> bool:
     s = d.step
-    if s.key.kind != "debounce":
+    if s.name != "start" or not isinstance(s.seen.result, Mapping) or not s.seen.result["created"]:
         return False
-    if (s.before.orphan and s.name != "flush") or (s.after.orphan and s.name == "add"):
-        began = d.name in ("durationMs", "debounceStartedAt")  # with the orphan
-        if d.facet in ("result", "alarm", "state") or d.whole or began:
-            return True
-        if d.facet == "error" and d.ours is NOTHING:  # only as `state === event`
-            return error_of(s).get("kind") == "die" and not s.called("onEvent")
-    first = d.facet == "call" and d.of in ("onEvent", "onEvent read") and d.name == "state" and d.ours is None
-    return first and d.original == s.op.get("event")
+    if d.facet == "error":
+        return s.called("execute") and d.missing
+    return (d.name, d.original, d.ours) == ("status", "terminated", "running")
 
 
-def _next_window(d: Difference) -> bool:
+def _trigger(d: Difference) -> bool:
     s = d.step
-    if s.key.kind != "debounce":
+    if s.name != "trigger" or s.key.kind != "continuous":
         return False
-    if d.name in ("flushReason", "reason"):
-        fell_due = s.seen.due is not None and s.seen.due <= s.now and s.name != "fire_alarm"
-        return fell_due and d.ours in ("flushAfter", "timeout")
-    if s.outer is None and s.overlaps is not None and s.overlaps["op"] == "add":
-        return d.facet in ("alarm", "state") or d.extra
-    if s.name == "add" and s.seen.due is not None and s.seen.due <= s.out["now"] and s.we_called("execute"):
-        if d.extra or d.facet in ("alarm", "state"):
-            return True  # it was due, and closes
-    if s.name == "add" and unfinished(s) and s.we_called("execute"):
-        return d.facet != "error"  # the window is full: the batch first (S-25)
-    during = s.outer is not None and s.key == s.outer.key
-    if s.name != "add" or not (during or unfinished(s)):
+    if d.name == "runCount":  # it is the run that waits
+        same = s.before.attempt is not None and d.ours == s.before.view()["runCount"]
+        return same and bool(d.original == d.ours + 1)
+    if d.facet == "alarm":
+        return failed(s) and d.original == s.before.alarm and d.ours == due(s)
+    if runs(s) != (0, 1) or not s.out.get("result", {}).get("terminated"):  # it is a new one
         return False
-    if d.name == "eventCount" and d.facet in ("result", "call"):
-        held = s.before.storage.get("deb:count", 0)
-        return bool(d.ours < d.original if during else d.ours + held == d.original)
-    if d.name == "state" and d.facet == "call":
-        return d.ours is None
-    if d.facet == "result":
-        return d.name in ("willFlushAt", "retryScheduled")
-    return d.facet in ("error", "alarm") or d.whole or (d.facet == "state" and d.ours is not False)
+    more = one_more(d) and d.of in ("execute", "job.executed")
+    return more or (d.name == "terminated" and d.missing)
 
 
-def _told(d: Difference) -> bool:
-    s = d.step
-    if s.key.kind != "debounce":
+def _waiting(d: Difference) -> bool:
+    s, body = d.step, d.step.seen.body
+    if d.facet == "alarm":
+        kept = isinstance(body, DebounceBody) and body.marked and body.batch is None and body.window is None
+        return kept and d.original is None and d.ours == s.out["now"] + 60_000
+    if s.name not in ("trigger", "flush"):
         return False
-    if s.before.stopped and s.name == "fire_alarm":
-        return d.facet in ("alarm", "state") or d.extra
-    if s.name == "add" and (s.called("execute") or overdue(s)):
-        if d.name == "willFlushAt":
-            return d.ours == s.now
-        return d.name == "retryScheduled" or (d.facet == "error" and d.ours is NOTHING)
-    if s.name != "status" or not isinstance(s.seen.body, DebounceBody) or s.seen.body.batch is None:
-        return False
-    if d.name == "status":
-        return d.original == "debouncing" and d.ours in ("flushing", "parked")
-    if d.name == "eventCount":
-        return bool(d.original == d.ours + s.seen.body.batch.count)
-    return d.facet == "result" and d.name in ("startedAt", "willFlushAt") and d.ours is NOTHING
+    if d.name == "terminated":
+        return d.ours is True and met(s, "terminate") and body is None
+    if d.name == "retryScheduled":
+        return bool(d.ours == any(event["willRetry"] for event in s.we_sent("job.failed")))
+    return d.facet == "error" and d.missing and failed(s)
 
 
-def _not_raised(d: Difference) -> bool:
-    s = d.step
-    if s.name in ("trigger", "flush", "fire_alarm"):
-        if d.facet == "error":
-            failed = error_of(s).get("kind") == "die" or d.original == "ExecutionError"
-            return failed and d.ours is NOTHING and bool(s.we_sent("job.failed"))
-        if d.facet == "result" and d.name in ("outcome", "flushed", "retryScheduled"):
-            return bool(s.we_sent("job.failed"))
-    kept = isinstance(s.seen.body, DebounceBody) and s.seen.body.marked and s.seen.body.batch is None
-    return d.facet == "alarm" and kept and d.original is None
-
-
-def _ended(d: Difference) -> bool:
-    s = d.step
-    if d.of == "job.terminated" and d.extra:
-        by_client = s.name in ("clear", "terminate") and s.key.kind != "continuous"
-        return by_client or bool(script_of(s, "terminate", "terminate_caught"))
-    swallowed = bool(script_of(s, "terminate_caught")) and bool(s.we_sent("job.terminated"))
-    if swallowed and d.facet == "result":
-        return d.name in ("terminated", "scheduledAt", "retryScheduled")
-    return swallowed and (d.facet in ("alarm", "state") or (d.missing and d.of != "job.started"))
-
-
-def _sender(d: Difference) -> bool:
-    s = d.step
-    if s.key.kind != "task":
-        return False
-    if d.facet == "result" and d.name == "terminated":
-        return s.name in ("send", "trigger") and bool(s.we_sent("job.terminated"))
-    if s.name != "send" or not raised(s):
-        return False
-    return d.facet in ("alarm", "state") or (d.of in ("task.scheduled", "job.executed") and d.missing)
-
-
-def _same_run(d: Difference) -> bool:
-    s = d.step
-    if not unfinished(s):
-        return False
-    if d.name == "flushReason" or (d.of == "debounce.flushed" and d.name == "reason"):
-        return d.original in ("flushAfter", "timeout", "manual") and d.ours in (
-            s.before.reason,
-            _WORDS.get(s.before.reason),
-        )
-    if (s.outer or s).name == "trigger":
-        return d.name == "runCount" and bool(d.original == d.ours + 1)
-    again = s.name == "flush" and any(call["ctx"].get("attempt") == 1 for call in s.seen.calls)
-    kept = d.name == "exists" and d.ours is True
-    return again and (kept or d.name in ("attempt", "isRetry") or d.facet == "alarm" or d.whole)
+# -- retries and ticks
 
 
 def _jitter(d: Difference) -> bool:
     s, retry = d.step, d.step.spec.get("retry", {})
-    if isinstance(d.original, float) and not d.original.is_integer() and isinstance(d.ours, int):
-        if 0 <= d.original - d.ours < 1:
-            return True
+    if isinstance(d.original, float) and d.ours == int(d.original):
+        return True
     delay = retry.get("delay") or {}
-    if str(delay.get("fn", "")).startswith("-") and s.we_sent("job.failed"):
-        return d.facet in ("alarm", "state") or d.name == "willRetry" or d.of == "job.retryExhausted"
+    if str(delay.get("fn", "")).startswith("-") and failed(s):
+        return _no_retry(d)
     retried = any(event["willRetry"] for event in s.we_sent("job.failed"))
     if d.facet != "alarm" or not retry.get("jitter") or not retried or not d.ours or not d.original:
         return False
@@ -260,27 +232,45 @@ def _jitter(d: Difference) -> bool:
 def _from_the_end(d: Difference) -> bool:
     s = d.step
     took = sum(step[1] for step in script_of(s, "advance"))
-    if d.facet == "alarm" and s.we_sent("job.failed") and took and d.original and d.ours:
-        if d.ours - d.original == took:
-            return True
-    judged = any(e["reason"] == "max_duration" for e in s.we_sent("job.retryExhausted"))
-    skipped = bool(s.sent("job.retryExhausted")) and not s.called("execute")
-    if "maxDuration_ms" not in s.spec.get("retry", {}) or not (judged or skipped):
+    if d.facet == "alarm" and failed(s) and took and d.original and d.ours:
+        return bool(d.ours - d.original == took)
+    if "maxDuration_ms" not in s.spec.get("retry", {}):
         return False
-    return d.facet in ("alarm", "state") or d.name == "willRetry" or d.whole
+    if any(event["reason"] == "max_duration" for event in s.we_sent("job.retryExhausted")):
+        return _no_retry(d)
+    if not s.sent("job.retryExhausted") or runs(s) != (0, 1) or failed(s):
+        return False  # else the original counted an attempt that it did not make
+    if d.facet == "alarm":
+        return d.ours == due(s)
+    told_of = one_more(d) or (d.of == "job.retryExhausted" and d.missing)
+    return told_of or (d.name, d.ours) == ("exists", True)
+
+
+def _no_retry(d: Difference) -> bool:
+    """Ours gives up where the original tries again."""
+    if d.facet == "alarm":
+        return d.ours == due(d.step)
+    if d.of == "job.retryExhausted":
+        return one_more(d) and not d.step.sent(d.of)
+    return (d.name, d.ours) in (("willRetry", False), ("attempt", None))
 
 
 def _tick(d: Difference) -> bool:
     s = d.step
     if "cron" not in s.spec:
         return False
-    if d.facet == "alarm" or d.name == "nextRunAt":
-        instants = d.original, d.ours
-        later = None not in instants and NOTHING not in instants and d.ours > s.now
-        return later and clock_changes(s.spec["tz"] or "UTC", *instants)
-    missed = s.before.attempt is not None and s.name == "fire_alarm"
-    ran_more = len(s.seen.calls) > len(s.out["calls"])
-    return (overdue(s) or missed) and ran_more and (d.extra or d.facet == "state")
+    if d.facet == "alarm":
+        both = d.original is not None and d.ours == due(s)
+        return both and clock_changes(s.spec["tz"] or "UTC", d.original, d.ours)
+    theirs, ours = runs(s)
+    if not overdue(s) or ours != theirs + 1:
+        return False
+    if d.facet == "state":
+        return d.name == "runCount" and bool(d.ours == d.original + 1)
+    return one_more(d) and d.of in ("execute", "job.executed")
+
+
+# -- tasks
 
 
 def _consumed(d: Difference) -> bool:
@@ -288,153 +278,141 @@ def _consumed(d: Difference) -> bool:
     if s.key.kind != "task":
         return False
     left = s.before.storage.get("task:scheduledAt")
-    if d.name == "scheduledTime":
+    if d.name == "scheduledTime" or (d.name == "scheduledAt" and d.facet == "result"):
         return d.ours is None and d.original == left
-    if (s.before.stale or s.outer is not None) and d.facet == "result" and not s.we_called("onIdle"):
-        return (d.original, d.ours) == ("active", "idle") or (d.name == "scheduledAt" and d.original == left)
-    ran = [sum(call["handler"] == "execute" for call in calls) for calls in (s.seen.calls, s.out["calls"])]
+    if d.name == "status":
+        return s.before.stale and (d.original, d.ours) == ("active", "idle")
+    theirs, ours = runs(s)
     past = s.after.alarm is not None and s.after.alarm <= s.out["now"]
-    again = ran[0] > ran[1] and (past or overdue(s))
-    owes_idle = s.we_called("onIdle") and not s.called("onIdle") and (s.before.stale or s.after.stale)
-    idle_ended = "onIdle" in s.seen.raised or (s.we_called("onIdle") and bool(s.we_sent("job.terminated")))
-    if again or owes_idle or (idle_ended and s.name != "send"):
-        return d.extra or d.facet in ("alarm", "state") or d.name == "scheduledAt"
-    return False
+    again = ours > theirs and (past or overdue(s))
+    owes_idle = s.we_called("onIdle") and not s.called("onIdle") and s.after.stale
+    if not again and not owes_idle:
+        return False
+    if d.facet == "alarm" or d.name == "scheduledAt":
+        return d.ours in (None, *(s.out["now"] + ms for _, ms in script_of(s, "schedule")))
+    if d.facet == "state":
+        return d.name == "executeCount" and again and d.ours == d.original + ours - theirs
+    idle = d.of == "onIdle" or (d.of == "task.scheduled" and d.ours["trigger"] == "idle")
+    return one_more(d) and (idle or (again and d.of in ("execute", "job.executed")))
 
 
 def _same_meaning(d: Difference) -> bool:
     s = d.step
     if s.key.kind != "task":
         return False
-    shown = [call["ctx"]["state"] for call in s.out["calls"]]
-    if d.name == "createdAt":
-        return d.original is NOTHING and "task:createdAt" not in s.before.storage
     if d.name == "isFirstEvent":
-        return d.original is True and d.ours is False and None in shown
-    if d.facet == "call" and d.of.endswith(" read") and d.name == "state":
-        return d.original in shown
+        return d.original is True and d.ours is False and s.before.storage.get("task:eventCount", 0) > 0
     took = sum(step[1] for step in script_of(s, "advance"))  # a duration counts from the end of the hook
     if took and script_of(s, "schedule", "schedule_str") and (d.facet == "alarm" or d.name == "scheduledAt"):
         instants = [instant(value) for value in (d.original, d.ours)]
-        return None not in instants and 0 < instants[1] - instants[0] <= took
-    return bool(script_of(s, "inc")) and d.name == "state" and d.original is None and None in shown
+        return all(isinstance(each, int) for each in instants) and 0 < instants[1] - instants[0] <= took
+    return False
 
 
-def _json(d: Difference) -> bool:
-    s = d.step
-    if d.name in ("input", "preExecutionState") and "Codec" in (s.spec.get("state"), s.spec.get("event")):
-        return isinstance(d.original, Mapping) and d.ours == {"n": str(d.original["n"])}
-    if s.spec.get("state") != "State|null":
-        return False
-    null = s.before.exists and s.before.storage.get("state") is None
-    null = null or (s.after.exists and s.after.storage.get("state") is None)
-    if null:
-        return d.extra or d.facet == "state" or d.original == "terminated" or d.name == "terminated"
-    return d.name == "state" and d.ours is None and ["set", None] in script_of(s, "set")
+# -- telemetry
 
 
-def _complete(d: Difference) -> bool:
+def _telemetry(d: Difference) -> bool:
     s = d.step
     if d.facet != "event":
         return False
-    if d.of == "job.failed" and d.name == "error":
-        others = [step[-1] for step in script_of(s, "fail", "fail_tagged", "fail_string", "die", "throw")]
-        return d.original in ("[object Object]", *others) or str(d.original).startswith(
-            "Retry scheduled for attempt"
-        )
-    if d.of == "job.failed" and d.name == "preExecutionState":
-        return s.called("onIdle")  # the state of the hook that failed
-    if d.of == "job.failed" and d.extra:
-        return bool(s.seen.raised) or not s.we_called("execute")
-    if d.of == "task.scheduled" and d.name == "trigger":
-        return bool(d.ours == "error")
-    if d.of == "job.executed" and s.called("onIdle") and s.we_called("onIdle") and not s.seen.raised:
-        return d.whole and len(s.sent("job.executed")) == len(s.we_sent("job.executed"))
-    if d.of == "job.executed" and d.missing:
-        return bool(s.we_sent("job.failed"))
-    return d.extra and s.telemetry == "delivered" and "error" in s.out
-
-
-def _any_exception(d: Difference) -> bool:
-    s = d.step
-    defect = error_of(s).get("kind") == "die"
-    if d.facet == "error" and d.ours == "ExecutionError" and s.seen.raised:
-        return d.original != "ExecutionError"
-    misfit = "ValidationError" in (cause_of(s), error_of(s).get("tag"))
-    ours = any(str(event["error"]["message"]).startswith("new state of") for event in s.we_sent("job.failed"))
-    ours = ours or any(str(call["ctx"].get("error")).startswith("new state of") for call in s.seen.calls)
-    unreadable = misfit and raised(s) == "ValidationError" and s.name != "start"
-    if not (defect or misfit or ours) or not (s.we_sent("job.failed") or unreadable):
+    if (d.of, d.name) == ("job.failed", "error"):
+        return real(s, d.ours) and (real(s, d.original) or d.original in placeholders(s))
+    if (d.of, d.name) == ("job.failed", "preExecutionState"):
+        return "onIdle" in s.seen.raised  # it is that of the hook that failed
+    if (d.of, d.name) == ("task.scheduled", "trigger"):
+        return s.called("onError") and d.ours == "error"
+    if not d.whole:
         return False
-    if d.facet == "call":
-        return d.of.split()[0] in ("onError", "onIdle") and (d.whole or d.name == "state")
-    if d.of == "task.scheduled":
-        return d.whole or s.we_called("onError")
-    if d.facet == "alarm":
-        untouched = d.ours in (None, s.seen.due) or (s.we_called("onError") and not s.called("onError"))
-        return untouched or d.original in (None, s.before.alarm)
-    return d.facet in ("error", "state") or (d.facet == "event" and d.whole and d.of != "job.started")
+    if d.of == "job.terminated":
+        by_client = s.name in ("clear", "terminate") and s.key.kind != "continuous"
+        return one_more(d) and (by_client or bool(script_of(s, "terminate", "terminate_caught")))
+    if d.of == "job.failed" and d.extra:
+        unread = not s.we_called("execute") and 1 + bool(s.spec.get("onError"))
+        all_of_them = len(s.we_sent("job.failed")) == (len(s.seen.raised) or misfit(s) or unread)
+        return all_of_them and real(s, d.ours["error"]) and fits(d)
+    if d.missing and s.we_sent("job.failed"):  # what has failed is not told as done
+        return d.of == "job.executed" or (d.of == "task.scheduled" and bool(raised(s)))
+    if d.of == "job.executed" and len(s.sent(d.of)) == len(s.we_sent(d.of)):  # in the order of the commits
+        return (d.original if d.missing else d.ours) in map(
+            told, s.seen.events if d.missing else s.out["events"]
+        )
+    return one_more(d) and d.of != "job.executed" and s.telemetry == "delivered" and "error" in s.out
+
+
+# -- failures
 
 
 def _kept(d: Difference) -> bool:
     s = d.step
-    if (s.before.stuck or s.after.stuck) and d.name in ("", "nextRunAt", "willFlushAt"):
-        if d.facet in ("alarm", "result") and d.original in (None, NOTHING):
-            return isinstance(d.ours, int)
-    if (s.before.failed or s.after.failed) and (d.facet == "alarm" or d.name == "willFlushAt"):
-        return d.ours is None  # it is parked, and has no alarm (S-25)
+    if s.after.failed and d.facet == "alarm":
+        return d.ours is None  # it is parked
     if not gave_up(s):
         return False
     if d.facet == "event":
-        return d.of == "job.retryExhausted" and d.extra
+        return d.of == "job.retryExhausted" and one_more(d) and not s.sent(d.of)
     if d.facet == "alarm":
-        return d.original in (None, s.before.alarm)
-    return d.name == "terminated" or (d.name in ("exists", "parked") and d.ours is True)
+        return s.key.kind == "continuous" and d.original is None and d.ours == due(s)
+    return (d.name == "terminated" and d.missing) or (d.name in ("exists", "parked") and d.ours is True)
 
 
-def _discarded(d: Difference) -> bool:
+def _any_exception(d: Difference) -> bool:
     s = d.step
-    if not s.called("onError"):
+    if d.facet == "error":
+        if d.ours == "ExecutionError":
+            return bool(s.seen.raised) or misfit(s)
+        return d.missing and failed(s) and (s.name == "fire_alarm" or s.we_called("onError"))
+    defect = error_of(s).get("kind") == "die"
+    misread = "ValidationError" in (cause_of(s), error_of(s).get("tag"))
+    if not (defect or misread) or not failed(s):
         return False
+    if d.facet == "call":
+        return one_more(d) and (d.of == "onIdle" or (d.of == "onError" and real(s, d.ours["error"])))
+    run = getattr(s.seen.body, "run", None)
+    if run is None or d.original is not None:
+        return False
+    return (d.facet == "alarm" and d.ours == run.due) or (d.name == "attempt" and d.ours == run.attempt)
+
+
+def _as_data(d: Difference) -> bool:
+    s = d.step
+    if script_of(s, "terminate_caught") and s.we_sent("job.terminated"):
+        gone = (d.facet == "alarm" and d.ours is None) or (d.name, d.ours) == ("exists", False)
+        return gone or (d.of == "job.executed" and d.missing)
+    if d.name == "state" and d.facet in ("call", "state") and s.key.kind != "debounce":
+        return d.ours in states(s).get(d.of, [])
     done = {step[0] for handler in s.seen.raised for step in s.seen.script.get(handler, [])}
-    if done & _SCHEDULES and s.we_called("onIdle") and not s.called("onIdle"):
-        if d.extra or d.facet in ("alarm", "state") or d.of == "task.scheduled":
-            return True  # as nothing is scheduled then
-    if d.of == "onIdle" and d.missing:
-        return "cancel_schedule" in done
-    if d.name == "state":
-        return bool(done & {"set", "inc"}) and d.of.split()[:1] in ([], ["onError"], ["onIdle"])
-    scheduled = d.facet == "alarm" or d.name in ("scheduledAt", "scheduledTime")
-    return bool(done & _SCHEDULES) and (scheduled or (d.of == "task.scheduled" and d.missing))
-
-
-_SCHEDULES = {"schedule", "schedule_str", "schedule_at", "schedule_date", "cancel_schedule"}
+    if not done & {"schedule", "schedule_str", "schedule_at", "schedule_date"}:
+        return False
+    if d.of == "task.scheduled":
+        return d.missing
+    return d.ours is None and (d.facet == "alarm" or d.name in ("scheduledAt", "scheduledTime"))
 
 
 RULES = (
     Rule("S-32", "an expression that can never match is refused at definition", _never_matches),
     Rule("S-63", "two different keys never collide", _keys_apart),
-    Rule("S-8", "an instance of a job that is not registered is left alone", _unregistered),
-    Rule("S-35", "the status tells of a run in flight, and only `pause` stops an instance", _statuses),
-    Rule("S-4", "an early, late, duplicate or spurious alarm changes nothing", _spurious),
-    Rule("S-30", "validated first; the reply follows the creation, not the first run", _creation),
     Rule("S-62", "strict: no coercion, no unknown fields, refused at the edge", _strict),
+    Rule("S-8", "an instance of a job that is not registered is left alone", _unregistered),
+    Rule("S-40", "the first reducer call sees None", debounce.first_event),
+    Rule("I-9", "a rejected request leaves all as it was", _rejected),
+    Rule("S-4", "an early, late, duplicate or spurious alarm changes nothing", _spurious),
+    Rule("S-30", "the reply follows the creation, not the first run", _creation),
     Rule("S-11", "one leased hook at a time; only the holder of the token commits", _one_at_a_time),
-    Rule("S-40", "the first reducer call sees None; any failure leaves nothing", _leaves_nothing),
-    Rule("S-42", "an event added during a flush or a retry belongs to the next window", _next_window),
-    Rule("S-45", "status tells batch and window apart; an add that closes answers now", _told),
-    Rule("S-38", "a failed hook is not raised; its outcome is told, and kept for 60 s", _not_raised),
-    Rule("S-17", "ctx.terminate is not swallowed, and every ending is told (S-46)", _ended),
-    Rule("S-50", "the sender is told of an ending; a failing on_event leaves nothing", _sender),
-    Rule("S-18", "a run that waits stays the same run, and a flush revives it", _same_run),
+    Rule("S-34", "a trigger is the run that waits, or a new one, whose end sets the next", _trigger),
+    Rule("S-38", "a failed hook is not raised; its outcome is told, and kept for 60 s", _waiting),
+    Rule("S-42", "an event added during a flush or a retry is of the next window", debounce.next_window),
+    Rule("S-43", "the reason of a flush is kept over retries", debounce.reason),
+    Rule("S-44", "a flush begins anew; a clear leaves what is in flight", debounce.flush_and_clear),
+    Rule("S-45", "status tells batch and window apart; an add that closes answers now", debounce.told),
     Rule("S-20", "jitter before the cap, never negative, whole milliseconds", _jitter),
     Rule("S-21", "the delay counts from the end; max_duration is judged on failing", _from_the_end),
     Rule("S-33", "ticks never go back; missed ones are one run at once", _tick),
     Rule("S-53", "a schedule that fired is consumed, a past one is due, then on_idle", _consumed),
     Rule("S-52", "the members of ctx mean the same in every hook", _same_meaning),
-    Rule("S-64", "state is JSON, and null is a state", _json),
-    Rule("S-65", "telemetry is complete and has the real error", _complete),
-    Rule("S-22", "any exception is a failure, and so is a state that does not fit", _any_exception),
+    Rule("S-65", "what happened is told, in order, with the real error", _telemetry),
     Rule("S-24", "a run that gives up deletes nothing, and the schedule goes on", _kept),
-    Rule("S-16", "what a hook did before it raised is discarded", _discarded),
+    Rule("S-22", "any exception is a failure, and so is a state that does not fit", _any_exception),
+    Rule("S-16", "what a hook asks for is seen by it, and applied if it returns", _as_data),
+    Rule("I-4", "what may start has an alarm: a schedule never silently stops", _never_stops),
 )

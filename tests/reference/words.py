@@ -70,7 +70,10 @@ _IF_GIVEN = {"nextRunAt", "willFlushAt", "startedAt"}
 
 
 def told(key: Key, result: Any) -> dict[str, Any]:
-    """A result in the words of the recording: what is not there is left out where the original does."""
+    """A result in the words of the recording: what is not there is left out where the original does.
+
+    What only ours tells (`outcome`, `queued`, `joined`, a task's `terminated`) has no counterpart in it.
+    """
     names = _TOLD[type(result).__name__].split()
     values = {name: instant(getattr(result, snake(name))) for name in names}
     values = {name: value for name, value in values.items() if value is not None or name not in _IF_GIVEN}
@@ -86,9 +89,6 @@ def told(key: Key, result: Any) -> dict[str, Any]:
         values["retryScheduled"] = True
     elif type(result).__name__ == "FlushResult" and outcome is not None:
         values["retryScheduled"] = False
-    if outcome in ("failed", "parked", "accepted", "cleared", "pending"):
-        values["outcome"] = outcome
-    for name in ("terminated", "queued", "joined"):
-        if type(result).__name__ != "TerminateResult" and getattr(result, name, False):
-            values[name] = True
+    if key.kind == "continuous" and getattr(result, "terminated", False):
+        values["terminated"] = True  # only these tell, of those who asked for a run
     return values

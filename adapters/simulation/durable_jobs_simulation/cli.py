@@ -23,6 +23,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from functools import partial
 from importlib import import_module
 from itertools import count
 from multiprocessing import get_context
@@ -36,6 +37,7 @@ from durable_jobs_simulation.case import MakeCase, load
 from durable_jobs_simulation.exhaustive import command
 from durable_jobs_simulation.faults import Faults
 from durable_jobs_simulation.incident import replay, write_test
+from durable_jobs_simulation.progress import Progress
 from durable_jobs_simulation.scenarios import CASES
 from durable_jobs_simulation.shrink import shrink
 from durable_jobs_simulation.speed import measure
@@ -123,7 +125,7 @@ class Tally:
 
 def run_many(names: Sequence[str], args: argparse.Namespace) -> Tally:
     """Run seeds of all the cases in turn, in `args.processes` processes, with a progress bar."""
-    tally = Tally()
+    tally, progress = Tally(), Progress()
     seeds = range(args.first, args.first + args.seeds) if args.seeds else count(args.first)
     work = ((name, seed) for seed in seeds for name in names)
     total = len(names) * args.seeds if args.seeds else 0
@@ -131,11 +133,11 @@ def run_many(names: Sequence[str], args: argparse.Namespace) -> Tally:
         tally.add(ran)
         share = tally.runs / total if total else tally.seconds / (args.hours * 3600)
         if ran.invariant is not None:
-            _line(f"{ran.case} --seed {ran.seed}: {ran.invariant}: {ran.why}\n")
-        _line(tally.bar(share), end="")
+            progress.say(f"{ran.case} --seed {ran.seed}: {ran.invariant}: {ran.why}")
+        progress.show(partial(tally.bar, share))
         if not total and share >= 1:
             break
-    _line("")
+    progress.clear()
     return tally
 
 
@@ -155,15 +157,6 @@ def _results(work: Iterator[tuple[str, int]], processes: int) -> Iterator[Ran]:
             yield from (future.result() for future in waiting)
         finally:
             pool.shutdown(cancel_futures=True)
-
-
-def _line(text: str, end: str = "") -> None:
-    """Write over the progress bar; on a terminal only, but for whole lines."""
-    if sys.stderr.isatty():
-        sys.stderr.write(f"\r\x1b[K{text}{end}")
-        sys.stderr.flush()
-    elif text.endswith("\n"):
-        sys.stderr.write(text)
 
 
 def show_strikes(cells: Counter[Cell]) -> bool:
@@ -187,8 +180,9 @@ def explain(name: str, seed: int, path: str | None) -> int:
     except Violation as violation:
         trace, failed = violation.trace, True
         print(f"{name}: {violation.invariant}; looking for a smaller run ...", file=sys.stderr)
-        trace = shrink(make, trace, violation.invariant, tried=lambda n: _line(f"try {n}"))
-        _line("")
+        progress = Progress()
+        trace = shrink(make, trace, violation.invariant, tried=lambda n: progress.show(lambda: f"try {n}"))
+        progress.clear()
     trace.case = name
     print(trace.text(last=None if path is None and failed else 60), end="")
     print(f"{trace.steps} steps, {clock(trace.ms)}, digest {trace.digest}")

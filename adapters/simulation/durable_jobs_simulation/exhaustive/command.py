@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 
 from durable_jobs_simulation.exhaustive.scopes import SCOPES, SMALL
 from durable_jobs_simulation.exhaustive.search import Report
 from durable_jobs_simulation.exhaustive.sweep import Budget, Sweep, sweep
+from durable_jobs_simulation.progress import Progress
 from durable_jobs_simulation.tasks import SimulationError
-
-LINE_S = 60.0
-"""Where there is no terminal to write over, a line of progress so often."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,8 +38,10 @@ def run(args: argparse.Namespace) -> int:
         raise SimulationError(f"there is no scope {unknown[0]}: {', '.join(SCOPES)}")
     seconds = None if args.minutes is None else args.minutes * 60
     budget = Budget(states=args.states, seconds=seconds, gib=args.gib, depth=args.depth)
-    going = Sweep(budget, args.processes)
-    for report in sweep(args.scopes or list(SCOPES if args.all else SMALL), going, _progress()):
+    going, progress = Sweep(budget, args.processes), Progress()
+    names = args.scopes or list(SCOPES if args.all else SMALL)
+    for report in sweep(names, going, lambda going: progress.show(partial(_told, going))):
+        progress.clear()
         print(report, flush=True)
         if report.violation is not None:
             print(report.violation.trace.text(), end="", flush=True)
@@ -73,23 +72,11 @@ def summary(reports: Sequence[Report], seconds: float) -> Iterator[str]:
         yield f"{what}: {', '.join(found) or 'none'}"
 
 
-def _progress() -> Callable[[Sweep], None]:
-    """Writes over one line of a terminal; elsewhere, a line now and then."""
-    terminal = sys.stderr.isatty()
-    last = time.monotonic()
-
-    def show(going: Sweep) -> None:
-        nonlocal last
-        if time.monotonic() - last < (0.2 if terminal else LINE_S):
-            return
-        last = time.monotonic()
-        now = "; ".join(
-            f"{r.scope}: {r.states} states, {r.states / max(r.seconds, 0.001):.0f}/s, {r.waiting} waiting, "
-            f"depth {r.depth}, {r.gib:.1f} GiB"
-            for r in going.running.values()
-        )
-        line = f"{going.states} states, {going.seconds:.0f} s, {len(going.ended)} scopes done; {now}"
-        sys.stderr.write(f"\r\x1b[K{line}\r" if terminal else f"{line}\n")
-        sys.stderr.flush()
-
-    return show
+def _told(going: Sweep) -> str:
+    """How far it is."""
+    now = "; ".join(
+        f"{r.scope}: {r.states} states, {r.states / max(r.seconds, 0.001):.0f}/s, {r.waiting} waiting, "
+        f"depth {r.depth}, {r.gib:.1f} GiB"
+        for r in going.running.values()
+    )
+    return f"{going.states} states, {going.seconds:.0f} s, {len(going.ended)} scopes done; {now}"

@@ -1,0 +1,103 @@
+"""The rules of debounce: one function a sentence of the specification (see `rules`)."""
+
+from __future__ import annotations
+
+from durable_jobs_core.record import DebounceBody
+from reference.compare import NOTHING, Difference
+from reference.facts import alone, due, error_of, failed, one_more, within
+
+_EXISTS = ("state", "exists", True)
+
+
+def first_event(d: Difference) -> bool:
+    """S-40."""
+    s = d.step
+    if s.key.kind != "debounce" or s.name != "add":
+        return False
+    if d.facet == "call" and d.name == "state":
+        return d.ours is None and d.original == s.op["event"]
+    if s.called("onEvent") or error_of(s).get("kind") != "die":
+        return False
+    if d.facet in ("error", "alarm"):  # it died as it took the event for the state
+        return d.ours in (NOTHING, due(s))
+    if d.facet == "state":
+        return d.ours == {"state": alone(s), "eventCount": 1}.get(d.name, NOTHING)
+    shown = {"state": None, "event": s.op["event"], "eventCount": 1, "instanceId": str(s.key)}
+    return one_more(d) and (d.of == "debounce.started" or (d.of, d.ours) == ("onEvent", shown))
+
+
+def next_window(d: Difference) -> bool:
+    """S-42."""
+    s = d.step
+    if s.key.kind != "debounce":
+        return False
+    if s.outer is None and s.overlaps is not None and s.overlaps["op"] == "add":
+        return (d.facet == "alarm" and d.ours == due(s)) or (d.facet, d.name, d.ours) == _EXISTS
+    if s.name != "add" or not (within(s) or s.before.unfinished):
+        return False
+    held = s.before.storage.get("deb:count", 0)
+    if d.facet == "call" and d.name == "state":
+        return d.ours is None
+    if d.facet in ("call", "result") and d.name == "eventCount":
+        last = within(s) and s.outer is not None and s.outer.name == "add"  # the one that closed the window
+        return bool(d.original == d.ours + held + last)
+    if d.facet == "result":
+        return (d.name == "willFlushAt" and d.ours == due(s)) or (d.name == "retryScheduled" and d.missing)
+    if d.facet == "alarm":  # of the window or the retry; that of a parked batch is none
+        retry = s.before.alarm if s.before.attempt is not None else None
+        return d.ours == (due(s) if retry is None else min(due(s), retry))
+    if d.facet == "state":
+        kept = {"exists": True, "held": held, "attempt": s.before.attempt, "state": alone(s)}
+        return d.ours == kept.get(d.name, NOTHING)
+    if d.facet == "error":
+        return s.called("execute") and d.missing
+    opened = one_more(d) and d.of == "debounce.started"
+    return opened or (d.whole and d.missing and d.of != "onEvent")
+
+
+def reason(d: Difference) -> bool:
+    """S-43."""
+    s = d.step
+    if not s.before.unfinished:
+        return False
+    if d.of == "debounce.flushed" and d.name == "reason":
+        return bool(d.ours == {"flushAfter": "timeout"}.get(s.before.reason, s.before.reason))
+    return d.name == "flushReason" and bool(d.ours == s.before.reason)
+
+
+def flush_and_clear(d: Difference) -> bool:
+    """S-44."""
+    s, body = d.step, d.step.seen.body
+    if s.name == "clear" and within(s):
+        return (d.name, d.ours) in (("cleared", False), ("discardedEvents", 0))
+    if s.name != "flush":
+        return False
+    if d.name == "flushed":
+        return d.ours is False and (within(s) or failed(s))
+    if not s.before.unfinished or not isinstance(body, DebounceBody):
+        return False
+    if d.name in ("attempt", "isRetry"):
+        fresh = {"attempt": 2 if d.facet == "state" else 1, "isRetry": False}
+        return bool(d.ours == fresh[d.name])
+    if not s.sent("job.retryExhausted") or body.run is None or body.run.parked:  # so that it is not exhausted
+        return False
+    if d.facet == "alarm":
+        return d.ours == body.run.due
+    return (d.of == "job.retryExhausted" and d.missing) or (d.facet, d.name, d.ours) == _EXISTS
+
+
+def told(d: Difference) -> bool:
+    """S-45."""
+    s, body = d.step, d.step.seen.body
+    if s.name == "add" and s.called("execute") and s.we_called("execute"):  # it closed the window
+        if d.name == "willFlushAt":
+            return d.ours == s.now
+        return d.missing and (d.facet == "error" or d.name == "retryScheduled")
+    if s.name != "status" or not isinstance(body, DebounceBody) or body.batch is None:
+        return False
+    if d.name == "status":
+        parked = body.run is not None and body.run.parked
+        return d.original == "debouncing" and d.ours == ("parked" if parked else "flushing")
+    if d.name == "eventCount":
+        return bool(d.original == d.ours + body.batch.count)
+    return d.name in ("startedAt", "willFlushAt") and d.missing
