@@ -53,7 +53,7 @@ soak: $(READY) ## hundreds of SIGKILLs, a fleet on a server, 10,000 cuts and see
 	$(BIN)/python -m durable_jobs_simulation run --seeds 10000 --processes 2 --table
 	$(BIN)/python -m durable_jobs_simulation check --all --processes 2 --states 5000000 --minutes 90 --gib 7
 
-bench: $(READY) ## jobs a second as ratios beside others, the short form; build/bench.json
+bench: $(READY) ## jobs a second as ratios beside others, the short form; build/bench.json, and plots of it
 	$(BIN)/python -m benchmarks
 
 bench-full: $(READY) ## all of it, five rounds: an hour

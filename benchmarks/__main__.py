@@ -16,6 +16,7 @@ from pathlib import Path
 from attrs import evolve
 
 from benchmarks.parts import PARTS
+from benchmarks.plots import draw
 from benchmarks.report import holds, lines, write
 from benchmarks.table import Figures, Part, Result, Round, Size
 
@@ -62,7 +63,7 @@ def main() -> int:
     parser.add_argument("--only", action="append", choices=[part.name for part in PARTS], help="this part")
     parser.add_argument("--rounds", type=int, help="in place of those of each part")
     parser.add_argument("--jobs", type=int, help="in place of those of each part")
-    parser.add_argument("--out", type=Path, default=OUT, help="where the figures are written as JSON")
+    parser.add_argument("--out", type=Path, default=OUT, help="the figures, as JSON; plots beside it")
     arguments = parser.parse_args()
     results: list[Result] = []
     for part, size in chosen(full=arguments.full, only=arguments.only):
@@ -70,7 +71,7 @@ def main() -> int:
         results.append(perform(part, size))
         print("\n".join(lines(results[-1])), flush=True)
         write(arguments.out, results)
-    print(f"\nwritten to {arguments.out}")
+    print("\nwritten to", arguments.out, *draw(arguments.out))
     return 0 if all(map(holds, results)) else 1
 
 

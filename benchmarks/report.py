@@ -5,18 +5,19 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
-from benchmarks.table import Ratio, Result
+from benchmarks.table import Part, Ratio, Result
 
 
 def lines(result: Result) -> Iterator[str]:
     """A part: its figures, as medians of the rounds, then its ratios."""
     part = result.part
-    yield f"\n{part.name}: {part.about}; {_medians(len(result.rounds))}"
+    yield f"\n{part.name}: {part.about}; {medians(len(result.rounds))}"
     yield f"{'':<36}" + "".join(f"{column:>14}" for column in part.columns)
     for measure in part.measures:
         figures = [result.figure(measure.name, column) for column in part.columns]
-        yield f"{measure.name:<36}" + "".join(f"{_number(figure):>14}" for figure in figures)
+        yield f"{measure.name:<36}" + "".join(f"{number(figure):>14}" for figure in figures)
     yield "\nwhat was durable when, and other settings"
     for settings, names in _by_settings(result).items():
         yield f"  {', '.join(names)}:\n    {settings}"
@@ -35,11 +36,13 @@ def _by_settings(result: Result) -> dict[str, list[str]]:
     return found
 
 
-def _medians(rounds: int) -> str:
+def medians(rounds: int) -> str:
+    """What the figures are."""
     return "one round" if rounds == 1 else f"medians of {rounds} rounds"
 
 
-def _number(figure: float | None) -> str:
+def number(figure: float | None) -> str:
+    """A figure with as many digits as mean something."""
     if figure is None:
         return "-"
     return f"{figure:,.0f}" if figure >= 100 else f"{figure:.3g}"
@@ -70,12 +73,19 @@ def _table(result: Result) -> dict[str, dict[str, float]]:
     }
 
 
+def _about(part: Part) -> dict[str, Any]:
+    names = [ratio.name for ratio in part.ratios]
+    return {"about": part.about, "columns": list(part.columns), "ratios": names}
+
+
 def write(path: Path, results: Sequence[Result]) -> None:
     """`{"ratios": {name: value}, "goals": …, "figures": {part: {measure: {column: median}}}, …}`."""
     data = {
         "ratios": {name: value for result in results for name, value in result.ratios.items()},
         "by processor": {name: value for result in results for name, value in result.aside.items()},
         "goals": {ratio.name: ratio.goal for result in results for ratio in result.part.ratios},
+        "at most": [ratio.name for result in results for ratio in result.part.ratios if ratio.at_most],
+        "parts": {result.part.name: _about(result.part) for result in results},
         "rounds": {result.part.name: len(result.rounds) for result in results},
         "figures": {result.part.name: _table(result) for result in results},
         "settings": {

@@ -24,7 +24,16 @@ ROOT = HERE.parents[1]
 ENVIRONMENTS = ROOT / "build/peers"
 PATIENCE_SECONDS = 300.0
 Command: TypeAlias = Sequence[str | Path]
+FILES = {"sqlite": "{path}", "sqlite-normal": "sqlite:///{path}?synchronous=normal"}
 EVERYSEC = "--appendonly", "yes", "--appendfsync", "everysec"
+CLUSTER = "redis-cluster"
+SERVERS = {
+    "redis": EVERYSEC,
+    "redis-none": ("--appendonly", "no"),
+    "redis-always": ("--appendonly", "yes", "--appendfsync", "always"),
+    CLUSTER: EVERYSEC,
+}
+"""The kinds of stores: where a file is, and how a server is set, or each of the three of a Cluster."""
 
 sys.path.insert(0, str(ROOT / "tests"))
 
@@ -44,13 +53,13 @@ def of_peer(name: str) -> Command:
     return python, HERE / f"with_{name}.py"
 
 
-def of_ours(scheme: str) -> Command:
+def of_ours(kind: str) -> Command:
     """Our own script."""
-    return sys.executable, "-m", "benchmarks.peers.with_durable_jobs", scheme
+    return sys.executable, "-m", "benchmarks.peers.with_durable_jobs", kind
 
 
 class Script:
-    """A script that runs. `settings`: what it said of them."""
+    """A script that runs. `settings`: what it said of them; `ran`: how many jobs, by its last order."""
 
     def __init__(self, command: Command, said: IO[str]) -> None:
         self._said = said
@@ -67,6 +76,7 @@ class Script:
         self._stdin, self._stdout = self._process.stdin, self._process.stdout
         self._command = command
         self.settings = ""
+        self.ran = 0
 
     def meet(self) -> None:
         """Wait until it has told its settings."""
@@ -84,6 +94,7 @@ class Script:
     def took(self) -> tuple[float, float]:
         """Wait until the order is carried out: the seconds it took, and those of the processor."""
         seconds, processor = self._answer("took")
+        self.ran = self._answer("ran")
         return seconds, processor
 
     def _answer(self, expected: str) -> Any:
@@ -128,15 +139,21 @@ def server_program() -> tuple[Path, str]:
 
 @contextmanager
 def store_in(folder: Path, kind: str) -> Iterator[str]:
-    """A place for a store of its own: a file, or a server that keeps its log as ours is measured."""
-    if kind == "sqlite":
-        yield tempfile.mkdtemp(dir=folder) + "/jobs.db"
+    """A place for a store of its own: a file, a server or a Cluster."""
+    if kind in FILES:
+        yield FILES[kind].format(path=tempfile.mkdtemp(dir=folder) + "/jobs.db")
         return
+    from support.redis_clusters import RedisCluster
     from support.redis_servers import Server
 
-    server = Server(server_program()[0], *EVERYSEC)
+    program = server_program()[0]
+    server: Server | RedisCluster
+    if kind == CLUSTER:
+        server = RedisCluster(str(program), *SERVERS[kind])
+    else:
+        server = Server(program, *SERVERS[kind])
     try:
-        yield f"{server.url}/0"
+        yield server.url if kind == CLUSTER else f"{server.url}/0"
     finally:
         server.discard()
 
@@ -181,7 +198,7 @@ def _in_turn(command: Command, kind: str, folder: Path, count: int) -> Figures:
         with running(command) as worker:
             worker.order("drain", store, count)
             draining = worker.took()
-    server = f"{server_program()[1]}, " if kind == "redis" else ""
+    server = f"{server_program()[1]}, " if kind in SERVERS else ""
     return Figures(
         {
             ACCEPTED: count / accepting[0],

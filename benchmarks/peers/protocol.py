@@ -5,9 +5,9 @@
 
 First of all a script says its settings, and what is durable when. `accept` takes in so many jobs, and ends
 when all of them are as durable as that. `drain` works until so many jobs were run, waiting in the store or
-still to come. Told are the seconds that it took, and those of the processor. A job has a number
-and a note, and is done when its handler has counted it: that its completion is stored is not waited
-for, to the advantage of the peer.
+still to come. Told are the seconds that it took, and those of the processor; then how many jobs were run, as
+`ran`. A job has a number and a note, and is done when its handler has counted it: that its completion is
+stored is not waited for, to the advantage of the peer.
 """
 
 from __future__ import annotations
@@ -28,25 +28,25 @@ os.dup2(2, 1)  # what a library prints is not an answer
 
 
 class Runs:
-    """Counts the runs of the handler in this process."""
+    """Counts the runs of the handler in this process: `missing`, until all have run."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._missing = 0
+        self.missing = 0
         self._over = threading.Event()
         self.at_end: Callable[[], object] = self._over.set
         """Called by the last run."""
 
     def expect(self, count: int) -> None:
         """How many there will be."""
-        self._missing = count
+        self.missing = count
         self._over.clear()
 
     def one(self) -> None:
         """The handler ran."""
         with self._lock:
-            self._missing -= 1
-            over = self._missing == 0
+            self.missing -= 1
+            over = self.missing == 0
         if over:
             self.at_end()
 
@@ -121,4 +121,5 @@ def serve(settings: str, **work: Callable[[str, int], Took]) -> None:
         order = json.loads(line)
         runs.expect(order["count"])
         _say(took=work[order["do"]](order["store"], order["count"]))
+        _say(ran=order["count"] - runs.missing)
     os._exit(0)  # whatever threads a worker has left

@@ -11,14 +11,21 @@ from attrs import evolve
 from durable_jobs_runtime import open_backend
 
 from benchmarks.jobs import Counter
-from benchmarks.peers.protocol import Took, Watch, runs, serve, started, take_in
+from benchmarks.peers.protocol import Took, Watch, may_begin, runs, serve, started, take_in
 from benchmarks.product import CALLERS, shares, start
 from durable_jobs_core import Continuous, ContinuousContext, create_durable_jobs, every
 
-DURABLE = {"sqlite": "WAL, synchronous=FULL", "redis": "AOF everysec"}
+DURABLE = {
+    "sqlite": "WAL, synchronous=FULL",
+    "sqlite-normal": "WAL, synchronous=NORMAL: a power cut takes the last commits",
+    "redis": "AOF everysec",
+    "redis-none": "no AOF and no snapshots: the end of the server takes all",
+    "redis-always": "AOF always: each write is synced before it is acknowledged",
+    "redis-cluster": "3 nodes without replicas, AOF everysec",
+}
 SETTINGS = (
     "{durable}; asyncio, {callers} callers; the attempt and its lease are stored before a job runs, its state"
-    " and what came of it after: a crash loses no job"
+    " and what came of it after: a crash of the worker loses no job"
 )
 
 
@@ -81,7 +88,20 @@ def both(store: str, count: int) -> Took:
     return asyncio.run(main())
 
 
+def join(store: str, count: int) -> Took:
+    """A worker that may have others beside it: at the sign, until nothing is due."""
+
+    async def main() -> Took:
+        backend = await asyncio.to_thread(open_backend, url(store))
+        may_begin()
+        watch = Watch()
+        async with durable_jobs_asyncio.open_runtime(JOBS, backend) as runtime:
+            await runtime.run_until_idle()
+            return watch.took()
+
+    return asyncio.run(main())
+
+
 if __name__ == "__main__":
-    serve(
-        SETTINGS.format(durable=DURABLE[sys.argv[1]], callers=CALLERS), accept=accept, drain=drain, both=both
-    )
+    settings = SETTINGS.format(durable=DURABLE[sys.argv[1]], callers=CALLERS)
+    serve(settings, accept=accept, drain=drain, both=both, join=join)
