@@ -21,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from crash.rounds import Report, campaign
 from crash.sights import SIGHTS
+from durable_jobs_simulation.progress import Progress
 from soak.fleet import Result
 from soak.on_redis import SYNCS, soak
 from soak.redis_proxy import storm
@@ -34,6 +35,8 @@ CAMPAIGN = 25
 SIGHTS_AFTER = 500
 """After so many rounds, what was never seen is a fault of the soak."""
 
+PROGRESS = Progress()
+
 
 def kills(arguments: argparse.Namespace) -> bool:
     """So many rounds of a process that is killed; of enough of them, each sight is to be seen."""
@@ -42,18 +45,19 @@ def kills(arguments: argparse.Namespace) -> bool:
 
     def told(report: Report) -> None:
         done = min(total.rounds + report.rounds, arguments.rounds)
-        print(f"\rkills: {done} of {arguments.rounds} rounds", end="", flush=True)
+        PROGRESS.show(lambda: f"kills: {done} of {arguments.rounds} rounds")
 
     while total.rounds < arguments.rounds:
         count = min(CAMPAIGN, arguments.rounds - total.rounds)
         folder = tempfile.mkdtemp()
         report = campaign(Path(folder), total.seed, count, told)
         if report.violations:
-            print(f"\nFAILED: seed {report.seed}, the log and the file are in {folder}\n{report}")
+            print(f"FAILED: seed {report.seed}, the log and the file are in {folder}\n{report}")
             return False
         shutil.rmtree(folder)
         total.add(report, count)
-    print(f"\nkills: {total}\n0 violations in {(time.monotonic() - began) / 60:.1f} minutes")
+    PROGRESS.clear()
+    print(f"kills: {total}\n0 violations in {(time.monotonic() - began) / 60:.1f} minutes")
     missing = [name for name in SIGHTS if not total.seen[name]]
     if missing:
         print(f"never seen: {', '.join(missing)}")
@@ -80,11 +84,12 @@ def cut(arguments: argparse.Namespace) -> bool:
         began = time.monotonic()
 
         def told(text: str, name: str = driver.name) -> None:
-            print(f"\rredis-proxy, {name}: {text}", end="", flush=True)
+            PROGRESS.show(lambda: f"redis-proxy, {name}: {text}")
 
         result, proxy = storm(driver, shared("redis-server").port, arguments.seed, goal, 6, told)
         minutes = (time.monotonic() - began) / 60
-        print(f"\nredis-proxy, {driver.name}: {result}, {dict(proxy.counts)}, {minutes:.1f} minutes")
+        PROGRESS.clear()
+        print(f"redis-proxy, {driver.name}: {result}, {dict(proxy.counts)}, {minutes:.1f} minutes")
         faults += result.faults
     for fault in faults:
         print(f"  {fault}")
@@ -92,16 +97,16 @@ def cut(arguments: argparse.Namespace) -> bool:
 
 
 def redis(arguments: argparse.Namespace) -> bool:
-    """A fleet on a server, both killed at random, in each variant; the stalled one is a tenth as long."""
+    """A fleet on a server, both killed at random, in each variant."""
     results: dict[str, Result] = {}
     for variant in arguments.variant or SYNCS:
-        runs = arguments.fleet_runs // (10 if variant == "stalled" else 1)
 
         def told(text: str, variant: str = variant) -> None:
-            print(f"\rredis, {variant}: {text}", end="", flush=True)
+            PROGRESS.show(lambda: f"redis, {variant}: {text}")
 
-        results[variant] = soak(variant, arguments.seed, runs, told)
-        print(f"\nredis, {variant}: {results[variant]}", flush=True)
+        results[variant] = soak(variant, arguments.seed, arguments.fleet_runs, told)
+        PROGRESS.clear()
+        print(f"redis, {variant}: {results[variant]}", flush=True)
     return not any(result.faults for result in results.values())
 
 
