@@ -5,7 +5,7 @@ MODULE ?=
 SEEDS ?= 200
 FIRST ?= 0
 FLEET ?= 100000
-PARALLEL ?= -n 2 --dist worksteal
+PARALLEL ?= -n 3 --dist worksteal
 BIN := .venv/bin
 READY := .venv/.ready
 
