@@ -14,8 +14,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from durable_jobs_simulation.progress import Progress
+
 from benchmarks.micro import counting
 from benchmarks.micro.calls import of_core, of_store
+from benchmarks.report import number
 
 FILE = Path(__file__).with_name("figures.json")
 RISE_MAX = 1.1
@@ -29,16 +32,7 @@ def rows(found: Mapping[str, float], committed: Mapping[str, float]) -> Iterator
         before = committed.get(name)
         change = "new" if before is None else f"{figure / before - 1:+.1%}" if before else f"{figure:+.3g}"
         high = before is not None and figure > before * RISE_MAX
-        shown = f"{figure:,.0f}" if figure >= 100 else f"{figure:.3g}"
-        yield f"{name:<64}{shown:>12}{change:>9}{'  RISEN' if high else ''}", high
-
-
-def progress(number: int, of: int, name: str) -> None:
-    """One line that is written again and again."""
-    if sys.stderr.isatty():
-        print(
-            f"\r{number} of {of}: {name:<60}", end="\r" if number < of else "\n", file=sys.stderr, flush=True
-        )
+        yield f"{name:<64}{number(figure):>12}{change:>9}{'  RISEN' if high else ''}", high
 
 
 def main() -> int:
@@ -57,7 +51,11 @@ def main() -> int:
     if why_not is None and arguments.check and build not in committed:
         why_not = f"no figures of {build}"
     if why_not is None:
-        found[build] = counting.count(progress, arguments.only)
+        progress = Progress()
+        found[build] = counting.count(
+            lambda place, of, name: progress.show(lambda: f"{place} of {of}: {name}"), arguments.only
+        )
+        progress.clear()
     else:
         print(f"instructions are not counted: {why_not}")
     risen = False

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from durable_jobs_runtime import open_backend
-from support.redis_servers import PROGRAMS, find
+from support.needs import A_REDIS
 from support.scripts import ROOT
 
 sys.path.insert(0, str(ROOT))
@@ -29,8 +29,7 @@ TELLS = {
 }
 """What the store itself tells of each."""
 
-needs_servers = pytest.mark.skipif(not any(map(find, PROGRAMS)), reason="there is no Redis server")
-KINDS = [pytest.param(kind, marks=[needs_servers] if kind in SERVERS else []) for kind in NAMES]
+KINDS = [pytest.param(kind, marks=[A_REDIS] if kind in SERVERS else []) for kind in NAMES]
 
 
 def test_every_kind_of_store_is_measured() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from socketserver import BaseRequestHandler, ThreadingTCPServer
 
 import pytest
-from support.redis_servers import PROGRAMS, find
+from support.needs import A_REDIS
 from support.scripts import ROOT
 from support.servers import serving
 
@@ -100,7 +100,7 @@ def test_the_end_of_a_server_is_the_end_of_its_clients() -> None:
         assert wire.trips == 0
 
 
-@pytest.mark.skipif(not any(map(find, PROGRAMS)), reason="there is no Redis server")
+@A_REDIS
 @pytest.mark.parametrize("name", DELAYS)
 def test_ours_takes_in_and_runs_behind_it_in_fewer_round_trips_than_jobs(name: str, tmp_path: Path) -> None:
     (measure,) = [measure for measure in NETWORK.measures if measure.name == name]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import redis
-from support.redis_servers import PROGRAMS, find
+from support.needs import A_REDIS
 from support.scripts import ROOT
 
 sys.path.insert(0, str(ROOT))
@@ -26,10 +26,9 @@ from benchmarks.processes import (
     served_seconds,
 )
 from benchmarks.scale import SERVED
-from benchmarks.table import DRAINED, TO_RUN, Figures
+from benchmarks.table import DRAINED, TO_RUN, Figures, Measure
 
 COUNT = 30
-needs_servers = pytest.mark.skipif(not any(map(find, PROGRAMS)), reason="there is no Redis server")
 
 
 def test_the_processors_allow_what_workers_and_server_leave_them() -> None:
@@ -53,17 +52,17 @@ def test_no_more_cores_are_counted_than_the_processes_can_use(monkeypatch: pytes
     assert [cores_for(workers) for workers in (1, 4)] == [2, 2]
 
 
-@needs_servers
+@A_REDIS
 @pytest.mark.parametrize("measure", PROCESSES.measures, ids=lambda measure: measure.name)
-def test_so_many_workers_drain_what_a_producer_filled(measure: object, tmp_path: Path) -> None:
-    figures = measure.run(tmp_path, COUNT)  # type: ignore[attr-defined]
+def test_so_many_workers_drain_what_a_producer_filled(measure: Measure, tmp_path: Path) -> None:
+    figures = measure.run(tmp_path, COUNT)
 
     assert set(figures.values) == set(PROCESSES.columns)
     assert min(figures.values.values()) > 0
     assert "everysec" in figures.settings
 
 
-@needs_servers
+@A_REDIS
 def test_every_job_is_run_once_by_one_of_two_workers(tmp_path: Path) -> None:
     with store_in(tmp_path, KIND) as store, closing(redis.Redis.from_url(store)) as client:
         filled = fill(store, COUNT, lambda: served_seconds(client))

@@ -51,12 +51,12 @@ def kills(arguments: argparse.Namespace) -> bool:
         count = min(CAMPAIGN, arguments.rounds - total.rounds)
         folder = tempfile.mkdtemp()
         report = campaign(Path(folder), total.seed, count, told)
+        PROGRESS.clear()
         if report.violations:
             print(f"FAILED: seed {report.seed}, the log and the file are in {folder}\n{report}")
             return False
         shutil.rmtree(folder)
         total.add(report, count)
-    PROGRESS.clear()
     print(f"kills: {total}\n0 violations in {(time.monotonic() - began) / 60:.1f} minutes")
     missing = [name for name in SIGHTS if not total.seen[name]]
     if missing:
