@@ -65,10 +65,11 @@ class Server:
         return redis.Redis(port=self.port, socket_timeout=10, retry=Retry(NoBackoff(), 0))
 
     def settings(self) -> tuple[object, ...]:
-        """How it is set, and whose replica it is."""
+        """What a next test would meet: how it is set, whose replica it is, if its last snapshot failed."""
         with self.client() as client:
             role = client.info("replication")
-            return client.config_get("*"), role["role"], role.get("master_port")
+            saved = client.info("persistence")["rdb_last_bgsave_status"]
+            return client.config_get("*"), role["role"], role.get("master_port"), saved
 
     def is_set_as(self, settings: tuple[object, ...]) -> bool:
         """Whether it runs, lets anybody in, and is set so."""
