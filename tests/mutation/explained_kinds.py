@@ -24,6 +24,24 @@ KINDS: tuple[Explained, ...] = (
         "this outcome is stored nowhere, and `observe` tells nobody when it was",
     ),
     Explained(
+        "step.py",
+        "if alarm is None or 0 <= alarm <= INSTANT_MAX:",
+        "0 <= alarm <= INSTANT_MAX -> 0 <= alarm < INSTANT_MAX",
+        "the largest instant is what becomes of it two lines below",
+    ),
+    Explained(
+        "step.py",
+        "return 0 if alarm < 0 else INSTANT_MAX",
+        "alarm < 0 -> alarm <= 0",
+        "an alarm of 0 was returned above",
+    ),
+    Explained(
+        "step.py",
+        "return 0 if alarm < 0 else INSTANT_MAX",
+        "0 -> 1",
+        "of the condition: an alarm of 0 was returned above; the other change of this name is found",
+    ),
+    Explained(
         "kinds/debounce.py",
         "forgotten = max((until for _, until in body.ids), default=0)",
         "0 -> 1",
