@@ -230,7 +230,7 @@ def simulate(
     simulation = begin(jobs, seed=seed, faults=faults, nodes=nodes, clients=clients, limits=limits)
     world = simulation._world
     try:
-        with entered(simulation), _uncollected():
+        with entered(simulation), uncollected():
             simulation.spawn(scenario(simulation), "scenario")
             _trouble(simulation, EPOCH + to_ms(until, "until"), invariants)
             settle(simulation, invariants)
@@ -279,8 +279,8 @@ def entered(simulation: Simulation) -> Generator[None, None, None]:
 
 
 @contextmanager
-def _uncollected() -> Generator[None, None, None]:
-    """Without garbage collection: the trace keeps what a run makes, so that looking at it again and again
+def uncollected() -> Generator[None, None, None]:
+    """Without garbage collection: what goes on keeps what it makes, so that looking at it again and again
     finds nothing, and is a quarter of the time."""
     was_on = gc.isenabled()
     gc.disable()

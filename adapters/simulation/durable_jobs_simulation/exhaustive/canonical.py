@@ -1,8 +1,8 @@
 """The digest of a world: equal for two that go on in the same way (state hashing, symmetry reduction).
 
-A world is told in parts, as text, and each part is split into the numbers that only name something and the
-text around them. What a number is shows in its size, for a world begins counting each sort far from the
-others (the constants here). Numbers become what they mean:
+A world is told in parts, and each part as a text and the numbers that are left out of it, because they only
+name something. What a number is shows in its size, for a world begins counting each sort far from the others
+(the constants here). Numbers become what they mean:
 
 * instants count from now, and those long past are one;
 * stamps, which only their engine compares, and revision numbers keep their order, and whether one follows
@@ -20,6 +20,7 @@ from __future__ import annotations
 import hashlib
 import re
 from array import array
+from bisect import bisect_right
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
@@ -51,7 +52,7 @@ LIVES = 10**17
 PAST_MS = 200_000
 """Longer ago than this is long ago: no span in a scope is as long."""
 
-_NAME = re.compile(r"(\d{11,})")
+_NUMBER = re.compile(r"(\d{11,})")
 _UNTOLD: dict[type, set[str]] = {
     Invoke: {"function", "args", "key", "timeout_ms", "inline_def"},
     Keeper: {"definition", "slots", "job", "row"},
@@ -62,50 +63,62 @@ _UNTOLD: dict[type, set[str]] = {
 }
 """What is the same in all worlds of a scope, or is told elsewhere."""
 
-# -- text
+# -- what is told
 
 _Seen: TypeAlias = dict[int, int]
 """What can change and was told already: by number the second time."""
 _KEPT = 20_000
-_VALUES: dict[int, tuple[Any, str]] = {}
-"""Texts of values, which forks share: by identity, kept alive."""
+_VALUES: dict[int, tuple[Any, str, Sequence[int]]] = {}
+"""Values, which forks share, as told: by identity, kept alive."""
 
 
-def tell(x: Any, seen: _Seen) -> str:
-    """The text of anything."""
+def tell(x: Any) -> tuple[str, Sequence[int]]:
+    """Anything as text, and the numbers that only name something, in the order in which they come."""
+    numbers: list[int] = []
+    return _told(x, {}, numbers), numbers
+
+
+def _told(x: Any, seen: _Seen, numbers: list[int]) -> str:
     cls = type(x)
     if cls in _PLAIN:
         return repr(x)
+    if cls is int:
+        if x < IDS:
+            return repr(x)
+        numbers.append(x)
+        return "#"
     simple = _SIMPLE.get(cls)
     if simple is not None:
-        return simple(x, seen)
+        return simple(x, seen, numbers)
     if can_change(cls):
         number = seen.get(id(x))
         if number is not None:
             return f"@{number}"
         seen[id(x)] = len(seen)
-        return _object(x, seen)
+        return _object(x, seen, numbers)
     known = _VALUES.get(id(x))
     if known is None:
         if len(_VALUES) > _KEPT:
             _VALUES.clear()
-        known = _VALUES[id(x)] = x, _object(x, {})
+        its: list[int] = []
+        known = _VALUES[id(x)] = x, _object(x, {}, its), its
+    numbers += known[2]
     return known[1]
 
 
-_PLAIN = frozenset((int, str, bool, type(None), float))
+_PLAIN = frozenset((str, bool, type(None), float))
 
 
-def _object(x: Any, seen: _Seen) -> str:
+def _object(x: Any, seen: _Seen, numbers: list[int]) -> str:
     cls = type(x)
     known = _FIELDS.get(cls)
     if known is None:
         known = _FIELDS[cls] = _fields(cls)
-    return f"{cls.__name__}({_joined(known(x), seen)})"
+    return f"{cls.__name__}({_joined(known(x), seen, numbers)})"
 
 
-def _joined(items: Iterable[Any], seen: _Seen) -> str:
-    return ",".join([repr(item) if type(item) in _PLAIN else tell(item, seen) for item in items])
+def _joined(items: Iterable[Any], seen: _Seen, numbers: list[int]) -> str:
+    return ",".join([repr(x) if type(x) in _PLAIN else _told(x, seen, numbers) for x in items])
 
 
 def _fields(cls: type) -> Callable[[Any], Iterable[Any]]:
@@ -130,23 +143,28 @@ def _fields(cls: type) -> Callable[[Any], Iterable[Any]]:
 _FIELDS: dict[type, Callable[[Any], Iterable[Any]]] = {}
 
 
-def _bytes(x: bytes, seen: _Seen) -> str:
-    return x[12:].decode() if x.startswith(b"DJ") else repr(tuple(Revision.from_bytes(x)))
+def _bytes(x: bytes, seen: _Seen, numbers: list[int]) -> str:
+    """A stored text, or a revision."""
+    if not x.startswith(b"DJ"):
+        return _joined(Revision.from_bytes(x), seen, numbers)
+    pieces = _NUMBER.split(x[12:].decode())
+    numbers += map(int, pieces[1::2])
+    return "#".join(pieces[::2])
 
 
-def _items(x: Any, seen: _Seen) -> str:
-    return f"[{_joined(x, seen)}]" if x else "[]"
+def _items(x: Any, seen: _Seen, numbers: list[int]) -> str:
+    return f"[{_joined(x, seen, numbers)}]" if x else "[]"
 
 
-def _set(x: Any, seen: _Seen) -> str:
-    return f"{{{','.join(sorted([tell(item, seen) for item in x]))}}}" if x else "{}"
+def _set(x: Any, seen: _Seen, numbers: list[int]) -> str:
+    return f"{{{_joined(sorted(x, key=repr), seen, numbers)}}}" if x else "{}"
 
 
-def _pairs(x: Any, seen: _Seen) -> str:
-    return f"{{{_joined(chain.from_iterable(x.items()), seen)}}}" if x else "{}"
+def _pairs(x: Any, seen: _Seen, numbers: list[int]) -> str:
+    return f"{{{_joined(chain.from_iterable(x.items()), seen, numbers)}}}" if x else "{}"
 
 
-_SIMPLE: dict[type, Callable[[Any, _Seen], str]] = {
+_SIMPLE: dict[type, Callable[[Any, _Seen, list[int]], str]] = {
     bytes: _bytes,
     list: _items,
     tuple: _items,
@@ -155,8 +173,8 @@ _SIMPLE: dict[type, Callable[[Any, _Seen], str]] = {
     dict: _pairs,
     OrderedDict: _pairs,
     Counter: _pairs,
-    FunctionType: lambda x, seen: x.__qualname__,
-    type: lambda x, seen: x.__name__,
+    FunctionType: lambda x, seen, numbers: x.__qualname__,
+    type: lambda x, seen, numbers: x.__name__,
 }
 
 # -- parts
@@ -173,31 +191,20 @@ class Part:
     names: Sequence[int]
 
 
-def part(text: str) -> Part:
-    """A part, of its text."""
-    pieces = _NAME.split(text)
-    ids: dict[int, str] = {}
-    stamps, instants, revisions, names = array("q"), array("q"), array("q"), array("q")
-    for at in range(1, len(pieces), 2):
-        number = int(pieces[at])
-        if number < STAMPS:
-            pieces[at] = ids.setdefault(number, f"#{len(ids)}")
-        elif number < NUMBERS:
-            pieces[at] = "#s"
-            stamps.append(number)
-        elif number < EPOCH // 2:
-            pieces[at] = "#r"
-            revisions.append(number)
-        elif number < NODES:
-            pieces[at] = "#t"
-            instants.append(number)
-        else:
-            pieces[at] = "#n"
-            names.append(number)
+def part(text: str, numbers: Sequence[int]) -> Part:
+    """A part, as it was told."""
+    sorts = bytes([bisect_right(_SORTS, number) for number in numbers])
+    sorted_out = ids, stamps, revisions, instants, names = [array("q") for _ in range(len(_SORTS) + 1)]
+    for sort, number in zip(sorts, numbers, strict=True):
+        sorted_out[sort].append(number)
     ranks = _ranks(stamps)
-    pieces.append(repr([ranks[stamp] for stamp in stamps]))
-    whole = hashlib.blake2b("".join(pieces).encode(), digest_size=16).digest()
+    own = array("q", [*_counted(ids), *[ranks[stamp] for stamp in stamps]]).tobytes()
+    whole = hashlib.blake2b(b"".join((text.encode(), sorts, own)), digest_size=16).digest()
     return Part(whole, instants, revisions, names)
+
+
+_SORTS = STAMPS, NUMBERS, EPOCH // 2, NODES
+"""Where stamps, revisions, instants and names begin; before them, ids."""
 
 
 def _ranks(numbers: Iterable[int]) -> dict[int, int]:
@@ -211,23 +218,26 @@ def _ranks(numbers: Iterable[int]) -> dict[int, int]:
     return ranks
 
 
+def _counted(numbers: Iterable[int]) -> list[int]:
+    """Numbers that are only the same or not, counted as they appear."""
+    counts: dict[int, int] = {}
+    return [counts.setdefault(number, len(counts)) for number in numbers]
+
+
 _PARTS: dict[int, tuple[Any, Part]] = {}
-_same_text = lru_cache(_KEPT)(part)
+_same = lru_cache(_KEPT)(part)
 
 
 def part_of(x: Any) -> Part:
-    """The part that a value is: told once, kept alive; the same for values of the same text."""
+    """The part that a value is: told once, kept alive; the same for values that are told alike. Of a stored
+    row, the rest follows from its record."""
     known = _PARTS.get(id(x))
     if known is None:
         if len(_PARTS) > _KEPT:
             _PARTS.clear()
-        known = _PARTS[id(x)] = x, _same_text(row_text(x) if type(x) is Row else tell(x, {}))
+        text, numbers = tell((x.revision, x.wake, x.blob) if type(x) is Row else x)
+        known = _PARTS[id(x)] = x, _same(text, tuple(numbers))
     return known[1]
-
-
-def row_text(row: Row) -> str:
-    """A stored row, but for what follows from its record."""
-    return f"{_bytes(row.revision, {})}{row.wake}{_bytes(row.blob, {})}"
 
 
 # -- worlds
@@ -260,5 +270,4 @@ def _fixed(parts: Sequence[Part], ranks: dict[int, int], now: int) -> bytes:
 
 def _named(parts: Iterable[Part]) -> bytes:
     """The names of some parts, counted as they appear."""
-    names: dict[int, int] = {}
-    return array("q", [names.setdefault(name, len(names)) for part in parts for name in part.names]).tobytes()
+    return array("q", _counted(chain.from_iterable([part.names for part in parts]))).tobytes()

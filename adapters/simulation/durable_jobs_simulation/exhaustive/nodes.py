@@ -9,6 +9,7 @@ and all, unlike those by which worlds are compared.
 from __future__ import annotations
 
 import hashlib
+from array import array
 from collections.abc import Hashable
 from math import lcm
 from typing import Any, NamedTuple, TypeAlias
@@ -90,9 +91,10 @@ class Node:
         """Nothing more happens to it."""
         self.wakeup = self.engine.next_wakeup
         facts = (self.asked, self.hooks, self.cancelled, self.threads, self.calls, self.stopping)
-        text = canonical.tell((self.engine_id, self.engine, *facts), {})
-        self.part = canonical.part(text)
-        self.same = hashlib.blake2b(f"{text}{self.entropy.count}".encode(), digest_size=16).digest()
+        text, numbers = canonical.tell((self.engine_id, self.engine, *facts))
+        self.part = canonical.part(text, numbers)
+        whole = text.encode() + array("q", [*numbers, self.entropy.count]).tobytes()
+        self.same = hashlib.blake2b(whole, digest_size=16).digest()
 
 
 class Turn(NamedTuple):

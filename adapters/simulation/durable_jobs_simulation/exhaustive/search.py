@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import resource
 import time
 from array import array
@@ -16,6 +15,7 @@ from durable_jobs_simulation.exhaustive.canonical import EPOCH
 from durable_jobs_simulation.exhaustive.parts import Action
 from durable_jobs_simulation.exhaustive.scope import Scope
 from durable_jobs_simulation.exhaustive.world import World
+from durable_jobs_simulation.simulation import uncollected
 from durable_jobs_simulation.trace import Trace
 from durable_jobs_simulation.violation import Violated, Violation
 
@@ -96,9 +96,7 @@ def check(
 ) -> Report:
     """Go through all states of a scope, as far as the bounds allow, and report."""
     report, began = Report(scope=scope.name), time.monotonic()
-    threshold = gc.get_threshold()
-    gc.set_threshold(200_000, 20, 100)
-    try:
+    with uncollected():
         for turn, _ in enumerate(_search(scope, depth, report)):
             report.seconds = time.monotonic() - began
             if turn % 256 == 0:
@@ -108,8 +106,6 @@ def check(
             bounds = (states, report.states), (seconds, report.seconds), (gib, report.gib)
             if any(most is not None and done >= most for most, done in bounds):
                 break
-    finally:
-        gc.set_threshold(*threshold)
     report.seconds, report.gib = time.monotonic() - began, peak_gib()
     return report
 
