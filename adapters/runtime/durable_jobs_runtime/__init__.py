@@ -1,16 +1,19 @@
 """What the trio and asyncio drivers share: all that is I/O or threads and needs no event loop.
 
+arguments   what is wrong with an argument
 backends    finding and opening a backend by URL
 machine     an engine with its lanes, threads and trackers; a driver lends it its event loop
 threads     plain `def` hooks in worker threads
 trackers    telemetry out: HTTP, logging, memory
 journal     what happens to chosen instances in a file, for a replay
+options     what `open_runtime` is given, checked
 runtime     what `open_runtime` gives, but for the awaiting
 """
 
 from durable_jobs_runtime.backends import open_backend
 from durable_jobs_runtime.journal import FileJournal
 from durable_jobs_runtime.machine import Loop, Machine
+from durable_jobs_runtime.options import Options
 from durable_jobs_runtime.runtime import BaseRuntime, RuntimeHealth, node_id
 from durable_jobs_runtime.trackers import HttpTracker, LoggingTracker, MemoryTracker, Tracker
 
@@ -22,6 +25,7 @@ __all__ = [
     "Loop",
     "Machine",
     "MemoryTracker",
+    "Options",
     "RuntimeHealth",
     "Tracker",
     "node_id",

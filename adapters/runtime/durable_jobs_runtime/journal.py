@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Collection
 from pathlib import Path
 
 from durable_jobs_core.journal import Journal
 from durable_jobs_core.words import Key
-from durable_jobs_runtime.trackers import LOGGER
+from durable_jobs_runtime.trackers import say
 
 
 class FileJournal(Journal):
@@ -47,7 +48,7 @@ class FileJournal(Journal):
         except OSError:
             self.close()
             if not self.dropped:
-                LOGGER.exception("the journal %s cannot be written", self.path)
+                say(logging.ERROR, "the journal %s cannot be written", self.path, with_error=True)
             raise
 
     def _open(self) -> None:

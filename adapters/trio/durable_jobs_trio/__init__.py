@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar
 
 import trio
-from durable_jobs_runtime import BaseRuntime, FileJournal, Tracker, open_backend
+from durable_jobs_runtime import BaseRuntime, FileJournal, Options, Tracker, open_backend
 
 from durable_jobs_core import Jobs, Key
 from durable_jobs_core.backend import Backend
@@ -49,15 +49,14 @@ async def open_runtime(
     jobs, or is a client only; `trackers`: where telemetry goes; `journal`: where to note what happens to
     instances, for a replay; `grace`: how long handlers may go on at the end of the block before they are
     cancelled (S-67); `request_timeout`: of each request.
-    Raises `StorageError` if the backend cannot be opened.
+    A span that is only waited for (`grace`) may be zero, which ends the wait at once; one in which
+    something is to be done (`request_timeout`, most of `limits`) is at least a millisecond.
+    Raises `ValidationError`, with all that is wrong, before anything is opened, and `StorageError` if the
+    backend cannot be opened.
     """
-    if isinstance(backend, str):
-        backend = await trio.to_thread.run_sync(open_backend, backend)
-    loop = _Loop()
-    runtime = Runtime(
+    options = Options.checked(
         jobs,
         backend,
-        loop,
         worker=worker,
         limits=limits,
         trackers=trackers,
@@ -65,6 +64,10 @@ async def open_runtime(
         grace=grace,
         request_timeout=request_timeout,
     )
+    if isinstance(backend, str):
+        backend = await trio.to_thread.run_sync(open_backend, backend)
+    loop = _Loop()
+    runtime = Runtime(options, backend, loop)
     await loop.start()
     try:
         with loop.users:
