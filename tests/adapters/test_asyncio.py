@@ -9,6 +9,7 @@ from typing import Any
 import durable_jobs_asyncio
 import pytest
 from attrs import define
+from durable_jobs_memory import MemoryBackend
 
 from durable_jobs_core import Continuous, ContinuousContext, Jobs, create_durable_jobs, every
 
@@ -99,3 +100,76 @@ def test_S_14_the_loops_task_factory_makes_no_difference_to_a_hook(factory: Any)
             assert not runtime._machine._loop._hooks
 
     asyncio.run(main())
+
+
+def test_S_15_a_hook_that_swallows_the_end_of_its_time_is_cancelled_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(durable_jobs_asyncio, "AGAIN_SECONDS", 0.0)
+    swallowed: list[int] = []
+
+    async def execute(ctx: ContinuousContext[Nothing]) -> None:
+        for attempt in range(3):
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                swallowed.append(attempt)
+        await asyncio.Event().wait()
+
+    job = Continuous.make(
+        state=Nothing,
+        schedule=every("1 hour"),
+        execute=execute,
+        timeout="20 ms",
+        retry=None,
+        start_immediately=False,
+    )
+
+    async def main() -> None:
+        jobs = create_durable_jobs({"job": job})
+        async with asyncio.timeout(20), durable_jobs_asyncio.open_runtime(jobs, "memory://") as runtime:
+            client = runtime.client.continuous("job")
+            await client.start("a", Nothing())
+            result = await client.trigger("a", wait="10 seconds")
+            assert str(result.error) == "TimeoutError: execute took longer than 20 ms"
+
+    asyncio.run(main())
+    assert swallowed == [0, 1, 2]
+
+
+class Closing(MemoryBackend):
+    """A memory backend that tells when it is closed."""
+
+    closed = False
+
+    def close(self) -> None:
+        super().close()
+        self.closed = True
+
+
+def test_S_67_a_program_that_ends_while_its_runtime_shuts_down_lets_it_end() -> None:
+    backend = Closing()
+    blocks: list[asyncio.Task[None]] = []
+
+    async def main() -> None:
+        running = asyncio.Event()
+
+        async def execute(ctx: ContinuousContext[Nothing]) -> None:
+            running.set()
+            await asyncio.Event().wait()
+
+        async def block() -> None:
+            async with durable_jobs_asyncio.open_runtime(one_job(execute), backend) as runtime:
+                await runtime.client.continuous("job").start("a", Nothing())
+                await asyncio.Event().wait()
+
+        blocks.append(asyncio.create_task(block()))
+        await running.wait()
+        blocks[0].cancel()
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert not blocks[0].done()
+
+    asyncio.run(main())  # which cancels all tasks at its end
+    assert blocks[0].cancelled()
+    assert backend.closed

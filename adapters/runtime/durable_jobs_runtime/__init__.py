@@ -2,6 +2,7 @@
 
 arguments   what is wrong with an argument
 backends    finding and opening a backend by URL
+lanes       the threads in which a backend is asked
 machine     an engine with its lanes, threads and trackers; a driver lends it its event loop
 threads     plain `def` hooks in worker threads
 trackers    telemetry out: HTTP, logging, memory
@@ -15,6 +16,7 @@ from durable_jobs_runtime.journal import FileJournal
 from durable_jobs_runtime.machine import Loop, Machine
 from durable_jobs_runtime.options import Options
 from durable_jobs_runtime.runtime import BaseRuntime, RuntimeHealth, node_id
+from durable_jobs_runtime.threads import ThreadPool
 from durable_jobs_runtime.trackers import HttpTracker, LoggingTracker, MemoryTracker, Tracker
 
 __all__ = [
@@ -27,6 +29,7 @@ __all__ = [
     "MemoryTracker",
     "Options",
     "RuntimeHealth",
+    "ThreadPool",
     "Tracker",
     "node_id",
     "open_backend",

@@ -85,6 +85,7 @@ class BaseRuntime:
         A record tells that it is quarantined (S-6), its row does not: what is asked for by status is
         sifted here, and a page may be short.
         """
+        self._machine.check_open()
         query = Query(kind=kind, job=job, status=None if status == "quarantined" else status)
         limit = max(1, min(limit, PAGE_MAX))
         page = await self.in_thread(self._backend.scan, query, after, limit)
@@ -96,6 +97,7 @@ class BaseRuntime:
 
         Also says, once a job, which jobs have instances in the store and are not registered (S-8).
         """
+        self._machine.check_open()
         health = await self.in_thread(self._backend.health)
         self._say_unregistered(health)
         return RuntimeHealth(

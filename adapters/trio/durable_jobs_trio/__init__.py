@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
+from contextvars import copy_context
 from typing import Any, TypeVar
 
 import trio
@@ -64,11 +65,10 @@ async def open_runtime(
         grace=grace,
         request_timeout=request_timeout,
     )
-    if isinstance(backend, str):
-        backend = await trio.to_thread.run_sync(open_backend, backend)
     loop = _Loop()
+    if isinstance(backend, str):
+        backend = await loop.in_thread(open_backend, backend)
     runtime = Runtime(options, backend, loop)
-    await loop.start()
     try:
         with loop.users:
             await runtime.start()
@@ -76,38 +76,29 @@ async def open_runtime(
     finally:
         with trio.CancelScope(shield=True):
             await runtime.stop()
-        loop.stop()
     runtime.check()
 
 
 class _Loop:
     """The event loop, lent to the machine.
 
-    Hooks and timers live in a system task, so that the user's block is not inside a nursery of ours: what
-    it raises comes out as it is, and cancelling it leaves the hooks their grace.
+    Hooks and timers are system tasks, so that the user's block is not inside a nursery of ours: what it
+    raises comes out as it is, and cancelling it leaves the hooks their grace.
     """
 
     def __init__(self) -> None:
         self._token = trio.lowlevel.current_trio_token()
-        self._scope = trio.CancelScope()
-        self._nursery: trio.Nursery
         self._hooks: dict[int, trio.CancelScope] = {}
+        self._limiter = trio.CapacityLimiter(float("inf"))
+        """Of our own threads: the default ones may all be in use by the program."""
         self.users = trio.CancelScope()
         """Around the user's block, to be cancelled if the runtime breaks."""
 
-    async def start(self) -> None:
-        ready = trio.Event()
-        trio.lowlevel.spawn_system_task(self._host, ready)
-        await ready.wait()
-
-    async def _host(self, ready: trio.Event) -> None:
-        with self._scope:
-            async with trio.open_nursery() as self._nursery:
-                ready.set()
-                await trio.sleep_forever()
-
-    def stop(self) -> None:
-        self._scope.cancel()
+    async def in_thread(self, function: Callable[..., T], *args: Any, abandon_on_cancel: bool = False) -> T:
+        """Call what blocks in a thread."""
+        return await trio.to_thread.run_sync(
+            function, *args, abandon_on_cancel=abandon_on_cancel, limiter=self._limiter
+        )
 
     def soon(self, function: Callable[[], None]) -> None:
         self._token.run_sync_soon(function)
@@ -118,10 +109,16 @@ class _Loop:
 
     def after(self, seconds: float, function: Callable[[], None]) -> Callable[[], None]:
         scope = trio.CancelScope()
-        self._nursery.start_soon(self._wait, seconds, function, scope)
+        self._spawn(self._wait, seconds, function, scope)
         return scope.cancel
 
-    @trio.lowlevel.enable_ki_protection
+    def _spawn(self, function: Callable[..., Awaitable[None]], *args: Any) -> None:
+        """Run it in a task, in the context of whoever wants it.
+
+        System tasks are protected from Ctrl-C, which is for the main task: no hook fails for it.
+        """
+        trio.lowlevel.spawn_system_task(function, *args, context=copy_context())
+
     async def _wait(self, seconds: float, function: Callable[[], None], scope: trio.CancelScope) -> None:
         with scope:
             await trio.sleep(seconds)
@@ -131,20 +128,19 @@ class _Loop:
         seconds = float("inf") if invoke.timeout_ms is None else invoke.timeout_ms / 1000
         scope = trio.CancelScope(deadline=trio.current_time() + seconds)
         self._hooks[invoke.id] = scope
-        self._nursery.start_soon(self._run, invoke, finished, scope)
+        self._spawn(self._run, invoke, finished, scope)
 
-    @trio.lowlevel.enable_ki_protection  # Ctrl-C is for the main task, which leaves the block; no hook fails
     async def _run(
         self, invoke: Invoke, finished: Callable[[int, HookOutcome], None], scope: trio.CancelScope
     ) -> None:
         outcome: HookOutcome | None = None
-        with scope:
-            try:
+        try:
+            with scope:  # takes its own cancellations out of a group, too
                 outcome = HookReturned(await invoke.function.call(*invoke.args))
-            except trio.Cancelled:
-                raise
-            except BaseException as error:
-                outcome = HookRaised(error)
+        except trio.Cancelled:
+            raise  # of all tasks
+        except BaseException as error:
+            outcome = HookRaised(error)
         was_cancelled = self._hooks.pop(invoke.id, None) is None
         finished(invoke.id, outcome or (HookCancelled() if was_cancelled else HookTimedOut()))
 
@@ -157,16 +153,26 @@ class _Loop:
         return trio.lowlevel.current_trio_token() is self._token
 
     def broken(self) -> None:
+        for invocation in tuple(self._hooks):
+            self.cancel_hook(invocation)
         self.users.cancel()
 
 
 class Runtime(BaseRuntime):
-    """A runtime on trio. Made by `open_runtime`."""
+    """A runtime on trio. Made by `open_runtime`.
+
+    Whatever feeds the machine is protected from Ctrl-C, which comes as soon as the task waits.
+    """
+
+    def __init__(self, options: Options, backend: Backend, loop: _Loop) -> None:
+        super().__init__(options, backend, loop)
+        self._loop = loop
 
     async def start(self) -> None:
         self._machine.start()
         await self.health()
 
+    @trio.lowlevel.enable_ki_protection
     async def call(self, key: Key, request: Request, *, wait_ms: int | None = None, size: int = 0) -> Any:
         """Send a request. Cancelling it drops the wait, never the commit."""
         await trio.lowlevel.checkpoint_if_cancelled()
@@ -192,8 +198,9 @@ class Runtime(BaseRuntime):
         return reply.result
 
     async def in_thread(self, function: Callable[..., T], *args: Any) -> T:
-        return await trio.to_thread.run_sync(function, *args, abandon_on_cancel=True)
+        return await self._loop.in_thread(function, *args, abandon_on_cancel=True)
 
+    @trio.lowlevel.enable_ki_protection
     async def run_until_idle(self) -> None:
         """Return when nothing is queued, running, in flight or due: for tests."""
         event = trio.Event()
@@ -207,8 +214,9 @@ class Runtime(BaseRuntime):
             async for _ in signals:
                 return
 
+    @trio.lowlevel.enable_ki_protection
     async def stop(self) -> None:
         event = trio.Event()
         self._machine.stop(self._grace_ms, event.set)
         await event.wait()
-        await trio.to_thread.run_sync(self._machine.close, CLOSE_SECONDS)
+        await self._loop.in_thread(self._machine.close, CLOSE_SECONDS)
