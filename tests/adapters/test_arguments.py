@@ -56,6 +56,16 @@ class Refusing(MemoryBackend):
         super().close()
 
 
+class Awaited(MemoryTracker):
+    """A tracker that nobody would await."""
+
+    async def emit(self, events: Any) -> None:  # type: ignore[override]
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
+        return "Awaited()"
+
+
 def limits(**given: Any) -> dict[str, Any]:
     return {"limits": Limits(**given)}
 
@@ -81,9 +91,16 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"trackers": None}, "trackers: expected a sequence of trackers, got NoneType None"),
     (
         {"trackers": [MemoryTracker(), print]},
-        "trackers[1]: expected a tracker, with `emit` and `close`, got ",
+        "trackers[1]: expected a tracker, with plain methods emit, close, got ",
     ),
-    ({"trackers": [MemoryTracker]}, "trackers[0]: expected a tracker, with `emit` and `close`, got type "),
+    (
+        {"trackers": [MemoryTracker]},
+        "trackers[0]: expected a tracker, with plain methods emit, close, got type ",
+    ),
+    (
+        {"trackers": [Awaited()]},
+        "trackers[0]: expected a tracker, with plain methods emit, close, got Awaited ",
+    ),
     ({"limits": {"concurrency": 3}}, "limits: expected Limits or None, got dict "),
     (
         limits(concurrency=-1),
@@ -147,13 +164,31 @@ def test_S_62_a_wrong_option_is_refused_before_anything_is_opened(
     assert backend.asked == []
 
 
+A_BACKEND = (
+    "backend: expected a URL or an open backend, "
+    "with plain methods lane, exchange, scan, wait, health, close, got "
+)
+
+
 @pytest.mark.parametrize(
     ("jobs", "backend", "said"),
     [
         ({}, "memory://", "jobs: expected what create_durable_jobs returns, got dict {}"),
-        (JOBS, Path("jobs.db"), "backend: expected a URL or an open backend, got PosixPath "),
-        (JOBS, None, "backend: expected a URL or an open backend, got NoneType None"),
-        (JOBS, MemoryBackend, "backend: expected a URL or an open backend, got type "),
+        (
+            JOBS,
+            Path("jobs.db"),
+            f"{A_BACKEND}PosixPath ",
+        ),
+        (
+            JOBS,
+            None,
+            f"{A_BACKEND}NoneType None",
+        ),
+        (
+            JOBS,
+            MemoryBackend,
+            f"{A_BACKEND}type ",
+        ),
     ],
 )
 def test_S_62_jobs_and_backend_are_checked_too(driver: Driver, jobs: Any, backend: Any, said: str) -> None:

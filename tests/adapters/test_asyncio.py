@@ -23,6 +23,9 @@ class Nothing:
     pass
 
 
+async def nothing(ctx: ContinuousContext[Nothing]) -> None: ...
+
+
 def one_job(execute: object) -> Jobs:
     job = Continuous.make(state=Nothing, schedule=every("1 hour"), execute=execute)
     return create_durable_jobs({"job": job})
@@ -172,4 +175,24 @@ def test_S_67_a_program_that_ends_while_its_runtime_shuts_down_lets_it_end() -> 
 
     asyncio.run(main())  # which cancels all tasks at its end
     assert blocks[0].cancelled()
+    assert backend.closed
+
+
+def test_an_interrupt_that_meets_the_engine_is_raised_and_ends_the_program(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The second Ctrl-C, which asyncio raises wherever the loop is."""
+    backend = Closing()
+
+    def interrupted() -> int:
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    async def main() -> None:
+        async with durable_jobs_asyncio.open_runtime(one_job(nothing), backend) as runtime:
+            monkeypatch.setattr(runtime._machine._engine, "needs", interrupted, raising=True)
+            await runtime.client.continuous("job").status("a")
+
+    with pytest.raises(KeyboardInterrupt):
+        asyncio.run(main())
     assert backend.closed

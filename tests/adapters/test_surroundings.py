@@ -15,7 +15,7 @@ import pytest
 from attrs import define
 from durable_jobs_memory import MemoryBackend
 from durable_jobs_runtime import machine
-from support.drivers import Driver
+from support.drivers import Driver, Main
 from support.killing import finish
 
 from durable_jobs_core import (
@@ -25,6 +25,8 @@ from durable_jobs_core import (
     Jobs,
     OutcomeUnknownError,
     StorageError,
+    Task,
+    TaskContext,
     create_durable_jobs,
     every,
 )
@@ -48,6 +50,15 @@ async def outcome_of_a_run(runtime: Any) -> Any:
     client = runtime.client.continuous("job")
     await client.start("a", Nothing())
     return await client.trigger("a", wait="10 seconds")
+
+
+def errors_of(function: Callable[[], object]) -> list[BaseException]:
+    """What it raises, as a thread cannot raise it."""
+    try:
+        function()
+    except BaseException as error:
+        return [error]
+    return []
 
 
 class Closing(MemoryBackend):
@@ -155,6 +166,72 @@ def test_a_hook_for_which_there_is_no_thread_fails_like_others(
             assert str(result.error) == "RuntimeError: can't start new thread"
 
     driver.run(main)
+
+
+# -- cancelling, wherever it waits
+
+
+async def cancelled_after(driver: Driver, turns: int, main: Main) -> None:
+    """Run `main`, and cancel it when the others have had so many turns."""
+    now = driver.event()
+
+    async def count() -> None:
+        for _ in range(turns):
+            await driver.turn()
+        now.set()
+
+    await driver.together(count, lambda: driver.cancelled_when(now, main))
+
+
+@pytest.mark.parametrize("turns", range(12))
+def test_S_3_a_caller_may_be_cancelled_at_any_moment(driver: Driver, turns: int) -> None:
+    async def on_event(event: Nothing, ctx: TaskContext[Nothing]) -> None:
+        await driver.turn()
+        ctx.set_state(event)
+
+    async def execute(ctx: TaskContext[Nothing]) -> None: ...
+
+    job = Task.make(state=Nothing, event=Nothing, on_event=on_event, execute=execute)
+
+    async def main() -> None:
+        async with driver.open(create_durable_jobs({"job": job}), "memory://") as runtime:
+            client = runtime.client.task("job")
+
+            async def send() -> None:
+                await client.send("a", Nothing())
+
+            await cancelled_after(driver, turns, send)
+            await runtime.run_until_idle()
+            before = (await client.status("a")).event_count
+            assert (await client.send("a", Nothing())).created is (before == 0)
+            assert (await client.status("a")).event_count == before + 1
+            assert runtime._machine._deliver == {}
+
+    driver.run(main)
+
+
+@pytest.mark.parametrize("turns", range(2, 41, 3))
+def test_S_67_a_block_may_be_cancelled_at_any_moment(driver: Driver, turns: int) -> None:
+    backend = Closing()
+
+    async def main() -> None:
+        async def execute(ctx: ContinuousContext[Nothing]) -> None:
+            for _ in range(5):
+                await driver.turn()
+
+        async def block() -> None:
+            async with driver.open(one_job(execute), backend) as runtime:
+                await runtime.client.continuous("job").start("a", Nothing())
+                for _ in range(3):
+                    await driver.turn()
+
+        await cancelled_after(driver, turns, block)
+        for _ in range(3):
+            await driver.turn()
+        assert driver.tasks() == 1
+
+    driver.run(main)
+    assert backend.closed.is_set()
 
 
 # -- hooks
@@ -323,10 +400,7 @@ def test_two_loops_in_two_threads_share_a_file_that_is_opened_again_at_once(
                 async with driver.open(one_job(), url) as runtime:
                     await runtime.client.continuous("job").start(f"{name}{number}", Nothing())
 
-        try:
-            driver.run(main)
-        except BaseException as error:
-            failed.append(error)
+        failed.extend(errors_of(lambda: driver.run(main)))
 
     threads = [threading.Thread(target=use, args=(name,)) for name in "ab"]
     for thread in threads:
@@ -465,6 +539,40 @@ def test_serve_leaves_the_handlers_of_the_program_as_they_were(driver: Driver) -
         assert heard == []
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def test_all_who_serve_in_one_loop_are_ended_by_one_signal(driver: Driver) -> None:
+    async def main() -> None:
+        async with (
+            driver.open(one_job(), "memory://") as first,
+            driver.open(one_job(), "memory://") as second,
+        ):
+
+            async def kill() -> None:
+                for _ in range(3):
+                    await driver.turn()
+                signal.raise_signal(signal.SIGTERM)
+
+            await driver.together(first.serve, second.serve, kill)
+
+    before = signal.getsignal(signal.SIGTERM)
+    driver.run(main)
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_serving_is_for_the_main_thread_and_says_so(driver: Driver) -> None:
+    async def main() -> None:
+        async with driver.open(one_job(), "memory://") as runtime:
+            with pytest.raises(
+                RuntimeError, match="serve: expected the main thread, in which signals are heard"
+            ):
+                await runtime.serve()
+
+    thread = threading.Thread(target=lambda: failed.extend(errors_of(lambda: driver.run(main))))
+    failed: list[BaseException] = []
+    thread.start()
+    thread.join()
+    assert failed == []
 
 
 def test_an_interrupt_in_the_middle_of_a_request_leaves_the_block_in_good_order(

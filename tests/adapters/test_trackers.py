@@ -257,6 +257,21 @@ def test_a_tracker_may_serve_one_runtime_after_another(collector: Collector) -> 
     assert collector.sequence() == [1, 2]
 
 
+def test_S_65_a_tracker_whose_thread_is_gone_as_in_a_forked_child_begins_another(
+    collector: Collector,
+) -> None:
+    tracker, gone = tracker_to(collector), threading.Thread(target=lambda: None)
+    gone.start()
+    gone.join()
+    tracker._thread = gone
+
+    tracker.emit([terminated(1)])
+    collector.wait(1)
+    tracker.close(10)
+
+    assert (tracker.sent, tracker.dropped) == (1, 0)
+
+
 def test_a_bad_endpoint_is_refused_at_once() -> None:
     with pytest.raises(ValueError, match=r"endpoint: expected an http\(s\) URL, got 'ftp://x'"):
         HttpTracker(endpoint="ftp://x", env="test", service_key="key")

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from contextvars import copy_context
 from functools import partial
-from types import FrameType
 from typing import Any, TypeVar
 
-from durable_jobs_runtime import BaseRuntime, FileJournal, Options, ThreadPool, Tracker, open_backend
+from durable_jobs_runtime import (
+    BaseRuntime,
+    FileJournal,
+    Options,
+    ThreadPool,
+    Tracker,
+    on_signals,
+    open_backend,
+)
 
 from durable_jobs_core import Jobs, Key
 from durable_jobs_core.backend import Backend
@@ -243,17 +249,9 @@ class Runtime(BaseRuntime):
 
     async def serve(self) -> None:
         """Return at SIGTERM or SIGINT; leaving the block then shuts down in two phases (S-67)."""
-        loop, event = asyncio.get_running_loop(), asyncio.Event()
-
-        def ask(number: int, frame: FrameType | None) -> None:
-            loop.call_soon_threadsafe(event.set)
-
-        before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
-        try:
+        event = asyncio.Event()
+        with on_signals(partial(self._loop.from_thread, event.set)):
             await event.wait()
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
     async def stop(self) -> None:
         await self._ended()

@@ -4,6 +4,7 @@ arguments   what is wrong with an argument
 backends    finding and opening a backend by URL
 lanes       the threads in which a backend is asked
 machine     an engine with its lanes, threads and trackers; a driver lends it its event loop
+signals     being asked to end
 threads     plain `def` hooks in worker threads
 trackers    telemetry out: HTTP, logging, memory
 journal     what happens to chosen instances in a file, for a replay
@@ -16,6 +17,7 @@ from durable_jobs_runtime.journal import FileJournal
 from durable_jobs_runtime.machine import Loop, Machine
 from durable_jobs_runtime.options import Options
 from durable_jobs_runtime.runtime import BaseRuntime, RuntimeHealth, node_id
+from durable_jobs_runtime.signals import on_signals
 from durable_jobs_runtime.threads import ThreadPool
 from durable_jobs_runtime.trackers import HttpTracker, LoggingTracker, MemoryTracker, Tracker
 
@@ -32,5 +34,6 @@ __all__ = [
     "ThreadPool",
     "Tracker",
     "node_id",
+    "on_signals",
     "open_backend",
 ]

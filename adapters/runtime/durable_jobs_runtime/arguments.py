@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from inspect import iscoroutinefunction
 
 from durable_jobs_core.durations import to_ms
 from durable_jobs_core.errors import Issue, ValidationError
@@ -61,11 +62,15 @@ class Arguments:
         return ms
 
     def methods(self, name: str, value: object, methods: str, expected: str) -> bool:
-        """An object, not a class, that has these methods."""
-        has = not isinstance(value, type) and all(
-            callable(getattr(value, method, None)) for method in methods.split()
-        )
-        return self.expect(has, name, expected, shown(value))
+        """An object, not a class, that has these methods, none of which has to be awaited."""
+        names = methods.split()
+        found = [getattr(value, method, None) for method in names]
+        has = not isinstance(value, type) and all(map(_is_plain, found))
+        return self.expect(has, name, f"{expected}, with plain methods {', '.join(names)}", shown(value))
+
+
+def _is_plain(method: object) -> bool:
+    return callable(method) and not iscoroutinefunction(method)
 
 
 def shown(value: object) -> str:

@@ -258,6 +258,8 @@ class Machine:
             lost = OutcomeUnknownError("the runtime broke before it had an answer")
             reply = Reply(call, error=lost, cause=error)
             self._loop.soon(partial(self._answer, reply))  # the caller may not wait yet
+        if isinstance(error, KeyboardInterrupt):
+            raise error  # which asyncio raises anywhere, for the second time: it is for the program
 
     def _close(self) -> None:
         """Nothing more happens: nobody is left waiting."""

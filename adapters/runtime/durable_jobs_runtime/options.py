@@ -93,6 +93,5 @@ def _checked_trackers(arguments: Arguments, given: Iterable[Tracker]) -> tuple[T
         return ()
     trackers = tuple(given)
     for number, tracker in enumerate(trackers):
-        expected = "a tracker, with `emit` and `close`"
-        arguments.methods(f"trackers[{number}]", tracker, "emit close", expected)
+        arguments.methods(f"trackers[{number}]", tracker, "emit close", "a tracker")
     return trackers

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from contextvars import copy_context
+from functools import partial
 from typing import Any, TypeVar
 
 import trio
-from durable_jobs_runtime import BaseRuntime, FileJournal, Options, Tracker, open_backend
+from durable_jobs_runtime import BaseRuntime, FileJournal, Options, Tracker, on_signals, open_backend
 
 from durable_jobs_core import Jobs, Key
 from durable_jobs_core.backend import Backend
@@ -210,9 +210,9 @@ class Runtime(BaseRuntime):
 
     async def serve(self) -> None:
         """Return at SIGTERM or SIGINT; leaving the block then shuts down in two phases (S-67)."""
-        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-            async for _ in signals:
-                return
+        event = trio.Event()
+        with on_signals(partial(self._loop.from_thread, event.set)):
+            await event.wait()
 
     @trio.lowlevel.enable_ki_protection
     async def stop(self) -> None:
