@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
@@ -15,7 +15,7 @@ _before: dict[signal.Signals, Any] = {}
 
 
 @contextmanager
-def on_signals(ask: Callable[[], object]) -> Iterator[None]:
+def on_signals(ask: Callable[[], object]) -> Generator[None]:
     """Call `ask` at a signal, from wherever the main thread is just then.
 
     The handlers of the program are put back when the last who listens has gone. Raises `RuntimeError` in
