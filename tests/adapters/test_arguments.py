@@ -8,31 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from attrs import define
 from durable_jobs_memory import MemoryBackend
 from durable_jobs_runtime import HttpTracker, MemoryTracker, open_backend
 from support.drivers import Driver
+from support.one_job import Nothing, one_job
 
-from durable_jobs_core import (
-    Continuous,
-    ContinuousContext,
-    StorageError,
-    ValidationError,
-    create_durable_jobs,
-    every,
-)
+from durable_jobs_core import ContinuousContext, StorageError, ValidationError
 from durable_jobs_core.engine import Limits
 
-
-@define
-class Nothing:
-    pass
-
-
-async def execute(ctx: ContinuousContext[Nothing]) -> None: ...
-
-
-JOBS = create_durable_jobs({"job": Continuous.make(state=Nothing, schedule=every("1 hour"), execute=execute)})
+JOBS = one_job()
 NAN, INF = float("nan"), float("inf")
 
 
@@ -214,11 +198,9 @@ def test_zero_is_a_wait_that_ends_at_once_and_the_longest_spans_are_taken(driver
     async def execute(ctx: ContinuousContext[Nothing]) -> None:
         ran.append(ctx.run_count)
 
-    job = Continuous.make(state=Nothing, schedule=every("1 hour"), execute=execute)
-
     async def main() -> None:
         async with driver.open(
-            create_durable_jobs({"job": job}),
+            one_job(execute),
             "memory://",
             grace="0 s",
             request_timeout=timedelta(days=2_900_000),

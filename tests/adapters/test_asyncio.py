@@ -8,27 +8,13 @@ from typing import Any
 
 import durable_jobs_asyncio
 import pytest
-from attrs import define
-from durable_jobs_memory import MemoryBackend
+from support.one_job import Closing, Nothing, one_job
 
-from durable_jobs_core import Continuous, ContinuousContext, Jobs, create_durable_jobs, every
+from durable_jobs_core import ContinuousContext
 
 FACTORIES: list[Any] = [None]
 if sys.version_info >= (3, 12):
     FACTORIES.append(asyncio.eager_task_factory)
-
-
-@define
-class Nothing:
-    pass
-
-
-async def nothing(ctx: ContinuousContext[Nothing]) -> None: ...
-
-
-def one_job(execute: object) -> Jobs:
-    job = Continuous.make(state=Nothing, schedule=every("1 hour"), execute=execute)
-    return create_durable_jobs({"job": job})
 
 
 def test_S_67_a_hook_that_swallows_its_cancellation_is_cancelled_again(
@@ -119,17 +105,8 @@ def test_S_15_a_hook_that_swallows_the_end_of_its_time_is_cancelled_again(
                 swallowed.append(attempt)
         await asyncio.Event().wait()
 
-    job = Continuous.make(
-        state=Nothing,
-        schedule=every("1 hour"),
-        execute=execute,
-        timeout="20 ms",
-        retry=None,
-        start_immediately=False,
-    )
-
     async def main() -> None:
-        jobs = create_durable_jobs({"job": job})
+        jobs = one_job(execute, timeout="20 ms", retry=None, start_immediately=False)
         async with asyncio.timeout(20), durable_jobs_asyncio.open_runtime(jobs, "memory://") as runtime:
             client = runtime.client.continuous("job")
             await client.start("a", Nothing())
@@ -138,16 +115,6 @@ def test_S_15_a_hook_that_swallows_the_end_of_its_time_is_cancelled_again(
 
     asyncio.run(main())
     assert swallowed == [0, 1, 2]
-
-
-class Closing(MemoryBackend):
-    """A memory backend that tells when it is closed."""
-
-    closed = False
-
-    def close(self) -> None:
-        super().close()
-        self.closed = True
 
 
 def test_S_67_a_program_that_ends_while_its_runtime_shuts_down_lets_it_end() -> None:
@@ -175,7 +142,7 @@ def test_S_67_a_program_that_ends_while_its_runtime_shuts_down_lets_it_end() -> 
 
     asyncio.run(main())  # which cancels all tasks at its end
     assert blocks[0].cancelled()
-    assert backend.closed
+    assert backend.closed.is_set()
 
 
 def test_an_interrupt_that_meets_the_engine_is_raised_and_ends_the_program(
@@ -189,10 +156,10 @@ def test_an_interrupt_that_meets_the_engine_is_raised_and_ends_the_program(
         raise KeyboardInterrupt
 
     async def main() -> None:
-        async with durable_jobs_asyncio.open_runtime(one_job(nothing), backend) as runtime:
+        async with durable_jobs_asyncio.open_runtime(one_job(), backend) as runtime:
             monkeypatch.setattr(runtime._machine._engine, "needs", interrupted, raising=True)
             await runtime.client.continuous("job").status("a")
 
     with pytest.raises(KeyboardInterrupt):
         asyncio.run(main())
-    assert backend.closed
+    assert backend.closed.is_set()

@@ -12,38 +12,22 @@ from types import FrameType
 from typing import Any
 
 import pytest
-from attrs import define
 from durable_jobs_memory import MemoryBackend
 from durable_jobs_runtime import machine
 from support.drivers import Driver, Main
 from support.killing import finish
+from support.one_job import Closing, Nothing, one_job
 
 from durable_jobs_core import (
     ClosedError,
-    Continuous,
     ContinuousContext,
-    Jobs,
     OutcomeUnknownError,
     StorageError,
     Task,
     TaskContext,
     create_durable_jobs,
-    every,
 )
 from durable_jobs_core.engine import Answered
-
-
-@define
-class Nothing:
-    pass
-
-
-async def nothing(ctx: ContinuousContext[Nothing]) -> None: ...
-
-
-def one_job(execute: Callable[[ContinuousContext[Nothing]], Any] = nothing, **options: Any) -> Jobs:
-    job = Continuous.make(state=Nothing, schedule=every("1 hour"), execute=execute, **options)
-    return create_durable_jobs({"job": job})
 
 
 async def outcome_of_a_run(runtime: Any) -> Any:
@@ -59,18 +43,6 @@ def errors_of(function: Callable[[], object]) -> list[BaseException]:
     except BaseException as error:
         return [error]
     return []
-
-
-class Closing(MemoryBackend):
-    """A memory backend that tells when it is closed."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.closed = threading.Event()
-
-    def close(self) -> None:
-        super().close()
-        self.closed.set()
 
 
 # -- opening
@@ -123,6 +95,22 @@ def test_a_block_that_is_cancelled_before_it_begins_closes_its_backend(driver: D
         await driver.cancelled_when(at_once, open)
 
     driver.run(main)
+    assert backend.closed.is_set()
+
+
+def test_a_backend_that_stops_an_iteration_by_mistake_is_told_like_others(driver: Driver) -> None:
+    class Mistaken(Closing):
+        def health(self) -> Any:
+            return next(iter(()))
+
+    backend = Mistaken()
+
+    async def main() -> None:
+        with pytest.raises(RuntimeError, match="StopIteration"):
+            async with driver.open(one_job(), backend):
+                pass
+
+    driver.run(main, seconds=5)
     assert backend.closed.is_set()
 
 

@@ -140,11 +140,14 @@ class _Loop:
         future: asyncio.Future[T] = self._loop.create_future()
 
         def done(value: Any, error: BaseException | None) -> None:
-            if not future.done():
-                if error is None:
-                    future.set_result(value)
-                else:
-                    future.set_exception(error)
+            if future.done():
+                return  # nobody waits any more
+            if error is None:
+                future.set_result(value)
+            elif isinstance(error, StopIteration):  # which no future may hold
+                future.set_exception(RuntimeError(f"{function!r} raised StopIteration"))
+            else:
+                future.set_exception(error)
 
         self._threads.run(copy_context().run, (function, *args), partial(self.from_thread, done))
         return future

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from contextvars import copy_context
@@ -89,7 +90,7 @@ class _Loop:
     def __init__(self) -> None:
         self._token = trio.lowlevel.current_trio_token()
         self._hooks: dict[int, trio.CancelScope] = {}
-        self._limiter = trio.CapacityLimiter(float("inf"))
+        self._limiter = trio.CapacityLimiter(math.inf)
         """Of our own threads: the default ones may all be in use by the program."""
         self.users = trio.CancelScope()
         """Around the user's block, to be cancelled if the runtime breaks."""
@@ -125,7 +126,7 @@ class _Loop:
             function()
 
     def start_hook(self, invoke: Invoke, finished: Callable[[int, HookOutcome], None]) -> None:
-        seconds = float("inf") if invoke.timeout_ms is None else invoke.timeout_ms / 1000
+        seconds = math.inf if invoke.timeout_ms is None else invoke.timeout_ms / 1000
         scope = trio.CancelScope(deadline=trio.current_time() + seconds)
         self._hooks[invoke.id] = scope
         self._spawn(self._run, invoke, finished, scope)
@@ -137,10 +138,9 @@ class _Loop:
         try:
             with scope:  # takes its own cancellations out of a group, too
                 outcome = HookReturned(await invoke.function.call(*invoke.args))
-        except trio.Cancelled:
-            raise  # of all tasks
         except BaseException as error:
-            outcome = HookRaised(error)
+            all_end = trio.current_effective_deadline() == -math.inf  # and nobody may have left the block
+            outcome = HookCancelled() if all_end else HookRaised(error)
         was_cancelled = self._hooks.pop(invoke.id, None) is None
         finished(invoke.id, outcome or (HookCancelled() if was_cancelled else HookTimedOut()))
 
