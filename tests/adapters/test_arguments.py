@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from durable_jobs_memory import MemoryBackend
-from durable_jobs_runtime import HttpTracker, MemoryTracker, open_backend
+from durable_jobs_runtime import FileJournal, HttpTracker, MemoryTracker, open_backend
 from support.drivers import Driver
 from support.one_job import Nothing, one_job
 
@@ -221,6 +221,12 @@ def test_an_unknown_backend_is_named_without_its_password() -> None:
 
     assert "reddis://***@host/0" in str(raised.value)
     assert "cret" not in str(raised.value)
+
+
+@pytest.mark.parametrize("max_bytes", [0, -1, True, 1e6, "64 MB"])
+def test_a_journal_of_no_size_is_refused(tmp_path: Path, max_bytes: Any) -> None:
+    with pytest.raises(ValueError, match="FileJournal: max_bytes: expected a whole number, 2 or more, got "):
+        FileJournal(tmp_path / "incident.jsonl", max_bytes=max_bytes)
 
 
 # -- the HTTP tracker

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import threading
 from typing import Any
 
 import durable_jobs_asyncio
@@ -143,6 +144,35 @@ def test_S_67_a_program_that_ends_while_its_runtime_shuts_down_lets_it_end() -> 
     asyncio.run(main())  # which cancels all tasks at its end
     assert blocks[0].cancelled()
     assert backend.closed.is_set()
+
+
+@pytest.mark.parametrize("in_thread", [False, True])
+def test_S_67_a_program_that_ends_within_the_block_closes_it(in_thread: bool) -> None:
+    backend, running, release = Closing(), threading.Event(), threading.Event()
+    blocks: list[Any] = []
+    waited_for: list[str] = []
+
+    async def execute(ctx: ContinuousContext[Nothing]) -> None:
+        running.set()
+        await asyncio.Event().wait()
+
+    def execute_in_thread(ctx: ContinuousContext[Nothing]) -> None:
+        running.set()
+        if not release.wait(20):
+            waited_for.append("thread")
+
+    async def main() -> None:
+        jobs = one_job(execute_in_thread if in_thread else execute)
+        blocks.append(durable_jobs_asyncio.open_runtime(jobs, backend, grace="20 ms"))
+        runtime = await blocks[0].__aenter__()
+        await runtime.client.continuous("job").start("a", Nothing())
+        while not running.is_set():
+            await asyncio.sleep(0)
+
+    asyncio.run(main())
+    assert backend.closed.is_set()
+    assert waited_for == []
+    release.set()
 
 
 def test_an_interrupt_that_meets_the_engine_is_raised_and_ends_the_program(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
@@ -11,6 +12,29 @@ import trio
 from support.one_job import Closing, Nothing, one_job
 
 from durable_jobs_core import ContinuousContext
+
+
+def test_S_67_a_run_that_ends_within_the_block_waits_for_no_thread() -> None:
+    backend, running, release = Closing(), threading.Event(), threading.Event()
+    blocks: list[AbstractAsyncContextManager[Any]] = []
+    waited_for: list[str] = []
+
+    def execute(ctx: ContinuousContext[Nothing]) -> None:
+        running.set()
+        if not release.wait(20):
+            waited_for.append("thread")
+
+    async def main() -> None:
+        blocks.append(durable_jobs_trio.open_runtime(one_job(execute), backend))
+        runtime = await blocks[0].__aenter__()
+        await runtime.client.continuous("job").start("a", Nothing())
+        while not running.is_set():
+            await trio.lowlevel.checkpoint()
+
+    trio.run(main)
+    assert backend.closed.is_set()
+    assert waited_for == []
+    release.set()
 
 
 @pytest.mark.parametrize("children", [0, 2])

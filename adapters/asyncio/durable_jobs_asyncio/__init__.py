@@ -244,7 +244,10 @@ class Runtime(BaseRuntime):
         return await self._loop.in_thread(function, *args)
 
     async def run_until_idle(self) -> None:
-        """Return when nothing is queued, running, in flight or due: for tests."""
+        """Return when nothing is queued, running, in flight or due: for tests.
+
+        While the backend cannot be asked, nobody can tell: it waits.
+        """
         event = asyncio.Event()
         self._machine.when_idle(event.set)
         await event.wait()

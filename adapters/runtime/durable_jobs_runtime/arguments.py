@@ -68,6 +68,11 @@ class Arguments:
         has = not isinstance(value, type) and all(map(_is_plain, found))
         return self.expect(has, name, f"{expected}, with plain methods {', '.join(names)}", shown(value))
 
+    def refuse(self, subject: str) -> None:
+        """Raise `ValueError` with the issues, if there are any."""
+        if self.issues:
+            raise ValueError(f"{subject}: {'; '.join(map(str, self.issues))}")
+
 
 def _is_plain(method: object) -> bool:
     return callable(method) and not iscoroutinefunction(method)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from durable_jobs_core.journal import Journal
 from durable_jobs_core.words import Key
+from durable_jobs_runtime.arguments import Arguments
 from durable_jobs_runtime.trackers import say
 
 
@@ -16,7 +17,8 @@ class FileJournal(Journal):
     """Writes what happens to instances to a file, from which `durable_jobs_simulation` makes a test.
 
     `path`: a file of this process alone; it is appended to. `of`: names of jobs (`orders`) and printed keys
-    of instances (`task:orders:7`), default all. `max_bytes`: of this file and the one before it, `path.1`.
+    of instances (`task:orders:7`), default all. `max_bytes`: of this file and the one before it, `path.1`;
+    raises `ValueError` if it is no such number.
     It holds states and events as they are stored; the file is for its owner's eyes only.
 
     Each line is one write to the operating system, not synced: a killed process loses no line, a machine
@@ -26,6 +28,9 @@ class FileJournal(Journal):
     def __init__(
         self, path: str | Path, *, of: str | Collection[str] = (), max_bytes: int = 64 * 1024 * 1024
     ) -> None:
+        arguments = Arguments()
+        arguments.count("max_bytes", max_bytes, 2)  # of two files
+        arguments.refuse("FileJournal")
         names = frozenset((of,) if isinstance(of, str) else of)
         super().__init__(self._append, lambda key: _chosen(key, names))
         self.path = Path(path)

@@ -195,9 +195,13 @@ class Machine:
         self._when_closed.append(done)
         self._feed(Stopping(grace_ms))
 
+    def drop(self) -> None:
+        """End at once, as if the process had crashed, which is safe."""
+        if not self.closed:
+            self._close()
+
     def close(self, timeout: float) -> None:
-        """Release threads, trackers and the backend, each whatever another raises. Blocks: call it from a
-        thread."""
+        """Release threads, trackers and the backend, each whatever another raises. Blocks."""
         with ExitStack() as closing:
             closing.callback(self._backend.close)
             if self._journal is not None:

@@ -158,8 +158,7 @@ class HttpTracker:
             ("backoff", backoff, 0),
         ):
             arguments.seconds(name, span, least)
-        if arguments.issues:
-            raise ValueError(f"HttpTracker: {'; '.join(map(str, arguments.issues))}")
+        arguments.refuse("HttpTracker")
         self.endpoint = endpoint
         self.dropped = 0
         self.sent = 0
@@ -188,8 +187,9 @@ class HttpTracker:
                 self.dropped += 1
             if self._thread is None or not self._thread.is_alive():  # it is not, in a forked child
                 self._closing_at = None
-                self._thread = threading.Thread(target=self._serve, daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._serve, daemon=True)
+                thread.start()
+                self._thread = thread
             if was_empty or len(self._buffer) >= self._batch_size:
                 self._wake.notify()
 

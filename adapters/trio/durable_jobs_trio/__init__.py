@@ -149,6 +149,14 @@ class _Loop:
         if scope is not None:
             scope.cancel()
 
+    def is_over(self) -> bool:
+        """Whether the main task has ended, and nobody left the block: then there are no tasks any more."""
+        try:
+            self._spawn(trio.lowlevel.checkpoint)
+        except RuntimeError:
+            return True
+        return False
+
     def is_here(self) -> bool:
         return trio.lowlevel.current_trio_token() is self._token
 
@@ -202,7 +210,10 @@ class Runtime(BaseRuntime):
 
     @trio.lowlevel.enable_ki_protection
     async def run_until_idle(self) -> None:
-        """Return when nothing is queued, running, in flight or due: for tests."""
+        """Return when nothing is queued, running, in flight or due: for tests.
+
+        While the backend cannot be asked, nobody can tell: it waits.
+        """
         event = trio.Event()
         self._machine.when_idle(event.set)
         await event.wait()
@@ -216,6 +227,8 @@ class Runtime(BaseRuntime):
 
     @trio.lowlevel.enable_ki_protection
     async def stop(self) -> None:
+        if self._loop.is_over():
+            self._machine.drop()
         event = trio.Event()
         self._machine.stop(self._grace_ms, event.set)
         await event.wait()
