@@ -548,6 +548,16 @@ def test_all_who_serve_in_one_loop_are_ended_by_one_signal(driver: Driver) -> No
     assert signal.getsignal(signal.SIGTERM) is before
 
 
+def test_serving_ends_with_the_runtime(driver: Driver) -> None:
+    async def main() -> None:
+        async with driver.open(one_job(), "memory://") as runtime:
+            await driver.together(runtime.serve, runtime.stop)
+        with pytest.raises(ClosedError, match="the runtime is closed"):
+            await runtime.serve()
+
+    driver.run(main, seconds=5)
+
+
 def test_serving_is_for_the_main_thread_and_says_so(driver: Driver) -> None:
     async def main() -> None:
         async with driver.open(one_job(), "memory://") as runtime:

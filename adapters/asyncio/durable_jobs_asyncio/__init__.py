@@ -254,10 +254,14 @@ class Runtime(BaseRuntime):
         self.check()
 
     async def serve(self) -> None:
-        """Return at SIGTERM or SIGINT; leaving the block then shuts down in two phases (S-67)."""
+        """Return at SIGTERM or SIGINT, or when the runtime is stopped; leaving the block then shuts down in
+        two phases (S-67). For the main thread alone."""
+        self._machine.check_open()
         event = asyncio.Event()
+        self._machine.when_closed(event.set)
         with on_signals(partial(self._loop.from_thread, event.set)):
             await event.wait()
+        self.check()
 
     async def stop(self) -> None:
         await self._ended()

@@ -186,13 +186,17 @@ class Machine:
         self._when_idle.append(function)
         self._feed(Nudged())
 
-    def stop(self, grace_ms: int, done: Callable[[], None]) -> None:
-        """Shut down; `done` when the engine has closed (S-67)."""
+    def when_closed(self, function: Callable[[], None]) -> None:
+        """Call `function` as soon as the machine closes."""
         self._check_here()
         if self.closed:
-            done()
-            return
-        self._when_closed.append(done)
+            function()
+        else:
+            self._when_closed.append(function)
+
+    def stop(self, grace_ms: int, done: Callable[[], None]) -> None:
+        """Shut down; `done` when the engine has closed (S-67)."""
+        self.when_closed(done)
         self._feed(Stopping(grace_ms))
 
     def drop(self) -> None:
