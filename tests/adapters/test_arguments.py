@@ -50,6 +50,12 @@ class Awaited(MemoryTracker):
         return "Awaited()"
 
 
+class Laneless(MemoryBackend):
+    """A backend of no lanes."""
+
+    lanes = 0
+
+
 def limits(**given: Any) -> dict[str, Any]:
     return {"limits": Limits(**given)}
 

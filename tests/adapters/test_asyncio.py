@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import sys
 import threading
 from typing import Any
@@ -173,6 +174,23 @@ def test_S_67_a_program_that_ends_within_the_block_closes_it(in_thread: bool) ->
     assert backend.closed.is_set()
     assert waited_for == []
     release.set()
+
+
+def test_a_second_interrupt_after_serve_ends_the_program_at_once() -> None:
+    seen: list[Any] = []
+
+    async def main() -> None:
+        async with durable_jobs_asyncio.open_runtime(one_job(), "memory://") as runtime:
+            seen.append(signal.getsignal(signal.SIGINT))
+            asyncio.get_running_loop().call_soon(signal.raise_signal, signal.SIGINT)
+            await runtime.serve()
+            seen.append(signal.getsignal(signal.SIGINT))
+        seen.append(signal.getsignal(signal.SIGINT))
+
+    asyncio.run(main())
+    first, leaving, after = seen
+    assert leaving is signal.default_int_handler
+    assert after is first
 
 
 def test_an_interrupt_that_meets_the_engine_is_raised_and_ends_the_program(

@@ -15,6 +15,7 @@ from durable_jobs_runtime import (
     Options,
     ThreadPool,
     Tracker,
+    interrupt_at_once,
     on_signals,
     open_backend,
 )
@@ -255,13 +256,15 @@ class Runtime(BaseRuntime):
 
     async def serve(self) -> None:
         """Return at SIGTERM or SIGINT, or when the runtime is stopped; leaving the block then shuts down in
-        two phases (S-67). For the main thread alone."""
+        two phases (S-67), which a second Ctrl-C cuts short. For the main thread alone."""
         self._machine.check_open()
         event = asyncio.Event()
         self._machine.when_closed(event.set)
         with on_signals(partial(self._loop.from_thread, event.set)):
             await event.wait()
         self.check()
+        if not self._machine.closed:  # asyncio would only cancel the main task, which is on its way out
+            interrupt_at_once(self._machine.when_closed)
 
     async def stop(self) -> None:
         await self._ended()

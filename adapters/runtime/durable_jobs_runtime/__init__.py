@@ -17,7 +17,7 @@ from durable_jobs_runtime.journal import FileJournal
 from durable_jobs_runtime.machine import Loop, Machine
 from durable_jobs_runtime.options import Options
 from durable_jobs_runtime.runtime import BaseRuntime, RuntimeHealth, node_id
-from durable_jobs_runtime.signals import on_signals
+from durable_jobs_runtime.signals import interrupt_at_once, on_signals
 from durable_jobs_runtime.threads import ThreadPool
 from durable_jobs_runtime.trackers import HttpTracker, LoggingTracker, MemoryTracker, Tracker
 
@@ -33,6 +33,7 @@ __all__ = [
     "RuntimeHealth",
     "ThreadPool",
     "Tracker",
+    "interrupt_at_once",
     "node_id",
     "on_signals",
     "open_backend",

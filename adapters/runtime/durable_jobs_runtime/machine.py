@@ -131,7 +131,7 @@ class Machine:
         self._wake_at: float | None = None
         self._unset_timer: Callable[[], None] | None = None
         self._when_idle: list[Callable[[], None]] = []
-        self._when_closed: list[Callable[[], None]] = []
+        self._when_closed: list[Callable[[], object]] = []
         self.closed = False
         self.error: BaseException | None = None
         """A bug of the library that ended the machine."""
@@ -186,7 +186,7 @@ class Machine:
         self._when_idle.append(function)
         self._feed(Nudged())
 
-    def when_closed(self, function: Callable[[], None]) -> None:
+    def when_closed(self, function: Callable[[], object]) -> None:
         """Call `function` as soon as the machine closes."""
         self._check_here()
         if self.closed:

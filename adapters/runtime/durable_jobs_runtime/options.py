@@ -50,7 +50,8 @@ class Options:
         arguments.kind("jobs", jobs, Jobs, "what create_durable_jobs returns")
         if not isinstance(backend, str):
             methods = "lane exchange scan wait health close"
-            arguments.methods("backend", backend, methods, "a URL or an open backend")
+            if arguments.methods("backend", backend, methods, "a URL or an open backend"):
+                arguments.count("backend.lanes", getattr(backend, "lanes", None), 1)
         arguments.flag("worker", worker)
         _check_limits(arguments, Limits() if limits is None else limits, jobs)
         options = cls(

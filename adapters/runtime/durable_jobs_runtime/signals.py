@@ -6,6 +6,7 @@ import signal
 import threading
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from functools import partial
 from types import FrameType
 from typing import Any
 
@@ -35,6 +36,17 @@ def on_signals(ask: Callable[[], object]) -> Generator[None]:
         if not _listening:
             for number, handler in _before.items():
                 signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+
+def interrupt_at_once(when_closed: Callable[[Callable[[], object]], None]) -> None:
+    """Let the next Ctrl-C be Python's own, which ends the program at once.
+
+    `when_closed` is given what puts the program's own handler back, to be called in the main thread.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    if before is not None and before is not _tell:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        when_closed(partial(signal.signal, signal.SIGINT, before))
 
 
 def _tell(number: int, frame: FrameType | None) -> None:
