@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 from collections.abc import Collection
 from pathlib import Path
 
@@ -35,10 +36,17 @@ class FileJournal(Journal):
         super().__init__(self._append, lambda key: _chosen(key, names))
         self.path = Path(path)
         self._half = max_bytes // 2
+        self._lock = threading.RLock()
+        """Runtimes that share a journal write and close in threads of their own, and a closed file's number
+        may soon be another file's."""
         self._file: int | None = None
         self._size = 0
 
     def _append(self, line: bytes) -> None:
+        with self._lock:
+            self._append_alone(line)
+
+    def _append_alone(self, line: bytes) -> None:
         try:
             if self._file is None:
                 self._open()
@@ -65,9 +73,10 @@ class FileJournal(Journal):
 
     def close(self) -> None:
         """Close the file. What is told later opens it again."""
-        file, self._file = self._file, None
-        if file is not None:
-            os.close(file)
+        with self._lock:
+            file, self._file = self._file, None
+            if file is not None:
+                os.close(file)
 
 
 def _chosen(key: Key, names: frozenset[str]) -> bool:
