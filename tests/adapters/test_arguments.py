@@ -221,6 +221,32 @@ def test_zero_is_a_wait_that_ends_at_once_and_the_longest_spans_are_taken(driver
     assert ran == []
 
 
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ({"limit": 0}, "limit: expected a whole number, 1 to 1,000, got int 0"),
+        ({"limit": 1_001}, "limit: expected a whole number, 1 to 1,000, got int 1001"),
+        ({"limit": "all"}, "limit: expected a whole number, 1 to 1,000, got str 'all'"),
+        ({"kind": "tasks"}, "kind: expected one of continuous, debounce, task, or None, got str 'tasks'"),
+        (
+            {"status": "runing"},
+            "status: expected one of quarantined, parked, paused, running, not_found, flushing, debouncing, "
+            "idle, active, or None, got str 'runing'",
+        ),
+    ],
+)
+def test_S_62_S_66_a_listing_that_would_be_empty_by_mistake_is_refused(
+    driver: Driver, query: dict[str, Any], said: str
+) -> None:
+    async def main() -> None:
+        async with driver.open(JOBS, "memory://") as runtime:
+            with pytest.raises(ValidationError) as raised:
+                await runtime.client.list(**query)
+            assert str(raised.value) == f"list: {said} (nothing was changed)"
+
+    driver.run(main)
+
+
 def test_an_unknown_backend_is_named_without_its_password() -> None:
     with pytest.raises(StorageError) as raised:
         open_backend("reddis://me:se/cret@host/0")

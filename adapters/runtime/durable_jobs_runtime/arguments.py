@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
+from collections.abc import Sequence
 from inspect import iscoroutinefunction
 
 from durable_jobs_core.durations import to_ms
@@ -35,10 +37,16 @@ class Arguments:
         """`True` or `False`: a text such as "no" is true."""
         self.kind(name, value, bool, "True or False")
 
-    def count(self, name: str, value: object, least: int) -> None:
+    def choice(self, name: str, value: object, choices: Sequence[str]) -> None:
+        """One of a few words, or `None`."""
+        is_fine = value is None or (isinstance(value, str) and value in choices)
+        self.expect(is_fine, name, f"one of {', '.join(choices)}, or None", shown(value))
+
+    def count(self, name: str, value: object, least: int, most: float = math.inf) -> None:
         """A whole number."""
-        is_fine = isinstance(value, int) and not isinstance(value, bool) and value >= least
-        self.expect(is_fine, name, f"a whole number, {least} or more", shown(value))
+        is_fine = isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
+        expected = f"{least} or more" if most == math.inf else f"{least} to {most:,}"
+        self.expect(is_fine, name, f"a whole number, {expected}", shown(value))
 
     def ms(self, name: str, value: object, least: int) -> None:
         """A span in milliseconds, at most a day."""

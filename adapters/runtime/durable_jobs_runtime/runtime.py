@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from attrs import frozen
 
 from durable_jobs_core.backend import Backend, Damaged, Health, Query, Row
 from durable_jobs_core.client import Client, Instance, InstancePage
 from durable_jobs_core.codec import decode
+from durable_jobs_core.errors import ValidationError
+from durable_jobs_core.results import InstanceStatus
 from durable_jobs_core.telemetry import JobUnregistered
 from durable_jobs_core.words import Key, Kind, maybe_datetime
+from durable_jobs_runtime.arguments import Arguments
 from durable_jobs_runtime.machine import Loop, Machine
 from durable_jobs_runtime.options import Options
 from durable_jobs_runtime.trackers import LoggingTracker, Trackers
 
 T = TypeVar("T")
 PAGE_MAX = 1_000
+STATUSES = tuple(dict.fromkeys(status for state in get_args(InstanceStatus) for status in get_args(state)))
 
 
 def node_id() -> int:
@@ -86,8 +90,13 @@ class BaseRuntime:
         sifted here, and a page may be short.
         """
         self._machine.check_open()
+        arguments = Arguments()
+        arguments.choice("kind", kind, get_args(Kind))
+        arguments.choice("status", status, STATUSES)
+        arguments.count("limit", limit, 1, PAGE_MAX)
+        if arguments.issues:
+            raise ValidationError("list", tuple(arguments.issues))
         query = Query(kind=kind, job=job, status=None if status == "quarantined" else status)
-        limit = max(1, min(limit, PAGE_MAX))
         page = await self.in_thread(self._backend.scan, query, after, limit)
         found = map(_instance, page.rows)
         return InstancePage(tuple(one for one in found if status in (None, one.status)), page.after)
