@@ -17,7 +17,7 @@ from durable_jobs_runtime.trackers import Tracker
 
 _COUNTS = {"concurrency": 0, "queued_requests": 1, "queued_bytes": 1, "cache_bytes": 0}
 _SPANS = {"lease": 10, "hold": 1, "poll": 1, "exchange": 1, "settle": 0}
-"""The least of each of the limits."""
+"""The least of each of the limits. A lease is looked at when a tenth of it is left, in whole milliseconds."""
 
 
 @frozen(kw_only=True)
