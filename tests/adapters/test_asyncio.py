@@ -3,28 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import sys
+import threading
 from typing import Any
 
 import durable_jobs_asyncio
 import pytest
-from attrs import define
+from support.one_job import Closing, Nothing, one_job
 
-from durable_jobs_core import Continuous, ContinuousContext, Jobs, create_durable_jobs, every
+from durable_jobs_core import ContinuousContext
 
 FACTORIES: list[Any] = [None]
 if sys.version_info >= (3, 12):
     FACTORIES.append(asyncio.eager_task_factory)
-
-
-@define
-class Nothing:
-    pass
-
-
-def one_job(execute: object) -> Jobs:
-    job = Continuous.make(state=Nothing, schedule=every("1 hour"), execute=execute)
-    return create_durable_jobs({"job": job})
 
 
 def test_S_67_a_hook_that_swallows_its_cancellation_is_cancelled_again(
@@ -99,3 +91,123 @@ def test_S_14_the_loops_task_factory_makes_no_difference_to_a_hook(factory: Any)
             assert not runtime._machine._loop._hooks
 
     asyncio.run(main())
+
+
+def test_S_15_a_hook_that_swallows_the_end_of_its_time_is_cancelled_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(durable_jobs_asyncio, "AGAIN_SECONDS", 0.0)
+    swallowed: list[int] = []
+
+    async def execute(ctx: ContinuousContext[Nothing]) -> None:
+        for attempt in range(3):
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                swallowed.append(attempt)
+        await asyncio.Event().wait()
+
+    async def main() -> None:
+        jobs = one_job(execute, timeout="20 ms", retry=None, start_immediately=False)
+        async with asyncio.timeout(20), durable_jobs_asyncio.open_runtime(jobs, "memory://") as runtime:
+            client = runtime.client.continuous("job")
+            await client.start("a", Nothing())
+            result = await client.trigger("a", wait="10 seconds")
+            assert str(result.error) == "TimeoutError: execute took longer than 20 ms"
+
+    asyncio.run(main())
+    assert swallowed == [0, 1, 2]
+
+
+def test_S_67_a_program_that_ends_while_its_runtime_shuts_down_lets_it_end() -> None:
+    backend = Closing()
+    blocks: list[asyncio.Task[None]] = []
+
+    async def main() -> None:
+        running = asyncio.Event()
+
+        async def execute(ctx: ContinuousContext[Nothing]) -> None:
+            running.set()
+            await asyncio.Event().wait()
+
+        async def block() -> None:
+            async with durable_jobs_asyncio.open_runtime(one_job(execute), backend) as runtime:
+                await runtime.client.continuous("job").start("a", Nothing())
+                await asyncio.Event().wait()
+
+        blocks.append(asyncio.create_task(block()))
+        await running.wait()
+        blocks[0].cancel()
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert not blocks[0].done()
+
+    asyncio.run(main())  # which cancels all tasks at its end
+    assert blocks[0].cancelled()
+    assert backend.closed.is_set()
+
+
+@pytest.mark.parametrize("in_thread", [False, True])
+def test_S_67_a_program_that_ends_within_the_block_closes_it(in_thread: bool) -> None:
+    backend, running, release = Closing(), threading.Event(), threading.Event()
+    blocks: list[Any] = []
+    waited_for: list[str] = []
+
+    async def execute(ctx: ContinuousContext[Nothing]) -> None:
+        running.set()
+        await asyncio.Event().wait()
+
+    def execute_in_thread(ctx: ContinuousContext[Nothing]) -> None:
+        running.set()
+        if not release.wait(20):
+            waited_for.append("thread")
+
+    async def main() -> None:
+        jobs = one_job(execute_in_thread if in_thread else execute)
+        blocks.append(durable_jobs_asyncio.open_runtime(jobs, backend, grace="20 ms"))
+        runtime = await blocks[0].__aenter__()
+        await runtime.client.continuous("job").start("a", Nothing())
+        while not running.is_set():
+            await asyncio.sleep(0)
+
+    asyncio.run(main())
+    assert backend.closed.is_set()
+    assert waited_for == []
+    release.set()
+
+
+def test_a_second_interrupt_after_serve_ends_the_program_at_once() -> None:
+    seen: list[Any] = []
+
+    async def main() -> None:
+        async with durable_jobs_asyncio.open_runtime(one_job(), "memory://") as runtime:
+            seen.append(signal.getsignal(signal.SIGINT))
+            asyncio.get_running_loop().call_soon(signal.raise_signal, signal.SIGINT)
+            await runtime.serve()
+            seen.append(signal.getsignal(signal.SIGINT))
+        seen.append(signal.getsignal(signal.SIGINT))
+
+    asyncio.run(main())
+    first, leaving, after = seen
+    assert leaving is signal.default_int_handler
+    assert after is first
+
+
+def test_an_interrupt_that_meets_the_engine_is_raised_and_ends_the_program(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The second Ctrl-C, which asyncio raises wherever the loop is."""
+    backend = Closing()
+
+    def interrupted() -> int:
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    async def main() -> None:
+        async with durable_jobs_asyncio.open_runtime(one_job(), backend) as runtime:
+            monkeypatch.setattr(runtime._machine._engine, "needs", interrupted, raising=True)
+            await runtime.client.continuous("job").status("a")
+
+    with pytest.raises(KeyboardInterrupt):
+        asyncio.run(main())
+    assert backend.closed.is_set()

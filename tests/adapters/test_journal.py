@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import runpy
 import stat
+import threading
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -249,6 +250,27 @@ def test_a_line_that_is_cut_short_does_not_spoil_the_next(
 
     replayed = replay(tmp_path / "journal", create_durable_jobs({"chores": job}))
     assert (journal.dropped, replayed.torn, replayed.steps) == (1, 1, 2)
+
+
+@pytest.mark.parametrize("call", ["write", "close"])
+def test_a_shared_journal_is_written_and_closed_by_one_thread_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    journal, perform = FileJournal(tmp_path / "journal"), getattr(os, call)
+    others: list[bool] = []
+
+    def watched(*args: Any) -> Any:
+        other = threading.Thread(target=lambda: others.append(journal._lock.acquire(blocking=False)))
+        other.start()
+        other.join()
+        return perform(*args)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, call, watched)
+        journal.step(make_jobs().by_name["orders"], None, TerminateRequested(), _env())
+        journal.close()
+
+    assert others == [False]
 
 
 def _count(ctx: ContinuousContext[Counter]) -> None:

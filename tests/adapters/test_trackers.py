@@ -6,16 +6,26 @@ import json
 import logging
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
 from attrs import define, field
-from durable_jobs_runtime import HttpTracker, LoggingTracker
+from durable_jobs_runtime import HttpTracker, LoggingTracker, MemoryTracker
+from durable_jobs_runtime import trackers as trackers_module
+from durable_jobs_runtime.trackers import Trackers
 
 from durable_jobs_core.record import Stored
-from durable_jobs_core.telemetry import JobExecuted, JobFailed, JobStarted, JobTerminated, TelemetryEvent
+from durable_jobs_core.telemetry import (
+    JobExecuted,
+    JobFailed,
+    JobQuarantined,
+    JobStarted,
+    JobTerminated,
+    TelemetryEvent,
+)
 from durable_jobs_core.words import Failure, Key
 
 KEY = Key("continuous", "refresh", "user-1")
@@ -247,6 +257,21 @@ def test_a_tracker_may_serve_one_runtime_after_another(collector: Collector) -> 
     assert collector.sequence() == [1, 2]
 
 
+def test_S_65_a_tracker_whose_thread_is_gone_as_in_a_forked_child_begins_another(
+    collector: Collector,
+) -> None:
+    tracker, gone = tracker_to(collector), threading.Thread(target=lambda: None)
+    gone.start()
+    gone.join()
+    tracker._thread = gone
+
+    tracker.emit([terminated(1)])
+    collector.wait(1)
+    tracker.close(10)
+
+    assert (tracker.sent, tracker.dropped) == (1, 0)
+
+
 def test_a_bad_endpoint_is_refused_at_once() -> None:
     with pytest.raises(ValueError, match=r"endpoint: expected an http\(s\) URL, got 'ftp://x'"):
         HttpTracker(endpoint="ftp://x", env="test", service_key="key")
@@ -274,3 +299,132 @@ def test_failures_are_logged_as_warnings_with_their_values(caplog: pytest.LogCap
     assert record.levelno == logging.WARNING
     assert "job.failed continuous:refresh:user-1" in record.getMessage()
     assert record.__dict__["durable_jobs"]["error"]["message"] == "boom"
+
+
+class Sleepless(threading.Condition):
+    """A condition in which nobody may wait."""
+
+    def wait(self, timeout: float | None = None) -> bool:
+        raise AssertionError(f"it waits for {timeout} s")
+
+
+def test_S_65_nothing_is_waited_for_after_the_last_try_of_a_batch(collector: Collector) -> None:
+    collector.answers = [500]
+    tracker = tracker_to(collector, attempts=1, backoff=30.0)
+    tracker._wake = Sleepless()
+    tracker._thread = threading.current_thread()
+
+    assert tracker._send([terminated(1)]) == "the collector answered 500"
+
+
+def test_S_65_a_backoff_is_kept_however_many_events_come_meanwhile(collector: Collector) -> None:
+    collector.answers = [500]
+    tracker = tracker_to(collector, batch_size=1, backoff=0.2)
+
+    tracker.emit([terminated(1)])
+    collector.wait(1)
+    began = time.monotonic()
+    while not collector.came.acquire(timeout=0.001):
+        tracker.emit([terminated(2)])
+    took = time.monotonic() - began
+    tracker.close(10)
+
+    assert took >= 0.19  # the answer of the first try was on its way for a while
+
+
+def test_S_65_a_collector_that_is_away_for_long_costs_batches_and_not_the_sender() -> None:
+    tries: list[float] = []
+
+    class Away(HttpTracker):
+        def _post(self, body: bytes, timeout: float) -> str | None:
+            tries.append(timeout)
+            return "away"
+
+    tracker = Away(endpoint="http://x/", env="test", service_key="key", attempts=1100, backoff=0.0)
+    tracker._thread = threading.current_thread()
+
+    assert tracker._send([terminated(1)]) == "away"
+    assert len(tries) == 1100
+
+
+def test_S_65_what_cannot_be_written_is_dropped_and_the_next_batch_is_sent(collector: Collector) -> None:
+    class Bad(JobTerminated):
+        def wire(self, *, with_state: bool = False) -> dict[str, Any]:
+            raise RecursionError("too deep")
+
+    tracker = tracker_to(collector, batch_size=1)
+
+    tracker.emit([Bad(key=KEY, at=0, life=7, seq=1, reason="bye", run_count=1), terminated(2)])
+    collector.wait(1)
+    tracker.close(10)
+
+    assert collector.sequence() == [2]
+    assert (tracker.sent, tracker.dropped) == (1, 1)
+
+
+class Raising(logging.Handler):
+    """A handler that lets its errors out."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        raise RuntimeError("the disk of the log is full")
+
+
+@pytest.fixture
+def raising_log() -> Iterator[None]:
+    logger, handler = logging.getLogger("durable_jobs"), Raising()
+    logger.addHandler(handler)
+    yield
+    logger.removeHandler(handler)
+
+
+@pytest.mark.usefixtures("raising_log")
+def test_S_65_a_log_that_raises_does_not_end_the_sender(collector: Collector) -> None:
+    collector.answers = [500]
+    tracker = tracker_to(collector, batch_size=1, attempts=1)
+
+    tracker.emit([terminated(1), terminated(2)])
+    collector.wait(2)
+    tracker.close(10)
+
+    assert (tracker.sent, tracker.dropped) == (1, 1)
+
+
+@pytest.mark.usefixtures("raising_log")
+@pytest.mark.parametrize("error", [RuntimeError, SystemExit, GeneratorExit])
+def test_S_65_trackers_never_raise_though_the_log_does(error: type[BaseException]) -> None:
+    class Broken(MemoryTracker):
+        def emit(self, events: object) -> None:
+            raise error
+
+        def close(self, timeout: float) -> None:
+            raise error
+
+    broken, sound = Broken(), MemoryTracker()
+    trackers = Trackers([broken, LoggingTracker(), sound])
+
+    trackers.emit([JobQuarantined(key=KEY, at=0, life=0, seq=None, why="checksum")])
+    trackers.close(10)
+
+    assert len(sound.events) == 1
+    assert trackers.dropped == 2
+
+
+def test_S_67_a_tracker_that_hangs_holds_up_neither_the_shutdown_nor_the_others(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trackers_module, "CLOSE_MARGIN", 0.0)
+    release, closed = threading.Event(), threading.Event()
+
+    class Hanging(MemoryTracker):
+        def close(self, timeout: float) -> None:
+            release.wait(20)
+
+    class Other(MemoryTracker):
+        def close(self, timeout: float) -> None:
+            closed.set()
+
+    Trackers([Hanging(), Other()]).close(0.05)
+    release.set()
+
+    assert closed.wait(10)
+    assert "did not close in 0.05 s, and is left behind" in caplog.text

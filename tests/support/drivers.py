@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
@@ -44,6 +45,14 @@ class Driver(Protocol):
     async def together(self, *mains: Main) -> None: ...
 
     async def cancelled_when(self, event: Event, main: Main) -> None: ...
+
+    def later(self, function: Callable[[], object]) -> None: ...
+
+    def tasks(self) -> int: ...
+
+    def one_default_thread(self) -> None: ...
+
+    async def in_default_thread(self, function: Callable[[], object]) -> None: ...
 
 
 class Asyncio:
@@ -88,6 +97,22 @@ class Asyncio:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
 
+    def later(self, function: Callable[[], object]) -> None:
+        """Call it in a coming turn of the loop."""
+        asyncio.get_running_loop().call_soon(function)
+
+    def tasks(self) -> int:
+        """How many tasks there are, but for those of the loop itself."""
+        return len(asyncio.all_tasks())
+
+    def one_default_thread(self) -> None:
+        """Let the loop have one thread for all that is to be run in threads."""
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
+
+    async def in_default_thread(self, function: Callable[[], object]) -> None:
+        """Call it where a program calls what blocks."""
+        await asyncio.to_thread(function)
+
 
 class Trio:
     """trio, with cancel scopes."""
@@ -126,6 +151,20 @@ class Trio:
             nursery.start_soon(main)
             await event.wait()
             nursery.cancel_scope.cancel()
+
+    def later(self, function: Callable[[], object]) -> None:
+        trio.lowlevel.current_trio_token().run_sync_soon(function)
+
+    def tasks(self) -> int:
+        root = trio.lowlevel.current_root_task()
+        assert root is not None, "the loop runs"
+        return sum(len(nursery.child_tasks) for nursery in root.child_nurseries) - 1
+
+    def one_default_thread(self) -> None:
+        trio.to_thread.current_default_thread_limiter().total_tokens = 1
+
+    async def in_default_thread(self, function: Callable[[], object]) -> None:
+        await trio.to_thread.run_sync(function)
 
 
 DRIVERS: tuple[Driver, ...] = (Asyncio(), Trio())

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import signal
-from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
+from contextvars import copy_context
+from functools import partial
 from typing import Any, TypeVar
 
-from durable_jobs_runtime import BaseRuntime, FileJournal, Tracker, open_backend
+from durable_jobs_runtime import (
+    BaseRuntime,
+    FileJournal,
+    Options,
+    ThreadPool,
+    Tracker,
+    interrupt_at_once,
+    on_signals,
+    open_backend,
+)
 
 from durable_jobs_core import Jobs, Key
 from durable_jobs_core.backend import Backend
@@ -49,16 +59,16 @@ async def open_runtime(
     `backend`: a URL or an open backend, which the runtime closes; `worker`: whether this process runs
     jobs, or is a client only; `trackers`: where telemetry goes; `journal`: where to note what happens to
     instances, for a replay; `grace`: how long handlers may go on at the end of the block before they are
-    cancelled (S-67), and again every 5 seconds if they swallow that; `request_timeout`: of each request.
-    Raises `StorageError` if the backend cannot be opened.
+    cancelled (S-67); `request_timeout`: of each request. A hook that swallows its cancellation is cancelled
+    again every 5 seconds.
+    A span that is only waited for (`grace`) may be zero, which ends the wait at once; one in which
+    something is to be done (`request_timeout`, most of `limits`) is at least a millisecond.
+    Raises `ValidationError`, with all that is wrong, before anything is opened, and `StorageError` if the
+    backend cannot be opened.
     """
-    if isinstance(backend, str):
-        backend = await asyncio.to_thread(open_backend, backend)
-    loop = _Loop()
-    runtime = Runtime(
+    options = Options.checked(
         jobs,
         backend,
-        loop,
         worker=worker,
         limits=limits,
         trackers=trackers,
@@ -66,27 +76,43 @@ async def open_runtime(
         grace=grace,
         request_timeout=request_timeout,
     )
+    loop = _Loop()
+    runtime = Runtime(options, await _opened(loop, backend), loop)
     try:
         await runtime.start()
         yield runtime
     finally:
-        loop.mended()
-        await _to_the_end(runtime.stop())
-        runtime.check()
-
-
-async def _to_the_end(ending: Coroutine[Any, Any, None]) -> None:
-    """Await what a cancellation may not cut short; it is raised afterwards."""
-    task = asyncio.create_task(ending)
-    cancelled: asyncio.CancelledError | None = None
-    while not task.done():
+        loop.leaving()
         try:
-            await asyncio.wait([task])
+            await runtime.leave()
+        finally:
+            runtime.check()
+
+
+async def _opened(loop: _Loop, backend: str | Backend) -> Backend:
+    """An open backend; one that is open only after a cancellation is closed again."""
+    if not isinstance(backend, str):
+        return backend
+    opening = loop.in_thread(open_backend, backend)
+    try:
+        return await _to_the_end(opening)
+    except asyncio.CancelledError:
+        if opening.exception() is None:
+            await _to_the_end(loop.in_thread(opening.result().close))
+        raise
+
+
+async def _to_the_end(future: asyncio.Future[T]) -> T:
+    """Await what a cancellation may not cut short, be it of all tasks; it is raised afterwards."""
+    cancelled: asyncio.CancelledError | None = None
+    while not future.done():
+        try:
+            await asyncio.wait([future])
         except asyncio.CancelledError as error:
             cancelled = error
-    task.result()
     if cancelled is not None:
         raise cancelled
+    return future.result()
 
 
 class _Loop:
@@ -94,9 +120,11 @@ class _Loop:
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
+        self._threads = ThreadPool()
         self._hooks: dict[int, asyncio.Task[None]] = {}
+        self._late: set[int] = set()
         self._users = asyncio.current_task()
-        self.is_broken = False
+        self._is_broken = False
 
     def soon(self, function: Callable[[], None]) -> None:
         self._loop.call_soon(function)
@@ -108,28 +136,51 @@ class _Loop:
     def after(self, seconds: float, function: Callable[[], None]) -> Callable[[], None]:
         return self._loop.call_later(seconds, function).cancel
 
+    def in_thread(self, function: Callable[..., T], *args: Any) -> asyncio.Future[T]:
+        """Call what blocks in a thread of our own: the default ones may all be in use by the program."""
+        future: asyncio.Future[T] = self._loop.create_future()
+
+        def done(value: Any, error: BaseException | None) -> None:
+            if future.done():
+                return  # nobody waits any more
+            if error is None:
+                future.set_result(value)
+            elif isinstance(error, StopIteration):  # which no future may hold
+                future.set_exception(RuntimeError(f"{function!r} raised StopIteration"))
+            else:
+                future.set_exception(error)
+
+        self._threads.run(copy_context().run, (function, *args), partial(self.from_thread, done))
+        return future
+
     def start_hook(self, invoke: Invoke, finished: Callable[[int, HookOutcome], None]) -> None:
         task = asyncio.Task(self._run(invoke, finished), loop=self._loop)  # a task factory may begin at once
         self._hooks[invoke.id] = task
 
     async def _run(self, invoke: Invoke, finished: Callable[[int, HookOutcome], None]) -> None:
         outcome: HookOutcome
-        limit: asyncio.Timeout | None = None
+        limit: asyncio.TimerHandle | None = None
+        if invoke.timeout_ms is not None:
+            limit = self._loop.call_later(invoke.timeout_ms / 1000, self._time_is_up, invoke.id)
         try:
-            if invoke.timeout_ms is None:
-                outcome = HookReturned(await invoke.function.call(*invoke.args))
-            else:
-                async with asyncio.timeout(invoke.timeout_ms / 1000) as limit:
-                    outcome = HookReturned(await invoke.function.call(*invoke.args))
+            outcome = HookReturned(await invoke.function.call(*invoke.args))
         except BaseException as error:
-            if limit is not None and isinstance(error, TimeoutError) and limit.expired():
+            is_cancelled = isinstance(error, asyncio.CancelledError)
+            if is_cancelled and invoke.id in self._late:
                 outcome = HookTimedOut()
-            elif isinstance(error, asyncio.CancelledError) and invoke.id not in self._hooks:
+            elif is_cancelled and invoke.id not in self._hooks:
                 outcome = HookCancelled()
             else:
                 outcome = HookRaised(error)
+        if limit is not None:
+            limit.cancel()
         self._hooks.pop(invoke.id, None)
+        self._late.discard(invoke.id)
         finished(invoke.id, outcome)
+
+    def _time_is_up(self, invocation: int) -> None:
+        self._late.add(invocation)
+        self.cancel_hook(invocation)
 
     def cancel_hook(self, invocation: int) -> None:
         task = self._hooks.pop(invocation, None)
@@ -137,7 +188,7 @@ class _Loop:
             self._loop.call_soon(self._cancel, task)  # after its first step: before that it would never run
 
     def _cancel(self, task: asyncio.Task[None]) -> None:
-        """Cancel, and say it again to a hook that swallows it: a shutdown waits for its end."""
+        """Cancel, and say it again to a hook that swallows it: its instance waits for its end."""
         if not task.done():
             task.cancel()
             self._loop.call_later(AGAIN_SECONDS, self._cancel, task)
@@ -146,18 +197,25 @@ class _Loop:
         return asyncio.get_running_loop() is self._loop
 
     def broken(self) -> None:
-        self.is_broken = True
+        self._is_broken = True
+        for invocation in tuple(self._hooks):
+            self.cancel_hook(invocation)
         if self._users is not None:
             self._users.cancel()
 
-    def mended(self) -> None:
-        """Take back the cancellation of `broken`: the error is raised instead."""
-        if self.is_broken and self._users is not None:
+    def leaving(self) -> None:
+        """Take back the cancellation of `broken`, now and later: the error is raised instead."""
+        if self._is_broken and self._users is not None:
             self._users.uncancel()
+        self._users = None
 
 
 class Runtime(BaseRuntime):
     """A runtime on asyncio. Made by `open_runtime`."""
+
+    def __init__(self, options: Options, backend: Backend, loop: _Loop) -> None:
+        super().__init__(options, backend, loop)
+        self._loop = loop
 
     async def start(self) -> None:
         self._machine.start()
@@ -184,29 +242,48 @@ class Runtime(BaseRuntime):
         return reply.result
 
     async def in_thread(self, function: Callable[..., T], *args: Any) -> T:
-        return await asyncio.to_thread(function, *args)
+        return await self._loop.in_thread(function, *args)
 
     async def run_until_idle(self) -> None:
-        """Return when nothing is queued, running, in flight or due: for tests."""
+        """Return when nothing is queued, running, in flight or due: for tests.
+
+        While the backend cannot be asked, nobody can tell: it waits.
+        """
         event = asyncio.Event()
         self._machine.when_idle(event.set)
         await event.wait()
         self.check()
 
     async def serve(self) -> None:
-        """Return at SIGTERM or SIGINT; leaving the block then shuts down in two phases (S-67)."""
-        loop, event = asyncio.get_running_loop(), asyncio.Event()
-        signals = (signal.SIGTERM, signal.SIGINT)
-        for number in signals:
-            loop.add_signal_handler(number, event.set)
-        try:
+        """Return at SIGTERM or SIGINT, or when the runtime is stopped; leaving the block then shuts down in
+        two phases (S-67), which a second Ctrl-C cuts short. For the main thread alone."""
+        self._machine.check_open()
+        event = asyncio.Event()
+        self._machine.when_closed(event.set)
+        with on_signals(partial(self._loop.from_thread, event.set)):
             await event.wait()
-        finally:
-            for number in signals:
-                loop.remove_signal_handler(number)
+        self.check()
+        if not self._machine.closed:  # asyncio would only cancel the main task, which is on its way out
+            interrupt_at_once(self._machine.when_closed)
 
     async def stop(self) -> None:
-        event = asyncio.Event()
-        self._machine.stop(self._grace_ms, event.set)
-        await event.wait()
-        await asyncio.to_thread(self._machine.close, CLOSE_SECONDS)
+        await self._ended()
+        await self.in_thread(self._machine.close, CLOSE_SECONDS)
+
+    async def leave(self) -> None:
+        """`stop`, to the end."""
+        try:
+            await _to_the_end(self._ended())
+        finally:
+            await _to_the_end(self._loop.in_thread(self._machine.close, CLOSE_SECONDS))
+
+    def _ended(self) -> asyncio.Future[None]:
+        """Begin to shut down; done when the engine has closed."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def done() -> None:
+            if not future.done():
+                future.set_result(None)
+
+        self._machine.stop(self._grace_ms, done)
+        return future

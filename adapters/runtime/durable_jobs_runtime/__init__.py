@@ -1,17 +1,24 @@
 """What the trio and asyncio drivers share: all that is I/O or threads and needs no event loop.
 
+arguments   what is wrong with an argument
 backends    finding and opening a backend by URL
+lanes       the threads in which a backend is asked
 machine     an engine with its lanes, threads and trackers; a driver lends it its event loop
+signals     being asked to end
 threads     plain `def` hooks in worker threads
 trackers    telemetry out: HTTP, logging, memory
 journal     what happens to chosen instances in a file, for a replay
+options     what `open_runtime` is given, checked
 runtime     what `open_runtime` gives, but for the awaiting
 """
 
 from durable_jobs_runtime.backends import open_backend
 from durable_jobs_runtime.journal import FileJournal
 from durable_jobs_runtime.machine import Loop, Machine
+from durable_jobs_runtime.options import Options
 from durable_jobs_runtime.runtime import BaseRuntime, RuntimeHealth, node_id
+from durable_jobs_runtime.signals import interrupt_at_once, on_signals
+from durable_jobs_runtime.threads import ThreadPool
 from durable_jobs_runtime.trackers import HttpTracker, LoggingTracker, MemoryTracker, Tracker
 
 __all__ = [
@@ -22,8 +29,12 @@ __all__ = [
     "Loop",
     "Machine",
     "MemoryTracker",
+    "Options",
     "RuntimeHealth",
+    "ThreadPool",
     "Tracker",
+    "interrupt_at_once",
     "node_id",
+    "on_signals",
     "open_backend",
 ]

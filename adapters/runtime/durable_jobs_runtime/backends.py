@@ -6,6 +6,7 @@ from importlib.metadata import entry_points
 
 from durable_jobs_core.backend import Backend
 from durable_jobs_core.errors import StorageError
+from durable_jobs_runtime.arguments import without_password
 
 GROUP = "durable_jobs.backends"
 
@@ -20,7 +21,7 @@ def open_backend(url: str) -> Backend:
     found = {point.name: point for point in entry_points(group=GROUP)}
     if not separator or scheme not in found:
         known = ", ".join(sorted(f"{name}://" for name in found)) or "none"
-        raise StorageError(f"no backend is installed for {url!r}; installed: {known}")
+        raise StorageError(f"no backend is installed for {without_password(url)!r}; installed: {known}")
     try:
         backend_class = found[scheme].load()
     except ImportError as error:

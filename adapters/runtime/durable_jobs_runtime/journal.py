@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import threading
 from collections.abc import Collection
 from pathlib import Path
 
 from durable_jobs_core.journal import Journal
 from durable_jobs_core.words import Key
-from durable_jobs_runtime.trackers import LOGGER
+from durable_jobs_runtime.arguments import Arguments
+from durable_jobs_runtime.trackers import say
 
 
 class FileJournal(Journal):
     """Writes what happens to instances to a file, from which `durable_jobs_simulation` makes a test.
 
     `path`: a file of this process alone; it is appended to. `of`: names of jobs (`orders`) and printed keys
-    of instances (`task:orders:7`), default all. `max_bytes`: of this file and the one before it, `path.1`.
+    of instances (`task:orders:7`), default all. `max_bytes`: of this file and the one before it, `path.1`;
+    raises `ValueError` if it is no such number.
     It holds states and events as they are stored; the file is for its owner's eyes only.
 
     Each line is one write to the operating system, not synced: a killed process loses no line, a machine
@@ -25,14 +29,24 @@ class FileJournal(Journal):
     def __init__(
         self, path: str | Path, *, of: str | Collection[str] = (), max_bytes: int = 64 * 1024 * 1024
     ) -> None:
+        arguments = Arguments()
+        arguments.count("max_bytes", max_bytes, 2)  # of two files
+        arguments.refuse("FileJournal")
         names = frozenset((of,) if isinstance(of, str) else of)
         super().__init__(self._append, lambda key: _chosen(key, names))
         self.path = Path(path)
         self._half = max_bytes // 2
+        self._lock = threading.RLock()
+        """Runtimes that share a journal write and close in threads of their own, and a closed file's number
+        may soon be another file's."""
         self._file: int | None = None
         self._size = 0
 
     def _append(self, line: bytes) -> None:
+        with self._lock:
+            self._append_alone(line)
+
+    def _append_alone(self, line: bytes) -> None:
         try:
             if self._file is None:
                 self._open()
@@ -47,7 +61,7 @@ class FileJournal(Journal):
         except OSError:
             self.close()
             if not self.dropped:
-                LOGGER.exception("the journal %s cannot be written", self.path)
+                say(logging.ERROR, "the journal %s cannot be written", self.path, with_error=True)
             raise
 
     def _open(self) -> None:
@@ -59,9 +73,10 @@ class FileJournal(Journal):
 
     def close(self) -> None:
         """Close the file. What is told later opens it again."""
-        file, self._file = self._file, None
-        if file is not None:
-            os.close(file)
+        with self._lock:
+            file, self._file = self._file, None
+            if file is not None:
+                os.close(file)
 
 
 def _chosen(key: Key, names: frozenset[str]) -> bool:

@@ -6,10 +6,10 @@ needs are performed once per turn of the loop, so that what comes together is wr
 
 from __future__ import annotations
 
-import queue
 import threading
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from contextvars import copy_context
 from functools import partial
 from typing import Any, Protocol
@@ -43,6 +43,7 @@ from durable_jobs_core.events import Request
 from durable_jobs_core.jobs import Jobs
 from durable_jobs_core.words import Key
 from durable_jobs_runtime.journal import FileJournal
+from durable_jobs_runtime.lanes import LaneThread
 from durable_jobs_runtime.threads import ThreadPool
 from durable_jobs_runtime.trackers import Trackers
 
@@ -83,7 +84,7 @@ class Loop(Protocol):
         ...
 
     def broken(self) -> None:
-        """The machine cannot go on, for a bug of the library: cancel those who use it."""
+        """The machine cannot go on, for a bug of the library: cancel those who use it, and all hooks."""
         ...
 
 
@@ -121,7 +122,7 @@ class Machine:
             worker=worker,
             journal=journal,
         )
-        self._lanes = [_LaneThread(backend, lane, self._from_lane) for lane in range(backend.lanes)]
+        self._lanes = [LaneThread(backend, lane, self._from_lane) for lane in range(backend.lanes)]
         self._hints = threading.Thread(target=self._hint, daemon=True) if worker else None
         self._calls = 0
         self._deliver: dict[int, Deliver] = {}
@@ -130,17 +131,21 @@ class Machine:
         self._wake_at: float | None = None
         self._unset_timer: Callable[[], None] | None = None
         self._when_idle: list[Callable[[], None]] = []
-        self._when_closed: list[Callable[[], None]] = []
+        self._when_closed: list[Callable[[], object]] = []
         self.closed = False
         self.error: BaseException | None = None
         """A bug of the library that ended the machine."""
 
     def start(self) -> None:
-        """Begin: greet the backend, look for due work."""
-        for lane in self._lanes:
-            lane.start()
-        if self._hints is not None:
-            self._hints.start()
+        """Begin: greet the backend, look for due work. Raises `RuntimeError` if there are no threads."""
+        try:
+            for lane in self._lanes:
+                lane.start()
+            if self._hints is not None:
+                self._hints.start()
+        except BaseException:
+            self.closed = True  # nothing has begun, and nothing will
+            raise
         self._pump_soon()
 
     # -- the driver's side; all from the loop
@@ -159,10 +164,8 @@ class Machine:
 
         Raises `ClosedError` once the machine has closed, `RuntimeError` in another event loop.
         """
-        if not self._loop.is_here():
-            raise RuntimeError("a runtime's clients work only in the event loop that opened it")
-        if self.closed:
-            raise ClosedError("the runtime is closed") from self.error
+        self._check_here()
+        self.check_open()
         self._calls += 1
         self._deliver[self._calls] = deliver
         called = Called(self._calls, key, request, _now() + timeout_ms, wait_ms, size)
@@ -176,28 +179,49 @@ class Machine:
 
     def when_idle(self, function: Callable[[], None]) -> None:
         """Call `function` as soon as nothing is queued, running, in flight or due, or the machine closes."""
+        self._check_here()
         if self.closed:
             function()
             return
         self._when_idle.append(function)
         self._feed(Nudged())
 
+    def when_closed(self, function: Callable[[], object]) -> None:
+        """Call `function` as soon as the machine closes."""
+        self._check_here()
+        if self.closed:
+            function()
+        else:
+            self._when_closed.append(function)
+
     def stop(self, grace_ms: int, done: Callable[[], None]) -> None:
         """Shut down; `done` when the engine has closed (S-67)."""
-        if self.closed:
-            done()
-            return
-        self._when_closed.append(done)
+        self.when_closed(done)
         self._feed(Stopping(grace_ms))
 
+    def drop(self) -> None:
+        """End at once, as if the process had crashed, which is safe."""
+        if not self.closed:
+            self._close()
+
     def close(self, timeout: float) -> None:
-        """Release threads, trackers and the backend. Blocks; call it from a thread."""
-        for lane in self._lanes:
-            lane.stop()
-        self._trackers.close(timeout)
-        if self._journal is not None:
-            self._journal.close()
-        self._backend.close()
+        """Release threads, trackers and the backend, each whatever another raises. Blocks."""
+        with ExitStack() as closing:
+            closing.callback(self._backend.close)
+            if self._journal is not None:
+                closing.callback(self._journal.close)
+            closing.callback(self._trackers.close, timeout)
+            for lane in self._lanes:
+                lane.stop()
+
+    def check_open(self) -> None:
+        """Raise `ClosedError` once the machine has closed."""
+        if self.closed:
+            raise ClosedError("the runtime is closed") from self.error
+
+    def _check_here(self) -> None:
+        if not self._loop.is_here():
+            raise RuntimeError("a runtime works only in the event loop that opened it, and so do its clients")
 
     # -- feeding and pumping
 
@@ -221,15 +245,13 @@ class Machine:
             while needs := self._engine.needs():
                 for need in needs:
                     self._perform(need)
+            self._pumping = False
+            if not self.closed:
+                self._set_timer()
+                if self._when_idle and self._engine.idle:
+                    self._say_idle()
         except BaseException as error:
             self._break(error)
-        finally:
-            self._pumping = False
-        if self.closed:
-            return
-        self._set_timer()
-        if self._when_idle and self._engine.idle:
-            self._say_idle()
 
     def _say_idle(self) -> None:
         waiting, self._when_idle = self._when_idle, []
@@ -242,11 +264,16 @@ class Machine:
         self._loop.broken()
         for call in tuple(self._deliver):
             lost = OutcomeUnknownError("the runtime broke before it had an answer")
-            self._answer(Reply(call, error=lost, cause=error))
+            reply = Reply(call, error=lost, cause=error)
+            self._loop.soon(partial(self._answer, reply))  # the caller may not wait yet
+        if isinstance(error, KeyboardInterrupt):
+            raise error  # which asyncio raises anywhere, for the second time: it is for the program
 
     def _close(self) -> None:
         """Nothing more happens: nobody is left waiting."""
         self.closed = True
+        if self._unset_timer is not None:
+            self._unset_timer()
         self._say_idle()
         for function in self._when_closed:
             function()
@@ -342,11 +369,14 @@ class Machine:
         self._threads[invoke.id] = detach
         if invoke.timeout_ms is not None:
             unset.append(self._loop.after(invoke.timeout_ms / 1000, detach))
-        self._pool.run(
-            copy_context().run,
-            (invoke.function.call, *invoke.args),
-            lambda value, error: self._loop.from_thread(returned, value, error),
-        )
+        try:
+            self._pool.run(
+                copy_context().run,
+                (invoke.function.call, *invoke.args),
+                lambda value, error: self._loop.from_thread(returned, value, error),
+            )
+        except RuntimeError as error:  # the system gives no more threads
+            returned(None, error)
 
     # -- threads
 
@@ -364,41 +394,6 @@ class Machine:
                 continue
             if time.monotonic() - began < HINT_SECONDS and not self.closed:
                 self._loop.from_thread(self._feed, Nudged())
-
-
-class _LaneThread:
-    """One thread that performs the exchanges of one lane, in order."""
-
-    def __init__(
-        self,
-        backend: Backend,
-        lane: int,
-        answered: Callable[[int, Answer | BaseException], None],
-    ) -> None:
-        self._backend = backend
-        self._lane = lane
-        self._answered = answered
-        self._work: queue.SimpleQueue[Exchange | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._serve, daemon=True)
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def submit(self, exchange: Exchange) -> None:
-        self._work.put(exchange)
-
-    def stop(self) -> None:
-        self._work.put(None)
-        self._thread.join()
-
-    def _serve(self) -> None:
-        while (exchange := self._work.get()) is not None:
-            answer: Answer | BaseException
-            try:
-                answer = self._backend.exchange(self._lane, exchange.batch)
-            except BaseException as error:
-                answer = error
-            self._answered(exchange.id, answer)
 
 
 def _now() -> int:

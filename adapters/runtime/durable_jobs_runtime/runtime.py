@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable
+from typing import Any, TypeVar, get_args
 
 from attrs import frozen
 
 from durable_jobs_core.backend import Backend, Damaged, Health, Query, Row
 from durable_jobs_core.client import Client, Instance, InstancePage
 from durable_jobs_core.codec import decode
-from durable_jobs_core.durations import Duration, to_ms
-from durable_jobs_core.engine import Limits
-from durable_jobs_core.jobs import Jobs
+from durable_jobs_core.errors import ValidationError
+from durable_jobs_core.results import InstanceStatus
 from durable_jobs_core.telemetry import JobUnregistered
 from durable_jobs_core.words import Key, Kind, maybe_datetime
-from durable_jobs_runtime.journal import FileJournal
+from durable_jobs_runtime.arguments import Arguments
 from durable_jobs_runtime.machine import Loop, Machine
-from durable_jobs_runtime.trackers import LoggingTracker, Tracker, Trackers
+from durable_jobs_runtime.options import Options
+from durable_jobs_runtime.trackers import LoggingTracker, Trackers
 
 T = TypeVar("T")
 PAGE_MAX = 1_000
+STATUSES = tuple(dict.fromkeys(status for state in get_args(InstanceStatus) for status in get_args(state)))
 
 
 def node_id() -> int:
@@ -47,36 +48,24 @@ class RuntimeHealth:
 class BaseRuntime:
     """The part of a runtime that needs no event loop. Made by the drivers' `open_runtime`."""
 
-    def __init__(
-        self,
-        jobs: Jobs,
-        backend: Backend,
-        loop: Loop,
-        *,
-        worker: bool,
-        limits: Limits | None,
-        trackers: Sequence[Tracker],
-        journal: FileJournal | None,
-        grace: Duration,
-        request_timeout: Duration,
-    ) -> None:
-        self.jobs = jobs
+    def __init__(self, options: Options, backend: Backend, loop: Loop) -> None:
+        self.jobs = options.jobs
         self._backend = backend
-        self._trackers = Trackers((LoggingTracker(), *trackers))
-        self._grace_ms = to_ms(grace, "grace")
-        self._timeout_ms = to_ms(request_timeout, "request_timeout")
+        self._trackers = Trackers((LoggingTracker(), *options.trackers))
+        self._grace_ms = options.grace_ms
+        self._timeout_ms = options.request_timeout_ms
         self._said: set[tuple[Kind, str]] = set()
         self._machine = Machine(
-            jobs,
+            options.jobs,
             backend,
             loop,
             node=node_id(),
-            worker=worker,
-            limits=limits or Limits(),
+            worker=options.worker,
+            limits=options.limits,
             trackers=self._trackers,
-            journal=journal,
+            journal=options.journal,
         )
-        self.client = Client(jobs, self)
+        self.client = Client(options.jobs, self)
         """Typed requests to the instances of the registered jobs."""
 
     async def in_thread(self, function: Callable[..., T], *args: Any) -> T:
@@ -100,8 +89,14 @@ class BaseRuntime:
         A record tells that it is quarantined (S-6), its row does not: what is asked for by status is
         sifted here, and a page may be short.
         """
+        self._machine.check_open()
+        arguments = Arguments()
+        arguments.choice("kind", kind, get_args(Kind))
+        arguments.choice("status", status, STATUSES)
+        arguments.count("limit", limit, 1, PAGE_MAX)
+        if arguments.issues:
+            raise ValidationError("list", tuple(arguments.issues))
         query = Query(kind=kind, job=job, status=None if status == "quarantined" else status)
-        limit = max(1, min(limit, PAGE_MAX))
         page = await self.in_thread(self._backend.scan, query, after, limit)
         found = map(_instance, page.rows)
         return InstancePage(tuple(one for one in found if status in (None, one.status)), page.after)
@@ -111,6 +106,7 @@ class BaseRuntime:
 
         Also says, once a job, which jobs have instances in the store and are not registered (S-8).
         """
+        self._machine.check_open()
         health = await self.in_thread(self._backend.health)
         self._say_unregistered(health)
         return RuntimeHealth(

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import threading
 import time
 import urllib.error
 import urllib.request
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Protocol
+from urllib.parse import urlsplit
 
 from durable_jobs_core.telemetry import (
     AlarmRepaired,
@@ -30,8 +33,11 @@ from durable_jobs_core.telemetry import (
     TelemetryEvent,
 )
 from durable_jobs_core.words import Key
+from durable_jobs_runtime.arguments import Arguments, shown, without_password
 
 REGRESSED_MAX = 100
+PAUSE_MAX = 30.0
+CLOSE_MARGIN = 1.0
 
 
 class Tracker(Protocol):
@@ -65,6 +71,14 @@ class MemoryTracker:
 
 
 LOGGER = logging.getLogger("durable_jobs")
+
+
+def say(level: int, text: str, *args: object, with_error: bool = False) -> None:
+    """Log a line, though a handler of the user's raises."""
+    with suppress(Exception):
+        LOGGER.log(level, text, *args, exc_info=with_error)
+
+
 _LEVELS: dict[type[TelemetryEvent], int] = {
     JobFailed: logging.WARNING,
     RetryExhausted: logging.ERROR,
@@ -102,9 +116,14 @@ class HttpTracker:
 
     `endpoint`: the URL; `env`, `service_key`: added to each event; `headers`: added to each request;
     `include_state`: send the user's state and input too, which may hold secrets, default no.
-    `batch_size`, `interval`: at most so many events a request, at least so often (seconds).
+    `batch_size`, `interval`: at most so many events a request, and none waits longer for others.
     `buffer_size`: what is held while the collector is away; the oldest are dropped beyond it, and
-    counted in `dropped`, as are batches given up after `attempts` tries of `timeout` seconds each.
+    counted in `dropped`, as are batches given up after `attempts` tries of `timeout` each, with `backoff`
+    and then twice as much each time, at most half a minute, between them.
+
+    Spans are seconds. One that is only waited for (`interval`, `backoff`) may be zero, which ends the wait
+    at once; one in which something is to be done (`timeout`) is at least a millisecond. Raises `ValueError`
+    with all that is wrong.
     """
 
     def __init__(
@@ -122,8 +141,24 @@ class HttpTracker:
         timeout: float = 10.0,
         backoff: float = 0.5,
     ) -> None:
-        if not endpoint.startswith(("http://", "https://")):
-            raise ValueError(f"endpoint: expected an http(s) URL, got {endpoint!r}")
+        arguments = Arguments()
+        _check_request(arguments, endpoint, headers or {})
+        for name, text in (("env", env), ("service_key", service_key)):
+            arguments.expect(isinstance(text, str), name, "a str", type(text).__name__)  # it may be a secret
+        arguments.flag("include_state", include_state)
+        for name, number in (
+            ("batch_size", batch_size),
+            ("buffer_size", buffer_size),
+            ("attempts", attempts),
+        ):
+            arguments.count(name, number, 1)
+        for name, span, least in (
+            ("interval", interval, 0),
+            ("timeout", timeout, 0.001),
+            ("backoff", backoff, 0),
+        ):
+            arguments.seconds(name, span, least)
+        arguments.refuse("HttpTracker")
         self.endpoint = endpoint
         self.dropped = 0
         self.sent = 0
@@ -145,15 +180,17 @@ class HttpTracker:
     def emit(self, events: Sequence[TelemetryEvent]) -> None:
         """Hold the values for the next batch."""
         with self._wake:
+            was_empty = not self._buffer
             self._buffer.extend(events)
             while len(self._buffer) > self._buffer_size:
                 self._buffer.popleft()
                 self.dropped += 1
-            if self._thread is None:
+            if self._thread is None or not self._thread.is_alive():  # it is not, in a forked child
                 self._closing_at = None
-                self._thread = threading.Thread(target=self._serve, daemon=True)
-                self._thread.start()
-            if len(self._buffer) >= self._batch_size:
+                thread = threading.Thread(target=self._serve, daemon=True)
+                thread.start()
+                self._thread = thread
+            if was_empty or len(self._buffer) >= self._batch_size:
                 self._wake.notify()
 
     def close(self, timeout: float) -> None:
@@ -162,15 +199,17 @@ class HttpTracker:
         What is emitted later is held anew, for the next `close`.
         """
         with self._wake:
+            thread = self._thread
             self._closing_at = time.monotonic() + timeout
             self._wake.notify()
-        if self._thread is not None:
-            self._thread.join(timeout + 0.1)
+        if thread is not None:
+            thread.join(timeout + 0.1)
         with self._wake:
             self._thread = None  # one that still waits for an answer ends when it comes
-            self._count(len(self._buffer) + self._in_hand, "the runtime closed")
+            lost = len(self._buffer) + self._in_hand
             self._buffer.clear()
             self._in_hand = 0
+        self._count(lost, "the runtime closed")
 
     def _serve(self) -> None:
         while batch := self._next():
@@ -179,46 +218,60 @@ class HttpTracker:
                 if not self._is_current():
                     return  # `close` did not wait, and has counted these
                 self._in_hand = 0
-                if why is None:
-                    self.sent += len(batch)
-                else:
-                    self._count(len(batch), why)
+            if why is None:
+                self.sent += len(batch)
+            else:
+                self._count(len(batch), why)
 
     def _next(self) -> list[TelemetryEvent]:
         """The next batch; empty when all is sent and the tracker closes."""
         with self._wake:
-            while self._closing_at is None and len(self._buffer) < self._batch_size:
-                timed_out = not self._wake.wait(self._interval)
-                if timed_out and self._buffer:
-                    break
+            self._wait_for(lambda: bool(self._buffer), None)
+            self._wait_for(lambda: len(self._buffer) >= self._batch_size, self._interval)
             if not self._is_current():
                 return []
             self._in_hand = min(len(self._buffer), self._batch_size)
             return [self._buffer.popleft() for _ in range(self._in_hand)]
 
+    def _wait_for(self, is_true: Callable[[], bool], seconds: float | None) -> None:
+        """Wait until it is true, the time is up, or the tracker closes."""
+        self._wake.wait_for(lambda: self._closing_at is not None or is_true(), seconds)
+
     def _count(self, number: int, why: str) -> None:
-        self.dropped += number
+        with self._wake:
+            self.dropped += number
         if number:
-            LOGGER.warning("%d telemetry events for %s were dropped: %s", number, self.endpoint, why)
+            say(logging.WARNING, "%d telemetry events for %s were dropped: %s", number, self.endpoint, why)
 
     def _is_current(self) -> bool:
         return self._thread is threading.current_thread()
 
     def _send(self, batch: list[TelemetryEvent]) -> str | None:
         """Why the collector did not take a batch; `None` if it did."""
-        events = [{**event.wire(with_state=self._include_state), **self._extra} for event in batch]
-        body = json.dumps({"events": events}).encode()
+        try:
+            events = [{**event.wire(with_state=self._include_state), **self._extra} for event in batch]
+            body = json.dumps({"events": events}).encode()
+        except Exception as error:
+            return f"they cannot be written: {type(error).__name__}: {error}"
         why: str | None = "the runtime closed"
+        pause = self._backoff
         for attempt in range(self._attempts):
+            if attempt:
+                self._rest(min(pause, PAUSE_MAX))
+                pause = min(2 * pause, PAUSE_MAX)
             left = self._time_left()
             if left <= 0:
                 break
             why = self._post(body, min(self._timeout, left))
             if why is None:
                 break
-            with self._wake:
-                self._wake.wait(min(self._backoff * 2**attempt, 30.0, max(0.0, self._time_left())))
         return why
+
+    def _rest(self, seconds: float) -> None:
+        """Wait between two tries, however many events come; when the tracker begins to close, no longer."""
+        with self._wake:
+            closing_at = self._closing_at
+            self._wake.wait_for(lambda: self._closing_at != closing_at, min(seconds, self._time_left()))
 
     def _time_left(self) -> float:
         closing_at = self._closing_at
@@ -236,6 +289,31 @@ class HttpTracker:
             return f"the collector answered {error.code}"
         except Exception as error:
             return f"{type(error).__name__}: {error}"
+
+
+def _check_request(arguments: Arguments, endpoint: object, headers: object) -> None:
+    """Note what no request could be made of; headers may hold secrets, which are not shown."""
+    got = repr(without_password(endpoint)) if isinstance(endpoint, str) else shown(endpoint)
+    arguments.expect(_is_http_url(endpoint), "endpoint", "an http(s) URL", got)
+    if not isinstance(headers, Mapping):
+        arguments.expect(False, "headers", "texts by name", type(headers).__name__)
+        return
+    for name, text in headers.items():
+        is_name = isinstance(name, str) and re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", name)
+        arguments.expect(bool(is_name), "headers", "names of letters, digits and dashes", repr(name))
+        is_line = isinstance(text, str) and re.fullmatch(r"[\t\x20-\x7e\x80-\xff]*", text)
+        if is_name:
+            arguments.expect(bool(is_line), f"headers[{name!r}]", "text of one line", type(text).__name__)
+
+
+def _is_http_url(value: object) -> bool:
+    if not isinstance(value, str) or not re.fullmatch(r"https?://[\x21-\x7e]+", value):
+        return False
+    try:
+        parts = urlsplit(value)
+        return bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is no number, half a bracket
+        return False
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
@@ -270,17 +348,33 @@ class Trackers:
                 self.dropped += len(events)
 
     def close(self, timeout: float) -> None:
-        """Close each, in turn."""
-        deadline = time.monotonic() + timeout
-        for tracker in self._trackers:
-            _guarded(tracker, partial(tracker.close, max(0.0, deadline - time.monotonic())))
+        """Close all at a time; one that takes longer than it may is left behind."""
+        closing = [(tracker, self._closing(tracker, timeout)) for tracker in self._trackers]
+        deadline = time.monotonic() + timeout + CLOSE_MARGIN
+        for tracker, thread in closing:
+            thread.join(max(0.0, deadline - time.monotonic()))
+            if thread.is_alive():
+                say(
+                    logging.ERROR,
+                    "the tracker %r did not close in %s s, and is left behind",
+                    tracker,
+                    timeout,
+                )
+
+    def _closing(self, tracker: Tracker, timeout: float) -> threading.Thread:
+        call = partial(tracker.close, timeout)
+        thread = threading.Thread(target=_guarded, args=(tracker, call), daemon=True)
+        thread.start()
+        return thread
 
 
 def _guarded(tracker: Tracker, call: Callable[[], None]) -> bool:
     """Whether a call of a tracker went well; what it raises is logged."""
     try:
         call()
-    except Exception:
-        LOGGER.exception("the tracker %r failed", tracker)
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # also an exit or a cancellation of its own, as of a hook (S-14)
+        say(logging.ERROR, "the tracker %r failed", tracker, with_error=True)
         return False
     return True

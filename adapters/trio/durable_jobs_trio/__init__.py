@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import signal
-from collections.abc import AsyncGenerator, Callable, Sequence
+import math
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
+from contextvars import copy_context
+from functools import partial
 from typing import Any, TypeVar
 
 import trio
-from durable_jobs_runtime import BaseRuntime, FileJournal, Tracker, open_backend
+from durable_jobs_runtime import BaseRuntime, FileJournal, Options, Tracker, on_signals, open_backend
 
 from durable_jobs_core import Jobs, Key
 from durable_jobs_core.backend import Backend
@@ -49,15 +51,14 @@ async def open_runtime(
     jobs, or is a client only; `trackers`: where telemetry goes; `journal`: where to note what happens to
     instances, for a replay; `grace`: how long handlers may go on at the end of the block before they are
     cancelled (S-67); `request_timeout`: of each request.
-    Raises `StorageError` if the backend cannot be opened.
+    A span that is only waited for (`grace`) may be zero, which ends the wait at once; one in which
+    something is to be done (`request_timeout`, most of `limits`) is at least a millisecond.
+    Raises `ValidationError`, with all that is wrong, before anything is opened, and `StorageError` if the
+    backend cannot be opened.
     """
-    if isinstance(backend, str):
-        backend = await trio.to_thread.run_sync(open_backend, backend)
-    loop = _Loop()
-    runtime = Runtime(
+    options = Options.checked(
         jobs,
         backend,
-        loop,
         worker=worker,
         limits=limits,
         trackers=trackers,
@@ -65,7 +66,10 @@ async def open_runtime(
         grace=grace,
         request_timeout=request_timeout,
     )
-    await loop.start()
+    loop = _Loop()
+    if isinstance(backend, str):
+        backend = await loop.in_thread(open_backend, backend)
+    runtime = Runtime(options, backend, loop)
     try:
         with loop.users:
             await runtime.start()
@@ -73,38 +77,29 @@ async def open_runtime(
     finally:
         with trio.CancelScope(shield=True):
             await runtime.stop()
-        loop.stop()
     runtime.check()
 
 
 class _Loop:
     """The event loop, lent to the machine.
 
-    Hooks and timers live in a system task, so that the user's block is not inside a nursery of ours: what
-    it raises comes out as it is, and cancelling it leaves the hooks their grace.
+    Hooks and timers are system tasks, so that the user's block is not inside a nursery of ours: what it
+    raises comes out as it is, and cancelling it leaves the hooks their grace.
     """
 
     def __init__(self) -> None:
         self._token = trio.lowlevel.current_trio_token()
-        self._scope = trio.CancelScope()
-        self._nursery: trio.Nursery
         self._hooks: dict[int, trio.CancelScope] = {}
+        self._limiter = trio.CapacityLimiter(math.inf)
+        """Of our own threads: the default ones may all be in use by the program."""
         self.users = trio.CancelScope()
         """Around the user's block, to be cancelled if the runtime breaks."""
 
-    async def start(self) -> None:
-        ready = trio.Event()
-        trio.lowlevel.spawn_system_task(self._host, ready)
-        await ready.wait()
-
-    async def _host(self, ready: trio.Event) -> None:
-        with self._scope:
-            async with trio.open_nursery() as self._nursery:
-                ready.set()
-                await trio.sleep_forever()
-
-    def stop(self) -> None:
-        self._scope.cancel()
+    async def in_thread(self, function: Callable[..., T], *args: Any, abandon_on_cancel: bool = False) -> T:
+        """Call what blocks in a thread."""
+        return await trio.to_thread.run_sync(
+            function, *args, abandon_on_cancel=abandon_on_cancel, limiter=self._limiter
+        )
 
     def soon(self, function: Callable[[], None]) -> None:
         self._token.run_sync_soon(function)
@@ -115,33 +110,37 @@ class _Loop:
 
     def after(self, seconds: float, function: Callable[[], None]) -> Callable[[], None]:
         scope = trio.CancelScope()
-        self._nursery.start_soon(self._wait, seconds, function, scope)
+        self._spawn(self._wait, seconds, function, scope)
         return scope.cancel
 
-    @trio.lowlevel.enable_ki_protection
+    def _spawn(self, function: Callable[..., Awaitable[None]], *args: Any) -> None:
+        """Run it in a task, in the context of whoever wants it.
+
+        System tasks are protected from Ctrl-C, which is for the main task: no hook fails for it.
+        """
+        trio.lowlevel.spawn_system_task(function, *args, context=copy_context())
+
     async def _wait(self, seconds: float, function: Callable[[], None], scope: trio.CancelScope) -> None:
         with scope:
             await trio.sleep(seconds)
             function()
 
     def start_hook(self, invoke: Invoke, finished: Callable[[int, HookOutcome], None]) -> None:
-        seconds = float("inf") if invoke.timeout_ms is None else invoke.timeout_ms / 1000
+        seconds = math.inf if invoke.timeout_ms is None else invoke.timeout_ms / 1000
         scope = trio.CancelScope(deadline=trio.current_time() + seconds)
         self._hooks[invoke.id] = scope
-        self._nursery.start_soon(self._run, invoke, finished, scope)
+        self._spawn(self._run, invoke, finished, scope)
 
-    @trio.lowlevel.enable_ki_protection  # Ctrl-C is for the main task, which leaves the block; no hook fails
     async def _run(
         self, invoke: Invoke, finished: Callable[[int, HookOutcome], None], scope: trio.CancelScope
     ) -> None:
         outcome: HookOutcome | None = None
-        with scope:
-            try:
+        try:
+            with scope:  # takes its own cancellations out of a group, too
                 outcome = HookReturned(await invoke.function.call(*invoke.args))
-            except trio.Cancelled:
-                raise
-            except BaseException as error:
-                outcome = HookRaised(error)
+        except BaseException as error:
+            all_end = trio.current_effective_deadline() == -math.inf  # and nobody may have left the block
+            outcome = HookCancelled() if all_end else HookRaised(error)
         was_cancelled = self._hooks.pop(invoke.id, None) is None
         finished(invoke.id, outcome or (HookCancelled() if was_cancelled else HookTimedOut()))
 
@@ -150,20 +149,38 @@ class _Loop:
         if scope is not None:
             scope.cancel()
 
+    def is_over(self) -> bool:
+        """Whether the main task has ended, and nobody left the block: then there are no tasks any more."""
+        try:
+            self._spawn(trio.lowlevel.checkpoint)
+        except RuntimeError:
+            return True
+        return False
+
     def is_here(self) -> bool:
         return trio.lowlevel.current_trio_token() is self._token
 
     def broken(self) -> None:
+        for invocation in tuple(self._hooks):
+            self.cancel_hook(invocation)
         self.users.cancel()
 
 
 class Runtime(BaseRuntime):
-    """A runtime on trio. Made by `open_runtime`."""
+    """A runtime on trio. Made by `open_runtime`.
+
+    Whatever feeds the machine is protected from Ctrl-C, which comes as soon as the task waits.
+    """
+
+    def __init__(self, options: Options, backend: Backend, loop: _Loop) -> None:
+        super().__init__(options, backend, loop)
+        self._loop = loop
 
     async def start(self) -> None:
         self._machine.start()
         await self.health()
 
+    @trio.lowlevel.enable_ki_protection
     async def call(self, key: Key, request: Request, *, wait_ms: int | None = None, size: int = 0) -> Any:
         """Send a request. Cancelling it drops the wait, never the commit."""
         await trio.lowlevel.checkpoint_if_cancelled()
@@ -189,23 +206,34 @@ class Runtime(BaseRuntime):
         return reply.result
 
     async def in_thread(self, function: Callable[..., T], *args: Any) -> T:
-        return await trio.to_thread.run_sync(function, *args, abandon_on_cancel=True)
+        return await self._loop.in_thread(function, *args, abandon_on_cancel=True)
 
+    @trio.lowlevel.enable_ki_protection
     async def run_until_idle(self) -> None:
-        """Return when nothing is queued, running, in flight or due: for tests."""
+        """Return when nothing is queued, running, in flight or due: for tests.
+
+        While the backend cannot be asked, nobody can tell: it waits.
+        """
         event = trio.Event()
         self._machine.when_idle(event.set)
         await event.wait()
         self.check()
 
     async def serve(self) -> None:
-        """Return at SIGTERM or SIGINT; leaving the block then shuts down in two phases (S-67)."""
-        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-            async for _ in signals:
-                return
+        """Return at SIGTERM or SIGINT, or when the runtime is stopped; leaving the block then shuts down in
+        two phases (S-67). For the main thread alone."""
+        self._machine.check_open()
+        event = trio.Event()
+        self._machine.when_closed(event.set)
+        with on_signals(partial(self._loop.from_thread, event.set)):
+            await event.wait()
+        self.check()
 
+    @trio.lowlevel.enable_ki_protection
     async def stop(self) -> None:
+        if self._loop.is_over():
+            self._machine.drop()
         event = trio.Event()
         self._machine.stop(self._grace_ms, event.set)
         await event.wait()
-        await trio.to_thread.run_sync(self._machine.close, CLOSE_SECONDS)
+        await self._loop.in_thread(self._machine.close, CLOSE_SECONDS)

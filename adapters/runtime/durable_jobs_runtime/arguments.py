@@ -1,0 +1,99 @@
+"""Arguments, checked whole before anything is begun: what was expected of each, and what came."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from inspect import iscoroutinefunction
+
+from durable_jobs_core.durations import to_ms
+from durable_jobs_core.errors import Issue, ValidationError
+
+DAY_MS = 86_400_000
+
+
+class Arguments:
+    """Notes what is wrong with each argument, so that all of it can be told at once.
+
+    One rule for spans: what is only waited for may be zero, and is then not waited for; what something is
+    to be done in is at least a millisecond.
+    """
+
+    def __init__(self) -> None:
+        self.issues: list[Issue] = []
+
+    def expect(self, is_fine: bool, name: str, expected: str, got: str) -> bool:
+        """Note an issue unless it `is_fine`, and tell whether it is."""
+        if not is_fine:
+            self.issues.append(Issue(name, expected, got))
+        return is_fine
+
+    def kind(self, name: str, value: object, type_: type[object], expected: str) -> bool:
+        """A value of a type."""
+        return self.expect(isinstance(value, type_), name, expected, shown(value))
+
+    def flag(self, name: str, value: object) -> None:
+        """`True` or `False`: a text such as "no" is true."""
+        self.kind(name, value, bool, "True or False")
+
+    def choice(self, name: str, value: object, choices: Sequence[str]) -> None:
+        """One of a few words, or `None`."""
+        is_fine = value is None or (isinstance(value, str) and value in choices)
+        self.expect(is_fine, name, f"one of {', '.join(choices)}, or None", shown(value))
+
+    def count(self, name: str, value: object, least: int, most: float = math.inf) -> None:
+        """A whole number."""
+        is_fine = isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
+        expected = f"{least} or more" if most == math.inf else f"{least} to {most:,}"
+        self.expect(is_fine, name, f"a whole number, {expected}", shown(value))
+
+    def ms(self, name: str, value: object, least: int) -> None:
+        """A span in milliseconds, at most a day."""
+        is_fine = isinstance(value, int) and not isinstance(value, bool) and least <= value <= DAY_MS
+        self.expect(is_fine, name, f"whole milliseconds from {least} to {DAY_MS:,}", shown(value))
+
+    def seconds(self, name: str, value: object, least: float) -> None:
+        """A span in seconds, at most a day; a NaN is not between any two."""
+        most = DAY_MS // 1000
+        is_fine = isinstance(value, int | float) and not isinstance(value, bool) and least <= value <= most
+        self.expect(is_fine, name, f"a number of seconds from {least} to {most:,}", shown(value))
+
+    def span(self, name: str, value: object, least: int) -> int:
+        """The milliseconds of a `Duration`."""
+        try:
+            ms = to_ms(value, name)
+        except ValidationError as error:
+            self.issues += [Issue(name, issue.expected, issue.got) for issue in error.issues]
+            return least
+        self.expect(ms >= least, name, f"at least {least} ms", repr(value))
+        return ms
+
+    def methods(self, name: str, value: object, methods: str, expected: str) -> bool:
+        """An object, not a class, that has these methods, none of which has to be awaited."""
+        names = methods.split()
+        found = [getattr(value, method, None) for method in names]
+        has = not isinstance(value, type) and all(map(_is_plain, found))
+        return self.expect(has, name, f"{expected}, with plain methods {', '.join(names)}", shown(value))
+
+    def refuse(self, subject: str) -> None:
+        """Raise `ValueError` with the issues, if there are any."""
+        if self.issues:
+            raise ValueError(f"{subject}: {'; '.join(map(str, self.issues))}")
+
+
+def _is_plain(method: object) -> bool:
+    return callable(method) and not iscoroutinefunction(method)
+
+
+def shown(value: object) -> str:
+    """A value for an error: its type, and the beginning of what it looks like."""
+    try:
+        return f"{type(value).__name__} {value!r}"[:80]
+    except Exception:  # an int of too many digits, an object that is broken
+        return type(value).__name__
+
+
+def without_password(url: str) -> str:
+    """A URL as it may be shown."""
+    return re.sub(r"//.*@", "//***@", url, flags=re.DOTALL)

@@ -1,0 +1,49 @@
+"""The threads in which a backend is asked: one for each of its lanes."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable
+
+from durable_jobs_core.backend import Answer, Backend
+from durable_jobs_core.engine import Exchange
+
+
+class LaneThread:
+    """One thread that performs the exchanges of one lane, in order, and tells what came of each."""
+
+    def __init__(
+        self,
+        backend: Backend,
+        lane: int,
+        answered: Callable[[int, Answer | BaseException], None],
+    ) -> None:
+        self._backend = backend
+        self._lane = lane
+        self._answered = answered
+        self._work: queue.SimpleQueue[Exchange | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def submit(self, exchange: Exchange) -> None:
+        """Perform an exchange after those before it."""
+        self._work.put(exchange)
+
+    def stop(self) -> None:
+        """End, after what was submitted. Blocks."""
+        self._work.put(None)
+        if self._thread.ident is not None:  # it was started
+            self._thread.join()
+
+    def _serve(self) -> None:
+        while (exchange := self._work.get()) is not None:
+            answer: Answer | BaseException
+            try:
+                answer = self._backend.exchange(self._lane, exchange.batch)
+            except BaseException as error:
+                answer = error
+            self._answered(exchange.id, answer)

@@ -1,0 +1,607 @@
+"""What the world around a runtime does to it, on both drivers: cancellations, signals, threads, loops."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import pytest
+from durable_jobs_memory import MemoryBackend
+from durable_jobs_runtime import machine
+from support.drivers import Driver, Main
+from support.killing import finish
+from support.one_job import Closing, Nothing, one_job
+
+from durable_jobs_core import (
+    ClosedError,
+    ContinuousContext,
+    OutcomeUnknownError,
+    StorageError,
+    Task,
+    TaskContext,
+    create_durable_jobs,
+)
+from durable_jobs_core.engine import Answered
+
+
+async def outcome_of_a_run(runtime: Any) -> Any:
+    client = runtime.client.continuous("job")
+    await client.start("a", Nothing())
+    return await client.trigger("a", wait="10 seconds")
+
+
+def errors_of(function: Callable[[], object]) -> list[BaseException]:
+    """What it raises, as a thread cannot raise it."""
+    try:
+        function()
+    except BaseException as error:
+        return [error]
+    return []
+
+
+# -- opening
+
+
+def test_a_backend_whose_opening_is_cancelled_is_closed(
+    driver: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend, entered, release = Closing(), threading.Event(), threading.Event()
+
+    def open_slowly(url: str) -> Closing:
+        entered.set()
+        assert release.wait(10)
+        return backend
+
+    monkeypatch.setattr(sys.modules[f"durable_jobs_{driver.name}"], "open_backend", open_slowly)
+
+    async def main() -> None:
+        opening = driver.event()
+
+        async def open() -> None:
+            async with driver.open(one_job(), "slow://"):
+                raise AssertionError("it is cancelled")
+
+        async def cancel() -> None:
+            while not entered.is_set():
+                await driver.turn()
+            opening.set()
+            for _ in range(5):
+                await driver.turn()
+            release.set()
+
+        await driver.together(lambda: driver.cancelled_when(opening, open), cancel)
+
+    driver.run(main)
+    assert backend.closed.wait(10)
+
+
+def test_a_block_that_is_cancelled_before_it_begins_closes_its_backend(driver: Driver) -> None:
+    backend = Closing()
+
+    async def main() -> None:
+        at_once = driver.event()
+
+        async def open() -> None:
+            at_once.set()
+            async with driver.open(one_job(), backend):
+                await driver.forever()
+
+        await driver.cancelled_when(at_once, open)
+
+    driver.run(main)
+    assert backend.closed.is_set()
+
+
+def test_a_backend_that_stops_an_iteration_by_mistake_is_told_like_others(driver: Driver) -> None:
+    class Mistaken(Closing):
+        def health(self) -> Any:
+            return next(iter(()))
+
+    backend = Mistaken()
+
+    async def main() -> None:
+        with pytest.raises(RuntimeError, match="StopIteration"):
+            async with driver.open(one_job(), backend):
+                pass
+
+    driver.run(main, seconds=5)
+    assert backend.closed.is_set()
+
+
+def test_a_runtime_whose_threads_cannot_be_started_says_so_and_closes_its_backend(
+    driver: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend, start = Closing(), threading.Thread.start
+
+    def refuse(thread: threading.Thread) -> None:
+        if getattr(getattr(thread, "_target", None), "__qualname__", "").endswith("LaneThread._serve"):
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    async def main() -> None:
+        with pytest.raises(RuntimeError, match="can't start new thread"):
+            async with driver.open(one_job(), backend):
+                pass
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    driver.run(main)
+    assert backend.closed.is_set()
+
+
+def test_a_hook_for_which_there_is_no_thread_fails_like_others(
+    driver: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = threading.Thread.start
+
+    def execute(ctx: ContinuousContext[Nothing]) -> None: ...
+
+    def refuse(thread: threading.Thread) -> None:
+        if getattr(getattr(thread, "_target", None), "__qualname__", "").endswith("ThreadPool._serve"):
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    async def main() -> None:
+        async with driver.open(one_job(execute, retry=None, start_immediately=False), "memory://") as runtime:
+            monkeypatch.setattr(threading.Thread, "start", refuse)
+            result = await outcome_of_a_run(runtime)
+            monkeypatch.setattr(threading.Thread, "start", start)
+            assert str(result.error) == "RuntimeError: can't start new thread"
+
+    driver.run(main)
+
+
+# -- cancelling, wherever it waits
+
+
+async def cancelled_after(driver: Driver, turns: int, main: Main) -> None:
+    """Run `main`, and cancel it when the others have had so many turns."""
+    now = driver.event()
+
+    async def count() -> None:
+        for _ in range(turns):
+            await driver.turn()
+        now.set()
+
+    await driver.together(count, lambda: driver.cancelled_when(now, main))
+
+
+@pytest.mark.parametrize("turns", range(12))
+def test_S_3_a_caller_may_be_cancelled_at_any_moment(driver: Driver, turns: int) -> None:
+    async def on_event(event: Nothing, ctx: TaskContext[Nothing]) -> None:
+        await driver.turn()
+        ctx.set_state(event)
+
+    async def execute(ctx: TaskContext[Nothing]) -> None: ...
+
+    job = Task.make(state=Nothing, event=Nothing, on_event=on_event, execute=execute)
+
+    async def main() -> None:
+        async with driver.open(create_durable_jobs({"job": job}), "memory://") as runtime:
+            client = runtime.client.task("job")
+
+            async def send() -> None:
+                await client.send("a", Nothing())
+
+            await cancelled_after(driver, turns, send)
+            await runtime.run_until_idle()
+            before = (await client.status("a")).event_count
+            assert (await client.send("a", Nothing())).created is (before == 0)
+            assert (await client.status("a")).event_count == before + 1
+            assert runtime._machine._deliver == {}
+
+    driver.run(main)
+
+
+@pytest.mark.parametrize("turns", range(2, 41, 3))
+def test_S_67_a_block_may_be_cancelled_at_any_moment(driver: Driver, turns: int) -> None:
+    backend = Closing()
+
+    async def main() -> None:
+        async def execute(ctx: ContinuousContext[Nothing]) -> None:
+            for _ in range(5):
+                await driver.turn()
+
+        async def block() -> None:
+            async with driver.open(one_job(execute), backend) as runtime:
+                await runtime.client.continuous("job").start("a", Nothing())
+                for _ in range(3):
+                    await driver.turn()
+
+        await cancelled_after(driver, turns, block)
+        for _ in range(3):
+            await driver.turn()
+        assert driver.tasks() == 1
+
+    driver.run(main)
+    assert backend.closed.is_set()
+
+
+# -- hooks
+
+
+def test_S_15_a_hook_that_has_tasks_of_its_own_takes_too_long_like_others(driver: Driver) -> None:
+    ended: list[str] = []
+
+    async def hang() -> None:
+        try:
+            await driver.forever()
+        finally:
+            ended.append("child")
+
+    async def execute(ctx: ContinuousContext[Nothing]) -> None:
+        await driver.together(hang, hang)
+
+    jobs = one_job(execute, timeout="20 ms", retry=None, start_immediately=False)
+
+    async def main() -> None:
+        async with driver.open(jobs, "memory://") as runtime:
+            result = await outcome_of_a_run(runtime)
+            assert str(result.error) == "TimeoutError: execute took longer than 20 ms"
+            assert ended == ["child", "child"]
+
+    driver.run(main)
+
+
+def test_S_67_a_hook_that_has_tasks_of_its_own_is_handed_back(driver: Driver) -> None:
+    seen: list[tuple[int, int]] = []
+
+    async def main() -> None:
+        running = driver.event()
+
+        async def hang() -> None:
+            running.set()
+            await driver.forever()
+
+        async def execute(ctx: ContinuousContext[Nothing]) -> None:
+            seen.append((ctx.attempt, ctx.crashes))
+            if len(seen) == 1:
+                await driver.together(hang, hang)
+
+        jobs, backend = one_job(execute), f"memory://nested-{driver.name}"
+        async with driver.open(jobs, backend, grace="0 s") as runtime:
+            await runtime.client.continuous("job").start("a", Nothing())
+            await running.wait()
+        async with driver.open(jobs, backend) as runtime:
+            await runtime.run_until_idle()
+
+    driver.run(main)
+    assert seen == [(1, 0), (1, 0)]
+
+
+def test_S_67_a_hook_that_stops_its_own_runtime_has_its_grace_and_no_more(driver: Driver) -> None:
+    ended: list[str] = []
+
+    async def main() -> None:
+        runtime: Any
+
+        async def execute(ctx: ContinuousContext[Nothing]) -> None:
+            try:
+                await runtime.stop()
+            finally:
+                ended.append("hook")
+
+        async with driver.open(one_job(execute), "memory://", grace="20 ms") as runtime:
+            await runtime.client.continuous("job").start("a", Nothing())
+            with suppress(ClosedError):
+                await runtime.run_until_idle()
+
+    driver.run(main)
+    assert ended == ["hook"]
+
+
+# -- threads of the user
+
+
+def test_threads_of_the_user_that_do_not_return_hold_up_no_runtime(driver: Driver) -> None:
+    release = threading.Event()
+
+    async def main() -> None:
+        async def fill() -> None:
+            await driver.in_default_thread(lambda: release.wait(20))
+
+        async def use() -> None:
+            await driver.turn()
+            async with driver.open(one_job(), f"memory://full-{driver.name}") as runtime:
+                await runtime.client.list()
+            release.set()
+
+        driver.one_default_thread()
+        await driver.together(fill, use)
+
+    driver.run(main)
+    assert release.is_set()
+
+
+def test_an_interpreter_does_not_wait_for_a_hook_in_a_thread_that_never_ends(driver: Driver) -> None:
+    script = f"""
+import threading, {driver.name}
+from durable_jobs_{driver.name} import open_runtime
+from durable_jobs_core import Continuous, create_durable_jobs, every
+running = threading.Event()
+
+def execute(ctx):
+    running.set()
+    threading.Event().wait()
+
+job = Continuous.make(state=dict, schedule=every("1 hour"), execute=execute)
+
+async def main():
+    async with open_runtime(create_durable_jobs({{"job": job}}), "memory://", grace="0 s") as runtime:
+        await runtime.client.continuous("job").start("a", {{}})
+        while not running.is_set():
+            await {driver.name}.sleep(0)
+    print("left")
+
+{driver.name}.run({"main()" if driver.name == "asyncio" else "main"})
+"""
+    assert finish([sys.executable, "-c", script]).stdout == "left\n"
+
+
+# -- other loops, and afterwards
+
+
+def test_what_needs_the_loop_is_refused_in_another_one(driver: Driver) -> None:
+    refused: list[str] = []
+
+    async def main() -> None:
+        async with driver.open(one_job(), "memory://") as runtime:
+
+            async def stray() -> None:
+                for ask in (runtime.run_until_idle, runtime.stop):
+                    with pytest.raises(RuntimeError, match="only in the event loop that opened it"):
+                        await ask()
+                    refused.append(ask.__name__)
+
+            await runtime.in_thread(driver.run, stray, 5)
+            assert (await outcome_of_a_run(runtime)).outcome == "succeeded"
+
+    driver.run(main)
+    assert refused == ["run_until_idle", "stop"]
+
+
+def test_after_the_end_of_the_block_listing_and_health_are_refused_like_requests(driver: Driver) -> None:
+    async def main() -> None:
+        async with driver.open(one_job(), "memory://") as runtime:
+            pass
+        for ask in (runtime.health, runtime.client.list):
+            with pytest.raises(ClosedError, match="the runtime is closed"):
+                await ask()
+
+    driver.run(main)
+
+
+def test_two_loops_in_two_threads_share_a_file_that_is_opened_again_at_once(
+    driver: Driver, tmp_path: Path
+) -> None:
+    url = f"sqlite:///{tmp_path / 'jobs.db'}"
+    failed: list[BaseException] = []
+
+    def use(name: str) -> None:
+        async def main() -> None:
+            for number in range(5):
+                async with driver.open(one_job(), url) as runtime:
+                    await runtime.client.continuous("job").start(f"{name}{number}", Nothing())
+
+        failed.extend(errors_of(lambda: driver.run(main)))
+
+    threads = [threading.Thread(target=use, args=(name,)) for name in "ab"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    async def main() -> None:
+        async with driver.open(one_job(), url, worker=False) as runtime:
+            assert len((await runtime.client.list()).instances) == 10
+
+    assert failed == []
+    driver.run(main)
+
+
+# -- the block
+
+
+def test_a_group_of_errors_comes_out_as_it_is(driver: Driver) -> None:
+    async def fail() -> None:
+        raise KeyError("mine")
+
+    async def main() -> None:
+        async with driver.open(one_job(), "memory://") as runtime:
+
+            async def ask_for_ever() -> None:
+                while True:
+                    await runtime.client.continuous("job").status("a")
+
+            await driver.together(ask_for_ever, fail)
+
+    with pytest.raises((KeyError, ExceptionGroup)) as raised:
+        driver.run(main)
+    error = raised.value
+    while isinstance(error, ExceptionGroup):
+        (error,) = error.exceptions
+    assert isinstance(error, KeyError)
+
+
+def test_a_backend_that_cannot_be_closed_is_told_and_leaves_nothing_behind(driver: Driver) -> None:
+    class Stuck(MemoryBackend):
+        def close(self) -> None:
+            super().close()
+            raise StorageError("the disk is gone")
+
+    async def main() -> None:
+        with pytest.raises(StorageError, match="the disk is gone"):
+            async with driver.open(one_job(), Stuck()):
+                pass
+        assert driver.tasks() == 1
+
+    driver.run(main)
+
+
+def test_S_3_a_runtime_that_breaks_while_it_closes_says_so_and_cancels_its_hooks(driver: Driver) -> None:
+    ended: list[str] = []
+
+    async def main() -> None:
+        running = driver.event()
+
+        async def execute(ctx: ContinuousContext[Nothing]) -> None:
+            running.set()
+            try:
+                await driver.forever()
+            finally:
+                ended.append("hook")
+
+        async def block() -> None:
+            async with driver.open(one_job(execute), "memory://") as runtime:
+                await runtime.client.continuous("job").start("a", Nothing())
+                await running.wait()
+                driver.later(lambda: runtime._machine._feed(Answered(999, StorageError("never asked"))))
+
+        with pytest.raises(RuntimeError, match="the durable-jobs runtime broke"):
+            await block()
+        for _ in range(5):
+            await driver.turn()
+
+    driver.run(main)
+    assert ended == ["hook"]
+
+
+def test_S_3_a_caller_whose_own_request_breaks_the_runtime_is_told(driver: Driver) -> None:
+    told: list[BaseException] = []
+
+    async def main() -> None:
+        opened = driver.event()
+        runtime: Any = None
+
+        async def block() -> None:
+            nonlocal runtime
+            try:
+                async with driver.open(one_job(), "memory://") as runtime:
+                    opened.set()
+                    await driver.forever()
+            except RuntimeError as error:
+                told.append(error)
+
+        async def ask() -> None:
+            await opened.wait()
+            runtime._machine._engine.feed = None  # a bug of the library
+            try:
+                await runtime.client.continuous("job").status("a")
+            except OutcomeUnknownError as error:
+                told.append(error)
+
+        await driver.together(block, ask)
+
+    driver.run(main)
+    assert sorted(type(error).__name__ for error in told) == ["OutcomeUnknownError", "RuntimeError"]
+
+
+# -- signals
+
+
+def test_serve_leaves_the_handlers_of_the_program_as_they_were(driver: Driver) -> None:
+    heard: list[int] = []
+
+    def handler(number: int, frame: FrameType | None) -> None:
+        heard.append(number)
+
+    async def main() -> None:
+        async with driver.open(one_job(), "memory://") as runtime:
+
+            async def kill() -> None:
+                for _ in range(3):
+                    await driver.turn()
+                signal.raise_signal(signal.SIGTERM)
+
+            await driver.together(runtime.serve, kill)
+
+    before = signal.signal(signal.SIGTERM, handler)
+    try:
+        driver.run(main)
+        assert signal.getsignal(signal.SIGTERM) is handler
+        assert heard == []
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def test_all_who_serve_in_one_loop_are_ended_by_one_signal(driver: Driver) -> None:
+    async def main() -> None:
+        async with (
+            driver.open(one_job(), "memory://") as first,
+            driver.open(one_job(), "memory://") as second,
+        ):
+
+            async def kill() -> None:
+                for _ in range(3):
+                    await driver.turn()
+                signal.raise_signal(signal.SIGTERM)
+
+            await driver.together(first.serve, second.serve, kill)
+
+    before = signal.getsignal(signal.SIGTERM)
+    driver.run(main)
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_serving_ends_with_the_runtime(driver: Driver) -> None:
+    async def main() -> None:
+        async with driver.open(one_job(), "memory://") as runtime:
+            await driver.together(runtime.serve, runtime.stop)
+        with pytest.raises(ClosedError, match="the runtime is closed"):
+            await runtime.serve()
+
+    driver.run(main, seconds=5)
+
+
+def test_serving_is_for_the_main_thread_and_says_so(driver: Driver) -> None:
+    async def main() -> None:
+        async with driver.open(one_job(), "memory://") as runtime:
+            with pytest.raises(
+                RuntimeError, match="serve: expected the main thread, in which signals are heard"
+            ):
+                await runtime.serve()
+
+    thread = threading.Thread(target=lambda: failed.extend(errors_of(lambda: driver.run(main))))
+    failed: list[BaseException] = []
+    thread.start()
+    thread.join()
+    assert failed == []
+
+
+def test_an_interrupt_in_the_middle_of_a_request_leaves_the_block_in_good_order(
+    driver: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend = Closing()
+    now, asked = machine._now, 0
+    left: list[BaseException | None] = []
+
+    def interrupting() -> int:
+        """The clock, which is read first for the deadline and then while the engine is fed."""
+        nonlocal asked
+        asked += 1
+        if asked == 2:
+            signal.raise_signal(signal.SIGINT)
+        return now()
+
+    async def main() -> None:
+        async with driver.open(one_job(start_immediately=False), backend) as runtime:
+            monkeypatch.setattr(machine, "_now", interrupting)
+            try:
+                await runtime.client.continuous("job").start("a", Nothing())
+                await driver.forever()
+            finally:
+                left.append(runtime._machine.error)
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            driver.run(main)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert left == [None]
+    assert backend.closed.is_set()

@@ -1,0 +1,61 @@
+"""What only trio has: a run that ends cancels all there is, and closes what nobody left."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+import durable_jobs_trio
+import pytest
+import trio
+from support.one_job import Closing, Nothing, one_job
+
+from durable_jobs_core import ContinuousContext
+
+
+def test_S_67_a_run_that_ends_within_the_block_waits_for_no_thread() -> None:
+    backend, running, release = Closing(), threading.Event(), threading.Event()
+    blocks: list[AbstractAsyncContextManager[Any]] = []
+    waited_for: list[str] = []
+
+    def execute(ctx: ContinuousContext[Nothing]) -> None:
+        running.set()
+        if not release.wait(20):
+            waited_for.append("thread")
+
+    async def main() -> None:
+        blocks.append(durable_jobs_trio.open_runtime(one_job(execute), backend))
+        runtime = await blocks[0].__aenter__()
+        await runtime.client.continuous("job").start("a", Nothing())
+        while not running.is_set():
+            await trio.lowlevel.checkpoint()
+
+    trio.run(main)
+    assert backend.closed.is_set()
+    assert waited_for == []
+    release.set()
+
+
+@pytest.mark.parametrize("children", [0, 2])
+def test_S_67_a_run_that_ends_within_the_block_ends_its_hooks_and_closes_the_backend(children: int) -> None:
+    backend = Closing()
+    blocks: list[AbstractAsyncContextManager[Any]] = []
+
+    async def main() -> None:
+        running = trio.Event()
+
+        async def execute(ctx: ContinuousContext[Nothing]) -> None:
+            async with trio.open_nursery() as nursery:
+                for _ in range(children):
+                    nursery.start_soon(trio.sleep_forever)
+                running.set()
+                await trio.sleep_forever()
+
+        blocks.append(durable_jobs_trio.open_runtime(one_job(execute), backend))
+        runtime = await blocks[0].__aenter__()
+        await runtime.client.continuous("job").start("a", Nothing())
+        await running.wait()
+
+    trio.run(main)
+    assert backend.closed.is_set()
