@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from durable_jobs_conformance import Port
@@ -22,3 +24,21 @@ def refusal(port: Port, *writes: Write | Defer, **more: Any) -> Refused:
 def is_committed(port: Port, id: str = "new") -> bool:
     """Whether a new row is taken: a new primary may not be ready yet."""
     return port.ask(Write(port.key(id), None, port.row(id))).outcomes == (Committed(),)
+
+
+HURRY_SECONDS = 0.5
+
+
+@contextmanager
+def in_a_hurry(port: Port) -> Iterator[None]:
+    """Within the block the store's first lane, on a Redis server, gives a call up soon: nobody answers there."""
+    line = port.backend._lanes[0].exchanger._line
+    options = port.backend._location.options
+    patient = options["socket_timeout"]
+    for wire in getattr(line, "_wires", {"": line}).values():
+        wire._connection._sock.settimeout(HURRY_SECONDS)
+    options["socket_timeout"] = HURRY_SECONDS
+    try:
+        yield
+    finally:
+        options["socket_timeout"] = patient

@@ -11,6 +11,9 @@ from support.redis_clusters import RedisCluster
 from support.redis_proxy import Proxy
 from support.redis_servers import PROGRAMS, SAFE, Server, Space, launch
 
+PATIENCE_SECONDS = 20
+"""What is to be answered has all the time that a slow disk takes; what nobody answers is asked `in_a_hurry`."""
+
 
 @cache
 def _of_these_tests(name: str) -> Server:
@@ -62,7 +65,7 @@ def cluster(program: str) -> Iterator[RedisCluster]:
 @pytest.fixture
 def port(server: Server) -> Iterator[Port]:
     """A store on the server; its handles are closed after the test."""
-    port = Port(Space(f"{server.url}?timeout=2"))
+    port = Port(Space(f"{server.url}?timeout={PATIENCE_SECONDS}"))
     yield port
     port.close_all()
 
@@ -78,6 +81,6 @@ def proxy(server: Server) -> Iterator[Proxy]:
 @pytest.fixture
 def cut(proxy: Proxy) -> Iterator[Port]:
     """A store on the server, through the proxy."""
-    port = Port(Space(f"{proxy.url}?timeout=0.5"))
+    port = Port(Space(f"{proxy.url}?timeout={PATIENCE_SECONDS}"))
     yield port
     port.close_all()
