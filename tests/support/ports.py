@@ -31,7 +31,7 @@ HURRY_SECONDS = 0.5
 
 @contextmanager
 def in_a_hurry(port: Port) -> Iterator[None]:
-    """Within the block the store's first lane, on a Redis server, gives a call up soon: nobody answers there."""
+    """Within the block the first lane of a store on a Redis server gives up soon: nobody answers there."""
     line = port.backend._lanes[0].exchanger._line
     options = port.backend._location.options
     patient = options["socket_timeout"]

@@ -12,7 +12,7 @@ from support.redis_proxy import Proxy
 from support.redis_servers import PROGRAMS, SAFE, Server, Space, launch
 
 PATIENCE_SECONDS = 20
-"""What is to be answered has all the time that a slow disk takes; what nobody answers is asked `in_a_hurry`."""
+"""What is to be answered has the time that a slow disk takes; what is not is asked `in_a_hurry`."""
 
 
 @cache
