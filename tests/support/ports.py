@@ -26,19 +26,20 @@ def is_committed(port: Port, id: str = "new") -> bool:
     return port.ask(Write(port.key(id), None, port.row(id))).outcomes == (Committed(),)
 
 
+PATIENCE_SECONDS = 20
+"""The `timeout` of stores on servers: what is to be answered has all the time that a slow disk takes."""
+
 HURRY_SECONDS = 0.5
 
 
 @contextmanager
 def in_a_hurry(port: Port) -> Iterator[None]:
     """Within the block the first lane of a store on a Redis server gives up soon: nobody answers there."""
-    line = port.backend._lanes[0].exchanger._line
     options = port.backend._location.options
-    patient = options["socket_timeout"]
-    for wire in getattr(line, "_wires", {"": line}).values():
+    for wire in port.backend._lanes[0].exchanger._line.wires():
         wire._connection._sock.settimeout(HURRY_SECONDS)
-    options["socket_timeout"] = HURRY_SECONDS
+    patience, options["socket_timeout"] = options["socket_timeout"], HURRY_SECONDS
     try:
         yield
     finally:
-        options["socket_timeout"] = patient
+        options["socket_timeout"] = patience

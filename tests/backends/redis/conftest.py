@@ -7,12 +7,10 @@ from functools import cache
 
 import pytest
 from durable_jobs_conformance import Port
+from support.ports import PATIENCE_SECONDS
 from support.redis_clusters import RedisCluster
 from support.redis_proxy import Proxy
 from support.redis_servers import PROGRAMS, SAFE, Server, Space, launch
-
-PATIENCE_SECONDS = 20
-"""What is to be answered has the time that a slow disk takes; what is not is asked `in_a_hurry`."""
 
 
 @cache
@@ -55,11 +53,10 @@ def _cluster_of_these_tests(name: str) -> RedisCluster:
 
 @pytest.fixture
 def cluster(program: str) -> Iterator[RedisCluster]:
-    """Three nodes, which are emptied after the test; it leaves them running."""
+    """Three nodes, which are put right after the test; it leaves them running."""
     cluster = _cluster_of_these_tests(program)
     yield cluster
-    cluster.end_moves()
-    cluster.empty()
+    cluster.put_right()
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from durable_jobs_conformance import Port
 from durable_jobs_redis import CallRefusedError, RedisBackend
-from support.ports import is_committed, refusal
+from support.ports import PATIENCE_SECONDS, is_committed, refusal
 from support.redis_clusters import role_of, wait_until
 from support.redis_sentinels import Watched
 from support.redis_servers import Space
@@ -24,7 +24,7 @@ def watched(program: str) -> Iterator[Watched]:
 @pytest.fixture
 def port(watched: Watched) -> Iterator[Port]:
     """A store that Sentinels lead to."""
-    port = Port(Space(f"{watched.url}?timeout=2"))
+    port = Port(Space(f"{watched.url}?timeout={PATIENCE_SECONDS}"))
     yield port
     port.close_all()
 

@@ -14,7 +14,7 @@ from durable_jobs_conformance import Port
 from durable_jobs_redis import CallRefusedError, RedisStoreError
 from durable_jobs_redis._errors import code_of, refused
 from redis.exceptions import ResponseError
-from support.ports import in_a_hurry, refusal
+from support.ports import PATIENCE_SECONDS, in_a_hurry, refusal
 from support.redis_proxy import Proxy
 from support.redis_servers import SAFE, Server, Space, free_port, launch
 
@@ -294,7 +294,7 @@ def test_r3_after_a_failover_the_store_goes_on_where_the_replica_was(program) ->
     """What the replica had not heard of is gone, and that it is so is told."""
     first, second = (launch(program, *SAFE, "--repl-diskless-sync-delay", "0") for _ in range(2))
     proxy = Proxy(first.port, lambda asked: "fine")
-    port = Port(Space(f"{proxy.url}?timeout=2"))
+    port = Port(Space(f"{proxy.url}?timeout={PATIENCE_SECONDS}"))
     with first.client() as primary, second.client() as replica:
         replica.replicaof("127.0.0.1", first.port)
         (row,) = port.create("a", wake=10)
