@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from hypothesis import settings
 from support.drivers import DRIVERS, Driver
 
 settings.register_profile("suite", derandomize=True, deadline=None, database=None)
 settings.load_profile("suite")
+os.environ["no_proxy"] = (
+    "127.0.0.1,localhost"  # the servers of tests are here, whatever lies before the others
+)
 
 
 @pytest.fixture(params=DRIVERS, ids=lambda driver: driver.name)

@@ -479,6 +479,9 @@ def test_S_3_a_request_that_runs_out_of_time_says_what_is_true(driver: Driver) -
                 await client.start("b", Counter())
             backend.open_gate.set()
             await runtime.run_until_idle()
+        stored = MemoryBackend(store=backend._store)
+        async with driver.open(create_durable_jobs({"job": job}), stored, worker=False) as runtime:
+            client = runtime.client.continuous(job)
             assert (await client.status("a")).status == "running"
             assert (await client.status("b")).status == "not_found"
 
