@@ -76,7 +76,7 @@ class RedisCluster:
 
     @contextmanager
     def without(self, node: Server) -> Iterator[None]:
-        """Within the block a node is not there, which the others find out soon; then it begins again."""
+        """Within the block a node is not there, which the others find out soon; then all is whole again."""
         others = [one for one in self.nodes if one is not node]
         node.kill()
         _set_all(others, HASTY_TIMEOUT_MS)
@@ -85,6 +85,7 @@ class RedisCluster:
         finally:
             _set_all(others, NODE_TIMEOUT_MS)
             node.start()
+        self.wait_until_whole()
 
     def owner(self, slot: int) -> Server:
         """The node that has a slot."""
