@@ -196,14 +196,16 @@ class Runtime(BaseRuntime):
     async def serve(self) -> None:
         """Return at SIGTERM or SIGINT; leaving the block then shuts down in two phases (S-67)."""
         loop, event = asyncio.get_running_loop(), asyncio.Event()
-        signals = (signal.SIGTERM, signal.SIGINT)
-        for number in signals:
+        before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+        for number in before:
             loop.add_signal_handler(number, event.set)
         try:
             await event.wait()
         finally:
-            for number in signals:
-                loop.remove_signal_handler(number)
+            for number, handler in before.items():
+                loop.remove_signal_handler(number)  # which leaves Python's own
+                if handler is not None:
+                    signal.signal(number, handler)
 
     async def stop(self) -> None:
         event = asyncio.Event()
