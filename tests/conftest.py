@@ -10,9 +10,8 @@ from support.drivers import DRIVERS, Driver
 
 settings.register_profile("suite", derandomize=True, deadline=None, database=None)
 settings.load_profile("suite")
-os.environ["no_proxy"] = (
-    "127.0.0.1,localhost"  # the servers of tests are here, whatever lies before the others
-)
+# the servers of tests are on this machine, whatever the environment says of the way to others
+os.environ["no_proxy"] = "127.0.0.1,localhost"
 
 
 @pytest.fixture(params=DRIVERS, ids=lambda driver: driver.name)
