@@ -132,12 +132,21 @@ def test_r3_a_server_whose_script_does_not_end_refuses_everything(server, port) 
     goes_on(port, row)
 
 
-def test_r3_a_server_that_cannot_save_refuses_writes_only(server, port) -> None:
-    (row,) = port.create("a", wake=10)
+@contextmanager
+def unable_to_save(server: Server) -> Iterator[None]:
+    """A folder is where a snapshot would be put, until the end of the block."""
     dump = server.folder / "dump.rdb"
     dump.unlink(missing_ok=True)  # another test's
     dump.mkdir()
-    with server.client() as client:
+    try:
+        yield
+    finally:
+        dump.rmdir()
+
+
+def test_r3_a_server_that_cannot_save_refuses_writes_only(server, port) -> None:
+    (row,) = port.create("a", wake=10)
+    with unable_to_save(server), server.client() as client:
         client.config_set("save", "3600 1")
         client.bgsave()
         while client.info("persistence")["rdb_last_bgsave_status"] == "ok":
@@ -149,7 +158,6 @@ def test_r3_a_server_that_cannot_save_refuses_writes_only(server, port) -> None:
     assert outcome.transient
     assert "MISCONF" in outcome.reason
     assert answer.rows == (row,)
-    dump.rmdir()
     goes_on(port, row)
 
 
