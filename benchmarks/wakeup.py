@@ -19,7 +19,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,8 @@ sys.path.insert(0, str(ROOT / "tests"))
 
 TICKS = os.sysconf("SC_CLK_TCK")
 PATIENCE_SECONDS = 60.0
+SETTLE_SECONDS = 2.0
+HOLD_MS = 500
 POLL_MS = Limits().poll
 WAITING = 200
 """Instances that are due tomorrow, so that a worker has something to wait for."""
@@ -45,7 +47,7 @@ WAITING = 200
 WORKER = """
 import asyncio, sys
 from benchmarks.wakeup import serve
-asyncio.run(serve(sys.argv[1], int(sys.argv[2])))
+asyncio.run(serve(sys.argv[1], *map(int, sys.argv[2:])))
 """
 
 
@@ -72,14 +74,15 @@ def jobs_of(run: Any) -> Jobs:
     return create_durable_jobs({"wake": Continuous.make(**options), "later": later})
 
 
-async def serve(url: str, poll: int) -> None:
+async def serve(url: str, poll: int, hold: int) -> None:
     """A worker: says when each hook began, and at the end how many exchanges there were."""
 
     async def run(ctx: Any) -> None:
         print("ran", ctx.instance_id, time.monotonic(), flush=True)
 
     backend = Counted(open_backend(url))
-    async with durable_jobs_asyncio.open_runtime(jobs_of(run), backend, limits=Limits(poll=poll)) as runtime:
+    limits = Limits(poll=poll, hold=hold)
+    async with durable_jobs_asyncio.open_runtime(jobs_of(run), backend, limits=limits) as runtime:
         print("ready", flush=True)
         while await runtime.in_thread(sys.stdin.readline):
             print("count", backend.exchanges, flush=True)
@@ -88,9 +91,9 @@ async def serve(url: str, poll: int) -> None:
 class Worker:
     """A worker process, and what it says."""
 
-    def __init__(self, url: str, poll: int) -> None:
+    def __init__(self, url: str, poll: int, hold: int) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-c", WORKER, url, str(poll)],
+            [sys.executable, "-c", WORKER, url, str(poll), str(hold)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -145,18 +148,20 @@ def cpu_seconds(pid: int) -> float:
 def measure(
     url: str, *, workers: int, count: int, idle_seconds: float, gap: float = 0.1, poll: int = POLL_MS
 ) -> Woken:
-    """Wake workers `count` times, then let them wait for so many seconds. `poll`: of their limits."""
+    """Wake workers `count` times, then let them wait for so many seconds. `poll`: of their limits. Their
+    holds are short, for a worker looks once more when that of its last claim has ended."""
     woken = Woken()
     with ExitStack() as stack:
         asyncio.run(_fill(url))
-        crew = [Worker(url, poll) for _ in range(workers)]
+        crew = [Worker(url, poll, HOLD_MS) for _ in range(workers)]
         for worker in crew:
             stack.callback(worker.end)
         before = sum(worker.exchanges() for worker in crew)
         asked = asyncio.run(_ask(url, count, gap))
         ran = _await_runs(crew, count)
         woken.times = [(ran[id] - at) * 1000 for id, at in asked.items()]
-        settled = sum(worker.exchanges() for worker in crew)
+        asyncio.run(_committed(url, asked))
+        settled = _settled(crew)
         woken.exchanges = settled - before
         began, used = time.monotonic(), [worker.cpu_seconds() for worker in crew]
         time.sleep(idle_seconds)
@@ -167,16 +172,36 @@ def measure(
 
 
 def _await_runs(crew: list[Worker], count: int) -> dict[str, float]:
-    """When each run began, once all have; and a moment more, for their commits."""
+    """When each run began, once all have."""
     until = time.monotonic() + PATIENCE_SECONDS
     while True:
         ran = {id: at for worker in crew for id, at in worker.ran.items()}
         if len(ran) == count:
-            time.sleep(1)
             return ran
         if time.monotonic() > until:
             raise TimeoutError(f"{len(ran)} instances were run, of {count}")
         time.sleep(0.05)
+
+
+async def _committed(url: str, ids: Iterable[str]) -> None:
+    """Until each of them has run, by what is stored: a disk may take its time."""
+    async with (
+        asyncio.timeout(PATIENCE_SECONDS),
+        durable_jobs_asyncio.open_runtime(jobs_of(_nothing), url, worker=False) as runtime,
+    ):
+        client = runtime.client.continuous("wake")
+        for id in ids:
+            while not (await client.status(id)).run_count:
+                await asyncio.sleep(0.05)
+
+
+def _settled(crew: list[Worker]) -> int:
+    """How many exchanges they have made, once there has been none for a while."""
+    before, now = -1, 0
+    while now != before:
+        before, now = now, sum(worker.exchanges() for worker in crew)
+        time.sleep(SETTLE_SECONDS)
+    return now
 
 
 async def _nothing(ctx: Any) -> None:

@@ -7,7 +7,7 @@ import signal
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from contextvars import ContextVar
 from pathlib import Path
@@ -479,6 +479,9 @@ def test_S_3_a_request_that_runs_out_of_time_says_what_is_true(driver: Driver) -
                 await client.start("b", Counter())
             backend.open_gate.set()
             await runtime.run_until_idle()
+        stored = MemoryBackend(store=backend._store)
+        async with driver.open(create_durable_jobs({"job": job}), stored, worker=False) as runtime:
+            client = runtime.client.continuous(job)
             assert (await client.status("a")).status == "running"
             assert (await client.status("b")).status == "not_found"
 
@@ -796,8 +799,21 @@ def test_S_67_a_hook_cancelled_before_its_first_line_ends_too(driver: Driver) ->
     driver.run(main)
 
 
+@pytest.fixture
+def handlers() -> Iterator[None]:
+    """The handlers of signals are put back after the test."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("handlers")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_serve_ends_at_a_signal(driver: Driver, number: signal.Signals) -> None:
+    def mine(*_: object) -> None:
+        raise AssertionError("it is not heard while a runtime serves")
+
     async def main() -> None:
         async with driver.open(create_durable_jobs({"job": continuous(count)}), "memory://") as runtime:
 
@@ -808,12 +824,13 @@ def test_serve_ends_at_a_signal(driver: Driver, number: signal.Signals) -> None:
 
             await driver.together(runtime.serve, kill)
 
-    before = signal.getsignal(number)
+    signal.signal(number, mine)
     driver.run(main)
 
-    assert signal.getsignal(number) is before
+    assert signal.getsignal(number) is mine
 
 
+@pytest.mark.usefixtures("handlers")
 def test_an_interrupt_ends_the_block_and_is_no_failure_of_the_hook_it_meets(driver: Driver) -> None:
     ended: list[str] = []
 

@@ -37,11 +37,20 @@ class _Echo(BaseRequestHandler):
             self.request.sendall(data)
 
 
+class _Late(BaseRequestHandler):
+    """An echo that begins when all has come: until then it is asked once, however slowly."""
+
+    def handle(self) -> None:
+        with self.request.makefile("rb") as asked:
+            for word in [asked.read(6) for _ in range(ASKS)]:
+                self.request.sendall(word)
+
+
 @contextmanager
-def wired(delay: float) -> Iterator[tuple[Wire, socket.socket]]:
+def wired(delay: float, handler: type[BaseRequestHandler] = _Echo) -> Iterator[tuple[Wire, socket.socket]]:
     """A way to somebody who answers with what was asked."""
     with (
-        serving(ThreadingTCPServer(("127.0.0.1", 0), _Echo)) as server,
+        serving(ThreadingTCPServer(("127.0.0.1", 0), handler)) as server,
         wire_to(server.server_address[1], delay) as wire,
         socket.create_connection(("127.0.0.1", wire.port), timeout=60) as client,
     ):
@@ -62,7 +71,7 @@ def test_both_directions_are_delayed_and_each_question_is_a_round_trip() -> None
 
 def test_what_comes_meanwhile_is_not_held_up_and_keeps_its_order() -> None:
     delay, words = 0.5, [b"%06d" % n for n in range(ASKS)]
-    with wired(delay) as (wire, client), client.makefile("rb") as answers:
+    with wired(delay, _Late) as (wire, client), client.makefile("rb") as answers:
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         began = time.monotonic()
         for word in words:

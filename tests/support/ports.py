@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from durable_jobs_conformance import Port
@@ -22,3 +24,22 @@ def refusal(port: Port, *writes: Write | Defer, **more: Any) -> Refused:
 def is_committed(port: Port, id: str = "new") -> bool:
     """Whether a new row is taken: a new primary may not be ready yet."""
     return port.ask(Write(port.key(id), None, port.row(id))).outcomes == (Committed(),)
+
+
+PATIENCE_SECONDS = 20
+"""The `timeout` of stores on servers: what is to be answered has all the time that a slow disk takes."""
+
+HURRY_SECONDS = 0.5
+
+
+@contextmanager
+def in_a_hurry(port: Port) -> Iterator[None]:
+    """Within the block the first lane of a store on a Redis server gives up soon: nobody answers there."""
+    options = port.backend._location.options
+    for wire in port.backend._lanes[0].exchanger._line.wires():
+        wire._connection._sock.settimeout(HURRY_SECONDS)
+    patience, options["socket_timeout"] = options["socket_timeout"], HURRY_SECONDS
+    try:
+        yield
+    finally:
+        options["socket_timeout"] = patience

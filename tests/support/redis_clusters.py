@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
 
 import redis
@@ -12,7 +12,10 @@ from redis.crc import REDIS_CLUSTER_HASH_SLOTS as SLOTS
 from redis.crc import key_slot
 from support.redis_servers import SAFE, Server, launch
 
-NODE_TIMEOUT_MS = 1_000
+NODE_TIMEOUT_MS = 15_000
+"""A node that a slow disk holds up for so long is not given up, and the slots of all with it."""
+
+HASTY_TIMEOUT_MS = 1_000
 PATIENCE_SECONDS = 60
 """A sentinel that the machine has stopped for two seconds does nothing for thirty."""
 
@@ -24,14 +27,15 @@ class RedisCluster:
         enabled = "--cluster-enabled", "yes", "--cluster-node-timeout", f"{NODE_TIMEOUT_MS}"
         self.options = *enabled, *options
         self.moving: dict[int, tuple[Server, Server]] = {}
+        self._homes: dict[int, Server] = {}
         self.nodes = [launch(name, *self.options) for _ in range(nodes)]
         for n, node in enumerate(self.nodes):
             with node.client() as client:
                 slots = range(SLOTS * n // nodes, SLOTS * (n + 1) // nodes)
                 client.execute_command("CLUSTER", "ADDSLOTS", *slots)
                 client.execute_command("CLUSTER", "SET-CONFIG-EPOCH", n + 1)
-                if n:
-                    client.execute_command("CLUSTER", "MEET", "127.0.0.1", self.nodes[0].port)
+                for other in self.nodes[:n]:
+                    client.execute_command("CLUSTER", "MEET", "127.0.0.1", other.port)
         self.wait_until_whole()
 
     def add_replica(self, primary: Server, name: str) -> Server:
@@ -39,7 +43,8 @@ class RedisCluster:
         ready = "--repl-diskless-sync-delay", "0", "--cluster-replica-validity-factor", "0"
         replica = launch(name, *self.options, *ready)
         with replica.client() as client, primary.client() as other:
-            client.execute_command("CLUSTER", "MEET", "127.0.0.1", primary.port)
+            for node in self.nodes:
+                client.execute_command("CLUSTER", "MEET", "127.0.0.1", node.port)
             self.nodes.append(replica)
             self.wait_until_whole()
             client.execute_command("CLUSTER", "REPLICATE", _id(other))
@@ -69,6 +74,19 @@ class RedisCluster:
             known = int(info["cluster_known_nodes"])
             return info["cluster_state"] == "ok" and known >= len(self.nodes)
 
+    @contextmanager
+    def without(self, node: Server) -> Iterator[None]:
+        """Within the block a node is not there, which the others find out soon; then all is whole again."""
+        others = [one for one in self.nodes if one is not node]
+        node.kill()
+        _set_all(others, HASTY_TIMEOUT_MS)
+        try:
+            yield
+        finally:
+            _set_all(others, NODE_TIMEOUT_MS)
+            node.start()
+        self.wait_until_whole()
+
     def owner(self, slot: int) -> Server:
         """The node that has a slot."""
         with self.nodes[0].client() as client:
@@ -84,6 +102,7 @@ class RedisCluster:
             new.execute_command("CLUSTER", "SETSLOT", slot, "IMPORTING", _id(old))
             old.execute_command("CLUSTER", "SETSLOT", slot, "MIGRATING", _id(new))
         self.moving[slot] = source, target
+        self._homes.setdefault(slot, source)
         return source
 
     def move_keys(self, slot: int, source: Server, target: Server, count: int = 10) -> int:
@@ -96,10 +115,12 @@ class RedisCluster:
             return len(keys)
 
     def end_move(self, slot: int, source: Server, target: Server) -> None:
-        """All keys of a slot have been moved."""
-        with source.client() as old, target.client() as new:
-            for client in (new, old):
-                client.execute_command("CLUSTER", "SETSLOT", slot, "NODE", _id(new))
+        """All keys of a slot have been moved; every node is told, the new one first."""
+        with target.client() as new:
+            id = _id(new)
+        for node in sorted(self.nodes, key=lambda node: (node is not target, node is not source)):
+            with node.client() as client:
+                client.execute_command("CLUSTER", "SETSLOT", slot, "NODE", id)
         del self.moving[slot]
 
     def move(self, slot: int, target: Server) -> None:
@@ -115,6 +136,15 @@ class RedisCluster:
             while self.move_keys(slot, source, target):
                 pass
             self.end_move(slot, source, target)
+
+    def put_right(self) -> None:
+        """Empty, and each slot on the node that had it at first."""
+        self.end_moves()
+        self.empty()
+        for slot, home in self._homes.items():
+            if self.owner(slot) is not home:
+                self.move(slot, home)
+        self._homes.clear()
 
     def keys(self, pattern: str) -> list[str]:
         """The names of keys, on all nodes."""
@@ -142,6 +172,12 @@ class RedisCluster:
         """End it, and remove its data."""
         for node in self.nodes:
             node.discard()
+
+
+def _set_all(nodes: list[Server], timeout_ms: int) -> None:
+    for node in nodes:
+        with node.client() as client:
+            client.config_set("cluster-node-timeout", timeout_ms)
 
 
 def role_of(server: Server) -> str:

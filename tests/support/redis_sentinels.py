@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import atexit
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from support.redis_clusters import wait_until
 from support.redis_servers import SAFE, Server, find, free_port, launch
 
 SERVICE = "orders"
+DOWN_AFTER_MS = 60_000
+"""A server that a slow disk holds up is not taken for dead."""
+
+HASTY_DOWN_AFTER_MS = 500
 
 
 class Sentinel(Server):
@@ -25,7 +31,7 @@ class Sentinel(Server):
             "bind 127.0.0.1",
             f"dir {self.folder}",
             f"sentinel monitor {SERVICE} 127.0.0.1 {primary.port} {quorum}",
-            f"sentinel down-after-milliseconds {SERVICE} 500",
+            f"sentinel down-after-milliseconds {SERVICE} {DOWN_AFTER_MS}",
             f"sentinel failover-timeout {SERVICE} 3000",
         ]
         config = self.folder / "sentinel.conf"
@@ -71,6 +77,22 @@ class Watched:
         """The server that most Sentinels take for the primary."""
         ports = sorted(one.primary for one in self.sentinels)
         return next(server for server in self.servers if server.port == ports[1])
+
+    @contextmanager
+    def without(self, server: Server) -> Iterator[None]:
+        """Within the block a server is not there, which the Sentinels find out soon; then it begins again."""
+        server.kill()
+        self._give_up_after(HASTY_DOWN_AFTER_MS)
+        try:
+            yield
+        finally:
+            self._give_up_after(DOWN_AFTER_MS)
+            server.start()
+
+    def _give_up_after(self, ms: int) -> None:
+        for one in self.sentinels:
+            with one.client() as client:
+                client.execute_command("SENTINEL SET", SERVICE, "down-after-milliseconds", ms)
 
     def wait_for_failover(self, old: Server) -> None:
         """Until all Sentinels name the other server."""

@@ -15,6 +15,7 @@ from contextlib import suppress
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from random import SystemRandom
 
 import redis
 from durable_jobs_conformance import Store
@@ -65,11 +66,11 @@ class Server:
         return redis.Redis(port=self.port, socket_timeout=10, retry=Retry(NoBackoff(), 0))
 
     def settings(self) -> tuple[object, ...]:
-        """What a next test would meet: how it is set, whose replica it is, if its last snapshot failed."""
+        """What a next test would meet: how it is set, who may come in, whose replica it is, what failed."""
         with self.client() as client:
-            role = client.info("replication")
-            saved = client.info("persistence")["rdb_last_bgsave_status"]
-            return client.config_get("*"), role["role"], role.get("master_port"), saved
+            role, kept = client.info("replication"), client.info("persistence")
+            failed = [kept[name] for name in kept if name.endswith("_status")]
+            return client.config_get("*"), client.acl_list(), role["role"], role.get("master_port"), failed
 
     def is_set_as(self, settings: tuple[object, ...]) -> bool:
         """Whether it runs, lets anybody in, and is set so."""
@@ -91,15 +92,19 @@ class Server:
     def wait(self) -> None:
         """Wait until it has read its data."""
         until = time.monotonic() + START_SECONDS
-        while True:
-            try:
-                with self.client() as client:
-                    client.ping()
-                return
-            except (redis.ConnectionError, redis.BusyLoadingError) as error:
-                if self.process.poll() is not None or time.monotonic() > until:
-                    raise RuntimeError((self.folder / "log").read_text()) from error
+        while not self._answers():
+            if self.process.poll() is not None or time.monotonic() > until:
+                raise RuntimeError((self.folder / "log").read_text())
             time.sleep(0.01)
+
+    def _answers(self) -> bool:
+        """Whether it has read its data; another one that has its port does not count."""
+        try:
+            with self.client() as client:
+                client.ping()
+                return client.info("server")["process_id"] == self.process.pid
+        except (redis.ConnectionError, redis.BusyLoadingError):
+            return False
 
     def kill(self) -> None:
         """SIGKILL; nothing is saved."""
@@ -161,11 +166,17 @@ def shared(name: str) -> Server:
 
 
 def free_port() -> int:
-    """A port nobody listens on just now, nor on the one that a node of a Cluster would use beside it."""
+    """A port that is this process's until it ends, and so the one that a node of a Cluster uses beside it.
+
+    It is below those that the system gives to who asks for any, so it is still free when a server is started
+    again; of processes that ask here, one can have the UDP port of the same number, which no server uses.
+    """
     while True:
-        with socket.socket() as bound, socket.socket() as beside:
-            bound.bind(("127.0.0.1", 0))
-            port: int = bound.getsockname()[1]
-            with suppress(OSError, OverflowError):
-                beside.bind(("127.0.0.1", port + 10_000))
-                return port
+        port = SystemRandom().randrange(10_000, 22_000)
+        with socket.socket(type=socket.SOCK_DGRAM) as claim, suppress(OSError):
+            claim.bind(("127.0.0.1", port))
+            for number in (port, port + 10_000):
+                with socket.socket() as bound:
+                    bound.bind(("127.0.0.1", number))
+            claim.detach()
+            return port

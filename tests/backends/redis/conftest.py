@@ -7,6 +7,7 @@ from functools import cache
 
 import pytest
 from durable_jobs_conformance import Port
+from support.ports import PATIENCE_SECONDS
 from support.redis_clusters import RedisCluster
 from support.redis_proxy import Proxy
 from support.redis_servers import PROGRAMS, SAFE, Server, Space, launch
@@ -52,17 +53,16 @@ def _cluster_of_these_tests(name: str) -> RedisCluster:
 
 @pytest.fixture
 def cluster(program: str) -> Iterator[RedisCluster]:
-    """Three nodes, which are emptied after the test; it leaves them running."""
+    """Three nodes, which are put right after the test; it leaves them running."""
     cluster = _cluster_of_these_tests(program)
     yield cluster
-    cluster.end_moves()
-    cluster.empty()
+    cluster.put_right()
 
 
 @pytest.fixture
 def port(server: Server) -> Iterator[Port]:
     """A store on the server; its handles are closed after the test."""
-    port = Port(Space(f"{server.url}?timeout=2"))
+    port = Port(Space(f"{server.url}?timeout={PATIENCE_SECONDS}"))
     yield port
     port.close_all()
 
@@ -78,6 +78,6 @@ def proxy(server: Server) -> Iterator[Proxy]:
 @pytest.fixture
 def cut(proxy: Proxy) -> Iterator[Port]:
     """A store on the server, through the proxy."""
-    port = Port(Space(f"{proxy.url}?timeout=0.5"))
+    port = Port(Space(f"{proxy.url}?timeout={PATIENCE_SECONDS}"))
     yield port
     port.close_all()

@@ -17,7 +17,7 @@ from durable_jobs_redis._names import Names
 from durable_jobs_redis._route import Route
 from durable_jobs_redis._url import parse
 from durable_jobs_redis._wire import Wire
-from support.ports import refusal
+from support.ports import PATIENCE_SECONDS, in_a_hurry, refusal
 from support.redis_clusters import RedisCluster, slot_of
 from support.redis_servers import Server, Space
 
@@ -32,7 +32,7 @@ IDS = [f"{n:02}" for n in range(40)]
 @pytest.fixture
 def port(cluster: RedisCluster) -> Iterator[Port]:
     """A store with one lane, which reaches all nodes."""
-    port = Port(Space(f"{cluster.url}?shards={SHARDS}&lanes=1&timeout=2"))
+    port = Port(Space(f"{cluster.url}?shards={SHARDS}&lanes=1&timeout={PATIENCE_SECONDS}"))
     yield port
     port.close_all()
 
@@ -121,7 +121,8 @@ def test_a_node_that_hangs_makes_its_own_writes_unknown_and_the_others_are_commi
     node = cluster.owner(slot(0))
     node.stop()
     try:
-        outcomes = port.ask(*(Write(port.key(id), None, port.row(id)) for id in IDS)).outcomes
+        with in_a_hurry(port):
+            outcomes = port.ask(*(Write(port.key(id), None, port.row(id)) for id in IDS)).outcomes
     finally:
         node.resume()
     cluster.wait_until_whole()

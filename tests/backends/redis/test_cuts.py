@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import pytest
 from durable_jobs_redis import CallRefusedError, RedisStoreError
+from support.ports import in_a_hurry
 from support.redis_proxy import Asked, Fate, Proxy
 
 from durable_jobs_core.backend import Committed, Conflicted, Refused, Write
@@ -100,7 +101,7 @@ def test_r3_an_answer_that_comes_too_late_is_for_nobody(proxy, cut) -> None:
     """The connection is closed, so that the answer is not taken for that of the next call."""
     (old,) = cut.create("a")
     once(proxy, "slow")
-    with pytest.raises(RedisStoreError, match=r"[Tt]imeout"):
+    with in_a_hurry(cut), pytest.raises(RedisStoreError, match=r"[Tt]imeout"):
         cut.ask(Write(old.key, b"r0", cut.row("a", b"r1")))
     assert cut.load("a") == old
     proxy.release()

@@ -8,7 +8,7 @@ from functools import cache
 import pytest
 from durable_jobs_conformance import Port
 from durable_jobs_redis._names import Names
-from support.ports import is_committed, refusal
+from support.ports import PATIENCE_SECONDS, is_committed, refusal
 from support.redis_clusters import RedisCluster, role_of, slot_of, wait_until
 from support.redis_servers import SAFE, Server, Space
 
@@ -56,6 +56,8 @@ def replicated(program: str) -> Iterator[Replicated]:
     """A Cluster with a replica, which is emptied after the test."""
     cluster = _of_these_tests(program)
     yield cluster
+    wait_until(lambda: sorted(map(role_of, cluster.pair)) == ["master", "slave"])
+    cluster.wait_until_whole()
     cluster.empty()
 
 
@@ -71,12 +73,11 @@ def test_a_replica_that_takes_over_has_what_it_confirmed(replicated, port) -> No
     *ids, new = replicated.ids()
     rows = port.create(*ids, wake=10)
     old, replica = replicated.primary, replicated.replica
-    old.kill()
-    refused = refusal(port, Write(port.key(new), None, port.row(new)))
-    assert refused.transient
-    wait_until(lambda: role_of(replica) == "master")
-    old.start()  # which is a replica now, and confirms
-    wait_until(lambda: role_of(old) == "slave")
+    with replicated.without(old):
+        refused = refusal(port, Write(port.key(new), None, port.row(new)))
+        assert refused.transient
+        wait_until(lambda: role_of(replica) == "master")
+    wait_until(lambda: role_of(old) == "slave")  # and confirms
     wait_until(lambda: is_committed(port, new))
     assert [port.load(id) for id in ids] == rows
     assert sorted(port.scan()) == sorted([*ids, new])
@@ -87,7 +88,7 @@ def test_a_replica_that_takes_over_has_what_it_confirmed(replicated, port) -> No
 
 def test_what_a_replica_that_takes_over_has_not_is_said(replicated, port) -> None:
     *ids, lost, new = replicated.ids()
-    hasty = Port(Space(f"{replicated.url_of_all}?shards={SHARDS}&timeout=2"))
+    hasty = Port(Space(f"{replicated.url_of_all}?shards={SHARDS}&timeout={PATIENCE_SECONDS}"))
     assert any("a failover may take back" in text for text in hasty.backend.health().warnings)
     rows = port.create(*ids)
     old, replica = replicated.primary, replicated.replica
@@ -95,9 +96,8 @@ def test_what_a_replica_that_takes_over_has_not_is_said(replicated, port) -> Non
         client.execute_command("ACL", "SETUSER", "default", "-psync", "-sync")
         client.client_kill_filter(_type="replica")
     hasty.create(lost)  # acknowledged, and on its way to nobody
-    old.kill()
-    wait_until(lambda: role_of(replica) == "master")
-    old.start()
+    with replicated.without(old):
+        wait_until(lambda: role_of(replica) == "master")
     wait_until(lambda: is_committed(hasty, new))
     assert hasty.load(lost) is None
     assert [hasty.load(id) for id in ids] == rows

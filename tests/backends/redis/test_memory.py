@@ -130,10 +130,13 @@ def test_I_9_requests_that_a_full_memory_refuses_changed_nothing_and_terminate_m
 
     async def main() -> None:
         jobs = create_durable_jobs({"book": book})
-        async with driver.open(jobs, server.url, request_timeout="500 ms") as runtime:
+        async with (
+            driver.open(jobs, server.url) as patient,
+            driver.open(jobs, server.url, request_timeout="500 ms") as runtime,
+        ):
+            for id in ("a", "b"):
+                await patient.client.task("book").send(id, "one")
             books = runtime.client.task("book")
-            await books.send("a", "one")
-            await books.send("b", "one")
             full()
             with pytest.raises((StorageError, OutcomeUnknownError)):  # at its deadline it may be on its way
                 await books.send("a", "two")
