@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 from durable_jobs_conformance import Harness, Port
+from durable_jobs_runtime import open_backend
 from support.harnesses import MEMORY, REDIS, REDIS_CLUSTER, REDIS_SHARDED, SQLITE
 
 from durable_jobs_core.backend import Query, Row, Write
@@ -73,3 +74,9 @@ def test_all_jobs_that_have_instances_are_told(port) -> None:
 def test_scan_refuses_a_cursor_that_is_none(port, cursor) -> None:
     with pytest.raises(StorageError, match="cursor"):
         port.backend.scan(Query(), cursor, 5)
+
+
+@pytest.mark.parametrize("scheme", ["memory", "sqlite", "redis"])
+def test_an_option_that_there_is_not_is_refused_before_anything_is_opened(scheme) -> None:
+    with pytest.raises(StorageError, match="nonesuch"):
+        open_backend(f"{scheme}:///nowhere?nonesuch=1")

@@ -58,8 +58,14 @@ class MemoryBackend:
 
     @classmethod
     def open(cls, url: str) -> MemoryBackend:
-        """`memory://` is a store of its own; `memory://name` is shared by name within the process."""
-        name = url.partition("://")[2].strip("/")
+        """`memory://` is a store of its own; `memory://name` is shared by name within the process.
+
+        Raises `StorageError` for an option: there are none, and it would be part of the name.
+        """
+        name, _, options = url.partition("://")[2].partition("?")
+        if options:
+            raise StorageError(f"{url!r}: expected no options, got {options!r}")
+        name = name.strip("/")
         if not name:
             return cls()
         return cls(store=_SHARED.setdefault(name, _Store(_make_clock())))
