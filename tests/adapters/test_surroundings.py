@@ -110,7 +110,7 @@ def test_a_backend_that_stops_an_iteration_by_mistake_is_told_like_others(driver
             async with driver.open(one_job(), backend):
                 pass
 
-    driver.run(main, seconds=5)
+    driver.run(main)
     assert backend.closed.is_set()
 
 
@@ -551,11 +551,16 @@ def test_all_who_serve_in_one_loop_are_ended_by_one_signal(driver: Driver) -> No
 def test_serving_ends_with_the_runtime(driver: Driver) -> None:
     async def main() -> None:
         async with driver.open(one_job(), "memory://") as runtime:
-            await driver.together(runtime.serve, runtime.stop)
+
+            async def stop() -> None:
+                await driver.sleep(0)  # so that it serves by then
+                await runtime.stop()
+
+            await driver.together(runtime.serve, stop)
         with pytest.raises(ClosedError, match="the runtime is closed"):
             await runtime.serve()
 
-    driver.run(main, seconds=5)
+    driver.run(main)
 
 
 def test_serving_is_for_the_main_thread_and_says_so(driver: Driver) -> None:

@@ -321,15 +321,15 @@ def test_S_65_a_backoff_is_kept_however_many_events_come_meanwhile(collector: Co
     collector.answers = [500]
     tracker = tracker_to(collector, batch_size=1, backoff=0.2)
 
+    began = time.monotonic()
     tracker.emit([terminated(1)])
     collector.wait(1)
-    began = time.monotonic()
     while not collector.came.acquire(timeout=0.001):
         tracker.emit([terminated(2)])
     took = time.monotonic() - began
     tracker.close(10)
 
-    assert took >= 0.19  # the answer of the first try was on its way for a while
+    assert took >= 0.2
 
 
 def test_S_65_a_collector_that_is_away_for_long_costs_batches_and_not_the_sender() -> None:

@@ -10,7 +10,8 @@ from inspect import iscoroutinefunction
 from durable_jobs_core.durations import to_ms
 from durable_jobs_core.errors import Issue, ValidationError
 
-DAY_MS = 86_400_000
+YEAR_MS = 365 * 86_400_000
+"""What is to take longer is never waited for anyway, and clocks have an end."""
 
 
 class Arguments:
@@ -49,13 +50,13 @@ class Arguments:
         self.expect(is_fine, name, f"a whole number, {expected}", shown(value))
 
     def ms(self, name: str, value: object, least: int) -> None:
-        """A span in milliseconds, at most a day."""
-        is_fine = isinstance(value, int) and not isinstance(value, bool) and least <= value <= DAY_MS
-        self.expect(is_fine, name, f"whole milliseconds from {least} to {DAY_MS:,}", shown(value))
+        """A span in milliseconds, at most a year."""
+        is_fine = isinstance(value, int) and not isinstance(value, bool) and least <= value <= YEAR_MS
+        self.expect(is_fine, name, f"whole milliseconds from {least} to {YEAR_MS:,}", shown(value))
 
     def seconds(self, name: str, value: object, least: float) -> None:
-        """A span in seconds, at most a day; a NaN is not between any two."""
-        most = DAY_MS // 1000
+        """A span in seconds, at most a year; a NaN is not between any two."""
+        most = YEAR_MS // 1000
         is_fine = isinstance(value, int | float) and not isinstance(value, bool) and least <= value <= most
         self.expect(is_fine, name, f"a number of seconds from {least} to {most:,}", shown(value))
 
