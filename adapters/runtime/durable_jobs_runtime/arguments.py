@@ -77,6 +77,11 @@ class Arguments:
         has = not isinstance(value, type) and all(map(_is_plain, found))
         return self.expect(has, name, f"{expected}, with plain methods {', '.join(names)}", shown(value))
 
+    def check(self, subject: str) -> None:
+        """Raise `ValidationError` with the issues, if there are any."""
+        if self.issues:
+            raise ValidationError(subject, tuple(self.issues))
+
     def refuse(self, subject: str) -> None:
         """Raise `ValueError` with the issues, if there are any."""
         if self.issues:

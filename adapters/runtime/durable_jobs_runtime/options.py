@@ -9,7 +9,6 @@ from attrs import frozen
 from durable_jobs_core.backend import Backend
 from durable_jobs_core.durations import Duration
 from durable_jobs_core.engine import Limits
-from durable_jobs_core.errors import ValidationError
 from durable_jobs_core.jobs import Jobs
 from durable_jobs_runtime.arguments import Arguments, shown
 from durable_jobs_runtime.journal import FileJournal
@@ -53,11 +52,12 @@ class Options:
             if arguments.methods("backend", backend, methods, "a URL or an open backend"):
                 arguments.count("backend.lanes", getattr(backend, "lanes", None), 1)
         arguments.flag("worker", worker)
-        _check_limits(arguments, Limits() if limits is None else limits, jobs)
+        limits = Limits() if limits is None else limits
+        _check_limits(arguments, limits, jobs)
         options = cls(
             jobs=jobs,
             worker=worker,
-            limits=Limits() if limits is None else limits,
+            limits=limits,
             trackers=_checked_trackers(arguments, trackers),
             journal=journal,
             grace_ms=arguments.span("grace", grace, 0),
@@ -65,8 +65,7 @@ class Options:
         )
         if journal is not None:
             arguments.kind("journal", journal, FileJournal, "a FileJournal or None")
-        if arguments.issues:
-            raise ValidationError("open_runtime opened nothing", tuple(arguments.issues))
+        arguments.check("open_runtime opened nothing")
         return options
 
 

@@ -11,7 +11,6 @@ from attrs import frozen
 from durable_jobs_core.backend import Backend, Damaged, Health, Query, Row
 from durable_jobs_core.client import Client, Instance, InstancePage
 from durable_jobs_core.codec import decode
-from durable_jobs_core.errors import ValidationError
 from durable_jobs_core.results import InstanceStatus
 from durable_jobs_core.telemetry import JobUnregistered
 from durable_jobs_core.words import Key, Kind, maybe_datetime
@@ -94,8 +93,7 @@ class BaseRuntime:
         arguments.choice("kind", kind, get_args(Kind))
         arguments.choice("status", status, STATUSES)
         arguments.count("limit", limit, 1, PAGE_MAX)
-        if arguments.issues:
-            raise ValidationError("list", tuple(arguments.issues))
+        arguments.check("list")
         query = Query(kind=kind, job=job, status=None if status == "quarantined" else status)
         page = await self.in_thread(self._backend.scan, query, after, limit)
         found = map(_instance, page.rows)

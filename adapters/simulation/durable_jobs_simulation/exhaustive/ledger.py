@@ -18,40 +18,48 @@ from durable_jobs_core.words import Key
 from durable_jobs_simulation.exhaustive.forking import changes
 from durable_jobs_simulation.violation import Violated
 
-Said = tuple[Key, int]
+Said = tuple[Key, Any]
+Says, Ends = AddRequested | SendRequested, TerminateRequested | ClearRequested
 
 
 @define(eq=False)
 class Ledger:
-    """Events, by key and number. `open`: calls that are not answered; `seen`: were in a committed record;
+    """Events, by key and number. `open`: requests that are not answered; `seen`: were in a committed record;
     `gone`: are in it no more; `executed`: were in a batch that `execute` returned for; `refused`: their
-    senders were told so; `ending`: keys whose end, or clearing, was asked for."""
+    senders were told so; `ending`: keys whose end, or clearing, was asked for; `passing`: open ones that one
+    write may both have taken and ended, so that no record shows them."""
 
-    open: dict[int, Said | None] = field(factory=dict[int, Said | None])
+    open: dict[int, tuple[Key, Request]] = field(factory=dict[int, tuple[Key, Request]])
     seen: set[Said] = field(factory=set[Said])
     gone: set[Said] = field(factory=set[Said])
     executed: set[Said] = field(factory=set[Said])
     refused: set[Said] = field(factory=set[Said])
     ending: set[Key] = field(factory=set[Key])
+    passing: set[Said] = field(factory=set[Said])
 
     def called(self, call: int, key: Key, request: Request) -> None:
         """A request was made."""
-        event: Any = request.event if isinstance(request, AddRequested | SendRequested) else None
-        self.open[call] = None if event is None else (key, event)
-        if isinstance(request, TerminateRequested | ClearRequested):
+        self.open[call] = key, request
+        asked = [one for of, one in self.open.values() if of == key]
+        if isinstance(request, Ends):
             self.ending.add(key)
+            self.passing.update((key, one.event) for one in asked if isinstance(one, Says))
+        elif isinstance(request, Says) and any(isinstance(one, Ends) for one in asked):
+            self.passing.add((key, request.event))
 
     def replied(self, reply: Reply) -> None:
         """An answer was given: to a request, and only one."""
-        said = self.open.pop(reply.call)
-        if said is None:
+        key, request = self.open.pop(reply.call)
+        if not isinstance(request, Says):
             return
-        if reply.error is None and said not in self.seen:
+        said = key, request.event
+        if reply.error is None and said not in self.seen | self.passing:
             raise Violated("I-1", f"event {said[1]} was acknowledged and is nowhere")
         if reply.error is not None and not isinstance(reply.error, OutcomeUnknownError):
             if said in self.seen:
                 raise Violated("I-9", f"event {said[1]} was refused and is there")
             self.refused.add(said)
+        self.passing.discard(said)
 
     def ran(self, key: Key, state: Stored | None) -> None:
         """`execute` has returned, and was shown this."""
