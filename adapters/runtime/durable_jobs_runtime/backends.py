@@ -9,22 +9,40 @@ from durable_jobs_core.errors import StorageError
 from durable_jobs_runtime.arguments import without_password
 
 GROUP = "durable_jobs.backends"
+_REDIS = "durable-jobs-redis"
+_PACKAGES = {
+    "memory": "durable-jobs-memory",
+    "sqlite": "durable-jobs-sqlite",
+    "redis": _REDIS,
+    "rediss": _REDIS,
+    "unix": _REDIS,
+}
+"""Ours, for who has not installed them."""
 
 
 def open_backend(url: str) -> Backend:
     """Open the backend that a URL names: `memory://`, `sqlite:///jobs.db`, or one you installed.
 
-    An entry point is a class with a classmethod `open(url)`. Blocks. Raises `StorageError` for an
-    unknown scheme, and what the backend raises.
+    An entry point is a class with a classmethod `open(url)`. Blocks. Raises `StorageError` for what is no
+    URL, for a scheme that no installed package serves, and what the backend raises.
     """
     scheme, separator, _ = url.partition("://")
     found = {point.name: point for point in entry_points(group=GROUP)}
     if not separator or scheme not in found:
-        known = ", ".join(sorted(f"{name}://" for name in found)) or "none"
-        raise StorageError(f"no backend is installed for {without_password(url)!r}; installed: {known}")
+        raise StorageError(_not_found(url, scheme, bool(separator), sorted(found)))
     try:
         backend_class = found[scheme].load()
     except ImportError as error:
         raise StorageError(f"the backend for {scheme}:// cannot be imported: {error}") from error
     backend: Backend = backend_class.open(url)
     return backend
+
+
+def _not_found(url: str, scheme: str, is_url: bool, found: list[str]) -> str:
+    shown = repr(without_password(url))
+    known = ", ".join(f"{name}://" for name in found) or "none"
+    if not is_url:
+        return f"{shown} is no URL: expected one such as sqlite:///jobs.db; installed: {known}"
+    package = _PACKAGES.get(scheme.partition("+")[0])
+    hint = "" if package is None else f"; {scheme}:// comes with the package {package}"
+    return f"no backend is installed for {shown}; installed: {known}{hint}"

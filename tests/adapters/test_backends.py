@@ -1,0 +1,45 @@
+"""What a URL that opens nothing is told: a typing error, and a package that is not installed."""
+
+from __future__ import annotations
+
+import pytest
+from durable_jobs_runtime import backends, open_backend
+
+from durable_jobs_core import StorageError
+
+
+@pytest.mark.parametrize("url", ["jobs.db", "sqlite:/jobs.db", "memory:", ""])
+def test_what_is_no_url_is_shown_one(url: str) -> None:
+    with pytest.raises(StorageError) as caught:
+        open_backend(url)
+
+    wanted = "is no URL: expected one such as sqlite:///jobs.db; installed: memory://"
+    assert str(caught.value).startswith(f"{url!r} {wanted}")
+
+
+@pytest.mark.parametrize(
+    ("url", "package"),
+    [
+        ("memory://", "durable-jobs-memory"),
+        ("sqlite:///jobs.db", "durable-jobs-sqlite"),
+        ("rediss+cluster://host", "durable-jobs-redis"),
+    ],
+)
+def test_a_backend_of_ours_that_is_missing_names_its_package(
+    url: str, package: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backends, "entry_points", lambda group: [])
+
+    with pytest.raises(StorageError) as caught:
+        open_backend(url)
+
+    scheme = url.partition("://")[0]
+    assert f"installed: none; {scheme}:// comes with the package {package}" in str(caught.value)
+
+
+def test_a_password_is_not_shown() -> None:
+    with pytest.raises(StorageError) as caught:
+        open_backend("postgres://user:secret@host/db")
+
+    assert "secret" not in str(caught.value)
+    assert "comes with the package" not in str(caught.value)
