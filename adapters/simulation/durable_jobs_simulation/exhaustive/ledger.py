@@ -19,7 +19,7 @@ from durable_jobs_simulation.exhaustive.forking import changes
 from durable_jobs_simulation.violation import Violated
 
 Said = tuple[Key, Any]
-Says, Ends = AddRequested | SendRequested, TerminateRequested | ClearRequested
+SAYS, ENDS = (AddRequested, SendRequested), (TerminateRequested, ClearRequested)
 
 
 @define(eq=False)
@@ -41,16 +41,16 @@ class Ledger:
         """A request was made."""
         self.open[call] = key, request
         asked = [one for of, one in self.open.values() if of == key]
-        if isinstance(request, Ends):
+        if isinstance(request, ENDS):
             self.ending.add(key)
-            self.passing.update((key, one.event) for one in asked if isinstance(one, Says))
-        elif isinstance(request, Says) and any(isinstance(one, Ends) for one in asked):
+            self.passing.update((key, one.event) for one in asked if isinstance(one, SAYS))
+        elif isinstance(request, SAYS) and any(isinstance(one, ENDS) for one in asked):
             self.passing.add((key, request.event))
 
     def replied(self, reply: Reply) -> None:
         """An answer was given: to a request, and only one."""
         key, request = self.open.pop(reply.call)
-        if not isinstance(request, Says):
+        if not isinstance(request, SAYS):
             return
         said = key, request.event
         if reply.error is None and said not in self.seen | self.passing:
