@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from durable_jobs_conformance import Port
-from durable_jobs_redis import RedisBackend, RedisStoreError, StoreLostError
+from durable_jobs_redis import RedisBackend, RedisStoreError, StoreLostError, _making
 from support.ports import refusal
 from support.redis_servers import Server, Space
 
@@ -113,6 +113,23 @@ def test_a_store_that_has_lost_a_part_of_its_making_is_not_made_anew(server, por
     with pytest.raises(RedisStoreError, match=r"lost|not there any more"):
         port.again()
     assert image(server) == before
+
+
+def test_a_store_that_another_makes_while_it_is_looked_for_is_opened(server, monkeypatch) -> None:
+    """Its making is seen to be missing, and its shards are seen to be there: it is not lost but new."""
+    look = _making._marks
+
+    def overtaken(*asked: Any) -> list[bytes | None]:
+        monkeypatch.setattr(_making, "_marks", look)
+        RedisBackend.open(server.url).close()
+        return look(*asked)
+
+    monkeypatch.setattr(_making, "_marks", overtaken)
+    one, other = Port(Space(server.url)), Port(Space(server.url))
+    one.create("a")
+    assert other.scan() == ["a"]
+    one.close_all()
+    other.close_all()
 
 
 # -- what was acknowledged is lost, but not the store
