@@ -8,7 +8,7 @@ from durable_jobs_redis import CallRefusedError, RedisStoreError
 from support.ports import in_a_hurry
 from support.redis_proxy import Asked, Fate, Proxy
 
-from durable_jobs_core.backend import Committed, Conflicted, Refused, Write
+from durable_jobs_core.backend import Claim, Committed, Conflicted, Refused, Write
 
 DONE = Committed()
 LATE = "it came after its deadline"
@@ -138,6 +138,16 @@ def test_r3_where_there_is_nobody_to_connect_to_writes_are_refused(proxy, cut) -
     assert "cannot be connected to" in outcome.reason
     with pytest.raises(CallRefusedError, match="cannot be connected to"):
         cut.load("a")
+
+
+def test_I_8_a_claim_that_is_refused_with_its_writes_is_worth_another_soon(proxy, cut) -> None:
+    """That nothing is due is not known: with no next instant the engine would sleep until it polls."""
+    (row,) = cut.create("a", wake=10)
+    proxy.close()
+    answer = cut.ask(Write(row.key, b"r0", cut.row("a", b"r1")), claim=Claim({cut.JOB: 1}, 10, 20))
+    assert isinstance(answer.outcomes[0], Refused)
+    assert answer.claimed == ()
+    assert answer.clock < answer.next_wake <= answer.clock + 1_000
 
 
 def test_r10_who_waits_is_told_again_after_the_connection_was_cut(server, proxy, cut) -> None:
