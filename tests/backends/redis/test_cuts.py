@@ -3,8 +3,13 @@ what became of it is never guessed but read back (R-3, D-6)."""
 
 from __future__ import annotations
 
+import threading
+import time
+from typing import Any
+
 import pytest
 from durable_jobs_redis import CallRefusedError, RedisStoreError
+from redis.connection import Connection
 from support.ports import in_a_hurry
 from support.redis_proxy import Asked, Fate, Proxy
 
@@ -159,3 +164,20 @@ def test_r10_who_waits_is_told_again_after_the_connection_was_cut(server, proxy,
     other.create("b", wake=5)
     cut.backend.wait(10)
     assert cut.claim(5) == ["b"]
+
+
+def test_who_waits_is_told_by_any_redis_py_that_the_package_takes(port, monkeypatch) -> None:
+    """Before redis-py 8 a read takes no `timeout` of its own: the listener ended at once, and told nobody."""
+    read = Connection.read_response
+
+    def older(self: Connection, disable_decoding: bool = False, *, disconnect_on_error: bool = True) -> Any:
+        return read(self, disable_decoding, disconnect_on_error=disconnect_on_error)
+
+    monkeypatch.setattr(Connection, "read_response", older)
+    other = port.again()
+    assert port.next_wake() is None
+    threading.Timer(0.05, other.create, ["a"], {"wake": 5}).start()
+    began = time.monotonic()
+    port.backend.wait(20)
+    assert time.monotonic() - began < 10
+    assert port.claim(5) == ["a"]
