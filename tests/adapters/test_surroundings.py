@@ -48,6 +48,23 @@ def errors_of(function: Callable[[], object]) -> list[BaseException]:
 # -- opening
 
 
+def test_a_backend_that_no_runtime_can_be_made_with_is_closed(
+    driver: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A third party's, say, that does not know its lanes."""
+    backend = Closing()
+    monkeypatch.setattr(backend, "lanes", None)
+    monkeypatch.setattr(sys.modules[f"durable_jobs_{driver.name}"], "open_backend", lambda url: backend)
+
+    async def main() -> None:
+        async with driver.open(create_durable_jobs({}), "memory://"):
+            raise AssertionError("it was opened")
+
+    with pytest.raises(TypeError):
+        driver.run(main)
+    assert backend.closed.is_set()
+
+
 def test_a_backend_whose_opening_is_cancelled_is_closed(
     driver: Driver, monkeypatch: pytest.MonkeyPatch
 ) -> None:

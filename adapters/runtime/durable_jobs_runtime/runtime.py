@@ -54,16 +54,20 @@ class BaseRuntime:
         self._grace_ms = options.grace_ms
         self._timeout_ms = options.request_timeout_ms
         self._said: set[tuple[Kind, str]] = set()
-        self._machine = Machine(
-            options.jobs,
-            backend,
-            loop,
-            node=node_id(),
-            worker=options.worker,
-            limits=options.limits,
-            trackers=self._trackers,
-            journal=options.journal,
-        )
+        try:
+            self._machine = Machine(
+                options.jobs,
+                backend,
+                loop,
+                node=node_id(),
+                worker=options.worker,
+                limits=options.limits,
+                trackers=self._trackers,
+                journal=options.journal,
+            )
+        except BaseException:  # as of a backend that is not what the port says: nobody else will close it
+            backend.close()
+            raise
         self.client = Client(options.jobs, self)
         """Typed requests to the instances of the registered jobs."""
 

@@ -42,7 +42,11 @@ class RedisBackend:
         self._closed = threading.Event()
         self._to = Route(location)
         self._aside = self._to.line()
-        self._names = make(self._aside, location)
+        try:
+            self._names = make(self._aside, location)
+        except BaseException:
+            self._aside.close()
+            raise
         channel = self._names.channel(location.database)
         origin = secrets.token_hex(8).encode()
         confirmation = Confirmation(location.replicas, location.wait_ms, aof=location.aof)

@@ -114,7 +114,8 @@ class Exchanger:
             clock = self._about_now()
             if batch.loads or not batch.writes or clock is None:
                 raise
-            return Answer(outcomes=(_failed(error),) * len(batch.writes), clock=clock)
+            again = None if batch.claim is None else clock + AGAIN_MS
+            return Answer(outcomes=(_failed(error),) * len(batch.writes), next_wake=again, clock=clock)
         self._clock = answer.clock, time.monotonic()
         if batch.claim is not None:
             jobs = frozenset(job_name(*job) for job in batch.claim.limits)

@@ -83,7 +83,7 @@ class Hints:
             if self._has_missed():
                 self._tell()
             while not self._closed:
-                self._take(connection.read_response(timeout=None))
+                self._take(connection.read_response())
         finally:
             connection.disconnect()
 

@@ -37,10 +37,11 @@ def make(line: Line, location: Location) -> Names:
     fields: Command = ("HMGET", names.meta, "format", "shards", "id", "made")
     (found,) = line.call(fields)
     if found == [None] * 4:
-        if any(mark is not None for mark in _marks(line, names)):
-            raise RedisStoreError(line.server, f"{names.meta} has been lost, and its shards have not")
-        line.call(("EVAL", _BEGIN, 1, names.meta, FORMAT, names.shards, secrets.token_hex(8)))
-        (found,) = line.call(fields)
+        if all(mark is None for mark in _marks(line, names)):
+            line.call(("EVAL", _BEGIN, 1, names.meta, FORMAT, names.shards, secrets.token_hex(8)))
+        (found,) = line.call(fields)  # another process may have made it meanwhile
+    if found == [None] * 4:
+        raise RedisStoreError(line.server, f"{names.meta} has been lost, and its shards have not")
     version, shards, identity, made = found
     try:
         if int(version) > FORMAT:

@@ -21,7 +21,7 @@ SHARDS_MAX = 4_096
 SHARDS_OF_A_CLUSTER = 16
 _SPACE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _PORTS = {"sentinel": 26_379}
-_ONLY = {"lanes": "cluster", "sentinel_username": "sentinel", "sentinel_password": "sentinel"}
+_SCHEMES = ("redis", "rediss", "unix", "redis+cluster", "rediss+cluster", "redis+sentinel", "rediss+sentinel")
 
 Host = tuple[str, int]
 
@@ -63,8 +63,10 @@ def parse(url: str) -> Location:
         raise StorageError(f"{_shown(url)} is no URL: {error}") from error
     if "@" in parts.path and parts.scheme != "unix":
         raise StorageError(f"{_shown(url)} is no URL: in a password, / is written %2F")
+    if parts.scheme not in _SCHEMES:
+        raise StorageError(f"{_shown(url)}: the scheme has to be one of {', '.join(_SCHEMES)}")
     kind, _, form = parts.scheme.partition("+")
-    values = _values(url, form, asked)
+    values = _values(url, kind, form, asked)
     service, database = _path(url, kind, form, parts)
     shared: dict[str, Any] = {
         "socket_timeout": values["timeout"],
@@ -101,14 +103,15 @@ def parse(url: str) -> Location:
     )
 
 
-def _values(url: str, form: str, asked: Mapping[str, str]) -> dict[str, Any]:
-    """All options, as given or by default."""
+def _values(url: str, kind: str, form: str, asked: Mapping[str, str]) -> dict[str, Any]:
+    """All options, as given or by default; one that would do nothing is refused."""
     values = {name: default for name, (default, _) in _OPTIONS.items()}
     for name, text in asked.items():
         if name not in _OPTIONS:
             raise StorageError(f"{_shown(url)}: unknown option {name!r}; known: {', '.join(_OPTIONS)}")
-        if _ONLY.get(name, form) != form:
-            raise StorageError(f"{_shown(url)}: {name} is for redis+{_ONLY[name]}:// only")
+        where, there = _ONLY.get(name, ("", ""))
+        if there not in ("", kind, form):
+            raise StorageError(f"{_shown(url)}: {name} is for {where} only")
         values[name] = _read(url, name, text)
     return values
 
@@ -198,6 +201,13 @@ def _flag(text: str) -> bool:
 
 
 _TLS = "ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_check_hostname"
+_ONLY = {
+    "lanes": ("redis+cluster://", "cluster"),
+    "db": ("unix:// (redis://host/1 names one in its path)", "unix"),
+    **dict.fromkeys(("sentinel_username", "sentinel_password"), ("redis+sentinel://", "sentinel")),
+    **dict.fromkeys(_TLS, ("rediss://", "rediss")),
+}
+"""Options that not all URLs have: where they belong, and the kind or form that says so."""
 _OPTIONS: dict[str, tuple[Any, Callable[[str], Any]]] = {
     "namespace": ("durable-jobs", _space),
     "shards": (None, _number(1, SHARDS_MAX)),

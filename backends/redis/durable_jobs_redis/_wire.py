@@ -132,11 +132,11 @@ class Wire(Line):
         return (self,)
 
     def listen(self, channel: str) -> Any:
-        connection = self._new()
+        connection = self._new(socket_timeout=None)
         try:
             connection.connect()
             connection.send_command("SUBSCRIBE", channel, check_health=False)
-            connection.read_response(timeout=None)
+            connection.read_response()
         except BaseException:
             connection.disconnect()
             raise
@@ -151,8 +151,8 @@ class Wire(Line):
         if connection is not None:
             connection.disconnect()
 
-    def _new(self) -> Any:
-        options = self._locate()
+    def _new(self, **others: Any) -> Any:
+        options = {**self._locate(), **others}
         return self._kind(**options, retry=Retry(NoBackoff(), 0), health_check_interval=0, protocol=2)
 
     def _connected(self) -> Any:

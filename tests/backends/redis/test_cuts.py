@@ -3,12 +3,17 @@ what became of it is never guessed but read back (R-3, D-6)."""
 
 from __future__ import annotations
 
+import threading
+import time
+from typing import Any
+
 import pytest
 from durable_jobs_redis import CallRefusedError, RedisStoreError
+from redis.connection import Connection
 from support.ports import in_a_hurry
 from support.redis_proxy import Asked, Fate, Proxy
 
-from durable_jobs_core.backend import Committed, Conflicted, Refused, Write
+from durable_jobs_core.backend import Claim, Committed, Conflicted, Refused, Write
 
 DONE = Committed()
 LATE = "it came after its deadline"
@@ -140,6 +145,16 @@ def test_r3_where_there_is_nobody_to_connect_to_writes_are_refused(proxy, cut) -
         cut.load("a")
 
 
+def test_I_8_a_claim_that_is_refused_with_its_writes_is_worth_another_soon(proxy, cut) -> None:
+    """That nothing is due is not known: with no next instant the engine would sleep until it polls."""
+    (row,) = cut.create("a", wake=10)
+    proxy.close()
+    answer = cut.ask(Write(row.key, b"r0", cut.row("a", b"r1")), claim=Claim({cut.JOB: 1}, 10, 20))
+    assert isinstance(answer.outcomes[0], Refused)
+    assert answer.claimed == ()
+    assert answer.clock < answer.next_wake <= answer.clock + 1_000
+
+
 def test_r10_who_waits_is_told_again_after_the_connection_was_cut(server, proxy, cut) -> None:
     other = cut.again()
     assert cut.next_wake() is None
@@ -149,3 +164,20 @@ def test_r10_who_waits_is_told_again_after_the_connection_was_cut(server, proxy,
     other.create("b", wake=5)
     cut.backend.wait(10)
     assert cut.claim(5) == ["b"]
+
+
+def test_who_waits_is_told_by_any_redis_py_that_the_package_takes(port, monkeypatch) -> None:
+    """Before redis-py 8 a read takes no `timeout` of its own: the listener ended at once, and told nobody."""
+    read = Connection.read_response
+
+    def older(self: Connection, disable_decoding: bool = False, *, disconnect_on_error: bool = True) -> Any:
+        return read(self, disable_decoding, disconnect_on_error=disconnect_on_error)
+
+    monkeypatch.setattr(Connection, "read_response", older)
+    other = port.again()
+    assert port.next_wake() is None
+    threading.Timer(0.05, other.create, ["a"], {"wake": 5}).start()
+    began = time.monotonic()
+    port.backend.wait(20)
+    assert time.monotonic() - began < 10
+    assert port.claim(5) == ["a"]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from durable_jobs_conformance import Port
-from durable_jobs_redis import RedisBackend, RedisStoreError, StoreLostError
+from durable_jobs_redis import RedisBackend, RedisStoreError, StoreLostError, _making
 from support.ports import refusal
 from support.redis_servers import Server, Space
 
@@ -113,6 +114,34 @@ def test_a_store_that_has_lost_a_part_of_its_making_is_not_made_anew(server, por
     with pytest.raises(RedisStoreError, match=r"lost|not there any more"):
         port.again()
     assert image(server) == before
+
+
+def test_what_cannot_be_opened_leaves_no_connection_open(server) -> None:
+    RedisBackend.open(server.url).close()
+    with server.client() as client:
+        client.delete("{durable-jobs}:meta")
+        with pytest.raises(RedisStoreError) as raised:  # it keeps alive what its frames have
+            RedisBackend.open(server.url)
+        until = time.monotonic() + 10
+        while len(client.client_list(_type="normal")) > 1:
+            assert time.monotonic() < until, f"still connected after {raised.value}"
+
+
+def test_a_store_that_another_makes_while_it_is_looked_for_is_opened(server, monkeypatch) -> None:
+    """Its making is seen to be missing, and its shards are seen to be there: it is not lost but new."""
+    look = _making._marks
+
+    def overtaken(*asked: Any) -> list[bytes | None]:
+        monkeypatch.setattr(_making, "_marks", look)
+        RedisBackend.open(server.url).close()
+        return look(*asked)
+
+    monkeypatch.setattr(_making, "_marks", overtaken)
+    one, other = Port(Space(server.url)), Port(Space(server.url))
+    one.create("a")
+    assert other.scan() == ["a"]
+    one.close_all()
+    other.close_all()
 
 
 # -- what was acknowledged is lost, but not the store

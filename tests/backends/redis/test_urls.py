@@ -21,6 +21,13 @@ def test_the_hosts_of_a_url(url, hosts) -> None:
     assert parse(url).hosts == hosts
 
 
+def test_the_database_of_a_socket_and_the_certificates_of_tls_are_options() -> None:
+    assert parse("unix:///run/redis.sock?db=3").options["db"] == 3
+    for scheme, path in (("rediss", ""), ("rediss+cluster", ""), ("rediss+sentinel", "/orders")):
+        location = parse(f"{scheme}://one{path}?ssl_ca_certs=ca.pem")
+        assert location.options["ssl_ca_certs"] == "ca.pem"
+
+
 def test_a_user_goes_to_servers_and_a_sentinel_has_its_own() -> None:
     location = parse("redis+sentinel://me:p%40ss@one/or%20ders/3?sentinel_username=you&sentinel_password=x")
     assert (location.service, location.database) == ("or ders", 3)
@@ -44,6 +51,12 @@ def test_a_user_goes_to_servers_and_a_sentinel_has_its_own() -> None:
         ("redis+sentinel://me:secret@one", "names no service"),
         ("redis+sentinel://one?sentinel_password=secret", "names no service"),
         ("unix://?db=1", "names no socket"),
+        ("redis://me:secret@one?db=3", "db is for unix://"),
+        ("redis+sentinel://one/orders?db=3", "db is for unix://"),
+        ("redis://me:secret@one?ssl_ca_certs=ca.pem", "ssl_ca_certs is for rediss:// only"),
+        ("unix:///run/redis.sock?ssl_check_hostname=0", "ssl_check_hostname is for rediss:// only"),
+        ("http://me:secret@one", "the scheme has to be one of"),
+        ("redis+clutser://me:secret@one", "the scheme has to be one of"),
     ],
 )
 def test_a_url_that_is_not_understood_is_refused_and_its_password_not_told(url, why) -> None:
