@@ -53,7 +53,7 @@ class Ledger:
         if not isinstance(request, SAYS):
             return
         said = key, request.event
-        if reply.error is None and said not in self.seen | self.passing:
+        if reply.error is None and said not in self.seen and said not in self.passing:
             raise Violated("I-1", f"event {said[1]} was acknowledged and is nowhere")
         if reply.error is not None and not isinstance(reply.error, OutcomeUnknownError):
             if said in self.seen:
