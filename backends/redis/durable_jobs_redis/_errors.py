@@ -41,6 +41,9 @@ _CODE = re.compile(rf"^-?(?:@user_script: \d+: -?)?({'|'.join(_BEFORE_ANYTHING)}
 _NOBODY = re.compile(r"\bunauthenticated (?:multi)?bulk length\b")
 """What Redis 7 says, and ends the connection, to a large call without a password, which it does not read."""
 
+_MIDWAY = re.compile(r", on @user_script:\d+\.?$")
+"""How Redis 7 ends what has broken a script off, which may have written by then."""
+
 _ANYWHERE = re.compile(rf"\b({'|'.join(_TRANSIENT)})\b")
 
 
@@ -90,6 +93,8 @@ class NewerStoreError(RedisStoreError):
 
 def code_of(error: Exception) -> str | None:
     """The code with which a server refuses a call before it has done anything; `None` for any other error."""
+    if _MIDWAY.search(str(error)):
+        return None
     for kind, code in _CODES:
         if isinstance(error, kind):
             return code

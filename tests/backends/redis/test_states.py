@@ -13,7 +13,7 @@ import redis
 from durable_jobs_conformance import Port
 from durable_jobs_redis import CallRefusedError, RedisStoreError
 from durable_jobs_redis._errors import code_of, refused
-from redis.exceptions import ResponseError
+from redis.exceptions import NoPermissionError, ResponseError
 from support.ports import PATIENCE_SECONDS, in_a_hurry, refusal
 from support.redis_proxy import Proxy
 from support.redis_servers import SAFE, Server, Space, free_port, launch
@@ -189,6 +189,14 @@ def test_r3_a_call_too_large_for_who_gave_no_password_is_refused(length) -> None
     told = refused("redis://there", error, code_of(error) or "")
     assert (told.code, told.transient, told.changed) == ("NOAUTH", False, False)
     assert "Authentication required" in told.cause
+
+
+@pytest.mark.parametrize("kind", [NoPermissionError, ResponseError])
+def test_r3_what_broke_a_script_off_midway_may_have_written(kind) -> None:
+    """As Redis 7 tells it of a user that may call `hset` and not `zadd`."""
+    said = "NOPERM this user has no permissions to run the 'zadd' command"
+    assert code_of(kind(said)) == "NOPERM"
+    assert code_of(kind(f"{said} script: 1f0a, on @user_script:7.")) is None
 
 
 def test_r3_a_script_that_the_server_has_forgotten_is_sent_again_as_text(server, proxy, cut) -> None:
