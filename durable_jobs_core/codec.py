@@ -161,7 +161,10 @@ def decode(row: Row) -> Loaded:
             return _damaged(row, "frame or checksum is wrong")
         if schema > SCHEMA:
             return Newer(row, "schema", schema, SCHEMA)
-        data = _DECODER.decode(text.decode())
+        written = text.decode()
+        data, end = _DECODER.raw_decode(written)  # `decode` would look for blanks, and we write none
+        if end != len(written):
+            return _damaged(row, "the text does not end where the record ends")
         for version in range(schema, SCHEMA):
             data = _UPCASTERS[version](data)
         return _record(row, data)

@@ -279,7 +279,7 @@ def _found(state: State, keeper: Keeper, row: Row | Damaged | None) -> Loaded | 
     """What was read, decoded. A wrong alarm is to be repaired, a step back in history reported."""
     if row is None or isinstance(row, Damaged):
         return row
-    found = load(keeper.definition, row)
+    found = keeper.base if row == keeper.row else load(keeper.definition, row)
     if not isinstance(found, Record):
         return found
     if row.wake != alarm_of(keeper.key.kind, found):

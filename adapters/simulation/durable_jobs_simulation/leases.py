@@ -72,8 +72,10 @@ def check_slots(node: Node, key: Key) -> None:
     most = node.world.limits.concurrency
     if len(running) >= most:
         raise Violated("S-69", f"{key}: {len(running)} attempts run already, of at most {most}")
+    if own is None:
+        return
     beside = sum((other.kind, other.job) == (key.kind, key.job) for other in running)
-    if own is not None and beside >= own:
+    if beside >= own:
         raise Violated("S-69", f"{key}: {beside} attempts of its job run already, of at most {own}")
 
 
@@ -92,9 +94,7 @@ def check_early(world: Watched, new: Attempt, run: Run, before: Record | None) -
         raise Violated("S-13", f"run {new.run} began {waited - now} ms early")
 
 
-def check_paused(run: Run, before: Record | None, after: Record) -> None:
-    """S-35: of a paused instance no tick and no retry starts, only what a trigger has asked for."""
+def of_paused(run: Run, before: Record | None, after: Record) -> bool:
+    """S-35: whether a tick or a retry of a paused instance starts; only what a trigger has asked for may."""
     bodies = (None if before is None else before.body, after.body)
-    paused = all(isinstance(body, ContinuousBody) and body.paused for body in bodies)
-    if paused and not run.forced:
-        raise Violated("S-35", f"run {run.number} attempt {run.attempt} of a paused instance began")
+    return not run.forced and all(isinstance(body, ContinuousBody) and body.paused for body in bodies)

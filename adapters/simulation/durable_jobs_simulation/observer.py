@@ -185,8 +185,8 @@ class Observer:
         )
         leases.check_attempt(self._world, history, attempt, after)
         leases.check_early(self._world, attempt, is_, before)
-        if not self._under_way(engine, history.key, events.ResumeRequested):
-            leases.check_paused(is_, before, after)
+        if leases.of_paused(is_, before, after) and not self._resumes(engine, history.key):
+            raise Violated("S-35", f"run {is_.number} attempt {is_.attempt} of a paused instance began")
         history.tokens[new.token] = history.latest = attempt
         history.granted = [other for other in history.granted if other.token.engine != engine]
         history.granted.append(attempt)
@@ -280,11 +280,11 @@ class Observer:
         if isinstance(ask.request, events.TerminateRequested):
             history.terminators.add(node.engine_id)
 
-    def _under_way(self, engine: int, key: Key, request: type[events.Request]) -> bool:
-        """Whether an engine may have acted on such a request between two commits."""
-        calls = self._calls.values()
+    def _resumes(self, engine: int, key: Key) -> bool:
+        """Whether an engine may have resumed an instance between two commits."""
         return any(
-            call.key == key and call.engine == engine and type(call.request) is request for call in calls
+            call.key == key and call.engine == engine and isinstance(call.request, events.ResumeRequested)
+            for call in self._calls.values()
         )
 
     def _must_answer_by(self, ask: Ask) -> int | None:

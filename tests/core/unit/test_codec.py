@@ -112,6 +112,7 @@ def test_S_6_a_row_torn_between_revision_and_text_is_damage() -> None:
     assert why(decode(torn)) == "the revision is not that of the last writer"
     assert why(decode(framed(ROW, b"{}", magic=b"XX"))) == "frame or checksum is wrong"
     assert why(decode(framed(ROW, b"not json"))).startswith("JSONDecodeError")
+    assert why(decode(framed(ROW, ROW.blob[12:] + b" "))) == "the text does not end where the record ends"
     assert why(decode(framed(ROW, b"[" * 100_000))).startswith("RecursionError")
 
 

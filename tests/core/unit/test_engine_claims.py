@@ -6,8 +6,10 @@ import pytest
 from support.rig import EPOCH, Rig, client, greeted, start, writes
 from support.samples import jobs, number, tick
 
-from durable_jobs_core.backend import Answer, Committed, Write
-from durable_jobs_core.engine import Exchange
+from durable_jobs_core.backend import Answer, Committed, Row, Write
+from durable_jobs_core.codec import Loaded, load
+from durable_jobs_core.definitions import AnyDefinition
+from durable_jobs_core.engine import Exchange, exchanges, state
 from durable_jobs_core.events import AddRequested, StartRequested, StatusRequested, TriggerRequested
 from durable_jobs_core.words import Key
 
@@ -369,6 +371,28 @@ def test_D_4_alarms_of_a_job_it_does_not_run_are_nothing_to_it() -> None:
     rig.wait(60_000)
 
     assert running(rig) == ["b"]
+
+
+def test_D_7_a_claim_of_what_is_known_already_is_not_decoded_once_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rig = Rig(ticks("a"))
+    start(rig, "a", 1)
+    rig.settle()
+    rig.finish()
+    rig.settle()
+    decoded: list[Key] = []
+
+    def counted(job: AnyDefinition, row: Row) -> Loaded:
+        decoded.append(row.key)
+        return load(job, row)
+
+    for module in (state, exchanges):
+        monkeypatch.setattr(module, "load", counted)
+    rig.wait(60_000)
+    rig.settle()
+
+    assert (running(rig), len(decoded)) == (["a"], 1)
 
 
 def test_D_4_a_claim_that_was_used_is_not_put_back() -> None:
