@@ -17,12 +17,14 @@ def lives_end(case: Case) -> Found:
 
     Who stalled for longer than its lease before the terminate may begin afterwards: it can commit nothing.
     """
+    leased, over = case.log.leased, set[str]()
+    ahead = min((attempt.at - attempt.since for attempt in leased), default=0.0)  # of the store's clock
     for end in case.terminations:
-        dead = {attempt.life for attempt in case.log.leased if attempt.pos < end.pos}
+        dead = {attempt.life for attempt in leased if attempt.pos < end.pos} - over
+        over |= dead  # what may still begin of them was in flight at their own end, not at a later one
         if case.held is not None and case.held.life in dead:
             yield "I-5", "a life is stored that was terminated"
-        own = [attempt for attempt in case.log.leased if attempt.life in dead]
-        ahead = min((attempt.at - attempt.since for attempt in own), default=0.0)  # of the store's clock
+        own = [attempt for attempt in leased if attempt.life in dead]
         late = [a for a in own if a.pos > end.answer_pos and a.since + LIMITS.lease > end.answer_at - ahead]
         in_flight = 1 if end.result.get("was_running") else 0
         if len(late) > in_flight:

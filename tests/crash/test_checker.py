@@ -44,10 +44,18 @@ class Scene:
         else:
             self.say("answered", n=name, result=result)
 
-    def run(self, key: str, number: int, how: str = "returned", hook: str = "execute", **shown: Any) -> None:
+    def run(
+        self,
+        key: str,
+        number: int,
+        how: str = "returned",
+        hook: str = "execute",
+        life: str | None = None,
+        **shown: Any,
+    ) -> None:
         call = f"call {len(self.lines)}"
         shown = {"attempt": 1, "crashes": 0, **shown}
-        self.say("began", call=call, key=key, hook=hook, idem=f"k-{LIFE}-{number}", **shown)
+        self.say("began", call=call, key=key, hook=hook, idem=f"k-{life or LIFE}-{number}", **shown)
         self.say("ended", call=call, how=how)
 
     def kill(self) -> None:
@@ -70,7 +78,7 @@ class Scene:
         return {found.invariant for found in check(History.of(self.lines), self.store, calm=calm)}
 
 
-LIFE = "00000000000000aa"
+LIFE, OTHER_LIFE = "00000000000000aa", "00000000000000bb"
 
 
 def scene() -> Scene:
@@ -136,6 +144,20 @@ def test_S_11_a_stalled_process_may_begin_late_what_another_has_taken_over() -> 
     late = {"n": 2, "run_count": 3, "attempt": 1, "crashes": 0, "since": 29_000}
     s.say("began", call="late", key=TICKER, hook="execute", idem=f"k-{LIFE}-3", **late)
     s.body(TICKER).update(runs=3, state=[1, {"n": 3, "last": ""}])
+
+    assert s.found() == set()
+
+
+def test_S_36_a_stalled_process_may_begin_late_what_ran_when_its_life_was_ended_whatever_is_ended_since() -> (
+    None
+):
+    s = scene()
+    s.ask("terminate", TICKER, terminated=True, was_running=True)
+    s.ask("start", TICKER)
+    s.run(TICKER, 1, life=OTHER_LIFE, n=0, run_count=1)
+    s.ask("terminate", TICKER, terminated=True, was_running=False)
+    del s.store.rows[TICKER]
+    s.run(TICKER, 3, n=2, run_count=3)
 
     assert s.found() == set()
 
@@ -293,6 +315,16 @@ def _(s: Scene) -> None:
     s.ask("terminate", TICKER, terminated=True, was_running=False)
     del s.store.rows[TICKER]
     s.run(TICKER, 3, n=2, run_count=3)
+
+
+@spoiled("I-5", "an attempt of the second life that was terminated begins")
+def _(s: Scene) -> None:
+    s.ask("terminate", TICKER, terminated=True, was_running=False)
+    s.ask("start", TICKER)
+    s.run(TICKER, 1, life=OTHER_LIFE, n=0, run_count=1)
+    s.ask("terminate", TICKER, terminated=True, was_running=False)
+    del s.store.rows[TICKER]
+    s.run(TICKER, 2, life=OTHER_LIFE, n=1, run_count=2)
 
 
 @spoiled("I-5", "after a kill, an attempt of a terminated life begins")
