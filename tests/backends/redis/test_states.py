@@ -13,7 +13,7 @@ import redis
 from durable_jobs_conformance import Port
 from durable_jobs_redis import CallRefusedError, RedisStoreError
 from durable_jobs_redis._errors import code_of, refused
-from redis.exceptions import ResponseError
+from redis.exceptions import NoPermissionError, ResponseError
 from support.ports import PATIENCE_SECONDS, in_a_hurry, refusal
 from support.redis_proxy import Proxy
 from support.redis_servers import SAFE, Server, Space, free_port, launch
@@ -189,6 +189,14 @@ def test_r3_a_call_too_large_for_who_gave_no_password_is_refused(length) -> None
     told = refused("redis://there", error, code_of(error) or "")
     assert (told.code, told.transient, told.changed) == ("NOAUTH", False, False)
     assert "Authentication required" in told.cause
+
+
+@pytest.mark.parametrize("error", [NoPermissionError, ResponseError])
+def test_r3_what_a_script_was_denied_on_its_way_is_no_refusal_of_the_call(error) -> None:
+    """Redis 7 says where in the script, which may have written before."""
+    code = "NOPERM " if error is ResponseError else ""
+    denied = error(f"{code}No permissions to run 'hset' script: 5ae0, on @user_script:154.")
+    assert code_of(denied) is None
 
 
 def test_r3_a_script_that_the_server_has_forgotten_is_sent_again_as_text(server, proxy, cut) -> None:
