@@ -23,7 +23,7 @@ import json
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
 from functools import partial
@@ -307,7 +307,7 @@ def run_again(path: Path, lines: Sequence[str]) -> int:
 
 
 @contextmanager
-def _told_of_files(more: str = "") -> Iterator[None]:
+def _told_of_files(more: str = "") -> Generator[None]:
     """A file that cannot be read or written is told in a line."""
     try:
         yield
