@@ -1,6 +1,7 @@
 """`python -m durable_jobs_conformance module:HARNESS ... [--json FILE]`: certify, print one table.
 
-Exits with 1 if a check failed, or if a store could not be had here: that is said as `not run`."""
+Exits with 1 if a check failed, or if a store could not be had here: that is said as `not run`; with 2 if
+what was named is no harness."""
 
 from __future__ import annotations
 
@@ -20,7 +21,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("harness", nargs="+", help="module:NAME of a Harness")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the reports there")
     asked = parser.parse_args(arguments)
-    reports = [_report(_find(name)) for name in asked.harness]
+    try:
+        harnesses = [_find(name) for name in asked.harness]
+    except _NoHarness as error:
+        print(error, file=sys.stderr)
+        return 2
+    reports = [_report(harness) for harness in harnesses]
     print(table(reports))
     if asked.json is not None:
         asked.json.parent.mkdir(parents=True, exist_ok=True)
@@ -35,11 +41,29 @@ def _report(harness: Harness) -> Report:
     return certify(harness)
 
 
+class _NoHarness(Exception):
+    def __init__(self, name: str, why: str) -> None:
+        expected = "expected module:NAME of a Harness, as in my_backend.certify:HARNESS"
+        super().__init__(f"{name}: {why}; {expected}")
+
+
 def _find(name: str) -> Harness:
-    module, _, attribute = name.partition(":")
-    found = getattr(importlib.import_module(module), attribute or "HARNESS")
+    """What `module:NAME` names. What the module raises comes as it is."""
+    module_name, _, attribute = name.partition(":")
+    attribute = attribute or "HARNESS"
+    if not module_name or module_name.startswith("."):
+        raise _NoHarness(name, "no module is named")
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if not f"{module_name}.".startswith(f"{error.name}."):
+            raise  # the module is there, and misses another
+        raise _NoHarness(name, f"there is no module {error.name} to import") from None
+    if not hasattr(module, attribute):
+        raise _NoHarness(name, f"{module_name} has no {attribute}")
+    found = getattr(module, attribute)
     if not isinstance(found, Harness):
-        raise SystemExit(f"{name} is a {type(found).__name__}, not a Harness")
+        raise _NoHarness(name, f"{module_name}:{attribute} is of type {type(found).__name__}")
     return found
 
 

@@ -82,3 +82,36 @@ def test_it_runs_from_asyncio_in_a_thread_and_a_capability_that_a_store_lacks_co
     report = asyncio.run(run())
 
     assert (report.level, report.failed, report.skipped) == ("base", (), ("durable", "damage"))
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("nope:H", "there is no module nope"),
+        (":H", "no module is named"),
+        ("support.harnesses:NOPE", "support.harnesses has no NOPE"),
+        ("support.harnesses", "support.harnesses has no HARNESS"),
+        ("support.harnesses:on_cluster", "support.harnesses:on_cluster is of type function"),
+    ],
+)
+def test_what_is_no_harness_is_told_in_a_line(
+    capsys: pytest.CaptureFixture[str], name: str, said: str
+) -> None:
+    code = main(["support.harnesses:MEMORY", name])
+
+    assert code == 2
+    out, err = capsys.readouterr()
+    assert out == "", "nothing is certified"
+    (line,) = err.splitlines()
+    assert said in line
+    assert "expected module:NAME of a Harness, as in my_backend.certify:HARNESS" in line
+
+
+def test_what_a_module_of_a_harness_raises_is_shown_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "harness_that_breaks.py").write_text("import not_installed_here")
+
+    with pytest.raises(ModuleNotFoundError, match="not_installed_here"):
+        main(["harness_that_breaks:HARNESS"])

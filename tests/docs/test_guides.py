@@ -76,6 +76,49 @@ def test_an_incident_becomes_a_test_as_the_guide_tells(tmp_path: Path) -> None:
     assert "1 passed" in again.stdout, again.stdout + again.stderr
 
 
+def programs() -> list[tuple[str, str, str]]:
+    """The programs of the user guide in its order: the file, the code, and what it prints."""
+    text = (ROOT / "docs" / "guide.md").read_text()
+    return re.findall(r"```python\n# (\S+)\n(.*?)```\n\n```text\n(.*?)```", text, re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where a reader has saved the programs."""
+    folder = tmp_path_factory.mktemp("guide")
+    for name, code, _ in programs():
+        (folder / name).write_text(code)
+    return folder
+
+
+def test_every_program_of_the_user_guide_is_run() -> None:
+    text = (ROOT / "docs" / "guide.md").read_text()
+    names = [name for name, _, _ in programs()]
+
+    assert text.count("```python") == len(names)
+    assert names[-1] == "service.py"
+
+
+def test_the_programs_of_the_user_guide_print_what_it_says(folder: Path) -> None:
+    for name, _, output in programs()[:-1]:  # in this order: a later one opens the file of an earlier
+        done = _python(name, folder)
+        assert (done.returncode, done.stdout) == (0, output), f"{name}: {done.stdout}{done.stderr}"
+
+
+def test_the_service_of_the_user_guide_is_one_of_two_processes(folder: Path) -> None:
+    name, _, output = programs()[-1]
+    worker = subprocess.Popen([sys.executable, name, "work"], cwd=folder, stderr=subprocess.PIPE, text=True)
+    try:
+        assert worker.stderr is not None
+        assert "an acknowledged request: each commit is synced" in worker.stderr.readline()
+        asked = _python(name, folder)
+    finally:
+        worker.terminate()
+        worker.communicate(timeout=60)
+
+    assert (asked.returncode, asked.stdout) == (0, output), asked.stdout + asked.stderr
+
+
 def _python(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, *command.split()],

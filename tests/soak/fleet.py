@@ -17,9 +17,11 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, suppress
 from itertools import pairwise
+from multiprocessing import forkserver
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, Protocol
+from unittest.mock import patch
 
 from attrs import define, field
 from crash import checker
@@ -335,9 +337,9 @@ def _context() -> multiprocessing.context.ForkServerContext:
     """Processes that are forked from one which has imported everything: killing is cheap."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["soak.member", "durable_jobs_redis"])
-    paths = os.environ.get("PYTHONPATH", "").split(os.pathsep)
-    if str(TESTS) not in paths:
-        os.environ["PYTHONPATH"] = os.pathsep.join([str(TESTS), *filter(None, paths)])
+    paths = [str(TESTS), *filter(None, [os.environ.get("PYTHONPATH")])]
+    with patch.dict(os.environ, PYTHONPATH=os.pathsep.join(paths)):
+        forkserver.ensure_running()  # it imports by that path; its processes get ours
     return context
 
 

@@ -54,10 +54,12 @@ def test_I_3_no_history_forks_on_a_server_that_loses_the_end_of_its_log(tmp_path
 def short_campaign(variant: str, folder: Path) -> Result:
     """One that found nothing wrong."""
     seed = int.from_bytes(os.urandom(3), "big")
+    environment = dict(os.environ)
     result = campaign(folder, variant, seed, RUNS, server_seconds=SERVER_SECONDS)
     assert result.faults == [], f"seed {seed}\n{result}"
     assert result.runs >= RUNS
     assert result.worker_kills > 0
+    assert dict(os.environ) == environment, "it is the other tests' too"
     assert result.server_kills > 0
     return result
 

@@ -18,26 +18,30 @@ from __future__ import annotations
 
 import argparse
 import gc
+import inspect
 import json
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from contextlib import contextmanager
 from functools import partial
 from importlib import import_module
 from itertools import count
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any, NoReturn, TypeVar
 
 from attrs import define, evolve, field
 
+from durable_jobs_core.jobs import Jobs
 from durable_jobs_core.words import Kind
 from durable_jobs_simulation import strikes
-from durable_jobs_simulation.case import MakeCase, load
+from durable_jobs_simulation.case import Case, MakeCase, load
 from durable_jobs_simulation.exhaustive import command
 from durable_jobs_simulation.faults import Faults
-from durable_jobs_simulation.incident import replay, write_test
+from durable_jobs_simulation.incident import lines_of, replay, write_test
 from durable_jobs_simulation.progress import Progress
 from durable_jobs_simulation.scenarios import CASES
 from durable_jobs_simulation.shrink import shrink
@@ -47,12 +51,60 @@ from durable_jobs_simulation.tasks import SimulationError
 from durable_jobs_simulation.trace import Trace, clock
 from durable_jobs_simulation.violation import Violation
 
+T = TypeVar("T")
+
 BAR = 24
+SCENARIO = (
+    "expected module:scenario, as in shop:orders: a Case, a function that makes one, or a scenario in a "
+    f"module that has `jobs`; or one of ours: {', '.join(CASES)}"
+)
+JOBS = "expected module:jobs, as in shop:jobs: what create_durable_jobs gives, or a function that makes it"
+FILE = "expected a trace or a journal, as in: replay trace.jsonl, replay journal.jsonl shop:jobs"
+LEAST = {"seed": 0, "first": 0, "minutes": 0, "seeds": 1, "processes": 1, "depth": 1, "states": 1}
+POSITIVE = ("hours", "gib")
 
 
 def find(name: str) -> MakeCase:
-    """One of our own cases, or the one `module:scenario` names."""
-    return CASES[name] if name in CASES else load(name)
+    """One of our own cases, or the one `module:scenario` names. Raises `SimulationError` if it is none;
+    what the module raises comes as it is."""
+    if name in CASES:
+        return CASES[name]
+    found = _named(name, "scenario", SCENARIO)
+    if inspect.iscoroutinefunction(found):
+        return load(name)
+    return partial(_made, name, found, Case, SCENARIO)
+
+
+def _named(name: str, otherwise: str, expected: str) -> Any:
+    """What `module:name` names; `otherwise`, if it names a module alone."""
+    module_name, _, attribute = name.partition(":")
+    if not module_name or module_name.startswith("."):
+        raise SimulationError(f"{name}: no module is named; {expected}")
+    try:
+        module = import_module(module_name)
+    except ModuleNotFoundError as error:
+        if not f"{module_name}.".startswith(f"{error.name}."):
+            raise  # the module is there, and misses another
+        raise SimulationError(f"{name}: there is no module {error.name} to import; {expected}") from None
+    if not hasattr(module, attribute or otherwise):
+        raise SimulationError(f"{name}: {module_name} has no {attribute or otherwise}; {expected}")
+    return getattr(module, attribute or otherwise)
+
+
+def _made(name: str, found: Any, wanted: type[T], expected: str) -> T:
+    """What was found, or what it makes when it is called."""
+    if isinstance(found, wanted):
+        return found
+    if not callable(found):
+        raise SimulationError(f"{name} is of type {type(found).__name__}; {expected}")
+    try:
+        inspect.signature(found).bind()
+    except (TypeError, ValueError):
+        raise SimulationError(f"{name} takes arguments; {expected}") from None
+    made = found()
+    if not isinstance(made, wanted):
+        raise SimulationError(f"{name} gave a value of type {type(made).__name__}; {expected}")
+    return made
 
 
 @define
@@ -201,7 +253,8 @@ def explain(name: str, seed: int, path: str | None) -> int:
     print(trace.text(last=None if path is None and failed else 60), end="")
     print(f"{trace.steps} steps, {clock(trace.ms)}, digest {trace.digest}")
     if path is not None:
-        trace.write(path)
+        with _told_of_files():
+            trace.write(path)
         print(f"written to {path}")
     return int(failed)
 
@@ -209,24 +262,42 @@ def explain(name: str, seed: int, path: str | None) -> int:
 def replay_journal(args: argparse.Namespace) -> int:
     """Replay a journal over the definitions that `args.jobs` names. 1 if it fails or goes another way."""
     if args.jobs is None:
-        raise SimulationError(f"{args.file} is a journal: name the jobs too, as module:jobs")
+        raise SimulationError(f"{args.file} is a journal: name the jobs too; {JOBS}")
     module, _, name = args.jobs.partition(":")
-    replayed = replay(args.file, getattr(import_module(module), name or "jobs"))
+    replayed = replay(args.file, _made(args.jobs, _named(args.jobs, "jobs", JOBS), Jobs, JOBS))
     print(replayed.text(), end="")
     if args.as_test is not None:
-        print(f"written to {' and '.join(write_test(replayed, module, name or 'jobs', args.as_test))}")
+        with _told_of_files():
+            written = write_test(replayed, module, name or "jobs", args.as_test)
+        print(f"written to {' and '.join(written)}")
     return int(not replayed.good)
 
 
-def run_again(lines: Sequence[str]) -> int:
+def replay_file(args: argparse.Namespace) -> int:
+    """Replay a trace or a journal, whichever it is."""
+    with _told_of_files(f"; {FILE}"):
+        lines = args.file.read_text(encoding="utf-8", errors="replace").splitlines()
+        journal = lines_of(args.file)
+    if lines[:1] and lines[0].startswith('{"case"'):
+        return run_again(args.file, lines)
+    if not any('"journal":' in line for line in journal):
+        raise SimulationError(f"{args.file} is neither a trace nor a journal; {FILE}")
+    return replay_journal(args)
+
+
+def run_again(path: Path, lines: Sequence[str]) -> int:
     """Run what a JSON trace was written of, and compare. 1 if it is not the same."""
-    head = json.loads(lines[0])
-    case = evolve(find(head["case"])(), nodes=head["nodes"], clients=head["clients"])
     try:
-        trace: Trace = case.run(head["seed"], Faults(**head["faults"]))
+        head = json.loads(lines[0])
+        name, seed, size = head["case"], head["seed"], {key: head[key] for key in ("nodes", "clients")}
+        faults = Faults(**head["faults"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise SimulationError(f"{path} is no trace of this release: {error!r}; {FILE}") from error
+    try:
+        trace: Trace = evolve(find(name)(), **size).run(seed, faults)
     except Violation as violation:
         trace = violation.trace
-    trace.case = head["case"]
+    trace.case = name
     print(trace.text(last=40), end="")
     if list(trace.json_lines()) == lines:
         print("the same, line by line")
@@ -235,9 +306,24 @@ def run_again(lines: Sequence[str]) -> int:
     return 1
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """The command line."""
-    parser = argparse.ArgumentParser(
+@contextmanager
+def _told_of_files(more: str = "") -> Generator[None]:
+    """A file that cannot be read or written is told in a line."""
+    try:
+        yield
+    except OSError as error:
+        raise SimulationError(f"{error}{more}") from error
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in a line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message} (see --help)\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
         prog="durable_jobs_simulation",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -247,8 +333,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     run.add_argument("scenario", nargs="?", help="module:scenario, or one of ours: " + ", ".join(CASES))
     much = run.add_mutually_exclusive_group()
     much.add_argument("--seed", type=int, help="one run")
-    much.add_argument("--seeds", type=int, default=0, help="so many runs of each scenario")
-    much.add_argument("--hours", type=float, default=0.0, help="runs for so long")
+    much.add_argument("--seeds", type=int, help="so many runs of each scenario")
+    much.add_argument("--hours", type=float, help="runs for so long")
     run.add_argument("--first", type=int, default=0, help="the first seed")
     run.add_argument("--processes", type=int, default=1)
     run.add_argument("--table", action="store_true", help="show where faults struck; fail if some never did")
@@ -259,29 +345,50 @@ def main(argv: Sequence[str] | None = None) -> int:
     again.add_argument("--as-test", type=Path, metavar="FILE.py", help="write a test that fails like it")
     command.add_arguments(commands.add_parser("check", help="enumerate all that can happen in a scope"))
     commands.add_parser("speed", help="measure how fast it simulates")
-    args = parser.parse_args(argv)
+    return parser
+
+
+def _check_numbers(args: argparse.Namespace) -> None:
+    for name, number in vars(args).items():
+        if number is None:
+            continue
+        if name in LEAST and not number >= LEAST[name]:
+            expected = f"at least {LEAST[name]}"
+        elif name in POSITIVE and not number > 0:
+            expected = "more than 0"
+        else:
+            continue
+        raise SimulationError(f"--{name}: expected {expected}, got {number}, as in --{name} 7")
+
+
+def _run(args: argparse.Namespace) -> int:
+    names = [args.scenario] if args.scenario else list(CASES)
+    if args.seed is not None:
+        return max(explain(name, args.seed, args.trace) for name in names)
+    args.seeds = args.seeds or (0 if args.hours else 20)
+    tally = run_many(names, args)
+    print(tally.summary())
+    if tally.failed:
+        first = tally.failed[0]
+        explain(first.case, first.seed, args.trace)
+    struck = not args.table or show_strikes(tally.cells)
+    return int(bool(tally.failed) or not struck)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command line. 2 if it was used wrongly, which is told in a line."""
+    args = _parser().parse_args(argv)
     try:
+        _check_numbers(args)
         if args.command == "replay":
-            lines = args.file.read_text(encoding="utf-8", errors="replace").splitlines()
-            is_trace = lines[:1] and lines[0].startswith('{"case"')
-            return run_again(lines) if is_trace else replay_journal(args)
+            return replay_file(args)
         if args.command == "check":
             return command.run(args)
-        if args.command == "speed":
-            for line in measure():
-                print(line, flush=True)
-            return 0
-        names = [args.scenario] if args.scenario else list(CASES)
-        if args.seed is not None:
-            return max(explain(name, args.seed, args.trace) for name in names)
-        args.seeds = args.seeds or (0 if args.hours else 20)
-        tally = run_many(names, args)
-        print(tally.summary())
-        if tally.failed:
-            first = tally.failed[0]
-            explain(first.case, first.seed, args.trace)
-        struck = not args.table or show_strikes(tally.cells)
-        return int(bool(tally.failed) or not struck)
-    except (SimulationError, OSError) as error:
+        if args.command == "run":
+            return _run(args)
+        for line in measure():
+            print(line, flush=True)
+        return 0
+    except SimulationError as error:
         print(error, file=sys.stderr)
         return 2

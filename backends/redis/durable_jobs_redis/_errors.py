@@ -38,11 +38,11 @@ _BEFORE_ANYTHING = (*_TRANSIENT, "NOPERM", "NOAUTH", "LOST")
 _CODE = re.compile(rf"^-?(?:@user_script: \d+: -?)?({'|'.join(_BEFORE_ANYTHING)})\b")
 """Before Redis 7 an error that a script has caught, and answers, begins with where it was."""
 
+_IN_A_SCRIPT = re.compile(r"\bon @user_script:\d+\.?$")
+"""Where Redis 7 says that a script ended which has not caught the error: it may have written before."""
+
 _NOBODY = re.compile(r"\bunauthenticated (?:multi)?bulk length\b")
 """What Redis 7 says, and ends the connection, to a large call without a password, which it does not read."""
-
-_MIDWAY = re.compile(r", on @user_script:\d+\.?$")
-"""How Redis 7 ends what has broken a script off, which may have written by then."""
 
 _ANYWHERE = re.compile(rf"\b({'|'.join(_TRANSIENT)})\b")
 
@@ -93,7 +93,7 @@ class NewerStoreError(RedisStoreError):
 
 def code_of(error: Exception) -> str | None:
     """The code with which a server refuses a call before it has done anything; `None` for any other error."""
-    if _MIDWAY.search(str(error)):
+    if _IN_A_SCRIPT.search(str(error)):
         return None
     for kind, code in _CODES:
         if isinstance(error, kind):

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import pytest
 from durable_jobs_conformance import Port
-from durable_jobs_redis import CallRefusedError, RedisBackend
+from durable_jobs_redis import CallRefusedError, RedisBackend, RedisStoreError
 from support.redis_servers import Server, Space
 from support.tls import TlsProxy, certificate
 
@@ -93,6 +93,17 @@ def test_rights_that_are_taken_away_refuse_the_next_exchange(server) -> None:
     with server.client() as client:
         client.execute_command("ACL", "SETUSER", "jobs", "+evalsha", "+eval")
     assert port.scan() == ["a"]
+    port.close_all()
+
+
+def test_rights_that_are_missing_in_the_middle_of_a_write_leave_its_outcome_unknown(server) -> None:
+    port = Port(Space(add_user(server, "~*", "&*", "+@all")))
+    port.create("a")
+    with server.client() as client:
+        client.execute_command("ACL", "SETUSER", "jobs", "-hset")
+    with pytest.raises(RedisStoreError, match="script") as raised:
+        port.ask(Write(port.key("b"), None, port.row("b")))
+    assert raised.value.changed is None
     port.close_all()
 
 

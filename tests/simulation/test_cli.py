@@ -1,0 +1,173 @@
+"""The command line, used wrongly: one line that says what was expected, and 2."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+from durable_jobs_simulation.cli import main
+
+MODULE = """
+from durable_jobs_core import create_durable_jobs
+
+jobs = create_durable_jobs({})
+number = 7
+
+
+async def scenario(sim):
+    pass
+
+
+def wants(sim):
+    pass
+
+
+def gives():
+    return 7
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder that modules can be imported from."""
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "asked.py").write_text(MODULE)
+    monkeypatch.delitem(sys.modules, "asked", raising=False)
+    return tmp_path
+
+
+def refused(capsys: pytest.CaptureFixture[str], *argv: str) -> str:
+    """The one line that is said."""
+    assert main(argv) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    (line,) = err.splitlines()
+    return line
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("nope:x", "there is no module nope"),
+        ("nope", "there is no module nope"),
+        ("asked.py:scenario", "there is no module asked.py"),
+        (":x", "no module is named"),
+        (".asked:x", "no module is named"),
+        ("asked:nope", "asked has no nope"),
+        ("asked:number", "asked:number is of type int"),
+        ("asked:wants", "asked:wants takes arguments"),
+        ("asked:gives", "asked:gives gave a value of type int"),
+    ],
+)
+def test_what_is_no_scenario_is_told_in_a_line(
+    folder: Path, capsys: pytest.CaptureFixture[str], name: str, said: str
+) -> None:
+    line = refused(capsys, "run", name)
+
+    assert said in line
+    assert "expected module:scenario" in line
+    assert "shop:orders" in line, "an example"
+    assert "tokens" in line, "one of ours"
+
+
+@pytest.mark.parametrize("option", ["--seed=1", "--seeds=2"])
+def test_what_a_users_module_raises_is_shown_as_it_is(folder: Path, option: str) -> None:
+    for text, raised in (("open('away')", FileNotFoundError), ("import asked.away", ModuleNotFoundError)):
+        (folder / "broken.py").write_text(text)
+        sys.modules.pop("broken", None)
+        with pytest.raises(raised):
+            main(["run", "broken:scenario", option])
+
+
+@pytest.mark.parametrize(
+    ("jobs", "said"),
+    [
+        ("nope:jobs", "there is no module nope"),
+        ("asked:nope", "asked has no nope"),
+        ("asked:number", "asked:number is of type int"),
+        ("asked:gives", "asked:gives gave a value of type int"),
+    ],
+)
+def test_a_journal_without_its_jobs_is_told_in_a_line(
+    folder: Path, capsys: pytest.CaptureFixture[str], jobs: str, said: str
+) -> None:
+    (folder / "journal.jsonl").write_text('{"journal": 1}\n')
+
+    line = refused(capsys, "replay", "journal.jsonl", jobs)
+
+    assert said in line
+    assert "expected module:jobs" in line
+    assert "shop:jobs" in line, "an example"
+
+
+@pytest.mark.parametrize("jobs", [(), ("asked:jobs",)])
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (None, "No such file"),
+        ("", "is neither a trace nor a journal"),
+        ("root:x:0:0\n", "is neither a trace nor a journal"),
+        ('{"case": "tok', "is no trace"),
+        ('{"case": "tokens"}\n', "is no trace"),
+        ('{"case": "tokens", "seed": 1, "nodes": 1, "clients": 1, "faults": {"of old": 1}}\n', "is no trace"),
+        (
+            '{"case": "nope:x", "seed": 1, "nodes": 1, "clients": 1, "faults": {}}\n',
+            "there is no module nope",
+        ),
+    ],
+)
+def test_a_file_that_cannot_be_replayed_is_told_in_a_line(
+    folder: Path, capsys: pytest.CaptureFixture[str], text: str | None, said: str, jobs: tuple[str, ...]
+) -> None:
+    if text is not None:
+        (folder / "file").write_text(text)
+
+    line = refused(capsys, "replay", "file", *jobs)
+
+    assert said in line
+    assert "replay trace.jsonl" in line or "expected module:scenario" in line
+
+
+def test_a_trace_that_cannot_be_written_is_told_in_a_line(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["run", "tokens", "--seed", "1", "--trace", str(folder)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert str(folder) in line
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ("run --seeds 0", "--seeds: expected at least 1, got 0"),
+        ("run --seeds -2", "--seeds: expected at least 1, got -2"),
+        ("run --first -1", "--first: expected at least 0, got -1"),
+        ("run --seed -1", "--seed: expected at least 0, got -1"),
+        ("run --processes 0", "--processes: expected at least 1, got 0"),
+        ("run --hours -1", "--hours: expected more than 0, got -1.0"),
+        ("run --hours nan", "--hours: expected more than 0, got nan"),
+        ("check --processes 0", "--processes: expected at least 1, got 0"),
+        ("check --depth 0", "--depth: expected at least 1, got 0"),
+        ("check --states 0", "--states: expected at least 1, got 0"),
+        ("check --minutes -1", "--minutes: expected at least 0, got -1.0"),
+        ("check --gib 0", "--gib: expected more than 0, got 0.0"),
+    ],
+)
+def test_a_number_out_of_range_is_told_in_a_line(
+    capsys: pytest.CaptureFixture[str], options: str, said: str
+) -> None:
+    line = refused(capsys, *options.split())
+
+    assert said in line
+    assert "as in --" in line
+
+
+def test_what_is_no_number_is_told_in_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["run", "--seeds", "many"])
+
+    assert ended.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == "durable_jobs_simulation run: argument --seeds: invalid int value: 'many' (see --help)"
