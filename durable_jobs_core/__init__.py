@@ -4,6 +4,7 @@ No module here does I/O, reads a clock or draws random numbers: time, ids and ou
 orders are outputs. From the bottom up, each level importing only lower ones:
 
     words, errors          keys, revisions, instants; every error
+    checks                 of what users write
     failures, durations, cron, schedule, retry, schema
                            values about time, failure and shape
     record, operations, results, telemetry, definitions
