@@ -136,6 +136,7 @@ def taking_events(event: Any, options: Mapping[str, Any]) -> dict[str, Any]:
 
 def schema(type_: Any, name: str, options: Mapping[str, Any]) -> Schema:
     """The schema of a declared type, which must have a form."""
+    check(type_ is not None, name, "a type", type_)
     codec = options.get("codec", STRICT)
     methods = [getattr(codec, method, None) for method in ("encode", "decode", "schema")]
     check(

@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 import pytest
+from attrs import frozen
 
 from durable_jobs_core import Continuous, Debounce, Retry, Task, every, skip
 from durable_jobs_core.definitions import DEFAULT_RETRY
@@ -141,6 +142,11 @@ async def later_yielding(ctx: Any) -> Any:
     yield 1
 
 
+@frozen
+class Point:
+    x: int
+
+
 def one(one: Any) -> None:
     """A hook of one parameter."""
 
@@ -240,6 +246,10 @@ REFUSED: list[tuple[Any, dict[str, Any], str]] = [
     (tick, {"schedule": "1s"}, "schedule: expected every(...) or cron(...), got '1s'"),
     (tick, {"misfire": "skip"}, "misfire: expected \"coalesce\" or skip(...), got 'skip'"),
     (tick, {"start_immediately": "no"}, "start_immediately: expected a bool, got 'no'"),
+    (tick, {"state": None}, "state: expected a type, got None"),
+    (tick, {"state": Point(1)}, "state: expected a type, got Point(x=1)"),
+    (tick, {"state": [int]}, "state: expected a type, got [<class 'int'>]"),
+    (chore, {"event": None}, "event: expected a type, got None"),
     (tick, {"state": complex}, "state: complex: there is no form for values of this type"),
     (latest, {"event": complex}, "event: complex: there is no form"),
     (latest, {"flush_after": 30_000}, "flush_after: expected a duration"),
