@@ -102,7 +102,13 @@ class _StateContext(_LeasedContext[S]):
         self._state, self._state_set = state, True
 
     def terminate(self, reason: str | None = None) -> NoReturn:
-        """End the instance: stop this hook here and delete everything when it has stopped (S-17)."""
+        """End the instance: stop this hook here and delete everything when it has stopped (S-17).
+
+        Raises `ValidationError`, and ends nothing, if `reason` is not text.
+        """
+        if reason is not None and not isinstance(reason, str):
+            issue = Issue("$", "text or None", f"{type(reason).__name__} {reason!r}"[:80])
+            raise ValidationError("terminate(reason)", (issue,))
         self._termination = Termination(reason)
         raise TerminateSignal
 

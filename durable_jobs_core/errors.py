@@ -25,6 +25,8 @@ from attrs import frozen
 
 from durable_jobs_core.words import Failure, Key
 
+UNCHANGED = " (nothing was changed)"
+
 
 class DurableJobsError(Exception):
     """The base of all errors of this library."""
@@ -33,7 +35,7 @@ class DurableJobsError(Exception):
 
     def __str__(self) -> str:
         text = super().__str__()
-        return text if self.changed is None else f"{text} (nothing was changed)"
+        return text if self.changed is None else text + UNCHANGED
 
 
 class DefinitionError(DurableJobsError, ValueError):
@@ -73,14 +75,15 @@ class InvalidStateError(DurableJobsError):
 
 @frozen
 class Issue:
-    """One thing wrong with a value: where (`$.items[2].n`), what was expected, what came."""
+    """One thing wrong with a value: where (`$.items[2].n`, `$`: all of it), what was expected, what came."""
 
     path: str
     expected: str
     got: str
 
     def __str__(self) -> str:
-        return f"{self.path}: expected {self.expected}, got {self.got}"
+        where = "" if self.path == "$" else f"{self.path}: "
+        return f"{where}expected {self.expected}, got {self.got}"
 
 
 class ValidationError(DurableJobsError):
