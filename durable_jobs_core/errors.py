@@ -86,7 +86,7 @@ class Issue:
         return f"{where}expected {self.expected}, got {self.got}"
 
 
-class ValidationError(DurableJobsError):
+class ValidationError(DurableJobsError, ValueError):
     """A value does not fit its schema, or is of a sort that is refused at the edge (S-62)."""
 
     def __init__(self, subject: str, issues: tuple[Issue, ...]) -> None:

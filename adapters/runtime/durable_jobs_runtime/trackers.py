@@ -122,7 +122,7 @@ class HttpTracker:
     and then twice as much each time, at most half a minute, between them.
 
     Spans are seconds. One that is only waited for (`interval`, `backoff`) may be zero, which ends the wait
-    at once; one in which something is to be done (`timeout`) is at least a millisecond. Raises `ValueError`
+    at once; one in which something is to be done (`timeout`) is at least a millisecond. Raises `ValidationError`
     with all that is wrong.
     """
 
@@ -158,7 +158,7 @@ class HttpTracker:
             ("backoff", backoff, 0),
         ):
             arguments.seconds(name, span, least)
-        arguments.refuse("HttpTracker")
+        arguments.check("HttpTracker")
         self.endpoint = endpoint
         self.dropped = 0
         self.sent = 0

@@ -95,3 +95,8 @@ def test_a_definition_error_is_a_value_error_too() -> None:
 def test_S_62_what_is_wrong_with_all_of_a_value_names_no_path() -> None:
     assert str(Issue("$", "int", "null")) == "expected int, got null"
     assert str(Issue("$.n", "int", "null")) == "$.n: expected int, got null"
+
+
+def test_S_62_a_validation_error_is_a_value_error_too() -> None:
+    with pytest.raises(ValueError, match="got null"):
+        raise errors.ValidationError("event", (Issue("$", "int", "null"),))
