@@ -140,7 +140,7 @@ def schema(type_: Any, name: str, options: Mapping[str, Any]) -> Schema:
     codec = options.get("codec", STRICT)
     methods = [getattr(codec, method, None) for method in ("encode", "decode", "schema")]
     check(
-        all(map(callable, methods)) and not isinstance(codec, type),
+        all(map(callable, methods)) and not issubclass(type(codec), type),
         "codec",
         "encode, decode and schema",
         codec,
