@@ -4,6 +4,7 @@ No module here does I/O, reads a clock or draws random numbers: time, ids and ou
 orders are outputs. From the bottom up, each level importing only lower ones:
 
     words, errors          keys, revisions, instants; every error
+    checks                 of what users write
     failures, durations, cron, schedule, retry, schema
                            values about time, failure and shape
     record, operations, results, telemetry, definitions
@@ -34,6 +35,7 @@ from durable_jobs_core.context import (
     TerminateSignal,
 )
 from durable_jobs_core.definitions import Continuous, Debounce, Task
+from durable_jobs_core.engine import Limits
 from durable_jobs_core.errors import (
     ClosedError,
     DefinitionError,
@@ -53,29 +55,58 @@ from durable_jobs_core.errors import (
     ValidationError,
 )
 from durable_jobs_core.jobs import Jobs, create_durable_jobs
+from durable_jobs_core.results import (
+    AddResult,
+    ClearResult,
+    ContinuousStatus,
+    DeadLetter,
+    DeadLettersResult,
+    DebounceStatus,
+    DiscardResult,
+    FlushResult,
+    PauseResult,
+    RedriveResult,
+    RescheduleResult,
+    ResumeResult,
+    SendResult,
+    StartResult,
+    StateResult,
+    TaskStateResult,
+    TaskStatus,
+    TerminateResult,
+    TriggerResult,
+)
 from durable_jobs_core.retry import Backoff, NonRetryable, Retry
 from durable_jobs_core.schedule import cron, every, skip
 from durable_jobs_core.schema import Codec, StrictCodec
 from durable_jobs_core.words import Failure, Key
 
 __all__ = [
+    "AddResult",
     "Backoff",
+    "ClearResult",
     "Client",
     "ClosedError",
     "Codec",
     "Continuous",
     "ContinuousClient",
     "ContinuousContext",
+    "ContinuousStatus",
+    "DeadLetter",
+    "DeadLettersResult",
     "Debounce",
     "DebounceClient",
     "DebounceContext",
     "DebounceEventContext",
+    "DebounceStatus",
     "DefinitionError",
+    "DiscardResult",
     "DriverError",
     "DuplicateEventError",
     "DurableJobsError",
     "ExecutionError",
     "Failure",
+    "FlushResult",
     "Instance",
     "InstanceNotFoundError",
     "InstancePage",
@@ -84,18 +115,30 @@ __all__ = [
     "JobNotFoundError",
     "Jobs",
     "Key",
+    "Limits",
     "NewerVersionError",
     "NonRetryable",
     "OutcomeUnknownError",
     "OverloadedError",
+    "PauseResult",
+    "RedriveResult",
+    "RescheduleResult",
+    "ResumeResult",
     "Retry",
     "SchedulerError",
+    "SendResult",
+    "StartResult",
+    "StateResult",
     "StorageError",
     "StrictCodec",
     "Task",
     "TaskClient",
     "TaskContext",
+    "TaskStateResult",
+    "TaskStatus",
+    "TerminateResult",
     "TerminateSignal",
+    "TriggerResult",
     "ValidationError",
     "create_durable_jobs",
     "cron",

@@ -102,7 +102,13 @@ class _StateContext(_LeasedContext[S]):
         self._state, self._state_set = state, True
 
     def terminate(self, reason: str | None = None) -> NoReturn:
-        """End the instance: stop this hook here and delete everything when it has stopped (S-17)."""
+        """End the instance: stop this hook here and delete everything when it has stopped (S-17).
+
+        Raises `ValidationError`, and ends nothing, if `reason` is not text.
+        """
+        if reason is not None and not isinstance(reason, str):
+            issue = Issue("$", "text or None", f"{type(reason).__name__} {reason!r}"[:80])
+            raise ValidationError("terminate(reason)", (issue,))
         self._termination = Termination(reason)
         raise TerminateSignal
 
@@ -292,24 +298,35 @@ def open_context(definition: AnyDefinition, call: HookCall) -> tuple[AnyContext,
 def close_context(definition: AnyDefinition, ctx: AnyContext, returned: Any) -> Operations:
     """What a hook that returned `returned`, or terminated, asked for.
 
-    Raises `ValidationError` if the new state does not fit its schema (S-22), or if a plain `def` gave
-    something to be awaited, which nobody does.
+    Raises `ValidationError` if the new state does not fit its schema (S-22), or for what is returned by
+    any hook but a reducer (S-16): it would be lost.
     """
     if ctx._termination is not None:
         return Operations(terminate=ctx._termination)
-    if returned is not None and inspect.isawaitable(returned):
-        if inspect.iscoroutine(returned):
-            returned.close()
-        expected = "nothing to be awaited from a hook that is not an async def"
-        issue = Issue("$", expected, type(returned).__name__)
-        raise ValidationError(f"{ctx._call.hook} of {ctx.instance_id}", (issue,))
-    state = None
+    if returned is not None:
+        _check_returned(ctx, returned)
     if isinstance(ctx, DebounceEventContext):
         ctx._state, ctx._state_set = returned, True
+    state = None
     if ctx._state_set:
         value, _ = definition.state.encode(ctx._state, "new state of", ctx._call.key)
         state = Stored(definition.state_version, value)
     return Operations(state=state, schedule=ctx._schedule)
+
+
+def _check_returned(ctx: AnyContext, returned: Any) -> None:
+    if inspect.isawaitable(returned):
+        if inspect.iscoroutine(returned):
+            returned.close()
+        expected = "nothing to be awaited from a hook that is not an async def"
+    elif isinstance(ctx, DebounceEventContext):
+        return
+    elif isinstance(ctx, DebounceContext):
+        expected = "None to be returned, for nothing keeps what `execute` of a debounce returns"
+    else:
+        expected = "None to be returned, for only ctx.set_state keeps a state"
+    issue = Issue("$", expected, type(returned).__name__)
+    raise ValidationError(f"{ctx._call.hook} of {ctx.instance_id}", (issue,))
 
 
 def cancel_context(ctx: AnyContext) -> None:

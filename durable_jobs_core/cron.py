@@ -17,6 +17,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from attrs import field, frozen
 from cronsim import CronSim, CronSimError
 
+from durable_jobs_core.checks import check
 from durable_jobs_core.errors import DefinitionError, SchedulerError
 from durable_jobs_core.words import INSTANT_MAX, from_datetime, to_datetime
 
@@ -42,7 +43,8 @@ class Cron:
     @classmethod
     def parse(cls, expression: str, tz: str) -> Cron:
         """The schedule of an expression; raises `DefinitionError` if it can never match."""
-        parts = str(expression).split()
+        check(isinstance(expression, str), "cron(expression)", "text of 5 or 6 fields", expression)
+        parts = expression.split()
         if len(parts) == _FIELDS - 1:
             parts.insert(0, "0")
         if len(parts) != _FIELDS:

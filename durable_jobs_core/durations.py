@@ -42,6 +42,7 @@ _ISO = re.compile(
     r"(?:T(?=[0-9])(?:([0-9]+)H)?(?:([0-9]+)M)?(?:([0-9]+)(?:\.([0-9]+))?S)?)?"
 )
 _EXPECTED = 'a duration such as "30 minutes", "1h30m", "PT30M" or a timedelta'
+_UNITS_THERE_ARE = f"{_EXPECTED} (the units are {', '.join(_UNITS)} and their names, in small letters)"
 
 
 def to_ms(value: object, subject: str) -> int:
@@ -57,7 +58,7 @@ def to_ms(value: object, subject: str) -> int:
     elif isinstance(value, str):
         parsed = _parse_iso(value) if value.startswith("P") else _parse_terms(value)
         if parsed is None:
-            raise _error(subject, _EXPECTED, repr(value))
+            raise _error(subject, _UNITS_THERE_ARE, repr(value))
         ms = parsed
     else:
         raise _error(subject, _EXPECTED, f"{type(value).__name__} {value!r}")

@@ -25,6 +25,8 @@ from attrs import frozen
 
 from durable_jobs_core.words import Failure, Key
 
+UNCHANGED = " (nothing was changed)"
+
 
 class DurableJobsError(Exception):
     """The base of all errors of this library."""
@@ -33,7 +35,7 @@ class DurableJobsError(Exception):
 
     def __str__(self) -> str:
         text = super().__str__()
-        return text if self.changed is None else f"{text} (nothing was changed)"
+        return text if self.changed is None else text + UNCHANGED
 
 
 class DefinitionError(DurableJobsError, ValueError):
@@ -43,12 +45,15 @@ class DefinitionError(DurableJobsError, ValueError):
 
 
 class JobNotFoundError(DurableJobsError):
-    """No job of this kind is registered under this name."""
+    """No job of this kind is registered under this name; `other_kind`: of which one there is, if any."""
 
-    def __init__(self, kind: str, name: str, registered: tuple[str, ...] = ()) -> None:
-        self.kind, self.name, self.registered = kind, name, registered
+    def __init__(
+        self, kind: str, name: str, registered: tuple[str, ...] = (), other_kind: str | None = None
+    ) -> None:
+        self.kind, self.name, self.registered, self.other_kind = kind, name, registered, other_kind
         known = ", ".join(registered) or "none"
-        super().__init__(f"no {kind} job is registered as {name!r}; registered: {known}")
+        tail = f"; {name!r} is a {other_kind} job" if other_kind else ""
+        super().__init__(f"no {kind} job is registered as {name!r}; registered: {known}{tail}")
 
 
 class InstanceNotFoundError(DurableJobsError):
@@ -70,17 +75,18 @@ class InvalidStateError(DurableJobsError):
 
 @frozen
 class Issue:
-    """One thing wrong with a value: where (`$.items[2].n`), what was expected, what came."""
+    """One thing wrong with a value: where (`$.items[2].n`, `$`: all of it), what was expected, what came."""
 
     path: str
     expected: str
     got: str
 
     def __str__(self) -> str:
-        return f"{self.path}: expected {self.expected}, got {self.got}"
+        where = "" if self.path == "$" else f"{self.path}: "
+        return f"{where}expected {self.expected}, got {self.got}"
 
 
-class ValidationError(DurableJobsError):
+class ValidationError(DurableJobsError, ValueError):
     """A value does not fit its schema, or is of a sort that is refused at the edge (S-62)."""
 
     def __init__(self, subject: str, issues: tuple[Issue, ...]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from durable_jobs_core.errors import UNCHANGED
 from durable_jobs_core.words import Failure
 
 MESSAGE_MAX = 2_000
@@ -64,7 +65,7 @@ def _named(error: BaseException) -> str:
 
 def _text(error: BaseException) -> str:
     try:
-        return str(error)
+        return str(error).removesuffix(UNCHANGED)  # whoever tells of the failure says so
     except Exception:
         return "(its text could not be made)"
 

@@ -7,8 +7,9 @@ from types import MappingProxyType
 
 from attrs import field, frozen
 
+from durable_jobs_core.checks import check
 from durable_jobs_core.definitions import AnyDefinition, Definition
-from durable_jobs_core.errors import DefinitionError, JobNotFoundError
+from durable_jobs_core.errors import DefinitionError, Issue, JobNotFoundError, ValidationError
 from durable_jobs_core.words import JOB_NAME, Kind
 
 
@@ -32,15 +33,20 @@ class Jobs:
     def find(self, kind: Kind, job: AnyDefinition | str) -> tuple[str, AnyDefinition]:
         """The name and definition of a job, given either; of several names, the first registered.
 
-        Raises `JobNotFoundError` if none of that kind is registered.
+        Raises `JobNotFoundError` if none of that kind is registered, `ValidationError` for what is neither.
         """
+        if not isinstance(job, str | Definition):
+            expected = "a definition, or the name it is registered under"
+            issue = Issue("$", expected, f"{type(job).__name__} {job!r}"[:80])
+            raise ValidationError(f"{kind} job", (issue,))
         for name, definition in self.by_name.items():
             if definition.kind == kind and (job is definition or job == name):
                 return name, definition
         names = tuple(name for name, other in self.by_name.items() if other.kind == kind)
         registered = (name for name, other in self.by_name.items() if other is job)
         asked = job if isinstance(job, str) else next(registered, f"<unregistered {job.kind} definition>")
-        raise JobNotFoundError(kind, asked, names)
+        other = self.by_name.get(asked)
+        raise JobNotFoundError(kind, asked, names, None if other is None else other.kind)
 
 
 def create_durable_jobs(definitions: Mapping[str, AnyDefinition]) -> Jobs:
@@ -49,6 +55,9 @@ def create_durable_jobs(definitions: Mapping[str, AnyDefinition]) -> Jobs:
     A name is letters, digits, `_`, `.` and `-`, beginning with a letter or `_`. Raises
     `DefinitionError` for another name, or for a value that is no definition.
     """
+    check(
+        isinstance(definitions, Mapping), "create_durable_jobs", "a dict of definitions by name", definitions
+    )
     for name, definition in definitions.items():
         if not isinstance(name, str) or not JOB_NAME.fullmatch(name):
             raise DefinitionError(f"job name: expected {JOB_NAME.pattern}, got {name!r}")

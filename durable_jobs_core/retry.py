@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from inspect import iscoroutinefunction
 from typing import Literal, TypeAlias, TypeGuard
 
 from attrs import field, frozen
 
+from durable_jobs_core.checks import check, check_function, check_ms, check_whole
 from durable_jobs_core.durations import Duration, defined_ms, to_ms
-from durable_jobs_core.errors import DefinitionError
 from durable_jobs_core.failures import leaves
 from durable_jobs_core.words import INSTANT_MAX
 
@@ -32,6 +33,14 @@ class Backoff:
     factor: float = 1
     cap_ms: int | None = None
 
+    def __attrs_post_init__(self) -> None:
+        check_ms(self.first_ms, "Backoff(first_ms)")
+        check_ms(self.step_ms, "Backoff(step_ms)")
+        ok = type(self.factor) in (int, float) and 1 <= self.factor < float("inf")
+        check(ok, "Backoff(factor)", "a number >= 1", self.factor)
+        if self.cap_ms is not None:
+            check_ms(self.cap_ms, "Backoff(cap_ms)")
+
     @staticmethod
     def constant(delay: Duration) -> Backoff:
         """Always the same wait."""
@@ -49,8 +58,6 @@ class Backoff:
     @staticmethod
     def exponential(initial: Duration, *, factor: float = 2, max: Duration | None = None) -> Backoff:
         """`initial · factor^(n − 1)`, at most `max`; `factor` is 1 or more."""
-        if type(factor) not in (int, float) or not 1 <= factor < float("inf"):
-            raise DefinitionError(f"Backoff.exponential(factor): expected a number >= 1, got {factor!r}")
         first = defined_ms(initial, "Backoff.exponential(initial)")
         return Backoff(first, factor=factor, cap_ms=_cap(max))
 
@@ -73,13 +80,22 @@ DEFAULT_BACKOFF = Backoff.exponential("2 seconds", max="5 minutes")
 
 
 def _to_backoff(delay: Duration | Backoff | DelayFunction) -> Backoff | DelayFunction:
+    if isinstance(delay, Backoff):
+        return delay
     if callable(delay):
+        _check_plain(delay, "Retry(delay)", "a duration, a Backoff or a function", "attempt")
         return delay
     return Backoff(defined_ms(delay, "Retry(delay)"))
 
 
 def _to_span(value: Duration | None) -> int | None:
     return None if value is None else defined_ms(value, "Retry(max_duration)")
+
+
+def _check_plain(call: object, name: str, expected: str, argument: str) -> None:
+    """A function to be called by a step: a class is none, and nobody would wait for an `async def`."""
+    check(not isinstance(call, type) and not iscoroutinefunction(call), name, expected, call)
+    check_function(call, name, expected, argument)
 
 
 def _is_error_type(value: object) -> TypeGuard[type[Exception]]:
@@ -104,14 +120,13 @@ class Retry:
     retry_on: RetryOn = Exception
 
     def __attrs_post_init__(self) -> None:
-        if type(self.max_attempts) is not int or self.max_attempts < 1:
-            raise DefinitionError(f"Retry(max_attempts): expected an int >= 1, got {self.max_attempts!r}")
-        if type(self.jitter) not in (int, float) or not 0 <= self.jitter <= 1:
-            raise DefinitionError(f"Retry(jitter): expected a share, 0 to 1, got {self.jitter!r}")
+        check_whole(self.max_attempts, "Retry(max_attempts)", 1)
+        share = type(self.jitter) in (int, float) and 0 <= self.jitter <= 1
+        check(share, "Retry(jitter)", "a share, 0 to 1", self.jitter)
         kinds = self.retry_on if isinstance(self.retry_on, tuple) else (self.retry_on,)
-        if not all(map(_is_error_type, kinds)) and not callable(self.retry_on):
-            expected = "expected exception types or a predicate"
-            raise DefinitionError(f"Retry(retry_on): {expected}, got {self.retry_on!r}")
+        if not all(map(_is_error_type, kinds)):
+            expected = "exception types or a predicate"
+            _check_plain(self.retry_on, "Retry(retry_on)", expected, "error")
 
     def matches(self, error: BaseException) -> bool:
         """Whether an error may be tried again; of a group, all must. A predicate that raises says no.

@@ -10,9 +10,10 @@ from typing import Literal, TypeAlias
 
 from attrs import frozen
 
+from durable_jobs_core.checks import check, check_ms
 from durable_jobs_core.cron import Cron
 from durable_jobs_core.durations import Duration, defined_ms
-from durable_jobs_core.errors import DefinitionError, SchedulerError
+from durable_jobs_core.errors import SchedulerError
 from durable_jobs_core.words import INSTANT_MAX
 
 
@@ -26,6 +27,10 @@ class Every:
     span_ms: int
     aligned: bool = False
 
+    def __attrs_post_init__(self) -> None:
+        check_ms(self.span_ms, "Every(span_ms)", least=1)
+        check(isinstance(self.aligned, bool), "Every(aligned)", "a bool", self.aligned)
+
 
 Schedule: TypeAlias = Every | Cron
 
@@ -35,6 +40,9 @@ class Skip:
     """A missed tick still runs if it is at most `grace_ms` old. Make one with `skip`."""
 
     grace_ms: int
+
+    def __attrs_post_init__(self) -> None:
+        check_ms(self.grace_ms, "Skip(grace_ms)")
 
 
 Misfire: TypeAlias = Literal["coalesce"] | Skip
@@ -46,8 +54,7 @@ def every(span: Duration, *, align: Literal["start"] | None = None) -> Every:
     Raises `DefinitionError` for what is no duration, or shorter than a millisecond.
     """
     span_ms = defined_ms(span, "every(span)", least=1)
-    if align not in (None, "start"):
-        raise DefinitionError(f'every(align): expected None or "start", got {align!r}')
+    check(align in (None, "start"), "every(align)", 'None or "start"', align)
     return Every(span_ms, align == "start")
 
 

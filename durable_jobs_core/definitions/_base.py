@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Generic, Literal, TypeAlias, TypedDict, TypeVa
 
 from attrs import field, frozen
 
+from durable_jobs_core.checks import NOT_GIVEN, check, check_function, check_whole
 from durable_jobs_core.durations import Duration, defined_ms
 from durable_jobs_core.errors import DefinitionError
 from durable_jobs_core.retry import Retry
@@ -29,7 +30,6 @@ DEFAULT_RETRY = Retry()
 HOOK_TIMEOUT_MS = 30_000
 IDS_MAX = 128
 IDS_FOR_MS = 86_400_000
-NOT_GIVEN: Any = object()
 NO_YIELD = "a function that does not yield, for nobody would go through what it yields"
 
 
@@ -98,13 +98,6 @@ class Definition(Generic[S]):
         return self.timeout_ms if hook == "execute" else self.hook_timeout_ms
 
 
-def check(ok: object, name: str, expected: str, got: object) -> None:
-    """Raise `DefinitionError` unless `ok`: what was expected of the argument `name`, and what came."""
-    if not ok:
-        shown = "nothing" if got is NOT_GIVEN else repr(got)
-        raise DefinitionError(f"{name}: expected {expected}, got {shown}")
-
-
 def maybe_span(options: Mapping[str, Any], name: str, default: int | None, least: int = 0) -> int | None:
     """The milliseconds of an optional duration; `None` is one where the caller says so."""
     value = options.get(name, NOT_GIVEN)
@@ -118,7 +111,7 @@ def count(options: Mapping[str, Any], name: str, default: Any) -> Any:
     value = options.get(name, default)
     if value is None and default is None:
         return None
-    check(type(value) is int and value >= 1, name, "a whole number, 1 or more", value)
+    check_whole(value, name, 1)
     return value
 
 
@@ -143,9 +136,15 @@ def taking_events(event: Any, options: Mapping[str, Any]) -> dict[str, Any]:
 
 def schema(type_: Any, name: str, options: Mapping[str, Any]) -> Schema:
     """The schema of a declared type, which must have a form."""
+    check(type_ is not None, name, "a type", type_)
     codec = options.get("codec", STRICT)
     methods = [getattr(codec, method, None) for method in ("encode", "decode", "schema")]
-    check(all(map(callable, methods)), "codec", "encode, decode and schema", codec)
+    check(
+        all(map(callable, methods)) and not issubclass(type(codec), type),
+        "codec",
+        "encode, decode and schema",
+        codec,
+    )
     if isinstance(codec, StrictCodec):
         try:
             codec.check(type_)
@@ -154,25 +153,19 @@ def schema(type_: Any, name: str, options: Mapping[str, Any]) -> Schema:
     return Schema(type_, codec)
 
 
-def common(
-    state: Any, hooks: Mapping[Hook, Callable[..., Any]], options: Any, allowed: type
-) -> dict[str, Any]:
+def common(state: Any, hooks: Mapping[Hook, HookFunction], options: Any, allowed: type) -> dict[str, Any]:
     """The fields that all kinds share, checked."""
     for name in options.keys() - allowed.__annotations__.keys():
-        raise DefinitionError(f"{name}: expected an option of this kind of job, got another word")
+        known = ", ".join(sorted(allowed.__annotations__))
+        raise DefinitionError(
+            f"{name}: expected an option of this kind of job, got another word; there are {known}"
+        )
     retry = options.get("retry", DEFAULT_RETRY)
     check(retry is None or isinstance(retry, Retry), "retry", "a Retry or None", retry)
-    upcasters = dict(options.get("upcasters", {}))
     version = count(options, "state_version", 1)
-    check(
-        all(type(old) is int and 1 <= old < version and callable(up) for old, up in upcasters.items()),
-        "upcasters",
-        f"functions by versions below {version}",
-        upcasters,
-    )
     return {
         "state": schema(state, "state", options),
-        "hooks": MappingProxyType({name: _hook(name, call) for name, call in hooks.items()}),
+        "hooks": MappingProxyType(hooks),
         "retry": retry,
         "on_exhausted": choice(options, "on_exhausted", "park", ("park", "continue", "terminate")),
         "timeout_ms": maybe_span(options, "timeout", None, least=1),
@@ -180,12 +173,22 @@ def common(
         "max_crashes": count(options, "max_crashes", 5),
         "concurrency": count(options, "concurrency", None),
         "state_version": version,
-        "upcasters": MappingProxyType(upcasters),
+        "upcasters": _upcasters(options.get("upcasters", {}), version),
     }
 
 
-def _hook(name: Hook, call: Callable[..., Any]) -> HookFunction:
-    check(callable(call), name, "a function", call)
+def _upcasters(given: Any, version: int) -> Mapping[int, Upcaster]:
+    expected = f"functions by versions below {version}"
+    ok = isinstance(given, Mapping) and all(type(old) is int and 1 <= old < version for old in given)
+    check(ok, "upcasters", expected, given)
+    for upcaster in given.values():
+        check_function(upcaster, "upcasters", expected, "state")
+    return MappingProxyType(dict(given))
+
+
+def hook(name: Hook, call: Callable[..., Any], *arguments: str) -> HookFunction:
+    """A hook that can be called with these arguments."""
+    check_function(call, name, "a function", *arguments)
     check(not (inspect.isgeneratorfunction(call) or inspect.isasyncgenfunction(call)), name, NO_YIELD, call)
     target: Any = call.func if isinstance(call, partial) else call
     made = type(target).__call__ if not inspect.isroutine(target) else target

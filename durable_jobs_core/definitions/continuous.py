@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, Protocol, Unpack, overload
 
 from attrs import frozen
 
+from durable_jobs_core.checks import check
 from durable_jobs_core.cron import Cron
-from durable_jobs_core.definitions._base import Definition, JobOptions, S, State, check, common
+from durable_jobs_core.definitions._base import Definition, JobOptions, S, State, common, hook
 from durable_jobs_core.schedule import Every, Misfire, Schedule, Skip
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ class Continuous(Definition[S]):
             schedule=schedule,
             start_immediately=start_immediately,
             misfire=misfire,
-            **common(state, {"execute": execute}, options, ContinuousOptions),
+            **common(state, {"execute": hook("execute", execute, "ctx")}, options, ContinuousOptions),
         )
 
     @overload

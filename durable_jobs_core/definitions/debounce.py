@@ -8,20 +8,21 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, Unpack, overl
 
 from attrs import frozen
 
+from durable_jobs_core.checks import NOT_GIVEN, check
 from durable_jobs_core.definitions._base import (
     IDS_FOR_MS,
     IDS_MAX,
-    NOT_GIVEN,
     Definition,
     E,
     Event,
     EventOptions,
+    HookFunction,
     S,
     State,
-    check,
     choice,
     common,
     count,
+    hook,
     taking_events,
 )
 from durable_jobs_core.durations import Duration, defined_ms
@@ -106,12 +107,15 @@ class Debounce(Definition[S], Generic[E, S]):
         `on_event` folds an event into the window's state; without it, the latest event is the state.
         Raises `DefinitionError`.
         """
-        check((state is None) == (on_event is None), "state", "given together with on_event", state)
+        missing = "on_event" if on_event is None else "state"
+        check(
+            (state is None) == (on_event is None), missing, "both state and on_event, or neither", NOT_GIVEN
+        )
         quiet = choice(options, "mode", "fixed", ("fixed", "quiet")) == "quiet"
         flush_after_ms = defined_ms(flush_after, "flush_after")
         max_wait = options.get("max_wait", NOT_GIVEN)
         given = max_wait is not NOT_GIVEN
-        check(given == quiet, "max_wait", 'given (or None) with mode="quiet" and only then', max_wait)
+        check(given == quiet, "max_wait", 'a duration or None with mode="quiet" and only then', max_wait)
         max_wait_ms = defined_ms(max_wait, "max_wait") if given and max_wait is not None else None
         check(
             max_wait_ms is None or max_wait_ms >= flush_after_ms,
@@ -120,9 +124,9 @@ class Debounce(Definition[S], Generic[E, S]):
             max_wait,
         )
         check(options.get("on_exhausted") != "continue", "on_exhausted", PARK_OR_END, "continue")
-        hooks: dict[Hook, Any] = {"execute": execute}
+        hooks: dict[Hook, HookFunction] = {"execute": hook("execute", execute, "ctx")}
         if on_event is not None:
-            hooks["on_event"] = on_event
+            hooks["on_event"] = hook("on_event", on_event, "ctx")
         return cls(
             flush_after_ms=flush_after_ms,
             quiet=quiet,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from types import UnionType
-from typing import TYPE_CHECKING, Any, Generic, Unpack
+from typing import TYPE_CHECKING, Generic, Unpack
 
 from attrs import frozen
 
@@ -15,10 +15,12 @@ from durable_jobs_core.definitions._base import (
     E,
     Event,
     EventOptions,
+    HookFunction,
     S,
     State,
     common,
     count,
+    hook,
     taking_events,
 )
 from durable_jobs_core.schema import Schema
@@ -62,9 +64,14 @@ class Task(Definition[S], Generic[E, S]):
         `on_idle` is called when nothing is scheduled, `on_error` when an event or a run gave up.
         Raises `DefinitionError`.
         """
-        hooks: dict[Hook, Any] = {"on_event": on_event, "execute": execute}
-        optional: dict[Hook, Any] = {"on_idle": on_idle, "on_error": on_error}
-        hooks.update({name: call for name, call in optional.items() if call is not None})
+        hooks: dict[Hook, HookFunction] = {
+            "on_event": hook("on_event", on_event, "event", "ctx"),
+            "execute": hook("execute", execute, "ctx"),
+        }
+        if on_idle is not None:
+            hooks["on_idle"] = hook("on_idle", on_idle, "ctx")
+        if on_error is not None:
+            hooks["on_error"] = hook("on_error", on_error, "error", "ctx")
         return Task(
             inbox_limit=count(options, "inbox_limit", 100),
             **taking_events(event, options),

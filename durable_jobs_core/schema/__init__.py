@@ -75,6 +75,8 @@ class StrictCodec:
             pass
         except StructureHandlerNotFoundError as error:
             raise DefinitionError(str(error)) from error
+        except (AttributeError, TypeError) as error:
+            raise DefinitionError(f"expected a type, got {type_!r}") from error
 
 
 STRICT = StrictCodec()

@@ -82,11 +82,6 @@ class Arguments:
         if self.issues:
             raise ValidationError(subject, tuple(self.issues))
 
-    def refuse(self, subject: str) -> None:
-        """Raise `ValueError` with the issues, if there are any."""
-        if self.issues:
-            raise ValueError(f"{subject}: {'; '.join(map(str, self.issues))}")
-
 
 def _is_plain(method: object) -> bool:
     return callable(method) and not iscoroutinefunction(method)

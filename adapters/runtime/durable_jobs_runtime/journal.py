@@ -19,7 +19,7 @@ class FileJournal(Journal):
 
     `path`: a file of this process alone; it is appended to. `of`: names of jobs (`orders`) and printed keys
     of instances (`task:orders:7`), default all. `max_bytes`: of this file and the one before it, `path.1`;
-    raises `ValueError` if it is no such number.
+    raises `ValidationError` if it is no such number.
     It holds states and events as they are stored; the file is for its owner's eyes only.
 
     Each line is one write to the operating system, not synced: a killed process loses no line, a machine
@@ -31,7 +31,7 @@ class FileJournal(Journal):
     ) -> None:
         arguments = Arguments()
         arguments.count("max_bytes", max_bytes, 2)  # of two files
-        arguments.refuse("FileJournal")
+        arguments.check("FileJournal")
         names = frozenset((of,) if isinstance(of, str) else of)
         super().__init__(self._append, lambda key: _chosen(key, names))
         self.path = Path(path)

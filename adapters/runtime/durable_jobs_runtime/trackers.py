@@ -122,8 +122,8 @@ class HttpTracker:
     and then twice as much each time, at most half a minute, between them.
 
     Spans are seconds. One that is only waited for (`interval`, `backoff`) may be zero, which ends the wait
-    at once; one in which something is to be done (`timeout`) is at least a millisecond. Raises `ValueError`
-    with all that is wrong.
+    at once; one in which something is to be done (`timeout`) is at least a millisecond.
+    Raises `ValidationError` with all that is wrong.
     """
 
     def __init__(
@@ -158,7 +158,7 @@ class HttpTracker:
             ("backoff", backoff, 0),
         ):
             arguments.seconds(name, span, least)
-        arguments.refuse("HttpTracker")
+        arguments.check("HttpTracker")
         self.endpoint = endpoint
         self.dropped = 0
         self.sent = 0

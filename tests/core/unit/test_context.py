@@ -235,7 +235,7 @@ def test_S_16_what_is_asked_for_is_data() -> None:
 def test_S_16_a_hook_that_asks_for_nothing_changes_nothing() -> None:
     ctx = tick()
 
-    assert close_context(CONTINUOUS, ctx, "ignored") == Operations()
+    assert close_context(CONTINUOUS, ctx, None) == Operations()
 
 
 def test_S_43_what_the_reducer_returns_is_the_new_state() -> None:
@@ -399,3 +399,12 @@ def test_S_7_the_last_instant_of_the_calendar_is_one() -> None:
     ctx.schedule(to_datetime(INSTANT_MAX))
 
     assert close_context(TASK, ctx, None).schedule == ScheduleChange(at=INSTANT_MAX)
+
+
+def test_S_17_a_reason_is_text_and_another_ends_nothing() -> None:
+    ctx = tick()
+
+    with pytest.raises(ValidationError, match=r"^terminate\(reason\): expected text or None, got int 5"):
+        ctx.terminate(5)  # type: ignore[arg-type]
+
+    assert close_context(CONTINUOUS, ctx, None) == Operations()

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from support.samples import CHORE, FOLD, chore, folding
+from support.samples import CHORE, FOLD, TICK, chore, folding, tick
 
-from durable_jobs_core.context import close_context, open_context
+from durable_jobs_core.context import ContinuousContext, TerminateSignal, close_context, open_context
+from durable_jobs_core.definitions import AnyDefinition
 from durable_jobs_core.errors import ValidationError
-from durable_jobs_core.operations import HookCall
+from durable_jobs_core.operations import HookCall, Operations, Termination
 from durable_jobs_core.words import Key
 
 
@@ -36,7 +37,7 @@ def test_S_22_a_plain_hook_that_gives_something_to_be_awaited_has_failed(made: A
         close_context(chore(), ctx, made())
 
     assert str(info.value).startswith(
-        "execute of task:chore:a: $: expected nothing to be awaited from a hook that is not an async def"
+        "execute of task:chore:a: expected nothing to be awaited from a hook that is not an async def"
     )
 
 
@@ -47,7 +48,44 @@ def test_S_22_a_reducer_likewise() -> None:
         close_context(folding(), ctx, later())
 
 
-def test_what_else_a_hook_that_is_no_reducer_gives_back_is_nothing_to_anyone() -> None:
-    ctx, _ = open_context(chore(), call(CHORE, "execute"))
+RETURNING: list[tuple[AnyDefinition, Key, Any, str]] = [
+    (chore(), CHORE, "on_event", "None to be returned, for only ctx.set_state keeps a state, got int"),
+    (chore(), CHORE, "execute", "None to be returned, for only ctx.set_state keeps a state, got int"),
+    (tick(), TICK, "execute", "None to be returned, for only ctx.set_state keeps a state, got int"),
+    (
+        folding(),
+        FOLD,
+        "execute",
+        "None to be returned, for nothing keeps what `execute` of a debounce returns",
+    ),
+]
 
-    assert close_context(chore(), ctx, 5).state is None
+
+@pytest.mark.parametrize(("definition", "key", "hook", "text"), RETURNING)
+@pytest.mark.parametrize("returned", [5, 0])
+def test_S_16_what_a_hook_that_is_no_reducer_returns_would_be_lost_so_it_has_failed(
+    definition: AnyDefinition, key: Key, hook: Any, text: str, returned: int
+) -> None:
+    ctx, _ = open_context(definition, call(key, hook))
+
+    with pytest.raises(ValidationError) as info:
+        close_context(definition, ctx, returned)
+
+    assert f"{hook} of {key}: " in str(info.value)
+    assert f"expected {text}" in str(info.value)
+    assert close_context(definition, ctx, None) == Operations()
+
+
+def test_S_43_what_a_reducer_returns_is_the_state() -> None:
+    ctx, _ = open_context(folding(), call(FOLD, "on_event"))
+
+    assert close_context(folding(), ctx, [5]).state is not None
+
+
+def test_S_17_what_a_hook_returns_after_it_has_terminated_is_of_no_account() -> None:
+    ctx, _ = open_context(tick(), call(TICK, "execute"))
+    assert isinstance(ctx, ContinuousContext)
+    with pytest.raises(TerminateSignal):
+        ctx.terminate()
+
+    assert close_context(tick(), ctx, 5).terminate == Termination()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -74,7 +75,7 @@ def test_S_32_an_expression_that_can_never_match_is_refused(expression: str) -> 
         Cron.parse(expression, "UTC")
 
 
-@pytest.mark.parametrize("expression", ["", "* * * *", "* * * * * * *", "@daily", 5, None])
+@pytest.mark.parametrize("expression", ["", "* * * *", "* * * * * * *", "@daily"])
 def test_S_32_another_number_of_fields_is_refused(expression: str) -> None:
     with pytest.raises(DefinitionError, match="expected 5 or 6 fields, got "):
         Cron.parse(expression, "UTC")
@@ -166,3 +167,9 @@ def test_S_61_beyond_the_calendar_there_is_no_tick() -> None:
             cron.next_after(instant)
     with pytest.raises(SchedulerError):
         Cron.parse("0 20 31 12 *", NEW_YORK).next_after(INSTANT_MAX - 3_600_000)
+
+
+@pytest.mark.parametrize("expression", [None, 5, b"* * * * *"])
+def test_S_32_an_expression_is_text(expression: Any) -> None:
+    with pytest.raises(DefinitionError, match=r"^cron\(expression\): expected text of 5 or 6 fields, got "):
+        Cron.parse(expression, "UTC")

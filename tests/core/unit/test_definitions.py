@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 import pytest
+from attrs import frozen
 
 from durable_jobs_core import Continuous, Debounce, Retry, Task, every, skip
 from durable_jobs_core.definitions import DEFAULT_RETRY
@@ -125,7 +126,7 @@ class Awaited:
         (Callable_(), False),
         (Awaited(), True),
         (Awaited().method, True),
-        (partial(Awaited(), 1), True),
+        (partial(Awaited()), True),
         (print, False),
     ],
 )
@@ -141,14 +142,83 @@ async def later_yielding(ctx: Any) -> Any:
     yield 1
 
 
+@frozen
+class Point:
+    x: int
+
+
+def one(one: Any) -> None:
+    """A hook of one parameter."""
+
+
+def two(one: Any, two: Any) -> None:
+    """A hook of two."""
+
+
+def keyword(ctx: Any, *, given: int) -> None:
+    """A hook that wants more than it is given."""
+
+
+class Told:
+    """What says nothing of its parameters is believed."""
+
+    __signature__ = "unknown"
+
+    def __call__(self, *arguments: Any) -> None:
+        """A plain hook."""
+
+
+TAKING_ONE = [one, Callable_(), Awaited().method, partial(two, 1), lambda ctx, more=1: None, hook, Told()]
+
+
+@pytest.mark.parametrize("call", TAKING_ONE)
+def test_a_hook_may_be_anything_that_takes_what_it_is_given(call: Any) -> None:
+    for make in KINDS:
+        assert make(execute=call).hooks["execute"].call is call
+    assert latest(state=int, on_event=call).hooks["on_event"].call is call
+    assert chore(on_idle=call).hooks["on_idle"].call is call
+    assert set(chore(on_event=two, on_error=two).hooks) == {"on_event", "execute", "on_error"}
+
+
 REFUSED: list[tuple[Any, dict[str, Any], str]] = [
     *[(make, {"execute": None}, "execute: expected a function, got None") for make in KINDS],
     (chore, {"on_event": None}, "on_event: expected a function, got None"),
     (chore, {"on_idle": 5}, "on_idle: expected a function, got 5"),
+    *[
+        (
+            make,
+            {"execute": two},
+            "execute: expected a function taking (ctx), got one taking (one, two)",
+        )
+        for make in KINDS
+    ],
+    (tick, {"execute": lambda: None}, "execute: expected a function taking (ctx), got one taking ()"),
+    (tick, {"execute": keyword}, "execute: expected a function taking (ctx), got one taking (ctx, *, given)"),
+    (tick, {"execute": Awaited.method}, "execute: expected a function taking (ctx), got one taking (self, "),
+    (latest, {"state": int, "on_event": two}, "on_event: expected a function taking (ctx), got one taking"),
+    (
+        chore,
+        {"on_event": one},
+        "on_event: expected a function taking (event, ctx), got one taking (one)",
+    ),
+    (
+        chore,
+        {"on_error": one},
+        "on_error: expected a function taking (error, ctx), got one taking (one)",
+    ),
+    (
+        chore,
+        {"on_idle": two},
+        "on_idle: expected a function taking (ctx), got one taking (one, two)",
+    ),
     (tick, {"execute": yielding}, "execute: expected a function that does not yield"),
     (tick, {"execute": later_yielding}, "execute: expected a function that does not yield"),
     (tick, {"wrong": 1}, "wrong: expected an option of this kind of job"),
-    (tick, {"max_events": 1}, "max_events: expected an option of this kind of job"),
+    (
+        tick,
+        {"max_events": 1},
+        "max_events: expected an option of this kind of job, got another word; there are codec, ",
+    ),
     (tick, {"retry": 3}, "retry: expected a Retry or None, got 3"),
     (tick, {"on_exhausted": "explode"}, "on_exhausted: expected one of 'park', 'continue', 'terminate'"),
     (tick, {"timeout": 5}, "timeout: expected a duration"),
@@ -165,10 +235,21 @@ REFUSED: list[tuple[Any, dict[str, Any], str]] = [
         "upcasters: expected functions by versions below 2",
     ),
     (tick, {"state_version": 2, "upcasters": {1: None}}, "upcasters: expected functions by versions below 2"),
+    (tick, {"upcasters": None}, "upcasters: expected functions by versions below 1, got None"),
+    (
+        tick,
+        {"state_version": 2, "upcasters": {1: two}},
+        "upcasters: expected functions by versions below 2 taking (state), got one taking (one, two)",
+    ),
+    (tick, {"codec": StrictCodec}, "codec: expected encode, decode and schema, got <class"),
     (tick, {"codec": object()}, "codec: expected encode, decode and schema"),
     (tick, {"schedule": "1s"}, "schedule: expected every(...) or cron(...), got '1s'"),
     (tick, {"misfire": "skip"}, "misfire: expected \"coalesce\" or skip(...), got 'skip'"),
     (tick, {"start_immediately": "no"}, "start_immediately: expected a bool, got 'no'"),
+    (tick, {"state": None}, "state: expected a type, got None"),
+    (tick, {"state": Point(1)}, "state: expected a type, got Point(x=1)"),
+    (tick, {"state": [int]}, "state: expected a type, got [<class 'int'>]"),
+    (chore, {"event": None}, "event: expected a type, got None"),
     (tick, {"state": complex}, "state: complex: there is no form for values of this type"),
     (latest, {"event": complex}, "event: complex: there is no form"),
     (latest, {"flush_after": 30_000}, "flush_after: expected a duration"),
@@ -176,9 +257,9 @@ REFUSED: list[tuple[Any, dict[str, Any], str]] = [
     (
         latest,
         {"mode": "quiet"},
-        'max_wait: expected given (or None) with mode="quiet" and only then, got nothing',
+        'max_wait: expected a duration or None with mode="quiet" and only then, got nothing',
     ),
-    (latest, {"max_wait": "1s"}, "max_wait: expected given (or None) with mode"),
+    (latest, {"max_wait": "1s"}, "max_wait: expected a duration or None with mode"),
     (
         latest,
         {"mode": "quiet", "max_wait": "1 ms"},
@@ -186,8 +267,8 @@ REFUSED: list[tuple[Any, dict[str, Any], str]] = [
     ),
     (latest, {"max_events": 0}, "max_events: expected a whole number, 1 or more, got 0"),
     (latest, {"on_exhausted": "continue"}, 'on_exhausted: expected "park" or "terminate"'),
-    (latest, {"state": int}, "state: expected given together with on_event"),
-    (latest, {"on_event": hook}, "state: expected given together with on_event"),
+    (latest, {"state": int}, "on_event: expected both state and on_event, or neither, got nothing"),
+    (latest, {"on_event": hook}, "state: expected both state and on_event, or neither, got nothing"),
     (latest, {"remember_ids_for": None}, "remember_ids_for: expected a duration"),
     (chore, {"remember_ids": None}, "remember_ids: expected a whole number, 1 or more, got None"),
     (chore, {"inbox_limit": 0}, "inbox_limit: expected a whole number, 1 or more, got 0"),

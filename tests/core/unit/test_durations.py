@@ -82,7 +82,7 @@ def test_S_62_text_of_another_form_is_refused(text: str) -> None:
     with pytest.raises(ValidationError) as info:
         to_ms(text, "wait")
 
-    assert str(info.value).startswith('wait: $: expected a duration such as "30 minutes"')
+    assert str(info.value).startswith('wait: expected a duration such as "30 minutes"')
     assert repr(text) in str(info.value)
 
 
@@ -112,3 +112,10 @@ def test_in_a_definition_a_duration_that_can_never_work_is_a_definition_error() 
         defined_ms(5, "timeout")
     with pytest.raises(DefinitionError, match=r"^timeout: expected at least 1 ms, got '0 s'$"):
         defined_ms("0 s", "timeout", least=1)
+
+
+@pytest.mark.parametrize("text", ["30 Minutes", "1 month", "5"])
+def test_text_of_another_form_is_told_which_units_there_are(text: str) -> None:
+    units = r"the units are w, d, h, m, s, ms and their names, in small letters\), got '" + text
+    with pytest.raises(ValidationError, match=units):
+        to_ms(text, "wait")

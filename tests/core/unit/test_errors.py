@@ -90,3 +90,13 @@ def test_S_61_all_errors_are_under_one_base_and_each_was_shown_above() -> None:
 def test_a_definition_error_is_a_value_error_too() -> None:
     with pytest.raises(ValueError, match="never"):
         raise errors.DefinitionError("never")
+
+
+def test_S_62_what_is_wrong_with_all_of_a_value_names_no_path() -> None:
+    assert str(Issue("$", "int", "null")) == "expected int, got null"
+    assert str(Issue("$.n", "int", "null")) == "$.n: expected int, got null"
+
+
+def test_S_62_a_validation_error_is_a_value_error_too() -> None:
+    with pytest.raises(ValueError, match="got null"):
+        raise errors.ValidationError("event", (Issue("$", "int", "null"),))

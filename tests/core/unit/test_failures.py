@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from durable_jobs_core.errors import ExecutionError, Issue, ValidationError
 from durable_jobs_core.failures import MESSAGE_MAX, STACK_MAX, describe, leaves
+from durable_jobs_core.words import Key
 
 
 def caught(raiser: object) -> BaseException:
@@ -100,3 +102,11 @@ def test_of_a_long_stack_the_end_is_kept_where_it_was_raised() -> None:
     assert failure.stack is not None
     assert len(failure.stack) == STACK_MAX
     assert failure.stack.endswith("in boom")
+
+
+def test_S_61_a_failure_does_not_say_that_nothing_was_changed_for_its_teller_does() -> None:
+    error = ValidationError("state", (Issue("$", "int", "null"),))
+    told = ExecutionError(Key("task", "job", "a"), "on_event", describe(error))
+
+    assert describe(error).message == "state: expected int, got null"
+    assert str(told).count("nothing was changed") == 1

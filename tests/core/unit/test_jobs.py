@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from durable_jobs_core import Continuous, Debounce, create_durable_jobs, every
-from durable_jobs_core.errors import DefinitionError, JobNotFoundError
+from durable_jobs_core.errors import DefinitionError, JobNotFoundError, ValidationError
 
 
 def hook(*arguments: Any) -> None:
@@ -63,3 +63,29 @@ def test_what_is_no_definition_is_refused() -> None:
         DefinitionError, match=r"^job 'tick': expected a Continuous, Debounce or Task, got function$"
     ):
         create_durable_jobs(definitions)
+
+
+def test_S_61_a_name_of_another_kind_is_told_apart_from_an_unknown_one() -> None:
+    jobs = create_durable_jobs({"tick": TICK, "latest": LATEST})
+
+    for asked in ("tick", TICK):
+        with pytest.raises(JobNotFoundError, match=r"registered: latest; 'tick' is a continuous job") as info:
+            jobs.find("debounce", asked)
+        assert info.value.other_kind == "continuous"
+    with pytest.raises(JobNotFoundError) as info:
+        jobs.find("debounce", "nope")
+    assert info.value.other_kind is None
+    assert "nope' is a" not in str(info.value)
+
+
+@pytest.mark.parametrize("asked", [None, hook, 5])
+def test_S_61_what_is_neither_a_definition_nor_a_name_is_refused(asked: Any) -> None:
+    expected = r"^continuous job: .*expected a definition, or the name it is registered under, got "
+    with pytest.raises(ValidationError, match=expected):
+        create_durable_jobs({"tick": TICK}).find("continuous", asked)
+
+
+@pytest.mark.parametrize("given", [[TICK], None, TICK])
+def test_what_is_no_mapping_is_refused(given: Any) -> None:
+    with pytest.raises(DefinitionError, match=r"^create_durable_jobs: expected a dict of definitions"):
+        create_durable_jobs(given)

@@ -133,10 +133,43 @@ def test_S_21_which_errors_are_tried_again(policy: Retry, error: BaseException, 
     assert policy.matches(error) is matches
 
 
+async def later(anything: Any) -> Any:
+    """What nobody waits for."""
+
+
 REFUSED: list[tuple[Any, str]] = [
-    (lambda: Retry(max_attempts=0), "Retry(max_attempts): expected an int >= 1, got 0"),
-    (lambda: Retry(max_attempts=True), "Retry(max_attempts): expected an int >= 1, got True"),
-    (lambda: Retry(max_attempts=2.0), "Retry(max_attempts): expected an int >= 1, got 2.0"),  # type: ignore[arg-type]
+    (
+        lambda: Backoff("2 seconds"),
+        "Backoff(first_ms): expected whole milliseconds, 0 or more, got '2 seconds'",
+    ),  # type: ignore[arg-type]
+    (lambda: Backoff(-1), "Backoff(first_ms): expected whole milliseconds, 0 or more, got -1"),
+    (lambda: Backoff(INSTANT_MAX + 1), "Backoff(first_ms): expected whole milliseconds"),
+    (lambda: Backoff(1.5), "Backoff(first_ms): expected whole milliseconds"),  # type: ignore[arg-type]
+    (lambda: Backoff(True), "Backoff(first_ms): expected whole milliseconds, 0 or more, got True"),
+    (lambda: Backoff(1, step_ms="1s"), "Backoff(step_ms): expected whole milliseconds"),  # type: ignore[arg-type]
+    (lambda: Backoff(1, factor=0), "Backoff(factor): expected a number >= 1, got 0"),
+    (lambda: Backoff(1, cap_ms="1s"), "Backoff(cap_ms): expected whole milliseconds"),  # type: ignore[arg-type]
+    (lambda: Retry(delay=Backoff), "Retry(delay): expected a duration, a Backoff or a function, got <class"),  # type: ignore[arg-type]
+    (lambda: Retry(delay=later), "Retry(delay): expected a duration, a Backoff or a function, got <function"),  # type: ignore[arg-type]
+    (
+        lambda: Retry(delay=lambda: "1s"),  # type: ignore[arg-type, misc]
+        "Retry(delay): expected a duration, a Backoff or a function taking (attempt), got one taking ()",
+    ),
+    (
+        lambda: Retry(retry_on=int),
+        "Retry(retry_on): expected exception types or a predicate, got <class 'int'>",
+    ),  # type: ignore[arg-type]
+    (
+        lambda: Retry(retry_on=later),
+        "Retry(retry_on): expected exception types or a predicate, got <function",
+    ),  # type: ignore[arg-type]
+    (
+        lambda: Retry(retry_on=lambda: True),  # type: ignore[arg-type, misc]
+        "Retry(retry_on): expected exception types or a predicate taking (error), got one taking ()",
+    ),
+    (lambda: Retry(max_attempts=0), "Retry(max_attempts): expected a whole number, 1 or more, got 0"),
+    (lambda: Retry(max_attempts=True), "Retry(max_attempts): expected a whole number, 1 or more, got True"),
+    (lambda: Retry(max_attempts=2.0), "Retry(max_attempts): expected a whole number, 1 or more, got 2.0"),  # type: ignore[arg-type]
     (lambda: Retry(jitter=-0.1), "Retry(jitter): expected a share, 0 to 1, got -0.1"),
     (lambda: Retry(jitter=1.1), "Retry(jitter): expected a share, 0 to 1, got 1.1"),
     (lambda: Retry(jitter=float("nan")), "Retry(jitter): expected a share, 0 to 1, got nan"),
@@ -153,11 +186,11 @@ REFUSED: list[tuple[Any, str]] = [
     (lambda: Backoff.linear("1s", "1s", max=5), "Backoff(max): expected a duration"),  # type: ignore[arg-type]
     (
         lambda: Backoff.exponential("1s", factor=0.5),
-        "Backoff.exponential(factor): expected a number >= 1, got 0.5",
+        "Backoff(factor): expected a number >= 1, got 0.5",
     ),
-    (lambda: Backoff.exponential("1s", factor=float("inf")), "Backoff.exponential(factor): expected"),
-    (lambda: Backoff.exponential("1s", factor=float("nan")), "Backoff.exponential(factor): expected"),
-    (lambda: Backoff.exponential("1s", factor="2"), "Backoff.exponential(factor): expected"),  # type: ignore[arg-type]
+    (lambda: Backoff.exponential("1s", factor=float("inf")), "Backoff(factor): expected"),
+    (lambda: Backoff.exponential("1s", factor=float("nan")), "Backoff(factor): expected"),
+    (lambda: Backoff.exponential("1s", factor="2"), "Backoff(factor): expected"),  # type: ignore[arg-type]
 ]
 
 

@@ -88,3 +88,19 @@ def test_S_61_beyond_the_calendar_there_is_no_next_instant() -> None:
         first_due(every("1 minute"), INSTANT_MAX)
     with pytest.raises(SchedulerError):
         next_tick(every("1 minute"), T, INSTANT_MAX - 1)
+
+
+@pytest.mark.parametrize(
+    ("make", "text"),
+    [
+        (lambda: Every("1s"), "Every(span_ms): expected whole milliseconds, 1 or more, got '1s'"),
+        (lambda: Every(0), "Every(span_ms): expected whole milliseconds, 1 or more, got 0"),
+        (lambda: Every(1, "start"), "Every(aligned): expected a bool, got 'start'"),
+        (lambda: Skip("1s"), "Skip(grace_ms): expected whole milliseconds, 0 or more, got '1s'"),
+    ],
+)
+def test_S_32_a_schedule_that_is_made_by_hand_is_checked_too(make: Any, text: str) -> None:
+    with pytest.raises(DefinitionError) as info:
+        make()
+
+    assert str(info.value) == text
