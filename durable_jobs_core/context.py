@@ -298,13 +298,13 @@ def open_context(definition: AnyDefinition, call: HookCall) -> tuple[AnyContext,
 def close_context(definition: AnyDefinition, ctx: AnyContext, returned: Any) -> Operations:
     """What a hook that returned `returned`, or terminated, asked for.
 
-    Raises `ValidationError` if the new state does not fit its schema (S-22), or for what is returned by
-    any hook but a reducer (S-16): it would be lost.
+    Raises `ValidationError` if the new state does not fit its schema (S-22), if a plain `def` gave
+    something to be awaited, which nobody does, or if a state was returned and not set: it would be lost.
     """
     if ctx._termination is not None:
         return Operations(terminate=ctx._termination)
     if returned is not None:
-        _check_returned(ctx, returned)
+        _check_returned(definition, ctx, returned)
     if isinstance(ctx, DebounceEventContext):
         ctx._state, ctx._state_set = returned, True
     state = None
@@ -314,17 +314,15 @@ def close_context(definition: AnyDefinition, ctx: AnyContext, returned: Any) -> 
     return Operations(state=state, schedule=ctx._schedule)
 
 
-def _check_returned(ctx: AnyContext, returned: Any) -> None:
+def _check_returned(definition: AnyDefinition, ctx: AnyContext, returned: Any) -> None:
     if inspect.isawaitable(returned):
         if inspect.iscoroutine(returned):
             returned.close()
         expected = "nothing to be awaited from a hook that is not an async def"
-    elif isinstance(ctx, DebounceEventContext):
-        return
-    elif isinstance(ctx, DebounceContext):
-        expected = "None to be returned, for nothing keeps what `execute` of a debounce returns"
+    elif isinstance(ctx, _StateContext) and not ctx._state_set and type(returned) is definition.state.type:
+        expected = "no state to be returned, for only ctx.set_state keeps one"
     else:
-        expected = "None to be returned, for only ctx.set_state keeps a state"
+        return
     issue = Issue("$", expected, type(returned).__name__)
     raise ValidationError(f"{ctx._call.hook} of {ctx.instance_id}", (issue,))
 

@@ -235,7 +235,7 @@ def test_S_16_what_is_asked_for_is_data() -> None:
 def test_S_16_a_hook_that_asks_for_nothing_changes_nothing() -> None:
     ctx = tick()
 
-    assert close_context(CONTINUOUS, ctx, None) == Operations()
+    assert close_context(CONTINUOUS, ctx, "ignored") == Operations()
 
 
 def test_S_43_what_the_reducer_returns_is_the_new_state() -> None:

@@ -48,32 +48,42 @@ def test_S_22_a_reducer_likewise() -> None:
         close_context(folding(), ctx, later())
 
 
-RETURNING: list[tuple[AnyDefinition, Key, Any, str]] = [
-    (chore(), CHORE, "on_event", "None to be returned, for only ctx.set_state keeps a state, got int"),
-    (chore(), CHORE, "execute", "None to be returned, for only ctx.set_state keeps a state, got int"),
-    (tick(), TICK, "execute", "None to be returned, for only ctx.set_state keeps a state, got int"),
-    (
-        folding(),
-        FOLD,
-        "execute",
-        "None to be returned, for nothing keeps what `execute` of a debounce returns",
-    ),
+@pytest.mark.parametrize("returned", [5, 0])
+def test_S_16_a_state_that_is_returned_and_not_set_would_be_lost_so_the_hook_has_failed(
+    returned: int,
+) -> None:
+    ctx, _ = open_context(tick(), call(TICK, "execute"))
+
+    with pytest.raises(ValidationError) as info:
+        close_context(tick(), ctx, returned)
+
+    told = "execute of continuous:tick:a: expected no state to be returned, for only ctx.set_state keeps one"
+    assert str(info.value).startswith(told)
+
+
+def test_S_16_a_state_that_is_returned_and_set_is_kept() -> None:
+    ctx, _ = open_context(tick(), call(TICK, "execute"))
+    assert isinstance(ctx, ContinuousContext)
+    ctx.set_state(5)
+
+    assert close_context(tick(), ctx, 5).state is not None
+
+
+RETURNING: list[tuple[AnyDefinition, Key, Any, Any]] = [
+    (tick(), TICK, "execute", "no state"),
+    (tick(), TICK, "execute", True),
+    (chore(), CHORE, "on_event", object()),
+    (folding(), FOLD, "execute", []),
 ]
 
 
-@pytest.mark.parametrize(("definition", "key", "hook", "text"), RETURNING)
-@pytest.mark.parametrize("returned", [5, 0])
-def test_S_16_what_a_hook_that_is_no_reducer_returns_would_be_lost_so_it_has_failed(
-    definition: AnyDefinition, key: Key, hook: Any, text: str, returned: int
+@pytest.mark.parametrize(("definition", "key", "hook", "returned"), RETURNING)
+def test_what_else_a_hook_that_is_no_reducer_gives_back_is_nothing_to_anyone(
+    definition: AnyDefinition, key: Key, hook: Any, returned: Any
 ) -> None:
     ctx, _ = open_context(definition, call(key, hook))
 
-    with pytest.raises(ValidationError) as info:
-        close_context(definition, ctx, returned)
-
-    assert f"{hook} of {key}: " in str(info.value)
-    assert f"expected {text}" in str(info.value)
-    assert close_context(definition, ctx, None) == Operations()
+    assert close_context(definition, ctx, returned) == Operations()
 
 
 def test_S_43_what_a_reducer_returns_is_the_state() -> None:
