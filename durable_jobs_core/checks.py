@@ -23,10 +23,11 @@ def check_whole(value: object, name: str, least: int) -> None:
     check(type(value) is int and value >= least, name, f"a whole number, {least} or more", value)
 
 
-def check_ms(value: object, name: str, least: int = 0) -> None:
+def check_ms(value: object, name: str, least: int = 0, most: int = INSTANT_MAX) -> None:
     """A span that is in milliseconds already."""
-    ok = type(value) is int and least <= value <= INSTANT_MAX
-    check(ok, name, f"whole milliseconds, {least} or more", value)
+    ok = type(value) is int and least <= value <= most
+    expected = f"{least} or more" if most == INSTANT_MAX else f"from {least} to {most:,}"
+    check(ok, name, f"whole milliseconds, {expected}", value)
 
 
 def check_function(call: Any, name: str, expected: str, *arguments: str) -> None:

@@ -22,6 +22,9 @@ Hook = Literal["execute", "on_event", "on_idle", "on_error"]
 INSTANT_MAX = 253_402_300_799_999
 """The last millisecond of the year 9999: where calendars, and so schedules, end."""
 
+YEAR_MS = 365 * 86_400_000
+"""The longest span of a setting: what is to take longer is never waited for, and timers have an end."""
+
 ID_MAX_BYTES = 512
 PAYLOAD_MAX_BYTES = 1024 * 1024
 JOB_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")

@@ -9,12 +9,13 @@ from attrs import field
 
 from durable_jobs_core._values import value
 from durable_jobs_core.backend import Answer, Batch
+from durable_jobs_core.checks import check, check_ms, check_whole
 from durable_jobs_core.context import AnyContext
 from durable_jobs_core.definitions import HookFunction
 from durable_jobs_core.errors import DurableJobsError
 from durable_jobs_core.events import Request
 from durable_jobs_core.telemetry import TelemetryEvent
-from durable_jobs_core.words import Hook, Key, Kind
+from durable_jobs_core.words import YEAR_MS, Hook, Key, Kind
 
 # -- how a hook ended
 
@@ -194,6 +195,7 @@ class Limits:
     `lease`: of an attempt; `hold`: how long a claim keeps others off; `poll`: the longest time between
     two looks for due work; `exchange`: after which a write that has not taken effect no longer may;
     `settle`: how long a shutdown waits for the backend after the handlers have ended.
+    Raises `DefinitionError` for what is no such number.
     """
 
     concurrency: int = 100
@@ -206,3 +208,17 @@ class Limits:
     poll: int = 1_000
     exchange: int = 10_000
     settle: int = 10_000
+
+    def __attrs_post_init__(self) -> None:
+        for name, least in _COUNTS.items():
+            check_whole(getattr(self, name), f"Limits({name})", least)
+        for name, least in _SPANS.items():
+            check_ms(getattr(self, name), f"Limits({name})", least, YEAR_MS)
+        check(isinstance(self.per_job, Mapping), "Limits(per_job)", "numbers by (kind, job)", self.per_job)
+        for job, number in self.per_job.items():
+            check_whole(number, f"Limits(per_job[{job}])", 0)
+
+
+_COUNTS = {"concurrency": 0, "queued_requests": 1, "queued_bytes": 1, "cache_bytes": 0}
+_SPANS = {"lease": 10, "hold": 1, "poll": 1, "exchange": 1, "settle": 0}
+"""The least of each. A lease is looked at when a tenth of it is left, in whole milliseconds."""

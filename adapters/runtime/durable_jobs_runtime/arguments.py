@@ -9,9 +9,7 @@ from inspect import iscoroutinefunction
 
 from durable_jobs_core.durations import to_ms
 from durable_jobs_core.errors import Issue, ValidationError
-
-YEAR_MS = 365 * 86_400_000
-"""What is to take longer is never waited for anyway, and clocks have an end."""
+from durable_jobs_core.words import YEAR_MS
 
 
 class Arguments:
@@ -48,11 +46,6 @@ class Arguments:
         is_fine = isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
         expected = f"{least} or more" if most == math.inf else f"{least} to {most:,}"
         self.expect(is_fine, name, f"a whole number, {expected}", shown(value))
-
-    def ms(self, name: str, value: object, least: int) -> None:
-        """A span in milliseconds, at most a year."""
-        is_fine = isinstance(value, int) and not isinstance(value, bool) and least <= value <= YEAR_MS
-        self.expect(is_fine, name, f"whole milliseconds from {least} to {YEAR_MS:,}", shown(value))
 
     def seconds(self, name: str, value: object, least: float) -> None:
         """A span in seconds, at most a year; a NaN is not between any two."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 from attrs import frozen
 
@@ -13,10 +13,6 @@ from durable_jobs_core.jobs import Jobs
 from durable_jobs_runtime.arguments import Arguments, shown
 from durable_jobs_runtime.journal import FileJournal
 from durable_jobs_runtime.trackers import Tracker
-
-_COUNTS = {"concurrency": 0, "queued_requests": 1, "queued_bytes": 1, "cache_bytes": 0}
-_SPANS = {"lease": 10, "hold": 1, "poll": 1, "exchange": 1, "settle": 0}
-"""The least of each of the limits. A lease is looked at when a tenth of it is left, in whole milliseconds."""
 
 
 @frozen(kw_only=True)
@@ -53,7 +49,10 @@ class Options:
                 arguments.count("backend.lanes", getattr(backend, "lanes", None), 1)
         arguments.flag("worker", worker)
         limits = Limits() if limits is None else limits
-        _check_limits(arguments, limits, jobs)
+        if arguments.kind("limits", limits, Limits, "Limits or None") and isinstance(jobs, Jobs):
+            known = f"a registered job, one of {', '.join(map(str, jobs.by_key)) or 'none'}"
+            for job in limits.per_job:
+                arguments.expect(job in jobs.by_key, "limits.per_job", known, shown(job))
         options = cls(
             jobs=jobs,
             worker=worker,
@@ -67,24 +66,6 @@ class Options:
             arguments.kind("journal", journal, FileJournal, "a FileJournal or None")
         arguments.check("open_runtime opened nothing")
         return options
-
-
-def _check_limits(arguments: Arguments, limits: Limits, jobs: Jobs) -> None:
-    if not arguments.kind("limits", limits, Limits, "Limits or None"):
-        return
-    for name, least in _COUNTS.items():
-        arguments.count(f"limits.{name}", getattr(limits, name), least)
-    for name, least in _SPANS.items():
-        arguments.ms(f"limits.{name}", getattr(limits, name), least)
-    if not isinstance(jobs, Jobs) or not arguments.kind(
-        "limits.per_job", limits.per_job, Mapping, "numbers by (kind, job)"
-    ):
-        return
-    known = ", ".join(map(str, jobs.by_key)) or "none"
-    for job, number in limits.per_job.items():
-        expected = f"a registered job, one of {known}"
-        if arguments.expect(job in jobs.by_key, "limits.per_job", expected, shown(job)):
-            arguments.count(f"limits.per_job[{job}]", number, 0)
 
 
 def _checked_trackers(arguments: Arguments, given: Iterable[Tracker]) -> tuple[Tracker, ...]:

@@ -14,6 +14,7 @@ from durable_jobs_core import Continuous, ContinuousContext, create_durable_jobs
 from durable_jobs_core.client import ContinuousClient
 from durable_jobs_core.engine import Limits
 from durable_jobs_core.errors import DurableJobsError
+from durable_jobs_core.words import YEAR_MS
 from durable_jobs_simulation.exhaustive import SCOPES, check
 from durable_jobs_simulation.faults import Faults
 from durable_jobs_simulation.scenarios import CASES
@@ -23,7 +24,6 @@ from durable_jobs_simulation.trace import Trace
 T = TypeVar("T")
 
 FAULTS = Faults(crash=0.0005, lost_answer=0.01, lost_request=0.01, unknown=0.01, hook_failure=0.01)
-YEAR_MS = 365 * 86_400_000
 PASSES = 3
 TOGETHER, ALONE = (1_000, 12), (50, 48)
 """So many instances, for so many hours: all due at one moment, as after an outage, and each at its own,
