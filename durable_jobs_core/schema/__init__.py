@@ -16,7 +16,7 @@ from attrs import frozen
 from cattrs import Converter, StructureHandlerNotFoundError
 
 from durable_jobs_core.errors import DefinitionError, Issue, ValidationError
-from durable_jobs_core.schema._explain import explain
+from durable_jobs_core.schema._explain import cause_of, explain
 from durable_jobs_core.schema._scalars import read_json
 from durable_jobs_core.schema._strict import strict_converter
 from durable_jobs_core.words import PAYLOAD_MAX_BYTES, Json
@@ -98,7 +98,7 @@ class Schema:
             data = read_json(self.codec.encode(value, self.type))  # a copy: users may change theirs
             size = len(to_json(data))
         except Exception as error:
-            raise self._refuse(subject, error) from error
+            raise self._refuse(subject, error) from cause_of(error)
         if size > PAYLOAD_MAX_BYTES:
             issue = Issue("$", f"at most {PAYLOAD_MAX_BYTES} bytes of JSON", f"{size} bytes")
             raise ValidationError(_text(subject), (issue,))
@@ -111,7 +111,7 @@ class Schema:
             own = data if type(self.codec) is StrictCodec else read_json(data)
             return self.codec.decode(own, self.type)
         except Exception as error:
-            raise self._refuse(subject, error) from error
+            raise self._refuse(subject, error) from cause_of(error)
 
     def _refuse(self, subject: tuple[object, ...], error: Exception) -> ValidationError:
         issues = error.issues if isinstance(error, ValidationError) else explain(error, self.type)

@@ -8,7 +8,11 @@ from typing import Any, get_args
 from cattrs import ClassValidationError, ForbiddenExtraKeysError, IterableValidationError
 
 from durable_jobs_core.errors import Issue
+from durable_jobs_core.failures import leaves
 from durable_jobs_core.schema._scalars import Misfit
+
+
+_OWN = Misfit, KeyError, ForbiddenExtraKeysError
 
 
 def type_name(type_: Any) -> str:
@@ -20,6 +24,11 @@ def type_name(type_: Any) -> str:
 def explain(error: Exception, type_: Any) -> tuple[Issue, ...]:
     """All that was wrong with a value of `type_`, by the exception it made."""
     return tuple(_issues(error, "$", type_))
+
+
+def cause_of(error: Exception) -> Exception | None:
+    """The exception, if there is more to it than its issues say: it comes from a validator or a codec."""
+    return None if all(isinstance(leaf, _OWN) for leaf in leaves(error)) else error
 
 
 def _issues(error: BaseException, path: str, type_: Any) -> Iterator[Issue]:
