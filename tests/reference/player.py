@@ -20,13 +20,13 @@ from durable_jobs_core.backend import Answer, Batch, Write
 from durable_jobs_core.codec import encode
 from durable_jobs_core.record import AnyBody, Record
 from durable_jobs_core.step import alarm_of
-from durable_jobs_core.words import Key, Revision, to_datetime
+from durable_jobs_core.words import YEAR_MS, Key, Revision, to_datetime
 from reference.jobs import reduced, register
 from reference.words import shown, told, wire
 
 AGAIN_MAX = 3
 """How often a script is followed in one step: one that asks for the past again and again has no end."""
-LONG_MS = 10**11
+LONG_MS = YEAR_MS
 """No recording is so long: nothing of the engine's own is to come between."""
 _HOOKS = {"execute": "execute", "on_event": "onEvent", "on_idle": "onIdle", "on_error": "onError"}
 _METHODS = {"getState": "get_state"}
