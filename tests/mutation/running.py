@@ -66,12 +66,17 @@ class Baseline(NamedTuple):
         return json.dumps(self)
 
     def tests_of(self, mutant: Mutant) -> list[str]:
-        """The tests that may see a mutant, quick ones first."""
+        """The tests that may see a mutant, quick ones first.
+
+        What is made at import is seen also by tests that run no line of its module, such as its own.
+        """
         lines = self.reached.get(mutant.module, {})
         at = mutant.place.lines if mutant.place.inside else lines.keys()
         tests = {test for line in at for test in lines.get(line, ())}
-        if not tests and not mutant.place.inside:
-            tests = set(self.seconds)
+        if not mutant.place.inside:
+            own = f"/test_{mutant.module.removesuffix('.py').replace('/_', '/').replace('/', '_')}.py"
+            tests |= {test for test in self.seconds if own in test}
+            tests = tests or set(self.seconds)
         return sorted(tests, key=self.seconds.__getitem__)
 
 
