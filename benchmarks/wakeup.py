@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import math
 import os
 import random
 import subprocess
@@ -19,7 +20,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -161,13 +162,13 @@ def measure(
         ran = _await_runs(crew, count)
         woken.times = [(ran[id] - at) * 1000 for id, at in asked.items()]
         asyncio.run(_committed(url, asked))
-        settled = _settled(crew)
-        woken.exchanges = settled - before
+        made = settled(crew, poll)
+        woken.exchanges = made - before
         began, used = time.monotonic(), [worker.cpu_seconds() for worker in crew]
         time.sleep(idle_seconds)
         took = time.monotonic() - began
         woken.idle = [(now.cpu_seconds() - was) / took for now, was in zip(crew, used, strict=True)]
-        woken.idle_exchanges = sum(worker.exchanges() for worker in crew) - settled
+        woken.idle_exchanges = sum(worker.exchanges() for worker in crew) - made
     return woken
 
 
@@ -195,12 +196,13 @@ async def _committed(url: str, ids: Iterable[str]) -> None:
                 await asyncio.sleep(0.05)
 
 
-def _settled(crew: list[Worker]) -> int:
-    """How many exchanges they have made, once there has been none for a while."""
-    before, now = -1, 0
-    while now != before:
-        before, now = now, sum(worker.exchanges() for worker in crew)
+def settled(crew: Sequence[Worker], poll: int) -> int:
+    """How many exchanges they have made, once there were no more for a while than they poll."""
+    polls = len(crew) * int(SETTLE_SECONDS * 1000 / (0.75 * poll))
+    before, now = -math.inf, sum(worker.exchanges() for worker in crew)
+    while now - before > polls:
         time.sleep(SETTLE_SECONDS)
+        before, now = now, sum(worker.exchanges() for worker in crew)
     return now
 
 
