@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 from durable_jobs_core.errors import DefinitionError
 from durable_jobs_core.words import INSTANT_MAX
 
 NOT_GIVEN: Any = object()
+SHOWN = 200
+NO_YIELD = "a function that does not yield, for nobody would go through what it yields"
 
 
 def check(ok: object, name: str, expected: str, got: object) -> None:
     """Raise `DefinitionError` unless `ok`: what was expected of the argument `name`, and what came."""
     if not ok:
-        shown = "nothing" if got is NOT_GIVEN else repr(got)
+        shown = "nothing" if got is NOT_GIVEN else repr(got)[:SHOWN]
         raise DefinitionError(f"{name}: expected {expected}, got {shown}")
 
 
@@ -31,10 +35,13 @@ def check_ms(value: object, name: str, least: int = 0, most: int = INSTANT_MAX) 
 
 
 def check_function(call: Any, name: str, expected: str, *arguments: str) -> None:
-    """Something to be called with so many arguments; what does not tell its parameters is accepted."""
+    """Something to be called with so many arguments; what does not tell its parameters is accepted.
+
+    Those of a decorated function are the wrapper's, which may add some of its own.
+    """
     check(callable(call), name, expected, call)
     try:
-        signature = inspect.signature(call)
+        signature = inspect.signature(call, follow_wrapped=False)
     except Exception:
         return
     try:
@@ -44,3 +51,38 @@ def check_function(call: Any, name: str, expected: str, *arguments: str) -> None
         taken = signature.replace(parameters=bare, return_annotation=signature.empty)
         taking = f"{expected} taking ({', '.join(arguments)})"
         raise DefinitionError(f"{name}: expected {taking}, got one taking {taken}") from None
+
+
+def check_plain(call: Any, name: str, expected: str, *arguments: str) -> None:
+    """A function whose result is used at once: nobody would await it, or go through what it yields."""
+    check_function(call, name, expected, *arguments)
+    check(
+        not is_async(call) and not yields(call),
+        name,
+        f"{expected} (no async def, and nothing that yields)",
+        call,
+    )
+
+
+def is_async(call: Any) -> bool:
+    """Whether what it gives is to be awaited."""
+    return any(map(inspect.iscoroutinefunction, _bodies(call)))
+
+
+def yields(call: Any) -> bool:
+    """Whether it is a generator, async or not."""
+    return any(
+        inspect.isgeneratorfunction(body) or inspect.isasyncgenfunction(body) for body in _bodies(call)
+    )
+
+
+def _bodies(call: Any) -> Iterator[Any]:
+    """What runs when it is called: itself, and the `__call__` of an object, or the mock of an autospec.
+
+    A mock that poses as a plain function has mocks for flags, which would say yes to every question.
+    """
+    while isinstance(call, partial | staticmethod):
+        call = call.func if isinstance(call, partial) else call.__func__
+    for body in (call, getattr(call, "mock", None) if inspect.isroutine(call) else type(call).__call__):
+        if isinstance(getattr(getattr(body, "__code__", None), "co_flags", 0), int):
+            yield body

@@ -9,8 +9,10 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any, Generic, NoReturn, TypeVar
+from types import UnionType
+from typing import Any, Generic, NoReturn, TypeVar, Union, get_args, get_origin
 
+from durable_jobs_core.checks import NO_YIELD
 from durable_jobs_core.definitions import AnyDefinition, Continuous, Debounce
 from durable_jobs_core.durations import Duration, to_ms
 from durable_jobs_core.errors import Issue, ValidationError
@@ -298,8 +300,8 @@ def open_context(definition: AnyDefinition, call: HookCall) -> tuple[AnyContext,
 def close_context(definition: AnyDefinition, ctx: AnyContext, returned: Any) -> Operations:
     """What a hook that returned `returned`, or terminated, asked for.
 
-    Raises `ValidationError` if the new state does not fit its schema (S-22), if a plain `def` gave
-    something to be awaited, which nobody does, or if a state was returned and not set: it would be lost.
+    Raises `ValidationError` if the new state does not fit its schema (S-22), and if what was returned would
+    be lost: something to be awaited, a generator, or a state that was not set.
     """
     if ctx._termination is not None:
         return Operations(terminate=ctx._termination)
@@ -318,13 +320,22 @@ def _check_returned(definition: AnyDefinition, ctx: AnyContext, returned: Any) -
     if inspect.isawaitable(returned):
         if inspect.iscoroutine(returned):
             returned.close()
-        expected = "nothing to be awaited from a hook that is not an async def"
-    elif isinstance(ctx, _StateContext) and not ctx._state_set and type(returned) is definition.state.type:
+        expected = "nothing to be awaited, for nobody would await it"
+    elif inspect.isgenerator(returned) or inspect.isasyncgen(returned):
+        expected = NO_YIELD
+    elif isinstance(ctx, _StateContext) and not ctx._state_set and type(returned) in _classes(definition):
         expected = "no state to be returned, for only ctx.set_state keeps one"
     else:
         return
     issue = Issue("$", expected, type(returned).__name__)
     raise ValidationError(f"{ctx._call.hook} of {ctx.instance_id}", (issue,))
+
+
+def _classes(definition: AnyDefinition) -> tuple[Any, ...]:
+    """The class of the state, or those of its union."""
+    state = definition.state.type
+    members = get_args(state) if get_origin(state) in (Union, UnionType) else (state,)
+    return tuple(get_origin(member) or member for member in members)
 
 
 def cancel_context(ctx: AnyContext) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from inspect import iscoroutinefunction
+from inspect import isawaitable
 from typing import Literal, TypeAlias, TypeGuard
 
 from attrs import field, frozen
 
-from durable_jobs_core.checks import check, check_function, check_ms, check_whole
+from durable_jobs_core.checks import check, check_ms, check_plain, check_whole
 from durable_jobs_core.durations import Duration, defined_ms, to_ms
 from durable_jobs_core.failures import leaves
 from durable_jobs_core.words import INSTANT_MAX
@@ -84,8 +84,18 @@ def _to_backoff(delay: Duration | Backoff | DelayFunction) -> Backoff | DelayFun
         return delay
     if callable(delay):
         _check_plain(delay, "Retry(delay)", "a duration, a Backoff or a function", "attempt")
+        _try_once(delay)
         return delay
     return Backoff(defined_ms(delay, "Retry(delay)"))
+
+
+def _try_once(delay: DelayFunction) -> None:
+    """What is no duration would end a run at its first failure, and no one would hear of it."""
+    try:
+        first = delay(1)
+    except Exception:
+        return
+    defined_ms(first, "Retry(delay) for attempt 1")
 
 
 def _to_span(value: Duration | None) -> int | None:
@@ -93,9 +103,9 @@ def _to_span(value: Duration | None) -> int | None:
 
 
 def _check_plain(call: object, name: str, expected: str, argument: str) -> None:
-    """A function to be called by a step: a class is none, and nobody would wait for an `async def`."""
-    check(not isinstance(call, type) and not iscoroutinefunction(call), name, expected, call)
-    check_function(call, name, expected, argument)
+    """A function to be called by a step: a class is none."""
+    check(not isinstance(call, type), name, expected, call)
+    check_plain(call, name, expected, argument)
 
 
 def _is_error_type(value: object) -> TypeGuard[type[Exception]]:
@@ -129,7 +139,8 @@ class Retry:
             _check_plain(self.retry_on, "Retry(retry_on)", expected, "error")
 
     def matches(self, error: BaseException) -> bool:
-        """Whether an error may be tried again; of a group, all must. A predicate that raises says no.
+        """Whether an error may be tried again; of a group, all must. A predicate that raises says no,
+        and so does one that gives something to be awaited.
 
         A `CancelledError` or `SystemExit` that a hook raises by itself is a failure like others (S-14).
         """
@@ -143,7 +154,8 @@ class Retry:
         if isinstance(self.retry_on, tuple) or _is_error_type(self.retry_on):
             return isinstance(error, self.retry_on)
         try:
-            return bool(self.retry_on(error))
+            says = self.retry_on(error)
+            return bool(says) and not isawaitable(says)
         except Exception:
             return False
 

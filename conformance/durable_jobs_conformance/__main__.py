@@ -1,7 +1,7 @@
 """`python -m durable_jobs_conformance module:HARNESS ... [--json FILE]`: certify, print one table.
 
 Exits with 1 if a check failed, or if a store could not be had here: that is said as `not run`; with 2 if
-what was named is no harness."""
+what was named is no harness, or FILE cannot be written."""
 
 from __future__ import annotations
 
@@ -23,13 +23,16 @@ def main(arguments: list[str] | None = None) -> int:
     asked = parser.parse_args(arguments)
     try:
         harnesses = [_find(name) for name in asked.harness]
-    except _NoHarness as error:
+        _check_names([harness.name for harness in harnesses])
+        if asked.json is not None:
+            asked.json.parent.mkdir(parents=True, exist_ok=True)
+            asked.json.touch()  # now, not when all has run
+    except (_Wrong, OSError) as error:
         print(error, file=sys.stderr)
         return 2
     reports = [_report(harness) for harness in harnesses]
     print(table(reports))
     if asked.json is not None:
-        asked.json.parent.mkdir(parents=True, exist_ok=True)
         found = {"backends": {report.name: report.to_json() for report in reports}}
         asked.json.write_text(json.dumps(found, indent=2, ensure_ascii=False) + "\n")
     return int(any(report.failed or report.missing for report in reports))
@@ -41,7 +44,17 @@ def _report(harness: Harness) -> Report:
     return certify(harness)
 
 
-class _NoHarness(Exception):
+class _Wrong(Exception):
+    """What was used wrongly, in a line."""
+
+
+def _check_names(names: list[str]) -> None:
+    """A report is known by its name: of two that share one, one would be lost."""
+    if len(set(names)) < len(names):
+        raise _Wrong(f"expected harnesses of different names, got {', '.join(names)}")
+
+
+class _NoHarness(_Wrong):
     def __init__(self, name: str, why: str) -> None:
         expected = "expected module:NAME of a Harness, as in my_backend.certify:HARNESS"
         super().__init__(f"{name}: {why}; {expected}")

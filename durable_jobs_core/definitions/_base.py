@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping
-from functools import partial
 from types import MappingProxyType
 from typing import Any, ClassVar, Generic, Literal, TypeAlias, TypedDict, TypeVar
 
 from attrs import field, frozen
 
-from durable_jobs_core.checks import NOT_GIVEN, check, check_function, check_whole
+from durable_jobs_core.checks import (
+    NO_YIELD,
+    NOT_GIVEN,
+    check,
+    check_function,
+    check_plain,
+    check_whole,
+    is_async,
+    yields,
+)
 from durable_jobs_core.durations import Duration, defined_ms
 from durable_jobs_core.errors import DefinitionError
 from durable_jobs_core.retry import Retry
@@ -30,7 +37,6 @@ DEFAULT_RETRY = Retry()
 HOOK_TIMEOUT_MS = 30_000
 IDS_MAX = 128
 IDS_FOR_MS = 86_400_000
-NO_YIELD = "a function that does not yield, for nobody would go through what it yields"
 
 
 @frozen
@@ -182,15 +188,12 @@ def _upcasters(given: Any, version: int) -> Mapping[int, Upcaster]:
     ok = isinstance(given, Mapping) and all(type(old) is int and 1 <= old < version for old in given)
     check(ok, "upcasters", expected, given)
     for upcaster in given.values():
-        check_function(upcaster, "upcasters", expected, "state")
+        check_plain(upcaster, "upcasters", expected, "state")
     return MappingProxyType(dict(given))
 
 
 def hook(name: Hook, call: Callable[..., Any], *arguments: str) -> HookFunction:
     """A hook that can be called with these arguments."""
     check_function(call, name, "a function", *arguments)
-    check(not (inspect.isgeneratorfunction(call) or inspect.isasyncgenfunction(call)), name, NO_YIELD, call)
-    target: Any = call.func if isinstance(call, partial) else call
-    made = type(target).__call__ if not inspect.isroutine(target) else target
-    is_async = inspect.iscoroutinefunction(target) or inspect.iscoroutinefunction(made)
-    return HookFunction(call, is_async)
+    check(not yields(call), name, NO_YIELD, call)
+    return HookFunction(call, is_async(call))

@@ -170,8 +170,7 @@ def _take_outcomes(state: State, lane: Lane, flight: Flight, answer: Answer) -> 
             rebased(state, keeper)
         elif isinstance(outcome, Conflicted):
             found = _found(state, keeper, outcome.row)
-            released = keeper.conflicted(found, flight.stamp)
-            keeper.adopt(outcome.row)
+            released = keeper.conflicted(found, flight.stamp, row=outcome.row)
             _release(state, keeper, released)
             _hold_after_conflict(state, keeper)
         elif isinstance(outcome, Refused):
@@ -237,9 +236,7 @@ def hold(state: State, keeper: Keeper, longest: int) -> None:
 
 def _loaded(state: State, keeper: Keeper, row: Row | Damaged | None, flight: Flight) -> None:
     found = _found(state, keeper, row)
-    final = flight.batch.settle
-    released = keeper.loaded(found, flight.stamp, final=final)
-    keeper.adopt(row)
+    released = keeper.loaded(found, flight.stamp, final=flight.batch.settle, row=row)
     _release(state, keeper, released)
 
 

@@ -271,11 +271,12 @@ class Keeper:
         writing = self._taken_back()
         if self.lost:
             self._clear_lost()
-        self._rebase(writing.work, stamp)
-        self.row = writing.row
+        self._rebase(writing.work, writing.row, stamp)
         return writing.steps
 
-    def conflicted(self, found: Loaded | None, stamp: int) -> list[Released]:
+    def conflicted(
+        self, found: Loaded | None, stamp: int, *, row: Row | Damaged | None = None
+    ) -> list[Released]:
         """Another wrote first: its record is what there is, and the inputs are stepped again.
 
         What it shows of lost writes is seen to first: the other may have been one of those.
@@ -284,7 +285,7 @@ class Keeper:
         for stepped in writing.steps:
             stepped.entry.conflicts += 1
         self._put_back(writing.steps)
-        return self._settle(found, stamp, final=False)
+        return self._settle(found, row, stamp, final=False)
 
     def refused(self) -> tuple[Stepped, ...]:
         """Nothing happened: the inputs are to be stepped again. Returns what was in the write."""
@@ -297,25 +298,21 @@ class Keeper:
         self.lost += (self._taken_back(),)
         self.settling = self.wants_load = True
 
-    def loaded(self, found: Loaded | None, stamp: int, *, final: bool) -> list[Released]:
-        """What is stored now; `final`: no earlier write can land any more."""
+    def loaded(
+        self, found: Loaded | None, stamp: int, *, final: bool, row: Row | Damaged | None = None
+    ) -> list[Released]:
+        """What is stored now, decoded from `row`; `final`: no earlier write can land any more."""
         self.wants_load = False
         if self.dirty and same(found, self.base):
             self.known, self.stamp = True, stamp
             return []
         if self.steps:
             self.rewind()
-        return self._settle(found, stamp, final=final)
+        return self._settle(found, row, stamp, final=final)
 
     def know(self, found: Loaded, row: Row, stamp: int) -> None:
         """Begin with what the cache has."""
-        self._rebase(found, stamp)
-        self.row = row
-
-    def adopt(self, row: Row | Damaged | None) -> None:
-        """Keep the text of what was found: it is that of the base now."""
-        if isinstance(row, Row):
-            self.row = row
+        self._rebase(found, row, stamp)
 
     def rewind(self) -> None:
         """Undo all that was stepped and not handed out."""
@@ -335,8 +332,10 @@ class Keeper:
         self.requests[:0] = [stepped.entry for stepped in steps if not stepped.entry.urgent]
         self.work, self.ended = self.base if isinstance(self.base, Record) else None, False
 
-    def _rebase(self, found: Loaded | None, stamp: int) -> None:
-        self.base, self.row, self.known, self.stamp = found, None, True, stamp
+    def _rebase(self, found: Loaded | None, row: Row | Damaged | None, stamp: int) -> None:
+        """The only place that sets them: where `row` is given, it is the text of `base`."""
+        self.base, self.row = found, row if isinstance(row, Row) else None
+        self.known, self.stamp = True, stamp
         self.work, self.ended = found if isinstance(found, Record) else None, False
 
     # -- settling
@@ -345,10 +344,12 @@ class Keeper:
     def _landing_ends(self) -> int:
         return max(writing.not_after for writing in self.lost)
 
-    def _settle(self, found: Loaded | None, stamp: int, *, final: bool) -> list[Released]:
+    def _settle(
+        self, found: Loaded | None, row: Row | Damaged | None, stamp: int, *, final: bool
+    ) -> list[Released]:
         """What is there now, held against the writes whose outcome is unknown (D-6)."""
         if not self.lost:
-            self._rebase(found, stamp)
+            self._rebase(found, row, stamp)
             return []
         settled = settle(self.lost, found, engine=self.engine, final=final)
         open_ = settled.landed is None and not final and same(found, self.base)
@@ -358,7 +359,7 @@ class Keeper:
         if self.settling:
             self._put_back(self.lost[-1].steps)
         self.settling, self.settle_after = False, None
-        self._rebase(found, stamp)
+        self._rebase(found, row, stamp)
         if open_:
             for stepped in self.lost[-1].steps:
                 stepped.entry.exposed = stepped.entry.exposed or stepped.writes

@@ -11,7 +11,6 @@ from durable_jobs_core.errors import Issue
 from durable_jobs_core.failures import leaves
 from durable_jobs_core.schema._scalars import Misfit
 
-
 _OWN = Misfit, KeyError, ForbiddenExtraKeysError
 
 

@@ -107,6 +107,24 @@ def test_what_is_no_harness_is_told_in_a_line(
     assert "expected module:NAME of a Harness, as in my_backend.certify:HARNESS" in line
 
 
+def test_a_file_that_cannot_be_written_is_told_in_a_line_before_anything_is_certified(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    for file in (tmp_path, tmp_path / "file" / "conformance.json"):
+        assert main(["support.harnesses:MEMORY", "--json", str(file)]) == 2
+        out, err = capsys.readouterr()
+        (line,) = err.splitlines()
+        assert (out, str(tmp_path) in line) == ("", True)
+
+
+def test_harnesses_of_one_name_are_refused_for_one_report_would_be_lost(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["support.harnesses:MEMORY", "support.harnesses:MEMORY"]) == 2
+    assert capsys.readouterr() == ("", "expected harnesses of different names, got memory, memory\n")
+
+
 def test_what_a_module_of_a_harness_raises_is_shown_as_it_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

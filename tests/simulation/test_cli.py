@@ -112,6 +112,8 @@ def test_a_journal_without_its_jobs_is_told_in_a_line(
         ('{"case": "tok', "is no trace"),
         ('{"case": "tokens"}\n', "is no trace"),
         ('{"case": "tokens", "seed": 1, "nodes": 1, "clients": 1, "faults": {"of old": 1}}\n', "is no trace"),
+        ('{"case": "tokens", "seed": "x", "nodes": 1, "clients": 1, "faults": {}}\n', "is no trace"),
+        ('{"case": 5, "seed": 1, "nodes": 1, "clients": 1, "faults": {}}\n', "there is no module 5"),
         (
             '{"case": "nope:x", "seed": 1, "nodes": 1, "clients": 1, "faults": {}}\n',
             "there is no module nope",
@@ -162,6 +164,35 @@ def test_a_number_out_of_range_is_told_in_a_line(
 
     assert said in line
     assert "as in --" in line
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["run", ""], ": no module is named; expected module:scenario"),
+        (["run", "tokens", "--seed", "1", "--table"], "--table is for many seeds"),
+        (["run", "tokens", "--seed", "1", "--first", "5"], "--first is for many seeds"),
+        (["run", "tokens", "--seed", "1", "--processes", "2"], "--processes is for many seeds"),
+        (
+            ["run", "--seed", "1", "--trace", "file"],
+            "--trace: expected one scenario with --seed, got tokens, ",
+        ),
+        (["check", "task", "--all"], "expected scopes or --all, got task and --all"),
+    ],
+)
+def test_what_would_have_done_nothing_is_told_in_a_line(
+    folder: Path, capsys: pytest.CaptureFixture[str], options: list[str], said: str
+) -> None:
+    assert refused(capsys, *options).startswith(said)
+
+
+@pytest.mark.parametrize("more", [("asked:jobs",), ("--as-test", "test_it.py")])
+def test_a_trace_with_what_is_for_a_journal_is_told_in_a_line(
+    folder: Path, capsys: pytest.CaptureFixture[str], more: tuple[str, ...]
+) -> None:
+    (folder / "file").write_text('{"case": "tokens", "seed": 1, "nodes": 1, "clients": 1, "faults": {}}\n')
+
+    assert refused(capsys, "replay", "file", *more).startswith("file is a trace, which takes no jobs")
 
 
 def test_what_is_no_number_is_told_in_a_line(capsys: pytest.CaptureFixture[str]) -> None:

@@ -62,6 +62,8 @@ JOBS = "expected module:jobs, as in shop:jobs: what create_durable_jobs gives, o
 FILE = "expected a trace or a journal, as in: replay trace.jsonl, replay journal.jsonl shop:jobs"
 LEAST = {"seed": 0, "first": 0, "minutes": 0, "seeds": 1, "processes": 1, "depth": 1, "states": 1}
 POSITIVE = ("hours", "gib")
+OF_MANY = {"first": 0, "processes": 1, "table": False}
+"""The options of many seeds, with what they are if nobody gives them."""
 
 
 def find(name: str) -> MakeCase:
@@ -279,22 +281,29 @@ def replay_file(args: argparse.Namespace) -> int:
         lines = args.file.read_text(encoding="utf-8", errors="replace").splitlines()
         journal = lines_of(args.file)
     if lines[:1] and lines[0].startswith('{"case"'):
-        return run_again(args.file, lines)
+        return run_again(args, lines)
     if not any('"journal":' in line for line in journal):
         raise SimulationError(f"{args.file} is neither a trace nor a journal; {FILE}")
     return replay_journal(args)
 
 
-def run_again(path: Path, lines: Sequence[str]) -> int:
+def run_again(args: argparse.Namespace, lines: Sequence[str]) -> int:
     """Run what a JSON trace was written of, and compare. 1 if it is not the same."""
     try:
         head = json.loads(lines[0])
-        name, seed, size = head["case"], head["seed"], {key: head[key] for key in ("nodes", "clients")}
+        name, seed, size = (
+            str(head["case"]),
+            int(head["seed"]),
+            {key: head[key] for key in ("nodes", "clients")},
+        )
         faults = Faults(**head["faults"])
     except (ValueError, KeyError, TypeError) as error:
-        raise SimulationError(f"{path} is no trace of this release: {error!r}; {FILE}") from error
+        raise SimulationError(f"{args.file} is no trace of this release: {error!r}; {FILE}") from error
+    case = evolve(find(name)(), **size)
+    if args.jobs is not None or args.as_test is not None:
+        raise SimulationError(f"{args.file} is a trace, which takes no jobs and makes no test; {FILE}")
     try:
-        trace: Trace = evolve(find(name)(), **size).run(seed, faults)
+        trace: Trace = case.run(seed, faults)
     except Violation as violation:
         trace = violation.trace
     trace.case = name
@@ -362,8 +371,14 @@ def _check_numbers(args: argparse.Namespace) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
-    names = [args.scenario] if args.scenario else list(CASES)
+    names = list(CASES) if args.scenario is None else [args.scenario]
     if args.seed is not None:
+        for name in (name for name, default in OF_MANY.items() if getattr(args, name) != default):
+            raise SimulationError(
+                f"--{name} is for many seeds: expected --seeds or --hours with it, not --seed"
+            )
+        if args.trace is not None and len(names) > 1:
+            raise SimulationError(f"--trace: expected one scenario with --seed, got {', '.join(names)}")
         return max(explain(name, args.seed, args.trace) for name in names)
     args.seeds = args.seeds or (0 if args.hours else 20)
     tally = run_many(names, args)

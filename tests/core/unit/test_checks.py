@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from functools import wraps
 from typing import Any
 
 import pytest
 
-from durable_jobs_core.checks import NOT_GIVEN, check, check_function, check_ms, check_whole
+from durable_jobs_core.checks import NOT_GIVEN, check, check_function, check_ms, check_plain, check_whole
 from durable_jobs_core.errors import DefinitionError
 from durable_jobs_core.words import INSTANT_MAX
 
@@ -24,6 +25,24 @@ def takes_none() -> None:
     """Nothing."""
 
 
+def takes_two(one: int, two: int) -> None:
+    """Of both."""
+
+
+@wraps(takes_two)
+def adding(one: int) -> None:
+    """With one more."""
+    takes_two(one, 2)
+
+
+async def later() -> None:
+    """What is to be awaited."""
+
+
+async def yielding_later() -> Any:
+    yield 1
+
+
 def test_what_is_right_passes() -> None:
     check(True, "name", "anything", 1)
     check_whole(3, "name", 3)
@@ -32,6 +51,8 @@ def test_what_is_right_passes() -> None:
     check_function(takes_none, "name", "a function")
     check_function(print, "name", "a function", "one", "two")
     check_function(Silent(), "name", "a function", "one")
+    check_function(adding, "name", "a function", "one")
+    check_plain(print, "name", "a function", "one")
 
 
 @pytest.mark.parametrize(
@@ -39,11 +60,27 @@ def test_what_is_right_passes() -> None:
     [
         (lambda: check(False, "name", "more", "less"), "name: expected more, got 'less'"),
         (lambda: check(None, "name", "more", NOT_GIVEN), "name: expected more, got nothing"),
+        (
+            lambda: check(False, "name", "less", "more" * 99),
+            "name: expected less, got '" + "more" * 49 + "mor",
+        ),
         (lambda: check_whole(2, "name", 3), "name: expected a whole number, 3 or more, got 2"),
         (lambda: check_whole(True, "name", 0), "name: expected a whole number, 0 or more, got True"),
         (lambda: check_ms("1s", "name"), "name: expected whole milliseconds, 0 or more, got '1s'"),
         (lambda: check_ms(INSTANT_MAX + 1, "name"), "name: expected whole milliseconds, 0 or more, got"),
         (lambda: check_function(5, "name", "a function", "ctx"), "name: expected a function, got 5"),
+        (
+            lambda: check_plain(takes_none, "name", "a function", "one"),
+            "name: expected a function taking (one), got",
+        ),
+        (
+            lambda: check_plain(later, "name", "a function"),
+            "name: expected a function (no async def, and nothing that yields), got <function later",
+        ),
+        (
+            lambda: check_plain(yielding_later, "name", "a function"),
+            "name: expected a function (no async def",
+        ),
         (
             lambda: check_function(takes_none, "name", "a function", "event", "ctx"),
             "name: expected a function taking (event, ctx), got one taking ()",
@@ -55,3 +92,4 @@ def test_what_is_wrong_is_told(checking: Any, text: str) -> None:
         checking()
 
     assert str(info.value).startswith(text)
+    assert len(str(info.value)) < 250

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Optional, Union
 
 import pytest
-from support.samples import CHORE, FOLD, TICK, chore, folding, tick
+from attrs import frozen
+from support.samples import CHORE, FOLD, TICK, chore, folding, note, nothing, tick
 
 from durable_jobs_core.context import ContinuousContext, TerminateSignal, close_context, open_context
-from durable_jobs_core.definitions import AnyDefinition
+from durable_jobs_core.definitions import AnyDefinition, Task
 from durable_jobs_core.errors import ValidationError
 from durable_jobs_core.operations import HookCall, Operations, Termination
 from durable_jobs_core.words import Key
@@ -25,6 +26,20 @@ class Promise:
         yield
 
 
+@frozen
+class Waits:
+    """A stage."""
+
+    since: int
+
+
+@frozen
+class Paid:
+    """Another."""
+
+    cents: int
+
+
 def call(key: Key, hook: Any) -> HookCall:
     return HookCall(key=key, hook=hook, leased=False, at=0, life=1, created_at=0, event=5)
 
@@ -37,8 +52,40 @@ def test_S_22_a_plain_hook_that_gives_something_to_be_awaited_has_failed(made: A
         close_context(chore(), ctx, made())
 
     assert str(info.value).startswith(
-        "execute of task:chore:a: expected nothing to be awaited from a hook that is not an async def"
+        "execute of task:chore:a: expected nothing to be awaited, for nobody would await it"
     )
+
+
+async def yielding_later() -> Any:
+    yield 1
+
+
+def yielding() -> Any:
+    yield 1
+
+
+@pytest.mark.parametrize("made", [yielding, yielding_later])
+def test_a_hook_that_gives_a_generator_has_not_run_so_it_has_failed(made: Any) -> None:
+    ctx, _ = open_context(chore(), call(CHORE, "execute"))
+
+    with pytest.raises(ValidationError, match="expected a function that does not yield, for nobody would"):
+        close_context(chore(), ctx, made())
+
+
+@pytest.mark.parametrize("stages", [Waits | Paid, Optional[Paid], Union[Waits, Paid]])  # noqa: UP007, UP045
+def test_S_16_a_member_of_a_union_that_is_returned_and_not_set_would_be_lost_too(stages: Any) -> None:
+    definition = Task.make(state=stages, event=int, on_event=note, execute=nothing)
+    ctx, _ = open_context(definition, call(CHORE, "execute"))
+
+    with pytest.raises(ValidationError, match="expected no state to be returned"):
+        close_context(definition, ctx, Paid(5))
+
+
+def test_S_16_so_would_one_of_a_generic_class() -> None:
+    ctx, _ = open_context(chore(), call(CHORE, "on_event"))  # its state is a `list[int]`
+
+    with pytest.raises(ValidationError, match="expected no state to be returned"):
+        close_context(chore(), ctx, [5])
 
 
 def test_S_22_a_reducer_likewise() -> None:

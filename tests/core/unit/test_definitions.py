@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from functools import partial
+from functools import partial, wraps
 from typing import Any
+from unittest.mock import AsyncMock, MagicMock, Mock, create_autospec
 
 import pytest
 from attrs import frozen
@@ -116,6 +117,21 @@ class Awaited:
         """Another."""
 
 
+def decorated(call: Any) -> Any:
+    """With a wrapper that brings an argument of its own."""
+
+    @wraps(call)
+    async def wrapper(ctx: Any) -> None:
+        await call(ctx, 1)
+
+    return wrapper
+
+
+class Plain:
+    def method(self, ctx: Any) -> None:
+        """A plain hook."""
+
+
 @pytest.mark.parametrize(
     ("call", "is_async"),
     [
@@ -127,6 +143,21 @@ class Awaited:
         (Awaited(), True),
         (Awaited().method, True),
         (partial(Awaited()), True),
+        (partial(partial(Awaited().method)), True),
+        (staticmethod(later), True),  # as in the body of a class
+        (staticmethod(hook), False),
+        (decorated(later), True),
+        (AsyncMock(), True),
+        (AsyncMock(spec=later), True),
+        (create_autospec(later), True),
+        (create_autospec(Awaited().method), True),
+        (create_autospec(Awaited, instance=True).method, True),
+        (Mock(), False),
+        (MagicMock(), False),
+        (Mock(spec=hook), False),
+        (MagicMock(spec=hook), False),
+        (create_autospec(hook), False),
+        (create_autospec(Plain, instance=True).method, False),
         (print, False),
     ],
 )
@@ -140,6 +171,11 @@ def yielding(ctx: Any) -> Any:
 
 async def later_yielding(ctx: Any) -> Any:
     yield 1
+
+
+class Yielding:
+    def __call__(self, ctx: Any) -> Any:
+        yield 1
 
 
 @frozen
@@ -168,7 +204,16 @@ class Told:
         """A plain hook."""
 
 
-TAKING_ONE = [one, Callable_(), Awaited().method, partial(two, 1), lambda ctx, more=1: None, hook, Told()]
+TAKING_ONE = [
+    one,
+    Callable_(),
+    Awaited().method,
+    partial(two, 1),
+    lambda ctx, more=1: None,
+    hook,
+    Told(),
+    decorated(two),
+]
 
 
 @pytest.mark.parametrize("call", TAKING_ONE)
@@ -213,6 +258,14 @@ REFUSED: list[tuple[Any, dict[str, Any], str]] = [
     ),
     (tick, {"execute": yielding}, "execute: expected a function that does not yield"),
     (tick, {"execute": later_yielding}, "execute: expected a function that does not yield"),
+    (tick, {"execute": Yielding()}, "execute: expected a function that does not yield"),
+    (tick, {"execute": partial(Yielding())}, "execute: expected a function that does not yield"),
+    (
+        tick,
+        {"state_version": 2, "upcasters": {1: later}},
+        "upcasters: expected functions by versions below 2 (no async def, and nothing that yields), got",
+    ),
+    (tick, {"state_version": 2, "upcasters": {1: yielding}}, "upcasters: expected functions by versions"),
     (tick, {"wrong": 1}, "wrong: expected an option of this kind of job"),
     (
         tick,

@@ -670,6 +670,24 @@ def test_S_6_a_row_the_backend_calls_damaged_is_left_as_it_is() -> None:
     assert isinstance(rig.result(call), StorageError)
 
 
+def test_S_6_a_row_that_was_damaged_in_place_is_not_taken_for_the_one_known_before() -> None:
+    rig = greeted()
+    rig.ask(LATEST, add())
+    rig.wait(900)
+    rig.wait(1_000, settle=False)  # the window is due, and a claim is out
+    row = rig.row(LATEST)
+    assert row is not None
+    rig.stores[0]._store.rows[LATEST] = evolve(row, blob=row.blob[:-1] + b"?")
+    refused = rig.call(LATEST, add())
+    rig.answer()
+    asked = rig.call(LATEST, StatusRequested())
+    rig.refuse(transient=False)
+    rig.settle()
+
+    assert isinstance(rig.result(refused), StorageError)
+    assert rig.result(asked).status == "quarantined"
+
+
 def test_S_8_an_instance_of_a_job_that_is_not_registered_is_left_alone() -> None:
     rig = greeted()
     start(rig, "tick", "a")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from typing import Any
+from unittest.mock import AsyncMock, Mock, create_autospec
 
 import pytest
 
@@ -96,11 +97,28 @@ def test_beyond_the_calendar_there_is_no_next_attempt() -> None:
     assert decided(Retry(delay="9000 weeks"), now=INSTANT_MAX - 1) == GiveUp("max_duration")
 
 
-@pytest.mark.parametrize("delay", [lambda attempt: 1 / 0, lambda attempt: 5, lambda attempt: "-1 s"])
+def only_at_first(later: Any) -> Any:
+    """A delay that is one after the first attempt."""
+    return lambda attempt: "1 s" if attempt == 1 else later
+
+
+@pytest.mark.parametrize("delay", [lambda attempt: 1 / 0, only_at_first(5), only_at_first("-1 s")])
 def test_a_delay_function_that_fails_gives_up(delay: Any) -> None:
-    assert decided(Retry(delay=delay)) == GiveUp("non_retryable")
+    assert decided(Retry(delay=delay), attempt=2) == GiveUp("non_retryable")
     with pytest.raises((ZeroDivisionError, ValidationError)):
-        Retry(delay=delay).wait_ms(1, MIDDLE)
+        Retry(delay=delay).wait_ms(2, MIDDLE)
+
+
+def no(error: Exception) -> bool:
+    """A predicate."""
+    return False
+
+
+class Promise:
+    """Something that can be awaited."""
+
+    def __await__(self) -> Any:
+        yield
 
 
 class Fatal(NonRetryable):
@@ -124,6 +142,9 @@ class Fatal(NonRetryable):
         (Retry(retry_on=lambda error: "again" in str(error)), ValueError("again"), True),
         (Retry(retry_on=lambda error: "again" in str(error)), ValueError("no"), False),
         (Retry(retry_on=lambda error: bool(1 / 0)), ValueError(), False),
+        (Retry(retry_on=Mock(return_value=True)), ValueError(), True),
+        (Retry(retry_on=create_autospec(no)), ValueError(), True),
+        (Retry(retry_on=lambda error: Promise()), ValueError(), False),  # type: ignore[arg-type, return-value]
         (Retry(retry_on=OSError), ExceptionGroup("g", [OSError(), TimeoutError()]), True),
         (Retry(retry_on=OSError), ExceptionGroup("g", [OSError(), ValueError()]), False),
         (Retry(), ExceptionGroup("g", [ExceptionGroup("h", [NonRetryable()])]), False),
@@ -135,6 +156,18 @@ def test_S_21_which_errors_are_tried_again(policy: Retry, error: BaseException, 
 
 async def later(anything: Any) -> Any:
     """What nobody waits for."""
+
+
+class Later:
+    """Likewise."""
+
+    async def __call__(self, anything: Any) -> Any:
+        """What nobody waits for."""
+
+
+def yielding(anything: Any) -> Any:
+    """What nobody goes through."""
+    yield True
 
 
 REFUSED: list[tuple[Any, str]] = [
@@ -150,7 +183,7 @@ REFUSED: list[tuple[Any, str]] = [
     (lambda: Backoff(1, factor=0), "Backoff(factor): expected a number >= 1, got 0"),
     (lambda: Backoff(1, cap_ms="1s"), "Backoff(cap_ms): expected whole milliseconds"),  # type: ignore[arg-type]
     (lambda: Retry(delay=Backoff), "Retry(delay): expected a duration, a Backoff or a function, got <class"),  # type: ignore[arg-type]
-    (lambda: Retry(delay=later), "Retry(delay): expected a duration, a Backoff or a function, got <function"),  # type: ignore[arg-type]
+    (lambda: Retry(delay=later), "Retry(delay): expected a duration, a Backoff or a function (no async def"),  # type: ignore[arg-type]
     (
         lambda: Retry(delay=lambda: "1s"),  # type: ignore[arg-type, misc]
         "Retry(delay): expected a duration, a Backoff or a function taking (attempt), got one taking ()",
@@ -161,8 +194,19 @@ REFUSED: list[tuple[Any, str]] = [
     ),  # type: ignore[arg-type]
     (
         lambda: Retry(retry_on=later),
-        "Retry(retry_on): expected exception types or a predicate, got <function",
+        "Retry(retry_on): expected exception types or a predicate (no async def, and nothing that yields)",
     ),  # type: ignore[arg-type]
+    (lambda: Retry(retry_on=Later()), "Retry(retry_on): expected exception types or a predicate (no async"),  # type: ignore[arg-type]
+    (
+        lambda: Retry(retry_on=AsyncMock()),
+        "Retry(retry_on): expected exception types or a predicate (no async",
+    ),
+    (lambda: Retry(retry_on=yielding), "Retry(retry_on): expected exception types or a predicate (no async"),
+    (
+        lambda: Retry(delay=lambda attempt: 2**attempt),
+        "Retry(delay) for attempt 1: expected a duration such as",
+    ),  # type: ignore[arg-type, return-value]
+    (lambda: Retry(delay=lambda attempt: "-1 s"), "Retry(delay) for attempt 1: expected"),
     (
         lambda: Retry(retry_on=lambda: True),  # type: ignore[arg-type, misc]
         "Retry(retry_on): expected exception types or a predicate taking (error), got one taking ()",

@@ -36,6 +36,8 @@ def run(args: argparse.Namespace) -> int:
     unknown = [name for name in args.scopes if name not in SCOPES]
     if unknown:
         raise SimulationError(f"there is no scope {unknown[0]}: {', '.join(SCOPES)}")
+    if args.scopes and args.all:
+        raise SimulationError(f"expected scopes or --all, got {', '.join(args.scopes)} and --all")
     seconds = None if args.minutes is None else args.minutes * 60
     budget = Budget(states=args.states, seconds=seconds, gib=args.gib, depth=args.depth)
     going, progress = Sweep(budget, args.processes), Progress()
