@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from inspect import isawaitable
 from typing import Literal, TypeAlias, TypeGuard
 
@@ -90,12 +91,17 @@ def _to_backoff(delay: Duration | Backoff | DelayFunction) -> Backoff | DelayFun
 
 
 def _try_once(delay: DelayFunction) -> None:
-    """What is no duration would end a run at its first failure, and no one would hear of it."""
+    """A number, say, would end a run at its first failure, and no one would hear of it."""
     try:
         first = delay(1)
     except Exception:
         return
-    defined_ms(first, "Retry(delay) for attempt 1")
+    check(
+        isinstance(first, str | timedelta),
+        "Retry(delay) for attempt 1",
+        "a duration, as text or a timedelta",
+        first,
+    )
 
 
 def _to_span(value: Duration | None) -> int | None:

@@ -26,7 +26,7 @@ def main(arguments: list[str] | None = None) -> int:
         _check_names([harness.name for harness in harnesses])
         if asked.json is not None:
             asked.json.parent.mkdir(parents=True, exist_ok=True)
-            asked.json.touch()  # now, not when all has run
+            asked.json.open("a").close()  # now, not when all has run
     except (_Wrong, OSError) as error:
         print(error, file=sys.stderr)
         return 2

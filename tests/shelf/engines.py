@@ -76,9 +76,9 @@ def forgets_the_alarm_on_conflict(right: Any) -> Any:
 def forgets_inputs_after_a_conflict(right: Any) -> Any:
     """What conflicted is not stepped again."""
 
-    def wrong(self: Keeper, found: Any, stamp: int) -> Any:
+    def wrong(self: Keeper, found: Any, stamp: int, *, row: Any) -> Any:
         lost = () if self.writing is None else self.writing.steps
-        released = right(self, found, stamp)
+        released = right(self, found, stamp, row=row)
         self._remove({stepped.entry for stepped in lost})
         return released
 
@@ -89,12 +89,12 @@ def forgets_inputs_after_a_conflict(right: Any) -> Any:
 def writes_over_what_another_wrote(right: Any) -> Any:
     """After a conflict the same record is written again, over the other's."""
 
-    def wrong(self: Keeper, found: Any, stamp: int) -> Any:
+    def wrong(self: Keeper, found: Any, stamp: int, *, row: Any) -> Any:
         writing = self.writing
         assert writing is not None, "it was handed out"
         if not isinstance(found, Record):
-            return right(self, found, stamp)
-        self.writing, self.base, self.steps = None, found, list(writing.steps)
+            return right(self, found, stamp, row=row)
+        self.writing, self.base, self.row, self.steps = None, found, row, list(writing.steps)
         return []
 
     return wrong

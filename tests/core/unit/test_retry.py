@@ -102,7 +102,7 @@ def only_at_first(later: Any) -> Any:
     return lambda attempt: "1 s" if attempt == 1 else later
 
 
-@pytest.mark.parametrize("delay", [lambda attempt: 1 / 0, only_at_first(5), only_at_first("-1 s")])
+@pytest.mark.parametrize("delay", [lambda attempt: 1 / 0, only_at_first(5), lambda attempt: "-1 s"])
 def test_a_delay_function_that_fails_gives_up(delay: Any) -> None:
     assert decided(Retry(delay=delay), attempt=2) == GiveUp("non_retryable")
     with pytest.raises((ZeroDivisionError, ValidationError)):
@@ -204,9 +204,8 @@ REFUSED: list[tuple[Any, str]] = [
     (lambda: Retry(retry_on=yielding), "Retry(retry_on): expected exception types or a predicate (no async"),
     (
         lambda: Retry(delay=lambda attempt: 2**attempt),
-        "Retry(delay) for attempt 1: expected a duration such as",
+        "Retry(delay) for attempt 1: expected a duration, as text or a timedelta, got 2",
     ),  # type: ignore[arg-type, return-value]
-    (lambda: Retry(delay=lambda attempt: "-1 s"), "Retry(delay) for attempt 1: expected"),
     (
         lambda: Retry(retry_on=lambda: True),  # type: ignore[arg-type, misc]
         "Retry(retry_on): expected exception types or a predicate taking (error), got one taking ()",
