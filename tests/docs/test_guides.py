@@ -40,8 +40,9 @@ def test_the_tests_of_the_guide_end_as_it_says(name: str, says: str, tmp_path: P
     (code,) = (code for file, code in blocks("test-your-handlers") if file == name)
     (tmp_path / name).write_text(code)
 
+    options = "-q", "-p", "no:randomly", "--hypothesis-seed=0", f"--rootdir={tmp_path}"
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:randomly", f"--rootdir={tmp_path}", name],
+        [sys.executable, "-m", "pytest", *options, name],
         cwd=tmp_path,
         env={"PYTHONPATH": str(ROOT / "examples")},
         capture_output=True,
