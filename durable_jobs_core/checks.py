@@ -86,3 +86,11 @@ def _bodies(call: Any) -> Iterator[Any]:
     for body in (call, getattr(call, "mock", None) if inspect.isroutine(call) else type(call).__call__):
         if isinstance(getattr(getattr(body, "__code__", None), "co_flags", 0), int):
             yield body
+
+
+def shown(value: object) -> str:
+    """A value for an error: its type, and the beginning of what it looks like."""
+    try:
+        return f"{type(value).__name__} {value!r}"[:80]
+    except Exception:  # an int of too many digits, an object that is broken
+        return type(value).__name__

@@ -15,6 +15,7 @@ from typing import Any, Generic, Protocol, TypeVar, cast, overload
 from attrs import evolve, frozen
 
 from durable_jobs_core import events
+from durable_jobs_core.checks import shown
 from durable_jobs_core.definitions import AnyDefinition, Continuous, Debounce, Task
 from durable_jobs_core.durations import Duration, to_ms
 from durable_jobs_core.errors import InstanceNotFoundError, Issue, NewerVersionError, ValidationError
@@ -94,7 +95,7 @@ def _bad(subject: str, expected: str, got: str) -> ValidationError:
 def check_id(value: object, subject: str) -> str:
     """An id: any non-empty text up to 512 bytes of UTF-8 (S-63); raises `ValidationError`."""
     if not isinstance(value, str) or not value:
-        raise _bad(subject, "a non-empty str", f"{type(value).__name__} {value!r}"[:80])
+        raise _bad(subject, "a non-empty str", shown(value))
     try:
         size = len(value.encode())
     except UnicodeEncodeError:

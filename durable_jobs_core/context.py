@@ -12,7 +12,7 @@ from datetime import datetime
 from types import UnionType
 from typing import Any, Generic, NoReturn, TypeVar, Union, get_args, get_origin
 
-from durable_jobs_core.checks import NO_YIELD
+from durable_jobs_core.checks import NO_YIELD, shown
 from durable_jobs_core.definitions import AnyDefinition, Continuous, Debounce
 from durable_jobs_core.durations import Duration, to_ms
 from durable_jobs_core.errors import Issue, ValidationError
@@ -109,7 +109,7 @@ class _StateContext(_LeasedContext[S]):
         Raises `ValidationError`, and ends nothing, if `reason` is not text.
         """
         if reason is not None and not isinstance(reason, str):
-            issue = Issue("$", "text or None", f"{type(reason).__name__} {reason!r}"[:80])
+            issue = Issue("$", "text or None", shown(reason))
             raise ValidationError("terminate(reason)", (issue,))
         self._termination = Termination(reason)
         raise TerminateSignal

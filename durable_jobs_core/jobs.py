@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 from attrs import field, frozen
 
-from durable_jobs_core.checks import check
+from durable_jobs_core.checks import check, shown
 from durable_jobs_core.definitions import AnyDefinition, Definition
 from durable_jobs_core.errors import DefinitionError, Issue, JobNotFoundError, ValidationError
 from durable_jobs_core.words import JOB_NAME, Kind
@@ -37,7 +37,7 @@ class Jobs:
         """
         if not isinstance(job, str | Definition):
             expected = "a definition, or the name it is registered under"
-            issue = Issue("$", expected, f"{type(job).__name__} {job!r}"[:80])
+            issue = Issue("$", expected, shown(job))
             raise ValidationError(f"{kind} job", (issue,))
         for name, definition in self.by_name.items():
             if definition.kind == kind and (job is definition or job == name):

@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from inspect import iscoroutinefunction
 
+from durable_jobs_core.checks import shown
 from durable_jobs_core.durations import to_ms
 from durable_jobs_core.errors import Issue, ValidationError
 from durable_jobs_core.words import YEAR_MS
@@ -78,14 +79,6 @@ class Arguments:
 
 def _is_plain(method: object) -> bool:
     return callable(method) and not iscoroutinefunction(method)
-
-
-def shown(value: object) -> str:
-    """A value for an error: its type, and the beginning of what it looks like."""
-    try:
-        return f"{type(value).__name__} {value!r}"[:80]
-    except Exception:  # an int of too many digits, an object that is broken
-        return type(value).__name__
 
 
 def without_password(url: str) -> str:

@@ -7,10 +7,11 @@ from collections.abc import Iterable, Sequence
 from attrs import frozen
 
 from durable_jobs_core.backend import Backend
+from durable_jobs_core.checks import shown
 from durable_jobs_core.durations import Duration
 from durable_jobs_core.engine import Limits
 from durable_jobs_core.jobs import Jobs
-from durable_jobs_runtime.arguments import Arguments, shown
+from durable_jobs_runtime.arguments import Arguments
 from durable_jobs_runtime.journal import FileJournal
 from durable_jobs_runtime.trackers import Tracker
 

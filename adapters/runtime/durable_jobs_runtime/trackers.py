@@ -20,6 +20,7 @@ from functools import partial
 from typing import Protocol
 from urllib.parse import urlsplit
 
+from durable_jobs_core.checks import shown
 from durable_jobs_core.telemetry import (
     AlarmRepaired,
     HistoryRegressed,
@@ -33,7 +34,7 @@ from durable_jobs_core.telemetry import (
     TelemetryEvent,
 )
 from durable_jobs_core.words import Key
-from durable_jobs_runtime.arguments import Arguments, shown, without_password
+from durable_jobs_runtime.arguments import Arguments, without_password
 
 REGRESSED_MAX = 100
 PAUSE_MAX = 30.0

@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib
 import inspect
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias, cast
+from functools import partial
+from typing import Any, TypeAlias, TypeVar
 
 from attrs import frozen
 
@@ -15,6 +16,8 @@ from durable_jobs_simulation.faults import Faults
 from durable_jobs_simulation.simulation import Invariant, Scenario, simulate
 from durable_jobs_simulation.tasks import SimulationError
 from durable_jobs_simulation.trace import Trace
+
+T = TypeVar("T")
 
 
 @frozen(kw_only=True)
@@ -49,19 +52,54 @@ MakeCase: TypeAlias = Callable[[], Case]
 """Makes a case anew for each run, so that what its hooks note is of one run."""
 
 
-def load(name: str) -> MakeCase:
+SCENARIO = (
+    "expected module:scenario, as in shop:orders: a Case, a function that makes one, or a scenario in a "
+    "module that has `jobs`"
+)
+
+
+def load(name: str, expected: str = SCENARIO) -> MakeCase:
     """The case that `module:name` names: a `Case`, a function that makes one, or a scenario in a module
-    that has `jobs`."""
-    module_name, _, attribute = name.partition(":")
-    module = importlib.import_module(module_name)
-    found = getattr(module, attribute or "scenario")
-    if isinstance(found, Case):
-        case = found
-        return lambda: case
+    that has `jobs`. Raises `SimulationError`, which says what was `expected`, if it is none of these; what
+    the module raises comes as it is."""
+    found = named(name, "scenario", expected)
     if not inspect.iscoroutinefunction(found):
-        return cast(MakeCase, found)
-    jobs: Any = getattr(module, "jobs", None)
+        return partial(made, name, found, Case, expected)
+    module_name = name.partition(":")[0]
+    jobs: Any = getattr(importlib.import_module(module_name), "jobs", None)
     if jobs is None:
         raise SimulationError(f"{module_name} has a scenario and no `jobs` to run it with")
     case = Case(name=name, jobs=jobs, scenario=found)
     return lambda: case
+
+
+def named(name: str, otherwise: str, expected: str) -> Any:
+    """What `module:name` names; `otherwise`, if it names a module alone."""
+    module_name, _, attribute = name.partition(":")
+    if not module_name or module_name.startswith("."):
+        raise SimulationError(f"{name}: no module is named; {expected}")
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if not f"{module_name}.".startswith(f"{error.name}."):
+            raise  # the module is there, and misses another
+        raise SimulationError(f"{name}: there is no module {error.name} to import; {expected}") from None
+    if not hasattr(module, attribute or otherwise):
+        raise SimulationError(f"{name}: {module_name} has no {attribute or otherwise}; {expected}")
+    return getattr(module, attribute or otherwise)
+
+
+def made(name: str, found: Any, wanted: type[T], expected: str) -> T:
+    """What was found, or what it makes when it is called."""
+    if isinstance(found, wanted):
+        return found
+    if not callable(found):
+        raise SimulationError(f"{name} is of type {type(found).__name__}; {expected}")
+    try:
+        inspect.signature(found).bind()
+    except (TypeError, ValueError):
+        raise SimulationError(f"{name} takes arguments; {expected}") from None
+    result = found()
+    if not isinstance(result, wanted):
+        raise SimulationError(f"{name} gave a value of type {type(result).__name__}; {expected}")
+    return result

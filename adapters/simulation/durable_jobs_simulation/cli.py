@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import argparse
 import gc
-import inspect
 import json
 import sys
 import time
@@ -27,18 +26,17 @@ from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
 from functools import partial
-from importlib import import_module
 from itertools import count
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import NoReturn
 
 from attrs import define, evolve, field
 
 from durable_jobs_core.jobs import Jobs
 from durable_jobs_core.words import Kind
 from durable_jobs_simulation import strikes
-from durable_jobs_simulation.case import Case, MakeCase, load
+from durable_jobs_simulation.case import SCENARIO, MakeCase, load, made, named
 from durable_jobs_simulation.exhaustive import command
 from durable_jobs_simulation.faults import Faults
 from durable_jobs_simulation.incident import lines_of, replay, write_test
@@ -51,13 +49,7 @@ from durable_jobs_simulation.tasks import SimulationError
 from durable_jobs_simulation.trace import Trace, clock
 from durable_jobs_simulation.violation import Violation
 
-T = TypeVar("T")
-
 BAR = 24
-SCENARIO = (
-    "expected module:scenario, as in shop:orders: a Case, a function that makes one, or a scenario in a "
-    f"module that has `jobs`; or one of ours: {', '.join(CASES)}"
-)
 JOBS = "expected module:jobs, as in shop:jobs: what create_durable_jobs gives, or a function that makes it"
 FILE = "expected a trace or a journal, as in: replay trace.jsonl, replay journal.jsonl shop:jobs"
 LEAST = {"seed": 0, "first": 0, "minutes": 0, "seeds": 1, "processes": 1, "depth": 1, "states": 1}
@@ -71,42 +63,7 @@ def find(name: str) -> MakeCase:
     what the module raises comes as it is."""
     if name in CASES:
         return CASES[name]
-    found = _named(name, "scenario", SCENARIO)
-    if inspect.iscoroutinefunction(found):
-        return load(name)
-    return partial(_made, name, found, Case, SCENARIO)
-
-
-def _named(name: str, otherwise: str, expected: str) -> Any:
-    """What `module:name` names; `otherwise`, if it names a module alone."""
-    module_name, _, attribute = name.partition(":")
-    if not module_name or module_name.startswith("."):
-        raise SimulationError(f"{name}: no module is named; {expected}")
-    try:
-        module = import_module(module_name)
-    except ModuleNotFoundError as error:
-        if not f"{module_name}.".startswith(f"{error.name}."):
-            raise  # the module is there, and misses another
-        raise SimulationError(f"{name}: there is no module {error.name} to import; {expected}") from None
-    if not hasattr(module, attribute or otherwise):
-        raise SimulationError(f"{name}: {module_name} has no {attribute or otherwise}; {expected}")
-    return getattr(module, attribute or otherwise)
-
-
-def _made(name: str, found: Any, wanted: type[T], expected: str) -> T:
-    """What was found, or what it makes when it is called."""
-    if isinstance(found, wanted):
-        return found
-    if not callable(found):
-        raise SimulationError(f"{name} is of type {type(found).__name__}; {expected}")
-    try:
-        inspect.signature(found).bind()
-    except (TypeError, ValueError):
-        raise SimulationError(f"{name} takes arguments; {expected}") from None
-    made = found()
-    if not isinstance(made, wanted):
-        raise SimulationError(f"{name} gave a value of type {type(made).__name__}; {expected}")
-    return made
+    return load(name, f"{SCENARIO}; or one of ours: {', '.join(CASES)}")
 
 
 @define
@@ -266,7 +223,7 @@ def replay_journal(args: argparse.Namespace) -> int:
     if args.jobs is None:
         raise SimulationError(f"{args.file} is a journal: name the jobs too; {JOBS}")
     module, _, name = args.jobs.partition(":")
-    replayed = replay(args.file, _made(args.jobs, _named(args.jobs, "jobs", JOBS), Jobs, JOBS))
+    replayed = replay(args.file, made(args.jobs, named(args.jobs, "jobs", JOBS), Jobs, JOBS))
     print(replayed.text(), end="")
     if args.as_test is not None:
         with _told_of_files():

@@ -7,7 +7,15 @@ from typing import Any
 
 import pytest
 
-from durable_jobs_core.checks import NOT_GIVEN, check, check_function, check_ms, check_plain, check_whole
+from durable_jobs_core.checks import (
+    NOT_GIVEN,
+    check,
+    check_function,
+    check_ms,
+    check_plain,
+    check_whole,
+    shown,
+)
 from durable_jobs_core.errors import DefinitionError
 from durable_jobs_core.words import INSTANT_MAX
 
@@ -93,3 +101,15 @@ def test_what_is_wrong_is_told(checking: Any, text: str) -> None:
 
     assert str(info.value).startswith(text)
     assert len(str(info.value)) < 250
+
+
+class Broken:
+    """Nobody can say what it is."""
+
+    def __repr__(self) -> str:
+        raise RuntimeError("broken")
+
+
+def test_a_value_is_shown_by_its_type_and_as_far_as_it_can_be() -> None:
+    assert [shown(5), shown(Broken()), shown(10**5000)] == ["int 5", "Broken", "int"]
+    assert len(shown("x" * 1_000)) == 80
