@@ -104,7 +104,7 @@ class Chains:
 
     def returned_to(self, key: str, lost: list[Node]) -> set[int]:
         """The processes whose last commit of a life before a kill is lost, and that went on with the life
-        while its record could still tell."""
+        while its record could still tell. Who may have met the next life has forgotten it."""
         found: set[int] = set()
         made = {node.revision: node for node in self.nodes if node.key == key and node.revision is not None}
         for by in {node.by for node in lost}:
@@ -115,9 +115,21 @@ class Chains:
                 between = [
                     kill for kill in self.kills if first.sent < kill.after and second.sent > kill.after
                 ]
-                if first in lost and between and _same_life(first, second) and _is_told(made, by, second):
+                if first not in lost or not between or not _same_life(first, second):
+                    continue
+                if _is_told(made, by, second) and not self._may_have_met_next_life(first, second):
                     found.add(by)
         return found
+
+    def _may_have_met_next_life(self, first: Node, second: Node) -> bool:
+        """Whether another life of the instance was written between two writes."""
+        return any(
+            node.key == first.key
+            and node.revision is not None
+            and _life(node.revision) != _life(first.revision)
+            for node in self.nodes
+            if first.sent < node.sent < second.sent and node.outcome not in NOTHING
+        )
 
     @property
     def lost(self) -> int:
@@ -221,8 +233,11 @@ def _branch(found: Chains, first: Node, last: Node, kills: list[Kill]) -> None:
 
 def _same_life(first: Node, second: Node) -> bool:
     """Whether the second write went on with the life that the first one wrote."""
-    known, base = first.revision, second.expected
-    return known is not None and base is not None and known[:LIFE_DIGITS] == base[:LIFE_DIGITS]
+    return None is not _life(first.revision) == _life(second.expected)
+
+
+def _life(revision: str | None) -> str | None:
+    return revision and revision[:LIFE_DIGITS]
 
 
 def _is_told(made: dict[str | None, Node], by: int, second: Node) -> bool:

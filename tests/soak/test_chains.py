@@ -9,12 +9,12 @@ from soak.chains import Chains, chains
 from durable_jobs_core.record import WRITERS_MAX
 
 KEY = "task:ledger:a"
-LIFE = "0123456789abcdef"
+LIFE, NEXT_LIFE = "0123456789abcdef", "fedcba9876543210"
 
 
 def rev(number: int) -> str:
-    """A revision of the one life."""
-    return f"{LIFE}{number:016x}{7:016x}"
+    """A revision of the one life; of the next, if negative."""
+    return f"{LIFE if number >= 0 else NEXT_LIFE}{abs(number):016x}{7:016x}"
 
 
 class Scene:
@@ -147,3 +147,14 @@ def test_D_6_who_comes_back_when_so_many_others_have_written_cannot_know() -> No
 
     assert before.lost_of.keys() == found.lost_of.keys() == {KEY}
     assert found.returned_to(KEY, found.lost_of[KEY]) == set()
+
+
+def test_D_6_who_may_have_met_the_next_life_cannot_know_that_the_one_before_it_had_gone_on() -> None:
+    made = scene()
+    made.write(4, -5, by=2)
+    made.kill()
+    made.write(-5, -6, "conflicted", by=1)
+    made.write(2, 7, by=1)
+    found = made.judged(7, may_lose=True)
+
+    assert (found.faults, found.returned_to(KEY, found.lost_of[KEY])) == ([], set())
