@@ -1,17 +1,19 @@
 """`python -m durable_jobs_conformance module:HARNESS ... [--json FILE]`: certify, print one table.
 
-Exits with 1 if a check failed, or if a store could not be had here: that is said as `not run`; with 2 if
-what was named is no harness, or FILE cannot be written."""
+A terminal is shown which check runs. Exits with 1 if a check failed, or if a store could not be had here:
+that is said as `not run`; with 2 if what was named is no harness, or FILE cannot be written."""
 
 from __future__ import annotations
 
 import argparse
 import importlib
 import json
+import shutil
 import sys
+from itertools import count
 from pathlib import Path
 
-from durable_jobs_conformance import Harness, certify
+from durable_jobs_conformance import Check, Harness, certify, checks
 from durable_jobs_conformance.report import Report, table
 
 
@@ -41,7 +43,24 @@ def main(arguments: list[str] | None = None) -> int:
 def _report(harness: Harness) -> Report:
     if harness.missing is not None:
         return Report(harness.name, 0, (), (), harness.missing)
-    return certify(harness)
+    if not sys.stderr.isatty():
+        return certify(harness)
+    total, begun = len(checks(harness)), count(1)
+    width = shutil.get_terminal_size().columns - 1
+
+    def progress(check: Check) -> None:
+        _over(f"{harness.name}  {next(begun)} of {total}  {check}"[:width])
+
+    try:
+        return certify(harness, progress=progress)
+    finally:
+        _over("")
+
+
+def _over(line: str) -> None:
+    """Write over the line of the terminal."""
+    sys.stderr.write(f"\r\x1b[K{line}")
+    sys.stderr.flush()
 
 
 class _Wrong(Exception):

@@ -59,6 +59,26 @@ def test_the_command_writes_a_table_and_json_and_runs_from_trio_in_a_thread(
     assert found["checks"] == len(checks(MEMORY))
 
 
+def test_a_terminal_shows_which_check_runs_and_what_is_printed_is_the_same(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert main(["support.harnesses:MEMORY"]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "60")
+    assert main(["support.harnesses:MEMORY"]) == 0
+    shown = capsys.readouterr()
+
+    assert shown.out == out
+    first, *lines, last = shown.err.split("\r\x1b[K")
+    all_checks = checks(MEMORY)
+    assert (first, last, len(lines)) == ("", "", len(all_checks))
+    assert lines[0] == f"memory  1 of {len(all_checks)}  {all_checks[0]}"[:59]
+    assert max(map(len, lines)) < 60
+
+
 def test_a_store_that_cannot_be_had_is_told_as_not_run(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
