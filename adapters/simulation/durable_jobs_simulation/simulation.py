@@ -324,10 +324,8 @@ def settle(simulation: Simulation, invariants: Sequence[Invariant] = ()) -> None
             raise Violated("I-8", f"{_undone(world, began)}, and nothing will happen any more")
     if not faultless:
         return
-    while (
-        any(history.untold for history in world.observer.histories.values())
-        and world.trace.steps <= steps + PATIENCE_STEPS
-    ):
+    answered = world.now + world.limits.lease + world.limits.exchange
+    while world.now <= answered and any(history.untold for history in world.observer.histories.values()):
         if not _step(simulation, invariants):  # else the answer to a commit is on its way
             break
     world.observer.check_faultless()
