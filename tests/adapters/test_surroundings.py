@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import sys
 import threading
@@ -12,6 +13,7 @@ from types import FrameType
 from typing import Any
 
 import pytest
+from attrs import evolve
 from durable_jobs_memory import MemoryBackend
 from durable_jobs_runtime import machine
 from support.drivers import Driver, Main
@@ -27,6 +29,7 @@ from durable_jobs_core import (
     TaskContext,
     create_durable_jobs,
 )
+from durable_jobs_core.backend import Answer, Batch, Refused, Unknown
 from durable_jobs_core.engine import Answered
 
 
@@ -363,14 +366,88 @@ async def main():
 # -- other loops, and afterwards
 
 
+class Failing(MemoryBackend):
+    """Its second to fifth exchanges raise, or give what is no answer."""
+
+    def __init__(self, way: object) -> None:
+        super().__init__()
+        self.way, self.asked = way, 0
+
+    def exchange(self, lane: int, batch: Batch) -> Answer:
+        self.asked += 1
+        if not 2 <= self.asked <= 5:
+            return super().exchange(lane, batch)
+        if isinstance(self.way, BaseException):
+            raise self.way
+        answer: Any = self.way
+        return answer  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize(
+    ("way", "why"),
+    [
+        (ConnectionError("the server is gone"), "ConnectionError: the server is gone"),
+        (SystemExit(3), "SystemExit: 3"),
+        (None, "it answered NoneType None"),
+    ],
+)
+def test_a_backend_that_fails_is_told_in_the_log_and_so_is_its_return(
+    driver: Driver, caplog: pytest.LogCaptureFixture, way: object, why: str
+) -> None:
+    async def main() -> None:
+        async with driver.open(one_job(), Failing(way)) as runtime:
+            assert (await runtime.client.continuous("job").status("a")).status == "not_found"
+
+    with caplog.at_level(logging.WARNING, "durable_jobs"):
+        driver.run(main)
+    assert caplog.messages == [
+        f"the backend failed (lane 0, {number} in a row): {why}" for number in (1, 2, 4)
+    ] + ["the backend answers again (lane 0, failed before: 4)"]
+
+
+class Doubtful(MemoryBackend):
+    """Of its first write it says something else than what became of it."""
+
+    def __init__(self, outcome: Refused | Unknown) -> None:
+        super().__init__()
+        self.outcome, self.said = outcome, False
+
+    def exchange(self, lane: int, batch: Batch) -> Answer:
+        if not batch.writes or self.said:
+            return super().exchange(lane, batch)
+        self.said = True
+        lands = isinstance(self.outcome, Unknown)
+        answer = super().exchange(lane, batch if lands else evolve(batch, writes=()))
+        return evolve(answer, outcomes=(self.outcome,) * len(batch.writes))
+
+
+@pytest.mark.parametrize(
+    "outcome", [Refused("the disk is full", transient=True), Unknown("the disk is full")]
+)
+def test_writes_that_have_to_be_tried_again_are_told_in_the_log(
+    driver: Driver, caplog: pytest.LogCaptureFixture, outcome: Refused | Unknown
+) -> None:
+    async def main() -> None:
+        async with driver.open(one_job(), Doubtful(outcome)) as runtime:
+            assert (await outcome_of_a_run(runtime)).outcome == "succeeded"
+
+    with caplog.at_level(logging.WARNING, "durable_jobs"):
+        driver.run(main)
+    assert caplog.messages == [
+        "the backend failed (lane 0, 1 in a row): the disk is full",
+        "the backend answers again (lane 0, failed before: 1)",
+    ]
+
+
 def test_what_needs_the_loop_is_refused_in_another_one(driver: Driver) -> None:
     refused: list[str] = []
 
     async def main() -> None:
         async with driver.open(one_job(), "memory://") as runtime:
+            asked = (runtime.run_until_idle, runtime.stop, runtime.health, runtime.client.list)
 
             async def stray() -> None:
-                for ask in (runtime.run_until_idle, runtime.stop):
+                for ask in asked:
                     with pytest.raises(RuntimeError, match="only in the event loop that opened it"):
                         await ask()
                     refused.append(ask.__name__)
@@ -379,7 +456,7 @@ def test_what_needs_the_loop_is_refused_in_another_one(driver: Driver) -> None:
             assert (await outcome_of_a_run(runtime)).outcome == "succeeded"
 
     driver.run(main)
-    assert refused == ["run_until_idle", "stop"]
+    assert refused == ["run_until_idle", "stop", "health", "list"]
 
 
 def test_after_the_end_of_the_block_listing_and_health_are_refused_like_requests(driver: Driver) -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import queue
 import threading
 from collections.abc import Callable
 
-from durable_jobs_core.backend import Answer, Backend
+from durable_jobs_core.backend import Answer, Backend, Refused, Unknown
+from durable_jobs_core.checks import shown
 from durable_jobs_core.engine import Exchange
+from durable_jobs_core.failures import describe
+from durable_jobs_runtime.trackers import say
 
 
 class LaneThread:
@@ -22,6 +26,7 @@ class LaneThread:
         self._backend = backend
         self._lane = lane
         self._answered = answered
+        self._failures = 0
         self._work: queue.SimpleQueue[Exchange | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._serve, daemon=True)
 
@@ -46,4 +51,29 @@ class LaneThread:
                 answer = self._backend.exchange(self._lane, exchange.batch)
             except BaseException as error:
                 answer = error
+            self._tell(_trouble(answer))
             self._answered(exchange.id, answer)
+
+    def _tell(self, trouble: str | None) -> None:
+        """Say that the backend fails, seldom while it goes on, and that it answers again: until then all
+        that is due waits, and nobody else would know."""
+        if trouble is not None:
+            self._failures += 1
+            if self._failures.bit_count() == 1:
+                text = "the backend failed (lane %d, %d in a row): %s"
+                say(logging.WARNING, text, self._lane, self._failures, trouble)
+        elif self._failures:
+            text = "the backend answers again (lane %d, failed before: %d)"
+            say(logging.WARNING, text, self._lane, self._failures)
+            self._failures = 0
+
+
+def _trouble(answer: object) -> str | None:
+    """Why what was asked has to be asked again, if it has; of the writes, the last tells."""
+    if isinstance(answer, BaseException):
+        return str(describe(answer))
+    if not isinstance(answer, Answer):
+        return f"it answered {shown(answer)}"
+    last = answer.outcomes[-1] if answer.outcomes else None
+    fails = isinstance(last, Unknown) or (isinstance(last, Refused) and last.transient)
+    return last.reason if fails else None

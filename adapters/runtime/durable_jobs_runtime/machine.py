@@ -162,9 +162,8 @@ class Machine:
     ) -> int:
         """Send a request; `deliver` is called once, unless the call is abandoned first.
 
-        Raises `ClosedError` once the machine has closed, `RuntimeError` in another event loop.
+        Raises what `check_open` does.
         """
-        self._check_here()
         self.check_open()
         self._calls += 1
         self._deliver[self._calls] = deliver
@@ -215,7 +214,8 @@ class Machine:
                 lane.stop()
 
     def check_open(self) -> None:
-        """Raise `ClosedError` once the machine has closed."""
+        """Raise `ClosedError` once the machine has closed, `RuntimeError` in another event loop."""
+        self._check_here()
         if self.closed:
             raise ClosedError("the runtime is closed") from self.error
 
