@@ -9,6 +9,7 @@ from typing import Any
 import durable_jobs_trio
 import pytest
 import trio
+from support.drivers import Driver
 from support.one_job import Closing, Nothing, one_job
 
 from durable_jobs_core import ContinuousContext
@@ -59,3 +60,19 @@ def test_S_67_a_run_that_ends_within_the_block_ends_its_hooks_and_closes_the_bac
 
     trio.run(main)
     assert backend.closed.is_set()
+
+
+def test_a_runtime_that_is_stopped_outside_of_trio_goes_on(driver: Driver) -> None:
+    """There are no tasks of trio there, which is not to be taken for the end of the run."""
+
+    async def main() -> None:
+        async with durable_jobs_trio.open_runtime(one_job(), "memory://") as runtime:
+
+            async def stray() -> None:
+                with pytest.raises(RuntimeError, match="only in the event loop that opened it"):
+                    await runtime.stop()
+
+            await runtime.in_thread(driver.run, stray, 5)
+            assert (await runtime.client.continuous("job").start("a", Nothing())).created
+
+    trio.run(main)

@@ -151,6 +151,8 @@ class _Loop:
 
     def is_over(self) -> bool:
         """Whether the main task has ended, and nobody left the block: then there are no tasks any more."""
+        if not self.is_here():
+            return False
         try:
             self._spawn(trio.lowlevel.checkpoint)
         except RuntimeError:
@@ -158,7 +160,9 @@ class _Loop:
         return False
 
     def is_here(self) -> bool:
-        return trio.lowlevel.current_trio_token() is self._token
+        with suppress(RuntimeError):  # no trio at all
+            return trio.lowlevel.current_trio_token() is self._token
+        return False
 
     def broken(self) -> None:
         for invocation in tuple(self._hooks):
