@@ -160,7 +160,7 @@ class _JobClient(Generic[D]):
         if not isinstance(stored, Stored):
             return result
         subject = f"state of {result.instance_id}"
-        return evolve(result, state=self._definition.state.decode(stored.value, subject))
+        return evolve(result, state=self._definition.decode(stored, subject))
 
     def _encoded_event(self, event: object) -> tuple[Json, int]:
         definition = cast("Debounce[Any, Any] | Task[Any, Any]", self._definition)

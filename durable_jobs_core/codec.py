@@ -34,7 +34,7 @@ from durable_jobs_core.record import (
     Stored,
     TaskBody,
 )
-from durable_jobs_core.schema import read_json, to_json
+from durable_jobs_core.schema import to_json
 from durable_jobs_core.words import Json, Key, Kind, Revision, Token
 
 SCHEMA = 1
@@ -212,15 +212,8 @@ def load(definition: AnyDefinition, row: Row) -> Loaded:
 
 
 def upcast(definition: AnyDefinition, stored: Stored) -> Stored:
-    """The state under the current version, or as it is if a step is missing or fails (S-6).
-
-    An upcaster may change what it is given, which is a copy; what it gives must be JSON.
-    """
-    version, value = stored.version, stored.value
+    """The state under the current version, or as it is if a step is missing or fails (S-6)."""
     try:
-        while version < definition.state_version:
-            value = read_json(definition.upcasters[version](read_json(value)))
-            version += 1
+        return definition.upcast(stored)
     except Exception:
         return stored
-    return Stored(version, value)

@@ -280,7 +280,7 @@ def open_context(definition: AnyDefinition, call: HookCall) -> tuple[AnyContext,
     stored = call.state
     state = None
     if stored is not None:
-        state = definition.state.decode(stored.value, "state of", call.key)
+        state = definition.decode(stored, "state of", call.key)
     if isinstance(definition, Debounce):
         if call.hook == "on_event":
             event = definition.event.decode(call.event, "event for", call.key)

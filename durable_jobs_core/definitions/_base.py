@@ -20,8 +20,9 @@ from durable_jobs_core.checks import (
 )
 from durable_jobs_core.durations import Duration, defined_ms
 from durable_jobs_core.errors import DefinitionError
+from durable_jobs_core.record import Stored
 from durable_jobs_core.retry import Retry
-from durable_jobs_core.schema import STRICT, Codec, Schema, StrictCodec
+from durable_jobs_core.schema import STRICT, Codec, Schema, StrictCodec, read_json
 from durable_jobs_core.words import Hook, Json, Kind
 
 S = TypeVar("S")
@@ -102,6 +103,28 @@ class Definition(Generic[S]):
     def timeout_of(self, hook: Hook) -> int | None:
         """How long one call of a hook may take, in milliseconds."""
         return self.timeout_ms if hook == "execute" else self.hook_timeout_ms
+
+    def upcast(self, stored: Stored) -> Stored:
+        """A state under the current version (S-6). Raises what an upcaster raises, and for what is no JSON.
+
+        An upcaster may change what it is given, which is a copy.
+        """
+        version, value = stored.version, stored.value
+        while version < self.state_version:
+            value = read_json(self.upcasters[version](read_json(value)))
+            version += 1
+        return Stored(version, value)
+
+    def decode(self, stored: Stored, *subject: object) -> S:
+        """The value of a state. Raises `ValidationError` if it does not fit, or its upcaster fails: what it
+        says under an older version is another thing, even where it would fit (S-6)."""
+        if stored.version in self.upcasters:
+            try:
+                stored = self.upcast(stored)
+            except Exception as error:
+                raise self.state.refuse((*subject, f"upcast from version {stored.version}"), error) from error
+        value: S = self.state.decode(stored.value, *subject)
+        return value
 
 
 def maybe_span(options: Mapping[str, Any], name: str, default: int | None, least: int = 0) -> int | None:
@@ -187,6 +210,8 @@ def _upcasters(given: Any, version: int) -> Mapping[int, Upcaster]:
     expected = f"functions by versions below {version}"
     ok = isinstance(given, Mapping) and all(type(old) is int and 1 <= old < version for old in given)
     check(ok, "upcasters", expected, given)
+    gaps = given and set(range(min(given), version)) - given.keys()  # where states would be left half way
+    check(not gaps, "upcasters", f"{expected}, from {min(given, default=1)} on each", given)
     for upcaster in given.values():
         check_plain(upcaster, "upcasters", expected, "state")
     return MappingProxyType(dict(given))

@@ -98,7 +98,7 @@ class Schema:
             data = read_json(self.codec.encode(value, self.type))  # a copy: users may change theirs
             size = len(to_json(data))
         except Exception as error:
-            raise self._refuse(subject, error) from cause_of(error)
+            raise self.refuse(subject, error) from cause_of(error)
         if size > PAYLOAD_MAX_BYTES:
             issue = Issue("$", f"at most {PAYLOAD_MAX_BYTES} bytes of JSON", f"{size} bytes")
             raise ValidationError(_text(subject), (issue,))
@@ -111,9 +111,10 @@ class Schema:
             own = data if type(self.codec) is StrictCodec else read_json(data)
             return self.codec.decode(own, self.type)
         except Exception as error:
-            raise self._refuse(subject, error) from cause_of(error)
+            raise self.refuse(subject, error) from cause_of(error)
 
-    def _refuse(self, subject: tuple[object, ...], error: Exception) -> ValidationError:
+    def refuse(self, subject: tuple[object, ...], error: Exception) -> ValidationError:
+        """What to raise for a value that does not fit, for the reason in `error`."""
         issues = error.issues if isinstance(error, ValidationError) else explain(error, self.type)
         return ValidationError(_text(subject), issues)
 

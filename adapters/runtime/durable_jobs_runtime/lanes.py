@@ -75,5 +75,6 @@ def _trouble(answer: object) -> str | None:
     if not isinstance(answer, Answer):
         return f"it answered {shown(answer)}"
     last = answer.outcomes[-1] if answer.outcomes else None
-    fails = isinstance(last, Unknown) or (isinstance(last, Refused) and last.transient)
-    return last.reason if fails else None
+    if isinstance(last, Unknown) or (isinstance(last, Refused) and last.transient):
+        return last.reason
+    return None

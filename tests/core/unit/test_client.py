@@ -10,7 +10,7 @@ from support.callers import Benches, run
 from support.steps import asked, nothing
 
 from durable_jobs_core import Continuous, Debounce, Task, create_durable_jobs, events, every
-from durable_jobs_core.client import Instance, InstancePage, check_id
+from durable_jobs_core.client import Client, Instance, InstancePage, check_id
 from durable_jobs_core.definitions import AnyDefinition
 from durable_jobs_core.errors import (
     DuplicateEventError,
@@ -158,6 +158,22 @@ def test_S_6_stored_state_that_does_not_fit_is_a_validation_error(benches: Bench
 
     with pytest.raises(ValidationError, match=r"state of task:orders:o1: expected str, got int 5"):
         run(benches.client.task("orders").get_state("o1"))
+
+
+def test_S_6_stored_state_whose_upcaster_fails_is_a_validation_error_though_it_would_fit() -> None:
+    def boom(data: Any) -> Any:
+        raise RuntimeError("boom")
+
+    old = Task.make(state=str, event=str, on_event=hook, execute=hook)
+    benches = Benches(create_durable_jobs({"orders": old}))
+    benches.bench(Key("task", "orders", "o1")).inline["on_event"] = lambda call: asked("x")
+    run(benches.client.task("orders").send("o1", "x"))
+    new = Task.make(state=str, event=str, on_event=hook, execute=hook, state_version=2, upcasters={1: boom})
+
+    with pytest.raises(
+        ValidationError, match=r"state of task:orders:o1 upcast from version 1: .* RuntimeError: boom"
+    ):
+        run(Client(create_durable_jobs({"orders": new}), benches).task(new).get_state("o1"))
 
 
 def test_S_61_an_unknown_name_is_a_job_not_found_error(benches: Benches) -> None:

@@ -172,8 +172,14 @@ def boom(data: Any) -> Any:
 
 @pytest.mark.parametrize(
     "upcasters",
-    [{}, {1: boom}, {1: rename}, {1: lambda data: {"at": object()}}, {1: lambda data: {"n": float("nan")}}],
-    ids=["missing", "fails", "one is missing", "no JSON", "NaN"],
+    [
+        {},
+        {1: boom, 2: double},
+        {1: rename, 2: boom},
+        {1: lambda data: {"at": object()}, 2: double},
+        {1: rename, 2: lambda data: {"n": float("nan")}},
+    ],
+    ids=["missing", "fails", "one fails", "no JSON", "NaN"],
 )
 def test_S_6_state_without_a_way_to_the_current_version_is_left_as_it_is(upcasters: Any) -> None:
     stored = Stored(1, {"n": 5})

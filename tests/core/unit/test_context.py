@@ -282,6 +282,32 @@ def test_S_22_what_is_stored_and_does_not_decode_is_said(definition: Any, asked:
         open_context(definition, asked)
 
 
+def divide(dollars: Any) -> Any:
+    return 100 / dollars
+
+
+@pytest.mark.parametrize(
+    ("upcasters", "why"),
+    [
+        ({1: divide}, "expected a valid int, got ZeroDivisionError: division by zero"),
+        ({1: lambda dollars: object()}, "expected a JSON value, got object"),
+    ],
+)
+def test_S_6_S_22_a_state_whose_upcaster_fails_is_not_shown_though_it_would_fit(
+    upcasters: Any, why: str
+) -> None:
+    definition = continuous(state_version=2, upcasters=upcasters)
+
+    with pytest.raises(ValidationError, match="state of continuous:job:a upcast from version 1: " + why):
+        open_context(definition, call("continuous", state=Stored(1, 0)))
+
+
+def test_S_6_a_state_of_an_older_version_without_an_upcaster_is_shown_if_it_fits() -> None:
+    ctx, _ = open_context(continuous(state_version=2), call("continuous", state=Stored(1, 5)))
+    assert isinstance(ctx, ContinuousContext)
+    assert ctx.state == 5
+
+
 @pytest.mark.parametrize("hook", ["on_idle", "on_error"])
 def test_S_8_S_22_a_hook_that_a_newer_definition_no_longer_has_is_said(hook: Hook) -> None:
     with pytest.raises(ValidationError, match=f"{hook} of task:job:a"):

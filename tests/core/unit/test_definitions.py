@@ -288,6 +288,16 @@ REFUSED: list[tuple[Any, dict[str, Any], str]] = [
         "upcasters: expected functions by versions below 2",
     ),
     (tick, {"state_version": 2, "upcasters": {1: None}}, "upcasters: expected functions by versions below 2"),
+    (
+        tick,
+        {"state_version": 4, "upcasters": {1: hook, 3: hook}},
+        "upcasters: expected functions by versions below 4, from 1 on each, got",
+    ),
+    (
+        tick,
+        {"state_version": 4, "upcasters": {2: hook}},
+        "upcasters: expected functions by versions below 4, from 2 on each, got",
+    ),
     (tick, {"upcasters": None}, "upcasters: expected functions by versions below 1, got None"),
     (
         tick,
