@@ -50,13 +50,14 @@ The contract, whole:
 11. *Stopping.* After `Stopping` no claim, start or new request. Handlers have their grace, then `Cancel`;
     the leases of the ended ones are released; `Closed` comes when every exchange is answered and every
     `Finished` is in; detached threads do not hold it up. Dropping the engine instead is a crash, and safe.
-12. *Faults.* `feed` raises only `DriverError` (unknown id, second answer, `t` going back), and then nothing
-    has changed. No behaviour of users, hooks or backends makes it raise.
+12. *Faults.* `feed` raises only `DriverError` (unknown id, second answer, `t` going back, what is no such
+    input), and then nothing has changed. No behaviour of users, hooks or backends makes it raise. The
+    values inside a key and a request are not looked at: give those that a client makes, checked at its edge.
 13. *Listing.* `Backend.scan` is called by the driver; whole-job operations are pages of it plus one request
     an instance.
 
 Inside: `State` is all it knows; `Keeper` is the work on one key; `lane` is what a backend lane is asked;
-`callers`, `hooks`, `exchanges` and `turn` are what happens on each sort of input.
+`callers`, `hooks`, `exchanges` and `turn` are what happens on each sort of input, `faults` what is refused.
 """
 
 from durable_jobs_core.engine._engine import Engine

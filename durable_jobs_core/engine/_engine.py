@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from durable_jobs_core.checks import check, check_whole
 from durable_jobs_core.definitions import AnyDefinition
-from durable_jobs_core.engine import callers, exchanges, hooks, protocol
+from durable_jobs_core.engine import callers, exchanges, faults, hooks, protocol
 from durable_jobs_core.engine.cache import Cache
 from durable_jobs_core.engine.entropy import Entropy
 from durable_jobs_core.engine.lane import Lane
@@ -14,7 +15,7 @@ from durable_jobs_core.engine.protocol import Input, Limits, Need
 from durable_jobs_core.engine.slots import Job, Slots
 from durable_jobs_core.engine.state import State
 from durable_jobs_core.engine.turn import turn
-from durable_jobs_core.errors import ClosedError, DriverError
+from durable_jobs_core.errors import ClosedError
 from durable_jobs_core.journal import Journal
 from durable_jobs_core.step import step
 from durable_jobs_core.words import Key
@@ -25,7 +26,7 @@ class Engine:
 
     `jobs`: the definitions by (kind, name); `node`: 64 random bits, new for each process; `lanes`,
     `lane`: of the backend; `limits`; `worker`: whether it runs jobs, or only serves callers; `journal`:
-    what is told of each step and write, for a replay.
+    what is told of each step and write, for a replay. Raises `DefinitionError` for what can never work.
     """
 
     def __init__(
@@ -39,6 +40,10 @@ class Engine:
         worker: bool = True,
         journal: Journal | None = None,
     ) -> None:
+        by_key = isinstance(jobs, Mapping) and all(isinstance(job, tuple) for job in jobs)
+        check(by_key, "Engine(jobs)", "definitions by (kind, name), as jobs.by_key", jobs)
+        check(type(node) is int and 0 <= node < 1 << 64, "Engine(node)", "64 random bits", node)
+        check_whole(lanes, "Engine(lanes)", 1)
         limits = limits or Limits()
         own = {job: d.concurrency for job, d in jobs.items() if d.concurrency is not None}
         slots = Slots(limits.concurrency, {**own, **limits.per_job})
@@ -60,11 +65,11 @@ class Engine:
     def feed(self, t: int, input: Input) -> None:
         """Take one input; `t` is the driver's monotonic clock in milliseconds.
 
-        Then perform all `needs()`. Raises `DriverError` for an unknown id, a second answer, or a
-        clock that goes back; nothing has changed then.
+        Then perform all `needs()`. Raises `DriverError` for an unknown id, a second answer, a clock that
+        goes back, or what is no such input; nothing has changed then.
         """
         state = self._state
-        self._check(t, input)
+        faults.check(state, t, input)
         state.clock.t = t
         state.stamp += 1
         _FEEDS[type(input)](state, input)
@@ -123,24 +128,6 @@ class Engine:
     def now(self) -> int | None:
         """The instant it is at least, once the backend has told its clock."""
         return self._state.clock.now if self._state.clock.known else None
-
-    def _check(self, t: int, input: Input) -> None:
-        state = self._state
-        if t < state.clock.t:
-            raise DriverError(f"t went back from {state.clock.t} to {t}")
-        match input:
-            case protocol.Finished() if input.invocation not in state.handlers.running:
-                raise DriverError(f"invocation {input.invocation} is not running")
-            case protocol.Called() if input.call in state.calls.by_id:
-                raise DriverError(f"call {input.call} was made before")
-            case protocol.Answered() if input.exchange not in (
-                lane.flight and lane.flight.id for lane in state.lanes
-            ):
-                raise DriverError(f"exchange {input.exchange} is not in flight")
-            case protocol.Returned() if input.invocation not in state.handlers.detached:
-                raise DriverError(f"invocation {input.invocation} is not detached")
-            case _:
-                pass
 
 
 def _nothing(state: State, input: object) -> None:

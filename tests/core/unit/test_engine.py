@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +12,7 @@ from support.frames import framed
 from support.rig import EPOCH, Rig, client, greeted, start, writes
 from support.samples import CHORE, FOLD, LATEST, TICK, chore, jobs, nothing, number, tick
 
+from durable_jobs_core import create_durable_jobs
 from durable_jobs_core.backend import Answer, Committed, Conflicted, Refused, Row
 from durable_jobs_core.engine import (
     Answered,
@@ -26,9 +28,16 @@ from durable_jobs_core.engine import (
     Stopping,
     Ticked,
 )
-from durable_jobs_core.errors import ClosedError, DriverError, ExecutionError, OutcomeUnknownError
+from durable_jobs_core.errors import (
+    ClosedError,
+    DefinitionError,
+    DriverError,
+    ExecutionError,
+    OutcomeUnknownError,
+)
 from durable_jobs_core.events import (
     AddRequested,
+    AlarmFired,
     FlushRequested,
     PauseRequested,
     ResumeRequested,
@@ -644,7 +653,46 @@ def time_goes_back(rig: Rig) -> None:
     rig.engine.feed(rig.t - 1, Ticked())
 
 
+def seconds(rig: Rig) -> None:
+    rig.engine.feed(rig.t + 0.5, Ticked())  # type: ignore[arg-type]
+
+
+def not_an_input(input_: Any) -> Callable[[Rig], None]:
+    def fault(rig: Rig) -> None:
+        rig.engine.feed(rig.t + 1, input_)
+
+    fault.__name__ = repr(input_)[:60]
+    return fault
+
+
+def no_outcome(outcome: Any) -> Callable[[Rig], None]:
+    def fault(rig: Rig) -> None:
+        rig.engine.feed(rig.t + 1, Finished(rig.invokes[0].id, outcome))
+
+    fault.__name__ = repr(outcome)[:60]
+    return fault
+
+
+def called(**wrong: Any) -> Callable[[Rig], None]:
+    given = {"call": 99, "key": TICK, "request": StatusRequested(), "deadline": 30_000, **wrong}
+    return not_an_input(Called(**given))
+
+
 FAULTS = [
+    seconds,
+    *map(not_an_input, (None, "tick", Ticked, HookReturned(), Stopping(0.5))),  # type: ignore[arg-type]
+    *map(no_outcome, (None, 5, HookReturned, HookRaised("text"), HookRaised(ValueError))),  # type: ignore[arg-type]
+    called(call=None),
+    called(call=[]),
+    called(key=tuple(TICK)),
+    called(key=None),
+    called(request=None),
+    called(request=StatusRequested),
+    called(request=AlarmFired()),  # an input of the engine's own
+    called(deadline=None),
+    called(deadline=1.5),
+    called(wait_ms="1s"),
+    called(size=None),
     no_exchange,
     second_answer,
     no_invocation,
@@ -684,6 +732,31 @@ def test_rule_12_a_driver_error_says_what_was_wrong() -> None:
         engine.feed(9, Stopping(0))
 
     assert engine._state.stop_at is None
+
+
+@pytest.mark.parametrize(
+    ("wrong", "text"),
+    [
+        (
+            {"jobs": create_durable_jobs({"tick": tick()})},
+            "Engine(jobs): expected definitions by (kind, name), ",
+        ),
+        (
+            {"jobs": {"tick": tick()}},
+            "Engine(jobs): expected definitions by (kind, name), as jobs.by_key, got",
+        ),
+        ({"node": 1 << 64}, "Engine(node): expected 64 random bits, got 18446744073709551616"),
+        ({"node": -1}, "Engine(node): expected 64 random bits, got -1"),
+        ({"node": "host-1"}, "Engine(node): expected 64 random bits, got 'host-1'"),
+        ({"lanes": 0}, "Engine(lanes): expected a whole number, 1 or more, got 0"),
+    ],
+)
+def test_an_engine_that_could_never_work_is_refused_where_it_is_made(wrong: Any, text: str) -> None:
+    with pytest.raises(DefinitionError, match=re.escape(text)):
+        Engine(**{"jobs": jobs(), "node": 1, **wrong})
+
+    Engine(jobs(), node=(1 << 64) - 1)
+    Engine({}, node=0)
 
 
 # -- idle, next_wakeup
