@@ -12,7 +12,7 @@ import durable_jobs_asyncio
 import pytest
 from support.one_job import Closing, Nothing, one_job
 
-from durable_jobs_core import ContinuousContext
+from durable_jobs_core import ContinuousContext, Retry
 
 FACTORIES: list[Any] = [None]
 if sys.version_info >= (3, 12):
@@ -45,6 +45,47 @@ def test_S_67_a_hook_that_swallows_its_cancellation_is_cancelled_again(
 
     asyncio.run(main())
     assert swallowed == [0, 1, 2]
+
+
+def test_S_14_a_hook_that_the_program_cancels_before_it_began_has_failed_and_is_tried_again() -> None:
+    began: list[int] = []
+
+    async def execute(ctx: ContinuousContext[Nothing]) -> None:
+        began.append(ctx.attempt)
+
+    async def main() -> None:
+        jobs = one_job(execute, retry=Retry(delay="1 ms"))
+        async with asyncio.timeout(20), durable_jobs_asyncio.open_runtime(jobs, "memory://") as runtime:
+            programs = asyncio.all_tasks()
+            client = runtime.client.continuous("job")
+            await client.start("a", Nothing())
+            while not (hooks := asyncio.all_tasks() - programs):
+                await asyncio.sleep(0)
+            for task in hooks:  # as some programs do with all tasks there are, to end
+                task.cancel()
+            while not began:
+                await asyncio.sleep(0)
+
+    asyncio.run(main())
+    assert began == [2]
+
+
+def test_S_14_a_hook_that_is_cancelled_when_nothing_can_be_cut_short_any_more_has_succeeded() -> None:
+    async def execute(ctx: ContinuousContext[Nothing]) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+
+    async def main() -> None:
+        async with (
+            asyncio.timeout(20),
+            durable_jobs_asyncio.open_runtime(one_job(execute), "memory://") as runtime,
+        ):
+            client = runtime.client.continuous("job")
+            await client.start("a", Nothing())
+            assert (await client.trigger("a", wait="10 seconds")).outcome == "succeeded"
+
+    asyncio.run(main())
 
 
 def test_S_67_a_second_cancellation_does_not_cut_the_shutdown_short() -> None:

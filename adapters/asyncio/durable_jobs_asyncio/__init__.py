@@ -154,10 +154,12 @@ class _Loop:
         return future
 
     def start_hook(self, invoke: Invoke, finished: Callable[[int, HookOutcome], None]) -> None:
-        task = asyncio.Task(self._run(invoke, finished), loop=self._loop)  # a task factory may begin at once
+        outcomes: list[HookOutcome] = []
+        task = asyncio.Task(self._run(invoke, outcomes), loop=self._loop)  # a task factory may begin at once
         self._hooks[invoke.id] = task
+        task.add_done_callback(lambda _: self._hook_ended(invoke.id, outcomes, finished))
 
-    async def _run(self, invoke: Invoke, finished: Callable[[int, HookOutcome], None]) -> None:
+    async def _run(self, invoke: Invoke, outcomes: list[HookOutcome]) -> None:
         outcome: HookOutcome
         limit: asyncio.TimerHandle | None = None
         if invoke.timeout_ms is not None:
@@ -174,9 +176,15 @@ class _Loop:
                 outcome = HookRaised(error)
         if limit is not None:
             limit.cancel()
-        self._hooks.pop(invoke.id, None)
-        self._late.discard(invoke.id)
-        finished(invoke.id, outcome)
+        outcomes.append(outcome)
+
+    def _hook_ended(
+        self, invocation: int, outcomes: list[HookOutcome], finished: Callable[[int, HookOutcome], None]
+    ) -> None:
+        """Tell how it ended; a task that the program cancelled before it began never ran."""
+        self._hooks.pop(invocation, None)
+        self._late.discard(invocation)
+        finished(invocation, outcomes[0] if outcomes else HookRaised(asyncio.CancelledError()))
 
     def _time_is_up(self, invocation: int) -> None:
         self._late.add(invocation)
