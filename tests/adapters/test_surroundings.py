@@ -23,6 +23,7 @@ from support.one_job import Closing, Nothing, one_job
 from durable_jobs_core import (
     ClosedError,
     ContinuousContext,
+    DefinitionError,
     OutcomeUnknownError,
     StorageError,
     Task,
@@ -63,7 +64,7 @@ def test_a_backend_that_no_runtime_can_be_made_with_is_closed(
         async with driver.open(create_durable_jobs({}), "memory://"):
             raise AssertionError("it was opened")
 
-    with pytest.raises(TypeError):
+    with pytest.raises(DefinitionError, match=r"Engine\(lanes\): expected a whole number, 1 or more, got None"):
         driver.run(main)
     assert backend.closed.is_set()
 
