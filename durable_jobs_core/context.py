@@ -36,7 +36,16 @@ class TerminateSignal(BaseException):
 class _Context(Generic[S]):
     """What every hook may ask."""
 
-    __slots__ = ("__weakref__", "_call", "_cancelled", "_schedule", "_state", "_state_set", "_termination")
+    __slots__ = (
+        "__weakref__",
+        "_call",
+        "_cancelled",
+        "_ended",
+        "_schedule",
+        "_state",
+        "_state_set",
+        "_termination",
+    )
 
     def __init__(self, call: HookCall, state: Any) -> None:
         self._call = call
@@ -45,6 +54,7 @@ class _Context(Generic[S]):
         self._schedule: ScheduleChange | None = None
         self._termination: Termination | None = None
         self._cancelled = False
+        self._ended = False
 
     @property
     def instance_id(self) -> str:
@@ -55,6 +65,12 @@ class _Context(Generic[S]):
     def job_name(self) -> str:
         """The name the job is registered under."""
         return self._call.key.job
+
+    def _check_open(self) -> None:
+        """Nobody would hear what a hook that has ended asks for, as from a task it left behind."""
+        if self._ended:
+            call = self._call
+            raise RuntimeError(f"{call.hook} of {call.key} has ended: its context changes nothing any more")
 
 
 class _LeasedContext(_Context[S]):
@@ -99,8 +115,10 @@ class _StateContext(_LeasedContext[S]):
     def set_state(self, state: S) -> None:
         """Make `state` the instance's state when this hook returns.
 
-        Only this does: what a hook merely changes inside `ctx.state` is not kept.
+        Only this does: what a hook merely changes inside `ctx.state` is not kept. Raises `RuntimeError`, as
+        all that changes something does, once the hook has ended.
         """
+        self._check_open()
         self._state, self._state_set = state, True
 
     def terminate(self, reason: str | None = None) -> NoReturn:
@@ -111,6 +129,7 @@ class _StateContext(_LeasedContext[S]):
         if reason is not None and not isinstance(reason, str):
             issue = Issue("$", "text or None", shown(reason))
             raise ValidationError("terminate(reason)", (issue,))
+        self._check_open()
         self._termination = Termination(reason)
         raise TerminateSignal
 
@@ -218,6 +237,7 @@ class TaskContext(_StateContext[S]):
         The last call wins; a past instant is due at once. Raises `ValidationError` for a bare
         number, a naive datetime, or an instant out of range.
         """
+        self._check_open()
         if isinstance(when, datetime):
             self._schedule = ScheduleChange(at=_instant(when))
         else:
@@ -225,6 +245,7 @@ class TaskContext(_StateContext[S]):
 
     def cancel_schedule(self) -> None:
         """Drop the pending schedule. A retry is not a schedule (S-53)."""
+        self._check_open()
         self._schedule = ScheduleChange()
 
     @property
@@ -341,6 +362,11 @@ def _classes(definition: AnyDefinition) -> tuple[Any, ...]:
 def cancel_context(ctx: AnyContext) -> None:
     """Tell a hook that it can no longer commit."""
     ctx._cancelled = True
+
+
+def end_context(ctx: AnyContext) -> None:
+    """The hook has ended: what it asked for is known."""
+    ctx._ended = True
 
 
 def is_terminated(ctx: AnyContext) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from durable_jobs_core.context import cancel_context
+from durable_jobs_core.context import cancel_context, end_context
 from durable_jobs_core.engine.entries import Entry
 from durable_jobs_core.engine.handlers import (
     CancelReason,
@@ -81,6 +81,8 @@ def finished(state: State, finished: Finished) -> None:
         cancel_context(invocation.ctx)
         leased = invocation.token is not None
         state.handlers.detached[invocation.id] = keeper.job if leased else None
+    else:
+        end_context(invocation.ctx)
     state.ready[key] = keeper
     if invocation.token is None:
         keeper.inline_finished(inline_outcome(invocation, finished.outcome))

@@ -64,7 +64,9 @@ def test_a_backend_that_no_runtime_can_be_made_with_is_closed(
         async with driver.open(create_durable_jobs({}), "memory://"):
             raise AssertionError("it was opened")
 
-    with pytest.raises(DefinitionError, match=r"Engine\(lanes\): expected a whole number, 1 or more, got None"):
+    with pytest.raises(
+        DefinitionError, match=r"Engine\(lanes\): expected a whole number, 1 or more, got None"
+    ):
         driver.run(main)
     assert backend.closed.is_set()
 

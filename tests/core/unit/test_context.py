@@ -18,6 +18,7 @@ from durable_jobs_core.context import (
     TerminateSignal,
     cancel_context,
     close_context,
+    end_context,
     is_terminated,
     open_context,
 )
@@ -434,3 +435,26 @@ def test_S_17_a_reason_is_text_and_another_ends_nothing() -> None:
         ctx.terminate(5)  # type: ignore[arg-type]
 
     assert close_context(CONTINUOUS, ctx, None) == Operations()
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda ctx: ctx.set_state("later"),
+        lambda ctx: ctx.update_state(lambda state: "later"),
+        lambda ctx: ctx.schedule("1 hour"),
+        lambda ctx: ctx.cancel_schedule(),
+        lambda ctx: ctx.terminate("later"),
+    ],
+)
+def test_S_16_what_a_hook_asks_for_after_its_end_is_refused_and_not_lost_in_silence(ask: Any) -> None:
+    ctx = chore("on_event", event="paid")
+    end_context(ctx)
+
+    with pytest.raises(
+        RuntimeError, match="on_event of task:job:a has ended: its context changes nothing any"
+    ):
+        ask(ctx)
+
+    assert close_context(TASK, ctx, None) == Operations()
+    assert isinstance(ctx.event_count, int)  # it may be looked at

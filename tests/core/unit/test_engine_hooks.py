@@ -722,3 +722,24 @@ def test_an_exception_of_an_inline_hook_is_the_cause_of_what_the_caller_is_told(
 
     assert isinstance(rig.result(call), ExecutionError)
     assert rig.replies[call].cause is error
+
+
+@pytest.mark.parametrize("outcome", [HookReturned(), HookRaised(ValueError())])
+def test_S_16_a_hook_that_has_ended_is_told_so_by_its_context(outcome: Any) -> None:
+    rig = running()
+    (invoke,) = rig.invokes
+    invoke.ctx.set_state(5)
+
+    rig.finish(outcome)
+
+    with pytest.raises(RuntimeError, match="execute of continuous:tick:a has ended"):
+        invoke.ctx.set_state(6)
+
+
+def test_S_15_a_detached_thread_may_ask_on_in_vain() -> None:
+    rig = running()
+    invoke = rig.finish(HookDetached())
+
+    invoke.ctx.set_state(6)
+
+    assert invoke.ctx.cancelled
