@@ -341,6 +341,24 @@ def test_threads_of_the_user_that_do_not_return_hold_up_no_runtime(driver: Drive
     assert release.is_set()
 
 
+def test_a_runtime_that_has_closed_leaves_no_threads_of_its_own_behind(driver: Driver) -> None:
+    before = set(threading.enumerate())
+
+    def execute(ctx: ContinuousContext[Nothing]) -> None:
+        """In a thread."""
+
+    async def main() -> None:
+        for _ in range(3):
+            async with driver.open(one_job(execute), "memory://") as runtime:
+                assert (await outcome_of_a_run(runtime)).outcome == "succeeded"
+
+    driver.run(main)
+    ours = [thread for thread in threading.enumerate() if not thread.name.startswith("Trio")]
+    for thread in set(ours) - before:
+        thread.join(5)  # of the ten seconds that an idle one is kept for more work
+        assert not thread.is_alive(), thread
+
+
 def test_an_interpreter_does_not_wait_for_a_hook_in_a_thread_that_never_ends(driver: Driver) -> None:
     script = f"""
 import threading, {driver.name}

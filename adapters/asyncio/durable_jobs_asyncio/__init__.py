@@ -153,6 +153,9 @@ class _Loop:
         self._threads.run(copy_context().run, (function, *args), partial(self.from_thread, done))
         return future
 
+    def end_threads(self) -> None:
+        self._threads.close()
+
     def start_hook(self, invoke: Invoke, finished: Callable[[int, HookOutcome], None]) -> None:
         outcomes: list[HookOutcome] = []
         task = asyncio.Task(self._run(invoke, outcomes), loop=self._loop)  # a task factory may begin at once
@@ -284,6 +287,7 @@ class Runtime(BaseRuntime):
             await _to_the_end(self._ended())
         finally:
             await _to_the_end(self._loop.in_thread(self._machine.close, CLOSE_SECONDS))
+            self._loop.end_threads()
 
     def _ended(self) -> asyncio.Future[None]:
         """Begin to shut down; done when the engine has closed."""

@@ -206,6 +206,7 @@ class Machine:
     def close(self, timeout: float) -> None:
         """Release threads, trackers and the backend, each whatever another raises. Blocks."""
         with ExitStack() as closing:
+            closing.callback(self._pool.close)
             closing.callback(self._backend.close)
             if self._journal is not None:
                 closing.callback(self._journal.close)

@@ -22,6 +22,7 @@ class ThreadPool:
         self._work: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._idle = 0
+        self._is_closed = False
 
     def run(
         self,
@@ -48,10 +49,20 @@ class ThreadPool:
         else:
             self._work.put(work)
 
+    def close(self) -> None:
+        """Let threads end as soon as they have nothing to do: the idle ones now."""
+        with self._lock:
+            self._is_closed = True
+            idle, self._idle = self._idle, 0
+        for _ in range(idle):
+            self._work.put(lambda: None)
+
     def _serve(self, work: Callable[[], None]) -> None:
         while True:
             work()
             with self._lock:
+                if self._is_closed:
+                    return
                 self._idle += 1
             try:
                 work = self._work.get(timeout=_IDLE_SECONDS)
