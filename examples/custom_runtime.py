@@ -15,7 +15,7 @@ import math
 import secrets
 import threading
 import time
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -23,7 +23,15 @@ from typing import Any
 from attrs import frozen
 from durable_jobs_memory import MemoryBackend
 
-from durable_jobs_core import Continuous, ContinuousContext, Jobs, Key, create_durable_jobs, every
+from durable_jobs_core import (
+    ClosedError,
+    Continuous,
+    ContinuousContext,
+    Jobs,
+    Key,
+    create_durable_jobs,
+    every,
+)
 from durable_jobs_core import engine as e
 from durable_jobs_core.backend import Answer, Backend
 from durable_jobs_core.events import Request, StartRequested, StatusRequested, TerminateRequested
@@ -36,6 +44,14 @@ from durable_jobs_core.step import Env, step
 def clock() -> int:
     """Milliseconds of a clock that never goes back."""
     return time.monotonic_ns() // 1_000_000
+
+
+def whichever_ends(answer: Future[Any], worker: Future[None]) -> Any:
+    """The answer; of a driver that has ended, by a bug or by `close`, there is none to wait for."""
+    wait([answer, worker], return_when=FIRST_COMPLETED)
+    if not answer.done():
+        raise ClosedError("the driver has ended") from worker.exception()
+    return answer.result()
 
 
 class Runtime:
@@ -92,7 +108,7 @@ class Runtime:
     def call(self, key: Key, request: Request) -> Any:
         self.callers[number := next(self.numbers)] = answer = Future[Any]()
         self.inputs.put(e.Called(number, key, request, deadline=clock() + 30_000))
-        return answer.result()
+        return whichever_ends(answer, self.worker)
 
     def close(self) -> None:
         self.inputs.put(e.Stopping(grace_ms=5_000))

@@ -14,6 +14,7 @@ from durable_jobs_runtime import open_backend
 from support.killing import ROOT, finish
 
 from durable_jobs_core import (
+    ClosedError,
     Continuous,
     ContinuousContext,
     JobNotFoundError,
@@ -22,7 +23,8 @@ from durable_jobs_core import (
     create_durable_jobs,
     every,
 )
-from durable_jobs_core.events import StatusRequested, TerminateRequested, TriggerRequested
+from durable_jobs_core.events import StartRequested, StatusRequested, TerminateRequested, TriggerRequested
+from durable_jobs_core.record import Stored
 
 EXAMPLE = ROOT / "examples" / "custom_runtime.py"
 KEY = Key("continuous", "job", "a")
@@ -124,3 +126,20 @@ def test_S_61_an_error_is_raised_to_the_caller(tmp_path: Path) -> None:
     with pytest.raises(JobNotFoundError):
         runtime.call(Key("continuous", "unknown", "a"), TriggerRequested())
     runtime.close()
+
+
+def test_rule_12_a_driver_that_has_ended_leaves_nobody_waiting(tmp_path: Path) -> None:
+    runtime = open_runtime(tmp_path / "jobs.db", lambda ctx: None)
+
+    for _ in range(2):  # by the first, which no client would make; the second comes later
+        with pytest.raises(ClosedError, match="the driver has ended") as info:
+            runtime.call(KEY, StartRequested(Stored(version=1, value=object())))  # type: ignore[arg-type]
+        assert isinstance(info.value.__cause__, TypeError)  # no JSON
+
+
+def test_rule_11_a_driver_that_was_closed_leaves_nobody_waiting(tmp_path: Path) -> None:
+    runtime = open_runtime(tmp_path / "jobs.db", lambda ctx: None)
+    runtime.close()
+
+    with pytest.raises(ClosedError, match="the driver has ended"):
+        runtime.call(KEY, StatusRequested())
