@@ -110,8 +110,8 @@ class JobsMachine(RuleBasedStateMachine):
         """Run a request, or any coroutine that a scenario could run, to its end: its result, or its error
         raised. Virtual time passes meanwhile."""
         done: list[tuple[Any, BaseException | None]] = []
-        task = Task("a rule", coroutine, self._want, lambda value, error: done.append((value, error)))
         with entered(self.sim):
+            task = Task("a rule", coroutine, self._want, lambda value, error: done.append((value, error)))
             task.resume(0)
             while not done:
                 if not self._world.step():
@@ -124,7 +124,8 @@ class JobsMachine(RuleBasedStateMachine):
 
     def spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
         """Run something beside the rules. A `DurableJobsError` ends it, and is noted."""
-        self.sim.spawn(coroutine)
+        with entered(self.sim):
+            self.sim.spawn(coroutine)
 
     # -- rules that are there already
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Generator
+from contextvars import copy_context
 from typing import Any, TypeAlias
 
 from durable_jobs_core.durations import Duration, to_ms
@@ -56,7 +57,8 @@ async def sleep(span: Duration) -> None:
 
 
 class Task:
-    """One coroutine. `want` is told what it waits for, and calls `resume`; `ended` how it ended."""
+    """One coroutine, with context variables of its own. `want` is told what it waits for, and calls
+    `resume`; `ended` how it ended."""
 
     def __init__(
         self,
@@ -72,6 +74,7 @@ class Task:
         self.over = False
         self._want = want
         self._ended = ended
+        self._context = copy_context()
 
     def resume(self, turn: int, value: Any = None, error: BaseException | None = None) -> None:
         """Go on with what was waited for; nothing, if it no longer waits for that."""
@@ -79,7 +82,8 @@ class Task:
             return
         self.turn += 1
         try:
-            wanted = self.coroutine.throw(error) if error is not None else self.coroutine.send(value)
+            go_on, told = (self.coroutine.send, value) if error is None else (self.coroutine.throw, error)
+            wanted = self._context.run(go_on, told)
         except StopIteration as stop:
             self._end(stop.value, None)
         except BaseException as raised:
