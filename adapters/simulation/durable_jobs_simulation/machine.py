@@ -148,6 +148,7 @@ class JobsMachine(RuleBasedStateMachine):
         try:
             if not self._failed:
                 with entered(self.sim):
+                    self._world.still()
                     settle(self.sim)
                 self.at_end()
         finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Generator
 from contextvars import copy_context
+from traceback import walk_tb
 from typing import Any, TypeAlias
 
 from durable_jobs_core.durations import Duration, to_ms
@@ -48,7 +49,12 @@ _ADVICE = (
     "the simulation does not have: await `durable_jobs_simulation.sleep` or a client of the simulation, and "
     "let your hooks reach the outside through something that a test can replace"
 )
-_FOREIGN_LOOPS = ("no running event loop", "must be called from async context")
+_FOREIGN_LOOPS = (
+    "no running event loop",  # asyncio
+    "must be called from async context",  # trio
+    "not in async context",  # sniffio, which HTTP clients ask
+    "any asynchronous event loop",  # anyio
+)
 
 
 async def sleep(span: Duration) -> None:
@@ -102,5 +108,14 @@ class Task:
 
 def refuse_foreign(name: str, raised: BaseException) -> None:
     """A hook that calls a real event loop fails there in a way that says little: say more."""
-    if isinstance(raised, RuntimeError) and any(text in str(raised) for text in _FOREIGN_LOOPS):
+    if _misses_loop(raised):
         raise SimulationError(f"{name} wants a real event loop ({raised}), which {_ADVICE}") from raised
+
+
+def _misses_loop(raised: BaseException) -> bool:
+    if isinstance(raised, RuntimeError):
+        return any(text in str(raised) for text in _FOREIGN_LOOPS)
+    if not isinstance(raised, AttributeError):
+        return False
+    *_, (frame, _) = walk_tb(raised.__traceback__)  # they ask nobody's loop for something
+    return frame.f_globals.get("__name__", "").partition(".")[0] in ("asyncio", "trio")
