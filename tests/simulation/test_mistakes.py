@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import trio
 from durable_jobs_simulation import Faults, Simulation, SimulationError, Trace, simulate
+from durable_jobs_simulation.machine import JobsMachine
 
 from durable_jobs_core import (
     DefinitionError,
@@ -220,3 +221,28 @@ def test_jobs_that_are_none_are_told(jobs: Any) -> None:
 def test_the_rate_of_a_fault_is_from_0_to_1(rate: Any) -> None:
     with pytest.raises(DefinitionError, match=r"Faults\(crash\): expected a number from 0 to 1, got"):
         Faults(crash=rate)
+
+
+# -- state machines
+
+
+class Orders(JobsMachine):
+    def make_jobs(self) -> Jobs:
+        return make_jobs()
+
+
+def test_a_rule_that_asks_what_is_no_coroutine_is_told() -> None:
+    with pytest.raises(DefinitionError, match="a rule: expected what an async def gives when it is called"):
+        Orders().ask(5)  # type: ignore[arg-type]
+
+
+def test_an_end_that_gives_something_has_not_asserted_it() -> None:
+    machine = type("Machine", (Orders,), {"at_end": asynchronous})()
+
+    with pytest.raises(SimulationError, match=r"at_end gave .* expected .* asserts"):
+        machine.teardown()
+
+
+def test_a_machine_without_jobs_is_named() -> None:
+    with pytest.raises(NotImplementedError, match="JobsMachine defines no make_jobs"):
+        JobsMachine()

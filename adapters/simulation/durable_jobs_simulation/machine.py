@@ -36,7 +36,7 @@ from durable_jobs_core.engine import Limits
 from durable_jobs_core.jobs import Jobs
 from durable_jobs_simulation.faults import Faults
 from durable_jobs_simulation.node import Node
-from durable_jobs_simulation.simulation import Simulation, begin, entered, settle
+from durable_jobs_simulation.simulation import Simulation, begin, entered, nothing_given, settle
 from durable_jobs_simulation.strategies import spans
 from durable_jobs_simulation.tasks import Ask, SimulationError, Sleep, Task
 from durable_jobs_simulation.trace import Trace
@@ -84,7 +84,7 @@ class JobsMachine(RuleBasedStateMachine):
 
     def make_jobs(self) -> Jobs | Sequence[Jobs]:
         """The jobs, and all that their hooks reach, made anew: what they note is of one run."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} defines no make_jobs")
 
     def at_end(self) -> None:
         """Override it to assert what holds once all that was due is done, without faults."""
@@ -150,7 +150,7 @@ class JobsMachine(RuleBasedStateMachine):
                 with entered(self.sim):
                     self._world.still()
                     settle(self.sim)
-                self.at_end()
+                nothing_given("at_end", self.at_end())  # type: ignore[func-returns-value]
         finally:
             if self._failed and hypothesis.currently_in_test_context():
                 hypothesis.note(self.trace.text(last=_SHOWN))

@@ -13,7 +13,6 @@ from typing import Any, TypeAlias
 
 from durable_jobs_core import events
 from durable_jobs_core.backend import Row
-from durable_jobs_core.checks import check
 from durable_jobs_core.client import Client, Instance, InstancePage
 from durable_jobs_core.durations import Duration, to_ms
 from durable_jobs_core.engine import Limits
@@ -96,7 +95,6 @@ class Simulation:
     def spawn(self, coroutine: Coroutine[Any, Any, None], name: str = "client") -> None:
         """Run something beside the scenario; it should end once `calm`. What a request raises ends it, and is
         noted."""
-        check(isinstance(coroutine, Coroutine), name, "what an async def gives when it is called", coroutine)
         task = Task(name, coroutine, self._want, lambda value, error: self._ended(name, error))
         self._tasks.append(task)
         self._world.after(1, lambda: task.resume(0))  # nodes start at once
@@ -322,7 +320,8 @@ def _trouble(simulation: Simulation, until: int, invariants: Sequence[Invariant]
     while simulation.active and world.goes_on(until):
         _step(simulation, invariants)
         if world.trace.steps > STEPS_MAX:
-            raise SimulationError(f"{STEPS_MAX} steps were made in {clock(world.now - EPOCH)}")
+            so_far = f"{STEPS_MAX} steps were made in {clock(world.now - EPOCH)}"
+            raise SimulationError(f"{so_far}: expected a scenario that ends before, with shorter spans")
 
 
 def _let_end(simulation: Simulation, invariants: Sequence[Invariant]) -> None:
@@ -400,12 +399,16 @@ def _check(invariant: Callable[[Any], object], subject: Any) -> None:
         gave = invariant(subject)
     except AssertionError as error:
         raise _violated(name, error) from error
-    if gave is not None:
-        if isinstance(gave, Coroutine):
-            gave.close()
-        raise SimulationError(
-            f"{name} gave {gave!r}: expected a plain function that asserts, and gives nothing"
-        )
+    nothing_given(name, gave)
+
+
+def nothing_given(name: str, gave: object) -> None:
+    """Refuse what an invariant gives: an `async def` has not run, and nobody looks at a `False`."""
+    if gave is None:
+        return
+    if isinstance(gave, Coroutine):
+        gave.close()
+    raise SimulationError(f"{name} gave {gave!r}: expected a plain function that asserts, and gives nothing")
 
 
 def _violated(name: str, error: AssertionError) -> Violated:

@@ -7,6 +7,7 @@ from contextvars import copy_context
 from traceback import walk_tb
 from typing import Any, TypeAlias
 
+from durable_jobs_core.checks import check
 from durable_jobs_core.durations import Duration, to_ms
 from durable_jobs_core.events import Request
 from durable_jobs_core.words import Key
@@ -73,6 +74,7 @@ class Task:
         want: Callable[[Task, Wanted], None],
         ended: Ended,
     ) -> None:
+        check(isinstance(coroutine, Coroutine), name, "what an async def gives when it is called", coroutine)
         self.name = name
         self.coroutine = coroutine
         self.turn = 0
