@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from durable_jobs_simulation import cli
 from durable_jobs_simulation.cli import main
 
 MODULE = """
@@ -202,3 +203,82 @@ def test_what_is_no_number_is_told_in_a_line(capsys: pytest.CaptureFixture[str])
     assert ended.value.code == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line == "durable_jobs_simulation run: argument --seeds: invalid int value: 'many' (see --help)"
+
+
+BROKEN = """
+from durable_jobs_core import Task, create_durable_jobs
+from durable_jobs_simulation.case import Case
+
+async def nothing(*args): ...
+
+jobs = create_durable_jobs({"a": Task.make(event=int, state=int, on_event=nothing, execute=nothing)})
+runs = []
+
+
+async def scenario(sim):
+    await sim.sleep("1 second")
+    if len(runs) == 3:
+        {}["in the scenario"]
+
+
+def look(sim):
+    if len(runs) == 3:
+        {}["in the invariant"]
+
+
+def case(**options):
+    runs.append(1)
+    return Case(name="case", jobs=jobs, **options)
+
+
+def of_the_scenario():
+    return case(scenario=scenario)
+
+
+def of_the_invariant():
+    return case(scenario=nothing, at_end=[look])
+"""
+
+
+@pytest.fixture
+def broken(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A module whose third run finds a bug of the test itself."""
+    (folder / "broken.py").write_text(BROKEN)
+    monkeypatch.delitem(sys.modules, "broken", raising=False)
+
+
+def test_a_bug_of_the_scenario_is_told_with_its_place_and_seed(
+    broken: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["run", "broken:of_the_scenario", "--first", "5"]) == 2
+
+    *place, last = capsys.readouterr().err.splitlines()
+    assert last == "scenario raised KeyError: 'in the scenario' (case, seed 7)"
+    assert '    {}["in the scenario"]' in "\n".join(place)
+
+
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_a_bug_of_an_invariant_is_shown_as_it_is_with_its_seed(broken: None, processes: str) -> None:
+    with pytest.raises(KeyError) as caught:
+        main(["run", "broken:of_the_invariant", "--processes", processes])
+
+    assert [note[: len("case, seed ")] for note in caught.value.__notes__] == ["case, seed "]
+
+
+def test_an_interrupt_ends_many_runs_with_what_came_of_them(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    real, run = cli.run_one, list[int]()
+
+    def interrupted(name: str, seed: int) -> cli.Ran:
+        run.append(seed)
+        if len(run) == 3:
+            raise KeyboardInterrupt
+        return real(name, seed)
+
+    monkeypatch.setattr(cli, "run_one", interrupted)
+
+    assert main(["run", "tokens", "--seeds", "50"]) == 130
+    out, err = capsys.readouterr()
+    assert out.startswith("2 runs, ")
+    assert "interrupted" in err

@@ -5,8 +5,15 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import charging
+import pytest
+from durable_jobs_simulation import SimulationError
+from durable_jobs_simulation.pytest_plugin import SimulateJobs
 from support.killing import ROOT
+
+from durable_jobs_core import DefinitionError
 
 TEST = """
 def test_orders(simulate_jobs):
@@ -61,3 +68,22 @@ def test_a_handler_that_charges_once_passes(tmp_path: Path) -> None:
 def test_the_number_of_seeds_is_an_option(tmp_path: Path) -> None:
     assert pytest_of_its_own(tmp_path, "wrong", str(tmp_path), "--simulation-seeds", "1")[0] == 0
     assert pytest_of_its_own(tmp_path, "wrong", str(tmp_path), "--simulation-seeds", "60")[0] == 1
+
+
+@pytest.mark.parametrize(
+    ("case", "said"),
+    [
+        (lambda: None, "<lambda> gave a value of type NoneType; expected a function that makes a Case, anew"),
+        (lambda sim: None, "<lambda> takes arguments; expected a function that makes a Case, anew"),
+        (charging.right(), "case: expected a function that makes a Case, anew for each seed, .*, got Case"),
+    ],
+)
+def test_what_makes_no_case_is_told(tmp_path: Path, case: Any, said: str) -> None:
+    with pytest.raises((SimulationError, DefinitionError), match=said):
+        SimulateJobs(None, None, tmp_path)(case)
+
+
+@pytest.mark.parametrize(("seeds", "of_the_command"), [(0, None), (-1, None), (5, 0), (5, -2)])
+def test_no_seeds_are_told_and_do_not_pass(tmp_path: Path, seeds: int, of_the_command: int | None) -> None:
+    with pytest.raises(DefinitionError, match="seeds: expected a whole number, 1 or more"):
+        SimulateJobs(None, of_the_command, tmp_path)(charging.wrong, seeds=seeds)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
 from durable_jobs_simulation import Faults, Simulation, Violation, simulate
 from durable_jobs_simulation.strategies import faults, seeds
 from hypothesis import find, given, settings
 
-from durable_jobs_core import Continuous, ContinuousContext, create_durable_jobs, every
+from durable_jobs_core import Continuous, ContinuousContext, DefinitionError, create_durable_jobs, every
 from durable_jobs_core.words import Key
 
 KEY = Key("continuous", "tick", "a")
@@ -47,3 +50,9 @@ def test_a_failing_run_shrinks_to_the_fault_that_it_needs() -> None:
 
     assert set(smallest.rates()) <= {"hook_failure", "hook_exit", "hook_unspeakable"}
     assert len(smallest.rates()) == 1
+
+
+@pytest.mark.parametrize("only", [["crsh"], "crash"])
+def test_the_name_of_a_fault_that_is_none_is_told(only: Any) -> None:
+    with pytest.raises(DefinitionError, match=r"faults\(only\): expected names of faults: .*crash"):
+        faults(only=only)

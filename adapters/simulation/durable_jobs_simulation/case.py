@@ -16,6 +16,7 @@ from durable_jobs_simulation.faults import Faults
 from durable_jobs_simulation.simulation import Invariant, Scenario, simulate
 from durable_jobs_simulation.tasks import SimulationError
 from durable_jobs_simulation.trace import Trace
+from durable_jobs_simulation.violation import Violation
 
 T = TypeVar("T")
 
@@ -34,18 +35,23 @@ class Case:
     until: Duration = "10 minutes"
 
     def run(self, seed: int, faults: Faults | None = None) -> Trace:
-        """Simulate it. Raises `Violation`."""
-        return simulate(
-            self.jobs,
-            self.scenario,
-            seed=seed,
-            faults=faults,
-            nodes=self.nodes,
-            clients=self.clients,
-            until=self.until,
-            invariants=self.invariants,
-            at_end=self.at_end,
-        )
+        """Simulate it. Raises `Violation`; what else is raised has a note of the seed."""
+        try:
+            return simulate(
+                self.jobs,
+                self.scenario,
+                seed=seed,
+                faults=faults,
+                nodes=self.nodes,
+                clients=self.clients,
+                until=self.until,
+                invariants=self.invariants,
+                at_end=self.at_end,
+            )
+        except Exception as error:
+            if not isinstance(error, Violation):
+                error.add_note(f"{self.name}, seed {seed}")
+            raise
 
 
 MakeCase: TypeAlias = Callable[[], Case]

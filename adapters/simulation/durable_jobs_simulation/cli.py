@@ -19,8 +19,10 @@ from __future__ import annotations
 import argparse
 import gc
 import json
+import signal
 import sys
 import time
+import traceback
 from collections import Counter
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -50,6 +52,8 @@ from durable_jobs_simulation.trace import Trace, clock
 from durable_jobs_simulation.violation import Violation
 
 BAR = 24
+INTERRUPTED = 130
+"""What a shell says of a program that was."""
 JOBS = "expected module:jobs, as in shop:jobs: what create_durable_jobs gives, or a function that makes it"
 FILE = "expected a trace or a journal, as in: replay trace.jsonl, replay journal.jsonl shop:jobs"
 LEAST = {"seed": 0, "first": 0, "minutes": 0, "seeds": 1, "processes": 1, "depth": 1, "states": 1}
@@ -103,6 +107,7 @@ class Tally:
     hits: Counter[str] = field(factory=Counter[str])
     cells: Counter[Cell] = field(factory=Counter[Cell])
     failed: list[Ran] = field(factory=list[Ran])
+    interrupted: bool = False
 
     def add(self, ran: Ran) -> None:
         """Count one."""
@@ -136,19 +141,24 @@ class Tally:
 
 
 def run_many(names: Sequence[str], args: argparse.Namespace) -> Tally:
-    """Run seeds of all the cases in turn, in `args.processes` processes, with a progress bar."""
+    """Run seeds of all the cases in turn, in `args.processes` processes, with a progress bar. An interrupt
+    ends it with what there is."""
     tally, progress = Tally(), Progress()
     seeds = range(args.first, args.first + args.seeds) if args.seeds else count(args.first)
     work = ((name, seed) for seed in seeds for name in names)
     total = len(names) * args.seeds if args.seeds else 0
-    for ran in _results(work, args.processes):
-        tally.add(ran)
-        share = tally.runs / total if total else tally.seconds / (args.hours * 3600)
-        if ran.invariant is not None:
-            progress.say(f"{ran.case} --seed {ran.seed}: {ran.invariant}: {ran.why}")
-        progress.show(partial(tally.bar, share))
-        if not total and share >= 1:
-            break
+    try:
+        for ran in _results(work, args.processes):
+            tally.add(ran)
+            share = tally.runs / total if total else tally.seconds / (args.hours * 3600)
+            if ran.invariant is not None:
+                progress.say(f"{ran.case} --seed {ran.seed}: {ran.invariant}: {ran.why}")
+            progress.show(partial(tally.bar, share))
+            if not total and share >= 1:
+                break
+    except KeyboardInterrupt:
+        tally.interrupted = True
+        progress.say("interrupted")
     progress.clear()
     return tally
 
@@ -172,7 +182,9 @@ def _results(work: Iterator[tuple[str, int]], processes: int) -> Iterator[Ran]:
 
 
 def _keep_all() -> None:
-    """In a process that only runs seeds: what it begins with stays, and is never looked at for garbage."""
+    """In a process that only runs seeds: what it begins with stays, and is never looked at for garbage. An
+    interrupt is for its parent, which waits for the runs under way."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     gc.freeze()
     gc.disable()
 
@@ -255,7 +267,7 @@ def run_again(args: argparse.Namespace, lines: Sequence[str]) -> int:
         )
         faults = Faults(**head["faults"])
     except (ValueError, KeyError, TypeError) as error:
-        raise SimulationError(f"{args.file} is no trace of this release: {error!r}; {FILE}") from error
+        raise SimulationError(f"{args.file} is no trace of this release: {error!r}; {FILE}") from None
     case = evolve(find(name)(), **size)
     if args.jobs is not None or args.as_test is not None:
         raise SimulationError(f"{args.file} is a trace, which takes no jobs and makes no test; {FILE}")
@@ -278,7 +290,7 @@ def _told_of_files(more: str = "") -> Generator[None]:
     try:
         yield
     except OSError as error:
-        raise SimulationError(f"{error}{more}") from error
+        raise SimulationError(f"{error}{more}") from None
 
 
 class _Parser(argparse.ArgumentParser):
@@ -340,6 +352,8 @@ def _run(args: argparse.Namespace) -> int:
     args.seeds = args.seeds or (0 if args.hours else 20)
     tally = run_many(names, args)
     print(tally.summary())
+    if tally.interrupted:
+        return INTERRUPTED
     if tally.failed:
         first = tally.failed[0]
         explain(first.case, first.seed, args.trace)
@@ -348,7 +362,8 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command line. 2 if it was used wrongly, which is told in a line."""
+    """The command line. 2 if it was used wrongly, which is told in a line, under the traceback of what a
+    scenario or a hook raised, if that is why."""
     args = _parser().parse_args(argv)
     try:
         _check_numbers(args)
@@ -362,5 +377,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(line, flush=True)
         return 0
     except SimulationError as error:
-        print(error, file=sys.stderr)
+        if error.__cause__ is not None:
+            traceback.print_exception(error.__cause__)
+        print(error, *(f"({note})" for note in getattr(error, "__notes__", ())), file=sys.stderr)
         return 2

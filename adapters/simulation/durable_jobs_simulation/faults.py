@@ -40,6 +40,7 @@ from collections.abc import Iterable
 
 from attrs import asdict, evolve, fields_dict, frozen
 
+from durable_jobs_core.checks import check
 from durable_jobs_core.words import Kind
 from durable_jobs_simulation.dice import Dice
 
@@ -76,6 +77,11 @@ class Faults:
     woken: float = 0.0
     poison: float = 0.0
     hook_unspeakable: float = 0.0
+
+    def __attrs_post_init__(self) -> None:
+        for name, rate in asdict(self).items():
+            ok = isinstance(rate, int | float) and 0 <= rate <= 1
+            check(ok, f"Faults({name})", "a number from 0 to 1", rate)
 
     def rates(self) -> dict[str, float]:
         """The faults that are on, by name."""

@@ -7,6 +7,7 @@ An async hook is a coroutine driven by hand. A plain one is called at its beginn
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
 from durable_jobs_core.engine import (
@@ -113,7 +114,7 @@ class HookRun:
         if self._error is not None and self._fails_first:
             return HookRaised(self._error)
         try:
-            value = self.invoke.function.call(*self.invoke.args)
+            value = copy_context().run(self.invoke.function.call, *self.invoke.args)
         except BaseException as error:
             refuse_foreign(self.name, error)
             return HookRaised(_plain(error))

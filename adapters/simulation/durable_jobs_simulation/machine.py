@@ -36,7 +36,7 @@ from durable_jobs_core.engine import Limits
 from durable_jobs_core.jobs import Jobs
 from durable_jobs_simulation.faults import Faults
 from durable_jobs_simulation.node import Node
-from durable_jobs_simulation.simulation import Simulation, begin, entered, settle
+from durable_jobs_simulation.simulation import Simulation, begin, entered, nothing_given, settle
 from durable_jobs_simulation.strategies import spans
 from durable_jobs_simulation.tasks import Ask, SimulationError, Sleep, Task
 from durable_jobs_simulation.trace import Trace
@@ -84,7 +84,7 @@ class JobsMachine(RuleBasedStateMachine):
 
     def make_jobs(self) -> Jobs | Sequence[Jobs]:
         """The jobs, and all that their hooks reach, made anew: what they note is of one run."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} defines no make_jobs")
 
     def at_end(self) -> None:
         """Override it to assert what holds once all that was due is done, without faults."""
@@ -110,8 +110,8 @@ class JobsMachine(RuleBasedStateMachine):
         """Run a request, or any coroutine that a scenario could run, to its end: its result, or its error
         raised. Virtual time passes meanwhile."""
         done: list[tuple[Any, BaseException | None]] = []
-        task = Task("a rule", coroutine, self._want, lambda value, error: done.append((value, error)))
         with entered(self.sim):
+            task = Task("a rule", coroutine, self._want, lambda value, error: done.append((value, error)))
             task.resume(0)
             while not done:
                 if not self._world.step():
@@ -124,7 +124,8 @@ class JobsMachine(RuleBasedStateMachine):
 
     def spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
         """Run something beside the rules. A `DurableJobsError` ends it, and is noted."""
-        self.sim.spawn(coroutine)
+        with entered(self.sim):
+            self.sim.spawn(coroutine)
 
     # -- rules that are there already
 
@@ -147,8 +148,9 @@ class JobsMachine(RuleBasedStateMachine):
         try:
             if not self._failed:
                 with entered(self.sim):
+                    self._world.still()
                     settle(self.sim)
-                self.at_end()
+                nothing_given("at_end", self.at_end())  # type: ignore[func-returns-value]
         finally:
             if self._failed and hypothesis.currently_in_test_context():
                 hypothesis.note(self.trace.text(last=_SHOWN))

@@ -9,6 +9,7 @@ seed alone, `--simulation-seeds 5000` more of them.
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,8 @@ import pytest
 
 if TYPE_CHECKING:
     from durable_jobs_simulation.case import MakeCase
+
+CASE = "a function that makes a Case, anew for each seed, or module:name as on the command line"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -40,12 +43,17 @@ class SimulateJobs:
         `Violation`, in as small a run as was found.
         """
         __tracebackhide__ = True
-        from durable_jobs_simulation.case import load
+        from durable_jobs_core.checks import check, check_whole
+        from durable_jobs_simulation.case import Case, load, made
         from durable_jobs_simulation.shrink import shrink
         from durable_jobs_simulation.violation import Violation
 
-        make = load(case) if isinstance(case, str) else case
-        chosen = range(first, first + (self._seeds or seeds)) if self._seed is None else (self._seed,)
+        seeds = seeds if self._seeds is None else self._seeds
+        check_whole(seeds, "seeds", 1)
+        check(isinstance(case, str) or callable(case), "case", CASE, case)
+        name = getattr(case, "__name__", "case")
+        make = load(case) if isinstance(case, str) else partial(made, name, case, Case, f"expected {CASE}")
+        chosen = range(first, first + seeds) if self._seed is None else (self._seed,)
         for seed in chosen:
             try:
                 make().run(seed)

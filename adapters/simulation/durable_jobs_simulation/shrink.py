@@ -20,12 +20,12 @@ def shrink(
 ) -> Trace:
     """The smallest trace found that violates the same invariant under the same seed."""
     search = _Search(make, trace, invariant, tried)
-    for name in trace.faults.rates():
-        search.try_(search.best.faults.without(name))
+    search.drop()
     for name, rate in search.best.faults.rates().items():
         search.try_(evolve(search.best.faults, **{name: round(rate / 4, 6)}))
     for nodes, clients in ((1, 0), (1, 1), (2, 0)):
         search.try_(search.best.faults, nodes=nodes, clients=clients)
+    search.drop()  # in the smaller run, other faults are needed
     return search.best
 
 
@@ -35,6 +35,14 @@ class _Search:
         self._runs = 0
         self._changes: dict[str, int] = {}
         self.best = trace
+
+    def drop(self) -> None:
+        """Do without each fault, until all that are left are needed."""
+        before: Faults | None = None
+        while before != self.best.faults:
+            before = self.best.faults
+            for name in before.rates():
+                self.try_(self.best.faults.without(name))
 
     def try_(self, faults: Faults, **changes: int) -> None:
         """Keep it if it fails the same way in no more events."""

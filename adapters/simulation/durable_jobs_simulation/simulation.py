@@ -8,6 +8,7 @@ from collections.abc import Callable, Coroutine, Generator, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from datetime import datetime
+from functools import partial
 from typing import Any, TypeAlias
 
 from durable_jobs_core import events
@@ -15,10 +16,10 @@ from durable_jobs_core.backend import Row
 from durable_jobs_core.client import Client, Instance, InstancePage
 from durable_jobs_core.durations import Duration, to_ms
 from durable_jobs_core.engine import Limits
-from durable_jobs_core.errors import DurableJobsError
 from durable_jobs_core.jobs import Jobs
 from durable_jobs_core.record import Record
 from durable_jobs_core.words import Key, Kind, maybe_datetime, to_datetime
+from durable_jobs_simulation.arguments import check_arguments, releases_of
 from durable_jobs_simulation.dice import Dice
 from durable_jobs_simulation.faults import Faults, swarm
 from durable_jobs_simulation.history import Commit
@@ -51,6 +52,8 @@ class Simulation:
         self._jobs = jobs
         self._tasks: list[Task] = []
         self._mishaps: dict[str, Dice] = {}
+        self._refusals: list[BaseException] = []
+        """What requests of the scenario raised: it may let it pass."""
         self.client = Client(jobs, _Caller(world, None))
         self.dice: Dice = Dice(world.trace.seed).split("scenario")
 
@@ -90,7 +93,7 @@ class Simulation:
         await Sleep(to_ms(span, "sleep(span)"))
 
     def spawn(self, coroutine: Coroutine[Any, Any, None], name: str = "client") -> None:
-        """Run something beside the scenario; it should end once `calm`. A `DurableJobsError` ends it, and is
+        """Run something beside the scenario; it should end once `calm`. What a request raises ends it, and is
         noted."""
         task = Task(name, coroutine, self._want, lambda value, error: self._ended(name, error))
         self._tasks.append(task)
@@ -138,13 +141,20 @@ class Simulation:
         if isinstance(wanted, Sleep):
             self._world.after(wanted.ms, lambda: task.resume(turn))
         else:
-            self._world.ask(wanted, lambda value, error: task.resume(turn, value, error))
+            self._world.ask(wanted, partial(self._answer, task, turn))
+
+    def _answer(self, task: Task, turn: int, value: Any, error: BaseException | None) -> None:
+        if error is not None:
+            self._refusals.append(error)
+        task.resume(turn, value, error)
 
     def _ended(self, name: str, error: BaseException | None) -> None:
-        if isinstance(error, DurableJobsError):
+        if any(error is refusal for refusal in self._refusals):
             self._world.say("client", "gave up", name, type(error).__name__)
         elif isinstance(error, AssertionError):
             raise _violated(name, error) from error
+        elif isinstance(error, KeyboardInterrupt | SystemExit):
+            raise error
         elif error is not None:
             raise SimulationError(f"{name} raised {type(error).__name__}: {error}") from error
 
@@ -233,6 +243,8 @@ def simulate(
         with entered(simulation), uncollected():
             simulation.spawn(scenario(simulation), "scenario")
             _trouble(simulation, EPOCH + to_ms(until, "until"), invariants)
+            world.still()
+            _let_end(simulation, invariants)
             settle(simulation, invariants)
             for invariant in at_end:
                 _check(invariant, simulation)
@@ -251,7 +263,8 @@ def begin(
     limits: Limits | None,
 ) -> Simulation:
     """A simulation in which nothing has happened yet; the arguments are those of `simulate`."""
-    releases = (jobs,) if isinstance(jobs, Jobs) else tuple(jobs)
+    releases = releases_of(jobs)
+    check_arguments(seed, faults, nodes, clients, limits)
     dice = Dice(seed)
     faults = swarm(dice.split("swarm")) if faults is None else faults
     limits = draw_limits(dice.split("limits")) if limits is None else limits
@@ -307,15 +320,27 @@ def _trouble(simulation: Simulation, until: int, invariants: Sequence[Invariant]
     while simulation.active and world.goes_on(until):
         _step(simulation, invariants)
         if world.trace.steps > STEPS_MAX:
-            raise SimulationError(f"{STEPS_MAX} steps were made in {clock(world.now - EPOCH)}")
+            so_far = f"{STEPS_MAX} steps were made in {clock(world.now - EPOCH)}"
+            raise SimulationError(f"{so_far}: expected a scenario that ends before, with shorter spans")
+
+
+def _let_end(simulation: Simulation, invariants: Sequence[Invariant]) -> None:
+    """What is left of the scenario once the faults are over."""
+    world = simulation._world
+    began = world.now
+    while simulation.active and _step(simulation, invariants):
+        if world.now > began + PATIENCE_MS:
+            raise SimulationError(
+                f"the scenario still runs {clock(world.now - began)} after the faults, which ended at "
+                f"{clock(began - EPOCH)}: expected it to end once `sim.calm`, or a later `until`"
+            )
 
 
 def settle(simulation: Simulation, invariants: Sequence[Invariant] = ()) -> None:
-    """Liveness, without faults: until all that was due is done."""
+    """Liveness, once the faults are over: until all that was due is done."""
     world = simulation._world
     by_hand = any(event.what in ("crash", "mishap") for event in world.trace.events)
     faultless = not world.trace.faults.rates() and not by_hand
-    world.still()
     began, steps = world.now, world.trace.steps
     while not _done(world, began):
         if world.now > began + PATIENCE_MS or world.trace.steps > steps + PATIENCE_STEPS:
@@ -368,12 +393,22 @@ def _undone(world: World, began: int) -> str:
     )
 
 
-def _check(invariant: Callable[[Any], None], subject: Any) -> None:
+def _check(invariant: Callable[[Any], object], subject: Any) -> None:
+    name = getattr(invariant, "__name__", "invariant")
     try:
-        invariant(subject)
+        gave = invariant(subject)
     except AssertionError as error:
-        name = getattr(invariant, "__name__", "invariant")
         raise _violated(name, error) from error
+    nothing_given(name, gave)
+
+
+def nothing_given(name: str, gave: object) -> None:
+    """Refuse what an invariant gives: an `async def` has not run, and nobody looks at a `False`."""
+    if gave is None:
+        return
+    if isinstance(gave, Coroutine):
+        gave.close()
+    raise SimulationError(f"{name} gave {gave!r}: expected a plain function that asserts, and gives nothing")
 
 
 def _violated(name: str, error: AssertionError) -> Violated:

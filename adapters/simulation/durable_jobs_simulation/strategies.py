@@ -14,6 +14,7 @@ from collections.abc import Sequence
 
 from hypothesis import strategies as st
 
+from durable_jobs_core.checks import check
 from durable_jobs_core.durations import Duration, to_ms
 from durable_jobs_simulation.faults import ALL, HIGHEST, LOSES_DATA, Faults
 
@@ -28,6 +29,7 @@ def faults(*, only: Sequence[str] = ALL, loses_data: bool = True) -> st.SearchSt
 
     `only`: of these; `loses_data`: also those that destroy what is stored.
     """
+    check(set(only) <= set(ALL), "faults(only)", f"names of faults: some of {', '.join(ALL)}", only)
     names = [name for name in only if loses_data or name not in LOSES_DATA]
     rates = {name: st.sampled_from([HIGHEST.get(name, 0.25) / part for part in (10, 4, 1)]) for name in names}
     return st.fixed_dictionaries({}, optional=rates).map(lambda chosen: Faults(**chosen))

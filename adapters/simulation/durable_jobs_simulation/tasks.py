@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Generator
+from contextvars import copy_context
+from traceback import walk_tb
 from typing import Any, TypeAlias
 
+from durable_jobs_core.checks import check
 from durable_jobs_core.durations import Duration, to_ms
 from durable_jobs_core.events import Request
 from durable_jobs_core.words import Key
@@ -47,7 +50,12 @@ _ADVICE = (
     "the simulation does not have: await `durable_jobs_simulation.sleep` or a client of the simulation, and "
     "let your hooks reach the outside through something that a test can replace"
 )
-_FOREIGN_LOOPS = ("no running event loop", "must be called from async context")
+_FOREIGN_LOOPS = (
+    "no running event loop",  # asyncio
+    "must be called from async context",  # trio
+    "not in async context",  # sniffio, which HTTP clients ask
+    "any asynchronous event loop",  # anyio
+)
 
 
 async def sleep(span: Duration) -> None:
@@ -56,7 +64,8 @@ async def sleep(span: Duration) -> None:
 
 
 class Task:
-    """One coroutine. `want` is told what it waits for, and calls `resume`; `ended` how it ended."""
+    """One coroutine, with context variables of its own. `want` is told what it waits for, and calls
+    `resume`; `ended` how it ended."""
 
     def __init__(
         self,
@@ -65,6 +74,7 @@ class Task:
         want: Callable[[Task, Wanted], None],
         ended: Ended,
     ) -> None:
+        check(isinstance(coroutine, Coroutine), name, "what an async def gives when it is called", coroutine)
         self.name = name
         self.coroutine = coroutine
         self.turn = 0
@@ -72,6 +82,7 @@ class Task:
         self.over = False
         self._want = want
         self._ended = ended
+        self._context = copy_context()
 
     def resume(self, turn: int, value: Any = None, error: BaseException | None = None) -> None:
         """Go on with what was waited for; nothing, if it no longer waits for that."""
@@ -79,7 +90,8 @@ class Task:
             return
         self.turn += 1
         try:
-            wanted = self.coroutine.throw(error) if error is not None else self.coroutine.send(value)
+            go_on, told = (self.coroutine.send, value) if error is None else (self.coroutine.throw, error)
+            wanted = self._context.run(go_on, told)
         except StopIteration as stop:
             self._end(stop.value, None)
         except BaseException as raised:
@@ -98,5 +110,14 @@ class Task:
 
 def refuse_foreign(name: str, raised: BaseException) -> None:
     """A hook that calls a real event loop fails there in a way that says little: say more."""
-    if isinstance(raised, RuntimeError) and any(text in str(raised) for text in _FOREIGN_LOOPS):
+    if _misses_loop(raised):
         raise SimulationError(f"{name} wants a real event loop ({raised}), which {_ADVICE}") from raised
+
+
+def _misses_loop(raised: BaseException) -> bool:
+    if isinstance(raised, RuntimeError):
+        return any(text in str(raised) for text in _FOREIGN_LOOPS)
+    if not isinstance(raised, AttributeError):
+        return False
+    *_, (frame, _) = walk_tb(raised.__traceback__)  # they ask nobody's loop for something
+    return frame.f_globals.get("__name__", "").partition(".")[0] in ("asyncio", "trio")

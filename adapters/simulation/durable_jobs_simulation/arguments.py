@@ -1,0 +1,33 @@
+"""What `simulate` is given is looked at before anything runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from durable_jobs_core.checks import check, check_whole
+from durable_jobs_core.engine import Limits
+from durable_jobs_core.jobs import Jobs
+from durable_jobs_simulation.faults import Faults
+
+
+def releases_of(jobs: Jobs | Sequence[Jobs]) -> tuple[Jobs, ...]:
+    """The releases, the newest last. Raises `DefinitionError` for what is none."""
+    releases: tuple[Jobs, ...] = ()
+    if isinstance(jobs, Jobs | Sequence):
+        releases = (jobs,) if isinstance(jobs, Jobs) else tuple(jobs)
+    ok = releases and all(isinstance(release, Jobs) and release.by_key for release in releases)
+    expected = "what create_durable_jobs gives for one job or more, or a sequence of such releases"
+    check(ok, "jobs", expected, jobs)
+    return releases
+
+
+def check_arguments(
+    seed: int, faults: Faults | None, nodes: int, clients: int, limits: Limits | None
+) -> None:
+    """Raises `DefinitionError` for what cannot be."""
+    check(type(seed) is int, "seed", "a whole number", seed)
+    check(faults is None or isinstance(faults, Faults), "faults", "Faults(...)", faults)
+    check(limits is None or isinstance(limits, Limits), "limits", "Limits(...)", limits)
+    check_whole(nodes, "nodes", 0)
+    check_whole(clients, "clients", 0)
+    check(nodes + clients, "nodes, clients", "1 or more of either", (nodes, clients))
