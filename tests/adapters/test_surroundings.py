@@ -351,6 +351,9 @@ def test_a_runtime_that_has_closed_leaves_no_threads_of_its_own_behind(driver: D
         for _ in range(3):
             async with driver.open(one_job(execute), "memory://") as runtime:
                 assert (await outcome_of_a_run(runtime)).outcome == "succeeded"
+            with pytest.raises(StorageError):
+                async with driver.open(one_job(), "nowhere://"):
+                    pass
 
     driver.run(main)
     ours = [thread for thread in threading.enumerate() if not thread.name.startswith("Trio")]
