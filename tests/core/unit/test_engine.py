@@ -174,6 +174,9 @@ def test_rule_3_a_lane_that_does_not_answer_does_not_hold_up_another() -> None:
         pytest.param(Answer(clock=EPOCH), id="no outcomes"),
         pytest.param(Answer(outcomes=(Committed(), Committed()), clock=EPOCH), id="too many outcomes"),
         pytest.param(Answer(outcomes=(Committed(),), rows=(None,), clock=EPOCH), id="a row too many"),
+        pytest.param(Answer(outcomes=(Committed(),), clock=EPOCH * 1_000), id="a clock of microseconds"),
+        pytest.param(Answer(outcomes=(Committed(),), clock=EPOCH + 0.5), id="a fraction"),  # type: ignore[arg-type]
+        pytest.param(Answer(outcomes=(Committed(),), clock=None), id="no clock"),  # type: ignore[arg-type]
         pytest.param(KeyboardInterrupt(), id="an exception"),
         pytest.param(BaseExceptionGroup("many", [SystemExit()]), id="a group"),
     ],
