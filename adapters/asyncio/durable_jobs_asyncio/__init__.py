@@ -281,6 +281,10 @@ class Runtime(BaseRuntime):
 
     async def leave(self) -> None:
         """`stop`, to the end."""
+        if not self._loop.is_here():  # what runs there is out of reach: end as by a crash, which is safe
+            self._machine.drop()
+            self._machine.close(CLOSE_SECONDS)
+            self._machine.check_open()
         try:
             await _to_the_end(self._ended())
         finally:
