@@ -37,7 +37,7 @@ from typing import Protocol, TypeAlias
 from attrs import field
 
 from durable_jobs_core._values import value
-from durable_jobs_core.words import Key, Kind
+from durable_jobs_core.words import INSTANT_MAX, Key, Kind
 
 BATCH_MAX_WRITES = 512
 BATCH_MAX_BYTES = 4 * 1024 * 1024
@@ -148,6 +148,11 @@ class Answer:
     claimed: tuple[Row | Damaged, ...] = ()
     next_wake: int | None = None
     clock: int
+
+    def fits(self, batch: Batch) -> bool:
+        """Whether it may be the answer to `batch`; one that is not counts as none (`Unknown`)."""
+        whole = len(self.outcomes) == len(batch.writes) and len(self.rows) == len(batch.loads)
+        return whole and type(self.clock) is int and self.clock <= INSTANT_MAX
 
 
 @value(kw_only=True)

@@ -120,7 +120,7 @@ def answered(state: State, answered: Answered) -> None:
     answer = answered.answer
     if state.journal is not None:
         state.journal.answered(flight.batch.writes, answer)
-    if not isinstance(answer, Answer) or not _fits(flight, answer):
+    if not isinstance(answer, Answer) or not answer.fits(flight.batch):
         _lost(state, lane, flight)
         return
     state.clock.told(answer.clock, lane.asked_t)
@@ -131,11 +131,6 @@ def answered(state: State, answered: Answered) -> None:
             _loaded(state, keeper, row, flight)
     if claim is not None:
         _take_claimed(state, lane, flight, claim, answer)
-
-
-def _fits(flight: Flight, answer: Answer) -> bool:
-    batch = flight.batch
-    return len(answer.outcomes) == len(batch.writes) and len(answer.rows) == len(batch.loads)
 
 
 def _lost(state: State, lane: Lane, flight: Flight) -> None:

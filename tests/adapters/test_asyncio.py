@@ -160,6 +160,23 @@ def test_S_15_a_hook_that_swallows_the_end_of_its_time_is_cancelled_again(
     assert swallowed == [0, 1, 2]
 
 
+@pytest.mark.parametrize("is_closed", [False, True])
+def test_a_block_that_is_left_in_another_loop_ends_as_by_a_crash_and_says_so(is_closed: bool) -> None:
+    """As a fixture is whose scope has another loop than its tests."""
+    backend, first = Closing(), asyncio.new_event_loop()
+    block = durable_jobs_asyncio.open_runtime(one_job(), backend)
+    runtime = first.run_until_complete(block.__aenter__())
+    first.run_until_complete(runtime.client.continuous("job").start("a", Nothing()))
+    if is_closed:
+        first.close()
+
+    with pytest.raises(RuntimeError, match="only in the event loop that opened it"):
+        asyncio.run(block.__aexit__(None, None, None))  # type: ignore[arg-type]
+
+    assert backend.closed.is_set()
+    first.close()
+
+
 def test_S_67_a_program_that_ends_while_its_runtime_shuts_down_lets_it_end() -> None:
     backend = Closing()
     blocks: list[asyncio.Task[None]] = []

@@ -30,7 +30,7 @@ from durable_jobs_core import (
     TaskContext,
     create_durable_jobs,
 )
-from durable_jobs_core.backend import Answer, Batch, Refused, Unknown
+from durable_jobs_core.backend import Answer, Batch, Committed, Refused, Unknown
 from durable_jobs_core.engine import Answered
 
 
@@ -351,6 +351,9 @@ def test_a_runtime_that_has_closed_leaves_no_threads_of_its_own_behind(driver: D
         for _ in range(3):
             async with driver.open(one_job(execute), "memory://") as runtime:
                 assert (await outcome_of_a_run(runtime)).outcome == "succeeded"
+            with pytest.raises(StorageError):
+                async with driver.open(one_job(), "nowhere://"):
+                    pass
 
     driver.run(main)
     ours = [thread for thread in threading.enumerate() if not thread.name.startswith("Trio")]
@@ -409,7 +412,16 @@ class Failing(MemoryBackend):
     [
         (ConnectionError("the server is gone"), "ConnectionError: the server is gone"),
         (SystemExit(3), "SystemExit: 3"),
-        (None, "it answered NoneType None"),
+        (None, "AttributeError: 'NoneType' object has no attribute 'fits'"),
+        (
+            Answer(outcomes=(Committed(),), clock=1),
+            "its answer has 1 outcomes for 0 writes, 0 rows for ",
+        ),
+        (
+            Answer(rows=(None,), clock=1 << 60),
+            "its answer has 0 outcomes for 0 writes, 1 rows for ",
+        ),
+        (Answer(outcomes=None, clock=1), "TypeError: object of type 'NoneType' has no len()"),  # type: ignore[arg-type]
     ],
 )
 def test_a_backend_that_fails_is_told_in_the_log_and_so_is_its_return(
@@ -421,9 +433,10 @@ def test_a_backend_that_fails_is_told_in_the_log_and_so_is_its_return(
 
     with caplog.at_level(logging.WARNING, "durable_jobs"):
         driver.run(main)
-    assert caplog.messages == [
-        f"the backend failed (lane 0, {number} in a row): {why}" for number in (1, 2, 4)
-    ] + ["the backend answers again (lane 0, failed before: 4)"]
+    *failed, again = caplog.messages
+    for number, message in zip((1, 2, 4), failed, strict=True):
+        assert message.startswith(f"the backend failed (lane 0, {number} in a row): {why}")
+    assert again == "the backend answers again (lane 0, failed before: 4)"
 
 
 class Doubtful(MemoryBackend):

@@ -112,7 +112,7 @@ _TABLE: dict[tuple[str, str], dict[str, tuple[str, ...]]] = {
         ),
     },
     ("exchanges.py", "for key, row in zip(flight.batch.loads, answer.rows, strict=True):"): {
-        "`_fits` has compared the lengths": (
+        "`Answer.fits` has compared the lengths": (
             "zip(flight.batch.loads, answer.rows, strict=True) -> zip(flight.batch.loads, answer.rows)",
             "True -> False",
         ),
@@ -122,7 +122,7 @@ _TABLE: dict[tuple[str, str], dict[str, tuple[str, ...]]] = {
         "for write, keeper, outcome in "
         "zip(flight.batch.writes, flight.keepers, answer.outcomes, strict=True):",
     ): {
-        "`_fits` has compared the lengths": (
+        "`Answer.fits` has compared the lengths": (
             "zip(flight.batch.writes, flight.keepers, answer.outcomes, strict=True) -> "
             "zip(flight.batch.writes, flight.keepers, answer.outcomes)",
             "True -> False",

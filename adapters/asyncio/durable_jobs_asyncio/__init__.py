@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, closing, suppress
 from contextvars import copy_context
 from functools import partial
 from typing import Any, TypeVar
@@ -76,17 +76,18 @@ async def open_runtime(
         grace=grace,
         request_timeout=request_timeout,
     )
-    loop = _Loop()
-    runtime = Runtime(options, await _opened(loop, backend), loop)
-    try:
-        await runtime.start()
-        yield runtime
-    finally:
-        loop.leaving()
+    with closing(ThreadPool()) as threads:
+        loop = _Loop(threads)
+        runtime = Runtime(options, await _opened(loop, backend), loop)
         try:
-            await runtime.leave()
+            await runtime.start()
+            yield runtime
         finally:
-            runtime.check()
+            loop.leaving()
+            try:
+                await runtime.leave()
+            finally:
+                runtime.check()
 
 
 async def _opened(loop: _Loop, backend: str | Backend) -> Backend:
@@ -118,9 +119,9 @@ async def _to_the_end(future: asyncio.Future[T]) -> T:
 class _Loop:
     """The event loop, lent to the machine."""
 
-    def __init__(self) -> None:
+    def __init__(self, threads: ThreadPool) -> None:
         self._loop = asyncio.get_running_loop()
-        self._threads = ThreadPool()
+        self._threads = threads
         self._hooks: dict[int, asyncio.Task[None]] = {}
         self._late: set[int] = set()
         self._users = asyncio.current_task()
@@ -152,9 +153,6 @@ class _Loop:
 
         self._threads.run(copy_context().run, (function, *args), partial(self.from_thread, done))
         return future
-
-    def end_threads(self) -> None:
-        self._threads.close()
 
     def start_hook(self, invoke: Invoke, finished: Callable[[int, HookOutcome], None]) -> None:
         outcomes: list[HookOutcome] = []
@@ -283,11 +281,14 @@ class Runtime(BaseRuntime):
 
     async def leave(self) -> None:
         """`stop`, to the end."""
+        if not self._loop.is_here():  # what runs there is out of reach: end as by a crash, which is safe
+            self._machine.drop()
+            self._machine.close(CLOSE_SECONDS)
+            self._machine.check_open()
         try:
             await _to_the_end(self._ended())
         finally:
             await _to_the_end(self._loop.in_thread(self._machine.close, CLOSE_SECONDS))
-            self._loop.end_threads()
 
     def _ended(self) -> asyncio.Future[None]:
         """Begin to shut down; done when the engine has closed."""

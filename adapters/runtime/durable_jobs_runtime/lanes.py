@@ -7,8 +7,7 @@ import queue
 import threading
 from collections.abc import Callable
 
-from durable_jobs_core.backend import Answer, Backend, Refused, Unknown
-from durable_jobs_core.checks import shown
+from durable_jobs_core.backend import Answer, Backend, Batch, Refused, Unknown
 from durable_jobs_core.engine import Exchange
 from durable_jobs_core.failures import describe
 from durable_jobs_runtime.trackers import say
@@ -49,9 +48,10 @@ class LaneThread:
             answer: Answer | BaseException
             try:
                 answer = self._backend.exchange(self._lane, exchange.batch)
+                trouble = _trouble(exchange.batch, answer)
             except BaseException as error:
-                answer = error
-            self._tell(_trouble(answer))
+                answer, trouble = error, str(describe(error))
+            self._tell(trouble)
             self._answered(exchange.id, answer)
 
     def _tell(self, trouble: str | None) -> None:
@@ -68,12 +68,12 @@ class LaneThread:
             self._failures = 0
 
 
-def _trouble(answer: object) -> str | None:
+def _trouble(batch: Batch, answer: Answer) -> str | None:
     """Why what was asked has to be asked again, if it has; of the writes, the last tells."""
-    if isinstance(answer, BaseException):
-        return str(describe(answer))
-    if not isinstance(answer, Answer):
-        return f"it answered {shown(answer)}"
+    if not answer.fits(batch):
+        outcomes = f"{len(answer.outcomes)} outcomes for {len(batch.writes)} writes"
+        rows = f"{len(answer.rows)} rows for {len(batch.loads)} loads"
+        return f"its answer has {outcomes}, {rows}, and for a clock {answer.clock!r}"
     last = answer.outcomes[-1] if answer.outcomes else None
     if isinstance(last, Unknown) or (isinstance(last, Refused) and last.transient):
         return last.reason

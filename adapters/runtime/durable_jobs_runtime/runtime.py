@@ -9,6 +9,7 @@ from typing import Any, TypeVar, get_args
 from attrs import frozen
 
 from durable_jobs_core.backend import Backend, Damaged, Health, Query, Row
+from durable_jobs_core.checks import shown
 from durable_jobs_core.client import Client, Instance, InstancePage
 from durable_jobs_core.codec import decode
 from durable_jobs_core.results import InstanceStatus
@@ -97,6 +98,8 @@ class BaseRuntime:
         arguments.choice("kind", kind, get_args(Kind))
         arguments.choice("status", status, STATUSES)
         arguments.count("limit", limit, 1, PAGE_MAX)
+        for name, text in (("job", job), ("after", after)):
+            arguments.expect(text is None or isinstance(text, str), name, "text or None", shown(text))
         arguments.check("list")
         query = Query(kind=kind, job=job, status=None if status == "quarantined" else status)
         page = await self.in_thread(self._backend.scan, query, after, limit)

@@ -174,6 +174,9 @@ def test_rule_3_a_lane_that_does_not_answer_does_not_hold_up_another() -> None:
         pytest.param(Answer(clock=EPOCH), id="no outcomes"),
         pytest.param(Answer(outcomes=(Committed(), Committed()), clock=EPOCH), id="too many outcomes"),
         pytest.param(Answer(outcomes=(Committed(),), rows=(None,), clock=EPOCH), id="a row too many"),
+        pytest.param(Answer(outcomes=(Committed(),), clock=EPOCH * 1_000), id="a clock of microseconds"),
+        pytest.param(Answer(outcomes=(Committed(),), clock=EPOCH + 0.5), id="a fraction"),  # type: ignore[arg-type]
+        pytest.param(Answer(outcomes=(Committed(),), clock=None), id="no clock"),  # type: ignore[arg-type]
         pytest.param(KeyboardInterrupt(), id="an exception"),
         pytest.param(BaseExceptionGroup("many", [SystemExit()]), id="a group"),
     ],
@@ -732,6 +735,28 @@ def test_rule_12_a_driver_error_says_what_was_wrong() -> None:
         engine.feed(9, Stopping(0))
 
     assert engine._state.stop_at is None
+
+
+@pytest.mark.parametrize(
+    ("fault", "text"),
+    [
+        (seconds, r"^t: expected whole milliseconds, got float \d+\.5 "),
+        (not_an_input("tick"), "^expected an input of durable_jobs_core.engine, got str 'tick'"),
+        (not_an_input(Stopping("5 s")), "^grace_ms: expected whole milliseconds, got str '5 s'"),  # type: ignore[arg-type]
+        (no_outcome("done"), r"^expected an outcome such as HookReturned\(value\), got str 'done'"),
+        (no_outcome(HookRaised(ValueError)), "^expected HookRaised with an exception, got type <class"),  # type: ignore[arg-type]
+        (called(deadline=None), r"whole numbers for call, deadline and size, got \(99, None, 0\)"),
+        (called(wait_ms="1s"), "^wait_ms: expected whole milliseconds or None, got str '1s'"),
+        (called(request=None), "^expected a Key and a request, got Key Key.* and NoneType None"),
+        (no_exchange, "^exchange 99 is not in flight"),
+        (no_invocation, "^invocation 99 is not running"),
+        (not_detached, r"^invocation \d+ is not detached"),
+        (second_call, r"^call \d+ was made before"),
+    ],
+)
+def test_rule_12_each_fault_is_named(fault: Callable[[Rig], None], text: str) -> None:
+    with pytest.raises(DriverError, match=text):
+        fault(running())
 
 
 @pytest.mark.parametrize(
