@@ -109,3 +109,17 @@ def made(name: str, found: Any, wanted: type[T], expected: str) -> T:
     if not isinstance(result, wanted):
         raise SimulationError(f"{name} gave a value of type {type(result).__name__}; {expected}")
     return result
+
+
+def commits_of(trace: Trace) -> int:
+    """How often something was committed in a run."""
+    return trace.counts.get("commits", 0)
+
+
+def refuse_idle(runs: int, commits: int) -> None:
+    """Raise `SimulationError` if in several runs nothing was done that an invariant could look at."""
+    if runs > 1 and not commits:
+        raise SimulationError(
+            f"nothing was committed in {runs} runs: expected a scenario of which some requests get through; "
+            "what they raise may be caught by it"
+        )
