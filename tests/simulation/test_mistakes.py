@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import trio
-from durable_jobs_simulation import Faults, Simulation, SimulationError, Trace, simulate
+from durable_jobs_simulation import Faults, Simulation, SimulationError, Trace, current, simulate
 from durable_jobs_simulation.machine import JobsMachine
 
 from durable_jobs_core import (
@@ -246,3 +246,8 @@ def test_an_end_that_gives_something_has_not_asserted_it() -> None:
 def test_a_machine_without_jobs_is_named() -> None:
     with pytest.raises(NotImplementedError, match="JobsMachine defines no make_jobs"):
         JobsMachine()
+
+
+def test_what_asks_for_the_simulation_outside_of_one_is_told() -> None:
+    with pytest.raises(LookupError, match="no simulation runs this: expected a hook or a scenario"):
+        current()

@@ -19,7 +19,7 @@ from durable_jobs_core.engine import Limits
 from durable_jobs_core.jobs import Jobs
 from durable_jobs_core.record import Record
 from durable_jobs_core.words import Key, Kind, maybe_datetime, to_datetime
-from durable_jobs_simulation.arguments import check_arguments, releases_of
+from durable_jobs_simulation.arguments import check_arguments, nothing_given, releases_of
 from durable_jobs_simulation.dice import Dice
 from durable_jobs_simulation.faults import Faults, swarm
 from durable_jobs_simulation.history import Commit
@@ -200,7 +200,12 @@ def _instance(key: Key, row: Any) -> Instance:
 
 def current() -> Simulation:
     """The simulation that runs this hook. Raises `LookupError` outside of one."""
-    return _CURRENT.get()
+    found = _CURRENT.get(None)
+    if found is None:
+        raise LookupError(
+            "no simulation runs this: expected a hook or a scenario of one, and no thread of its own"
+        )
+    return found
 
 
 def draw_limits(dice: Dice) -> Limits:
@@ -400,15 +405,6 @@ def _check(invariant: Callable[[Any], object], subject: Any) -> None:
     except AssertionError as error:
         raise _violated(name, error) from error
     nothing_given(name, gave)
-
-
-def nothing_given(name: str, gave: object) -> None:
-    """Refuse what an invariant gives: an `async def` has not run, and nobody looks at a `False`."""
-    if gave is None:
-        return
-    if isinstance(gave, Coroutine):
-        gave.close()
-    raise SimulationError(f"{name} gave {gave!r}: expected a plain function that asserts, and gives nothing")
 
 
 def _violated(name: str, error: AssertionError) -> Violated:
