@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from signal import SIGINT, raise_signal
 from typing import Any
 
 import pytest
@@ -139,6 +140,20 @@ def test_a_scenario_that_goes_on_for_as_long_as_there_are_faults_ends_then() -> 
             await sim.sleep("1 second")
 
     assert run(patient, until="1 minute").ms < 130_000
+
+
+async def interrupted(ctx: TaskContext[str]) -> None:
+    raise_signal(SIGINT)
+
+
+def interrupted_in_a_thread(ctx: TaskContext[str]) -> None:
+    raise_signal(SIGINT)
+
+
+@pytest.mark.parametrize("execute", [interrupted, interrupted_in_a_thread])
+def test_an_interrupt_while_a_hook_runs_ends_the_program(execute: Any) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        run(order, execute)
 
 
 # -- invariants

@@ -153,7 +153,7 @@ class Simulation:
             self._world.say("client", "gave up", name, type(error).__name__)
         elif isinstance(error, AssertionError):
             raise _violated(name, error) from error
-        elif isinstance(error, KeyboardInterrupt | SystemExit):
+        elif isinstance(error, SystemExit):
             raise error
         elif error is not None:
             raise SimulationError(f"{name} raised {type(error).__name__}: {error}") from error
