@@ -11,6 +11,7 @@ from typing import Any, TypeAlias, TypeVar
 from attrs import frozen
 
 from durable_jobs_core.durations import Duration
+from durable_jobs_core.engine import Limits
 from durable_jobs_core.jobs import Jobs
 from durable_jobs_simulation.faults import Faults
 from durable_jobs_simulation.simulation import Invariant, Scenario, simulate
@@ -33,20 +34,23 @@ class Case:
     nodes: int = 2
     clients: int = 1
     until: Duration = "10 minutes"
+    faults: Faults | None = None
+    limits: Limits | None = None
 
     def run(self, seed: int, faults: Faults | None = None) -> Trace:
-        """Simulate it. Raises `Violation`; what else is raised has a note of the seed."""
+        """Simulate it, with these faults or its own. Raises `Violation`; all else has a note of the seed."""
         try:
             return simulate(
                 self.jobs,
                 self.scenario,
                 seed=seed,
-                faults=faults,
+                faults=self.faults if faults is None else faults,
                 nodes=self.nodes,
                 clients=self.clients,
                 until=self.until,
                 invariants=self.invariants,
                 at_end=self.at_end,
+                limits=self.limits,
             )
         except Exception as error:
             if not isinstance(error, Violation):
