@@ -199,6 +199,15 @@ def test_a_hook_that_wants_an_event_loop_is_no_attempt_that_failed(execute: Any)
         run(order, execute)
 
 
+@pytest.mark.parametrize("rate", [5, -1, float("nan"), None])
+def test_the_rate_of_a_mishap_is_from_0_to_1_and_another_one_is_no_failed_attempt(rate: Any) -> None:
+    async def calls(ctx: TaskContext[str]) -> None:
+        current().mishap("the bank is down", rate)
+
+    with pytest.raises(SimulationError, match=r"the bank is down.*: expected a rate from 0 to 1, got"):
+        run(order, calls)
+
+
 def test_an_attribute_that_a_hook_misses_is_a_failed_attempt() -> None:
     async def wrong(ctx: TaskContext[str]) -> None:
         ctx.nope  # type: ignore[attr-defined]  # noqa: B018

@@ -21,7 +21,7 @@ from durable_jobs_core.record import Record
 from durable_jobs_core.words import Key, Kind, maybe_datetime, to_datetime
 from durable_jobs_simulation.arguments import check_arguments, nothing_given, releases_of
 from durable_jobs_simulation.dice import Dice
-from durable_jobs_simulation.faults import Faults, swarm
+from durable_jobs_simulation.faults import Faults, is_rate, swarm
 from durable_jobs_simulation.history import Commit
 from durable_jobs_simulation.tasks import Ask, SimulationError, Sleep, Task, Wanted
 from durable_jobs_simulation.trace import EPOCH, Trace, clock
@@ -79,6 +79,8 @@ class Simulation:
     def mishap(self, name: str, rate: float) -> bool:
         """Whether something of your own goes wrong now, as in `if current().mishap("the bank is down", 0.1):
         raise ConnectionError`. It is a fault: it is in the trace, and there are none once `calm`."""
+        if not is_rate(rate):
+            raise SimulationError(f"mishap({name!r}): expected a rate from 0 to 1, got {rate!r}")
         if self.calm:
             return False
         dice = self._mishaps.setdefault(name, Dice(self._world.trace.seed).split(f"mishap/{name}"))
