@@ -6,8 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from durable_jobs_simulation import cli
+from durable_jobs_simulation import SimulationError, cli
 from durable_jobs_simulation.cli import main
+from durable_jobs_simulation.pytest_plugin import SimulateJobs
 
 MODULE = """
 from durable_jobs_core import create_durable_jobs
@@ -282,3 +283,31 @@ def test_an_interrupt_ends_many_runs_with_what_came_of_them(
     out, err = capsys.readouterr()
     assert out.startswith("2 runs, ")
     assert "interrupted" in err
+
+
+IDLE = """
+from broken import Case, jobs
+from durable_jobs_core import DurableJobsError
+
+
+async def scenario(sim):
+    try:
+        await sim.client.task("b").send("x", 1)
+    except DurableJobsError:
+        pass
+
+
+def case():
+    return Case(name="idle", jobs=jobs, scenario=scenario)
+"""
+
+
+def test_runs_in_which_nothing_was_done_do_not_pass(
+    folder: Path, broken: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "idle.py").write_text(IDLE)
+
+    assert main(["run", "idle:case", "--seeds", "3"]) == 2
+    assert capsys.readouterr().err.startswith("nothing was committed in 3 runs: expected a scenario of which")
+    with pytest.raises(SimulationError, match="nothing was committed in 4 runs"):
+        SimulateJobs(None, None, folder)("idle:case", seeds=4)

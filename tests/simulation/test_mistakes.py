@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from signal import SIGINT, raise_signal
 from typing import Any
 
 import pytest
 import trio
-from durable_jobs_simulation import Faults, Simulation, SimulationError, Trace, simulate
+from durable_jobs_simulation import Faults, Simulation, SimulationError, Trace, current, simulate
 from durable_jobs_simulation.machine import JobsMachine
 
 from durable_jobs_core import (
@@ -141,6 +142,20 @@ def test_a_scenario_that_goes_on_for_as_long_as_there_are_faults_ends_then() -> 
     assert run(patient, until="1 minute").ms < 130_000
 
 
+async def interrupted(ctx: TaskContext[str]) -> None:
+    raise_signal(SIGINT)
+
+
+def interrupted_in_a_thread(ctx: TaskContext[str]) -> None:
+    raise_signal(SIGINT)
+
+
+@pytest.mark.parametrize("execute", [interrupted, interrupted_in_a_thread])
+def test_an_interrupt_while_a_hook_runs_ends_the_program(execute: Any) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        run(order, execute)
+
+
 # -- invariants
 
 
@@ -182,6 +197,15 @@ async def asks_which_loop(ctx: TaskContext[str]) -> None:
 def test_a_hook_that_wants_an_event_loop_is_no_attempt_that_failed(execute: Any) -> None:
     with pytest.raises(SimulationError, match="execute of orders wants a real event loop"):
         run(order, execute)
+
+
+@pytest.mark.parametrize("rate", [5, -1, float("nan"), None])
+def test_the_rate_of_a_mishap_is_from_0_to_1_and_another_one_is_no_failed_attempt(rate: Any) -> None:
+    async def calls(ctx: TaskContext[str]) -> None:
+        current().mishap("the bank is down", rate)
+
+    with pytest.raises(SimulationError, match=r"the bank is down.*: expected a rate from 0 to 1, got"):
+        run(order, calls)
 
 
 def test_an_attribute_that_a_hook_misses_is_a_failed_attempt() -> None:
@@ -246,3 +270,8 @@ def test_an_end_that_gives_something_has_not_asserted_it() -> None:
 def test_a_machine_without_jobs_is_named() -> None:
     with pytest.raises(NotImplementedError, match="JobsMachine defines no make_jobs"):
         JobsMachine()
+
+
+def test_what_asks_for_the_simulation_outside_of_one_is_told() -> None:
+    with pytest.raises(LookupError, match="no simulation runs this: expected a hook or a scenario"):
+        current()

@@ -7,12 +7,13 @@ import json
 import os
 import subprocess
 import sys
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trio
-from attrs import evolve, fields
+from attrs import evolve, fields, fields_dict
 from durable_jobs_simulation import (
     Commit,
     Dice,
@@ -26,6 +27,7 @@ from durable_jobs_simulation import (
     sleep,
     swarm,
 )
+from durable_jobs_simulation.case import Case
 from durable_jobs_simulation.cli import main
 from durable_jobs_simulation.scenarios import CASES
 
@@ -304,6 +306,18 @@ def test_a_swarm_is_a_subset_of_the_faults_and_follows_from_the_seed() -> None:
 
 
 # -- traces and the command line
+
+
+def test_a_case_has_all_the_arguments_of_a_simulation() -> None:
+    assert {*signature(simulate).parameters} - {"seed"} == {*fields_dict(Case)} - {"name"}
+
+    case = Case(
+        name="tick", jobs=ticking(count), scenario=one_minute, faults=Faults(slow=0.1), limits=SHORT, nodes=1
+    )
+    assert case.run(1).digest == (
+        simulate(case.jobs, one_minute, seed=1, faults=Faults(slow=0.1), limits=SHORT, nodes=1).digest
+    )
+    assert case.run(1, NONE).faults == NONE, "those of a trace, or of a smaller run"
 
 
 def test_a_trace_is_written_and_replayed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

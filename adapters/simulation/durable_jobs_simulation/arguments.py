@@ -1,13 +1,14 @@
-"""What `simulate` is given is looked at before anything runs."""
+"""What `simulate` is given is looked at before anything runs; and what its invariants give."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 
 from durable_jobs_core.checks import check, check_whole
 from durable_jobs_core.engine import Limits
 from durable_jobs_core.jobs import Jobs
 from durable_jobs_simulation.faults import Faults
+from durable_jobs_simulation.tasks import SimulationError
 
 
 def releases_of(jobs: Jobs | Sequence[Jobs]) -> tuple[Jobs, ...]:
@@ -31,3 +32,12 @@ def check_arguments(
     check_whole(nodes, "nodes", 0)
     check_whole(clients, "clients", 0)
     check(nodes + clients, "nodes, clients", "1 or more of either", (nodes, clients))
+
+
+def nothing_given(name: str, gave: object) -> None:
+    """Refuse what an invariant gives: an `async def` has not run, and nobody looks at a `False`."""
+    if gave is None:
+        return
+    if isinstance(gave, Coroutine):
+        gave.close()
+    raise SimulationError(f"{name} gave {gave!r}: expected a plain function that asserts, and gives nothing")

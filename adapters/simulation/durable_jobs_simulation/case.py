@@ -11,6 +11,7 @@ from typing import Any, TypeAlias, TypeVar
 from attrs import frozen
 
 from durable_jobs_core.durations import Duration
+from durable_jobs_core.engine import Limits
 from durable_jobs_core.jobs import Jobs
 from durable_jobs_simulation.faults import Faults
 from durable_jobs_simulation.simulation import Invariant, Scenario, simulate
@@ -33,20 +34,23 @@ class Case:
     nodes: int = 2
     clients: int = 1
     until: Duration = "10 minutes"
+    faults: Faults | None = None
+    limits: Limits | None = None
 
     def run(self, seed: int, faults: Faults | None = None) -> Trace:
-        """Simulate it. Raises `Violation`; what else is raised has a note of the seed."""
+        """Simulate it, with these faults or its own. Raises `Violation`; all else has a note of the seed."""
         try:
             return simulate(
                 self.jobs,
                 self.scenario,
                 seed=seed,
-                faults=faults,
+                faults=self.faults if faults is None else faults,
                 nodes=self.nodes,
                 clients=self.clients,
                 until=self.until,
                 invariants=self.invariants,
                 at_end=self.at_end,
+                limits=self.limits,
             )
         except Exception as error:
             if not isinstance(error, Violation):
@@ -109,3 +113,17 @@ def made(name: str, found: Any, wanted: type[T], expected: str) -> T:
     if not isinstance(result, wanted):
         raise SimulationError(f"{name} gave a value of type {type(result).__name__}; {expected}")
     return result
+
+
+def commits_of(trace: Trace) -> int:
+    """How often something was committed in a run."""
+    return trace.counts.get("commits", 0)
+
+
+def refuse_idle(runs: int, commits: int) -> None:
+    """Raise `SimulationError` if in several runs nothing was done that an invariant could look at."""
+    if runs > 1 and not commits:
+        raise SimulationError(
+            f"nothing was committed in {runs} runs: expected a scenario of which some requests get through; "
+            "what they raise may be caught by it"
+        )

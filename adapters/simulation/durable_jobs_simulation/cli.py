@@ -38,7 +38,7 @@ from attrs import define, evolve, field
 from durable_jobs_core.jobs import Jobs
 from durable_jobs_core.words import Kind
 from durable_jobs_simulation import strikes
-from durable_jobs_simulation.case import SCENARIO, MakeCase, load, made, named
+from durable_jobs_simulation.case import SCENARIO, MakeCase, commits_of, load, made, named, refuse_idle
 from durable_jobs_simulation.exhaustive import command
 from durable_jobs_simulation.faults import Faults
 from durable_jobs_simulation.incident import lines_of, replay, write_test
@@ -80,20 +80,19 @@ class Ran:
     ms: int
     hits: dict[str, int]
     cells: Counter[Cell]
+    commits: int
     invariant: str | None = None
     why: str = ""
 
 
 def run_one(name: str, seed: int) -> Ran:
     """Run one seed of a case."""
+    violated: tuple[str, ...] = ()
     try:
         trace = find(name)().run(seed)
     except Violation as violation:
-        trace = violation.trace
-        return Ran(
-            name, seed, trace.steps, trace.ms, trace.hits, trace.cells, violation.invariant, violation.why
-        )
-    return Ran(name, seed, trace.steps, trace.ms, trace.hits, trace.cells)
+        trace, violated = violation.trace, (violation.invariant, violation.why)
+    return Ran(name, seed, trace.steps, trace.ms, trace.hits, trace.cells, commits_of(trace), *violated)
 
 
 @define
@@ -104,6 +103,7 @@ class Tally:
     runs: int = 0
     steps: int = 0
     ms: int = 0
+    commits: int = 0
     hits: Counter[str] = field(factory=Counter[str])
     cells: Counter[Cell] = field(factory=Counter[Cell])
     failed: list[Ran] = field(factory=list[Ran])
@@ -114,6 +114,7 @@ class Tally:
         self.runs += 1
         self.steps += ran.steps
         self.ms += ran.ms
+        self.commits += ran.commits
         self.hits.update(ran.hits)
         self.cells.update(ran.cells)
         if ran.invariant is not None:
@@ -354,7 +355,9 @@ def _run(args: argparse.Namespace) -> int:
     print(tally.summary())
     if tally.interrupted:
         return INTERRUPTED
-    if tally.failed:
+    if not tally.failed:
+        refuse_idle(tally.runs, tally.commits)
+    else:
         first = tally.failed[0]
         explain(first.case, first.seed, args.trace)
     struck = not args.table or show_strikes(tally.cells)

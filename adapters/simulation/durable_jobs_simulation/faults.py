@@ -45,6 +45,11 @@ from durable_jobs_core.words import Kind
 from durable_jobs_simulation.dice import Dice
 
 
+def is_rate(rate: object) -> bool:
+    """Whether it is how often something happens."""
+    return isinstance(rate, int | float) and 0 <= rate <= 1
+
+
 @frozen(kw_only=True)
 class Faults:
     """The rate of each fault, from 0 to 1. `Faults()` has none; see the table of the module."""
@@ -80,8 +85,7 @@ class Faults:
 
     def __attrs_post_init__(self) -> None:
         for name, rate in asdict(self).items():
-            ok = isinstance(rate, int | float) and 0 <= rate <= 1
-            check(ok, f"Faults({name})", "a number from 0 to 1", rate)
+            check(is_rate(rate), f"Faults({name})", "a number from 0 to 1", rate)
 
     def rates(self) -> dict[str, float]:
         """The faults that are on, by name."""

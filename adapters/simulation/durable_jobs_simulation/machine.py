@@ -34,9 +34,10 @@ from durable_jobs_core.client import Client
 from durable_jobs_core.durations import Duration, to_ms
 from durable_jobs_core.engine import Limits
 from durable_jobs_core.jobs import Jobs
+from durable_jobs_simulation.arguments import nothing_given
 from durable_jobs_simulation.faults import Faults
 from durable_jobs_simulation.node import Node
-from durable_jobs_simulation.simulation import Simulation, begin, entered, nothing_given, settle
+from durable_jobs_simulation.simulation import Simulation, begin, entered, settle
 from durable_jobs_simulation.strategies import spans
 from durable_jobs_simulation.tasks import Ask, SimulationError, Sleep, Task
 from durable_jobs_simulation.trace import Trace

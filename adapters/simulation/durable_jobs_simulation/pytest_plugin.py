@@ -44,7 +44,7 @@ class SimulateJobs:
         """
         __tracebackhide__ = True
         from durable_jobs_core.checks import check, check_whole
-        from durable_jobs_simulation.case import Case, load, made
+        from durable_jobs_simulation.case import Case, commits_of, load, made, refuse_idle
         from durable_jobs_simulation.shrink import shrink
         from durable_jobs_simulation.violation import Violation
 
@@ -54,9 +54,10 @@ class SimulateJobs:
         name = getattr(case, "__name__", "case")
         make = load(case) if isinstance(case, str) else partial(made, name, case, Case, f"expected {CASE}")
         chosen = range(first, first + seeds) if self._seed is None else (self._seed,)
+        commits = 0
         for seed in chosen:
             try:
-                make().run(seed)
+                commits += commits_of(make().run(seed))
             except Violation as violation:
                 small = shrink(make, violation.trace, violation.invariant)
                 small.case = case if isinstance(case, str) else make().name
@@ -65,6 +66,7 @@ class SimulateJobs:
                 small.write(path.with_suffix(".html"))
                 why = f"{violation.why}\nseed {seed}, shrunk; all of it is in {path} and, as a page, .html"
                 raise Violation(violation.invariant, why, small) from None
+        refuse_idle(len(chosen), commits)
 
 
 @pytest.fixture

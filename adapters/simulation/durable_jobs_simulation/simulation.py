@@ -19,9 +19,9 @@ from durable_jobs_core.engine import Limits
 from durable_jobs_core.jobs import Jobs
 from durable_jobs_core.record import Record
 from durable_jobs_core.words import Key, Kind, maybe_datetime, to_datetime
-from durable_jobs_simulation.arguments import check_arguments, releases_of
+from durable_jobs_simulation.arguments import check_arguments, nothing_given, releases_of
 from durable_jobs_simulation.dice import Dice
-from durable_jobs_simulation.faults import Faults, swarm
+from durable_jobs_simulation.faults import Faults, is_rate, swarm
 from durable_jobs_simulation.history import Commit
 from durable_jobs_simulation.tasks import Ask, SimulationError, Sleep, Task, Wanted
 from durable_jobs_simulation.trace import EPOCH, Trace, clock
@@ -79,6 +79,8 @@ class Simulation:
     def mishap(self, name: str, rate: float) -> bool:
         """Whether something of your own goes wrong now, as in `if current().mishap("the bank is down", 0.1):
         raise ConnectionError`. It is a fault: it is in the trace, and there are none once `calm`."""
+        if not is_rate(rate):
+            raise SimulationError(f"mishap({name!r}): expected a rate from 0 to 1, got {rate!r}")
         if self.calm:
             return False
         dice = self._mishaps.setdefault(name, Dice(self._world.trace.seed).split(f"mishap/{name}"))
@@ -153,7 +155,7 @@ class Simulation:
             self._world.say("client", "gave up", name, type(error).__name__)
         elif isinstance(error, AssertionError):
             raise _violated(name, error) from error
-        elif isinstance(error, KeyboardInterrupt | SystemExit):
+        elif isinstance(error, SystemExit):
             raise error
         elif error is not None:
             raise SimulationError(f"{name} raised {type(error).__name__}: {error}") from error
@@ -200,7 +202,12 @@ def _instance(key: Key, row: Any) -> Instance:
 
 def current() -> Simulation:
     """The simulation that runs this hook. Raises `LookupError` outside of one."""
-    return _CURRENT.get()
+    found = _CURRENT.get(None)
+    if found is None:
+        raise LookupError(
+            "no simulation runs this: expected a hook or a scenario of one, and no thread of its own"
+        )
+    return found
 
 
 def draw_limits(dice: Dice) -> Limits:
@@ -400,15 +407,6 @@ def _check(invariant: Callable[[Any], object], subject: Any) -> None:
     except AssertionError as error:
         raise _violated(name, error) from error
     nothing_given(name, gave)
-
-
-def nothing_given(name: str, gave: object) -> None:
-    """Refuse what an invariant gives: an `async def` has not run, and nobody looks at a `False`."""
-    if gave is None:
-        return
-    if isinstance(gave, Coroutine):
-        gave.close()
-    raise SimulationError(f"{name} gave {gave!r}: expected a plain function that asserts, and gives nothing")
 
 
 def _violated(name: str, error: AssertionError) -> Violated:

@@ -109,7 +109,10 @@ class Task:
 
 
 def refuse_foreign(name: str, raised: BaseException) -> None:
-    """A hook that calls a real event loop fails there in a way that says little: say more."""
+    """A hook that calls a real event loop fails there in a way that says little: say more. And Ctrl-C is for
+    who runs the simulation, as is what it was asked for in vain, also if it meets a hook."""
+    if isinstance(raised, KeyboardInterrupt | SimulationError):
+        raise raised
     if _misses_loop(raised):
         raise SimulationError(f"{name} wants a real event loop ({raised}), which {_ADVICE}") from raised
 
