@@ -150,7 +150,10 @@ class _JobClient(Generic[D]):
     async def list(
         self, *, status: InstanceStatus | None = None, after: str | None = None, limit: int = 100
     ) -> InstancePage:
-        """One page of this job's instances, by status if given (S-66). `limit`: 1 to 1,000."""
+        """One page of this job's instances, by status if given (S-66). `limit`: 1 to 1,000.
+
+        What changes its status meanwhile may be in two of several listings, or in none: look at all in one.
+        """
         return await self._caller.page(self._kind, self.name, status, after, limit)
 
     def _decoded(self, result: R) -> R:

@@ -36,6 +36,7 @@ WEBHOOKS = 320
 ORDERS = [f"order-{number}" for number in range(1, 17)]
 EVENTS = WEBHOOKS + 4 * len(ORDERS)
 KILLS = [(3.0, "oauth"), (6.0, "carrier"), (9.0, "receiver")]
+BUSY = ("debouncing", "flushing", "active", "parked")
 AWAY_SECONDS = 0.8  # from a kill to the next start
 LONGEST_SECONDS = 50.0
 
@@ -90,12 +91,7 @@ async def walk_order(runtime: Runtime, log: Log, order: str, begin: float) -> No
 async def everything_is_done(runtime: Runtime) -> None:
     """Return when no webhook is held and no order is at work."""
     while True:
-        busy = [
-            instance
-            for status in ("debouncing", "flushing", "active", "parked")
-            for instance in (await runtime.client.list(status=status)).instances
-        ]
-        if not busy:
+        if not [instance async for instance in runtime.client.instances() if instance.status in BUSY]:
             return
         await asyncio.sleep(0.1)
 

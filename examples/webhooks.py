@@ -51,6 +51,7 @@ MOST_WAITING = 1_000  # webhooks of a repository, while its receiver is slow or 
 FOREVER = 1_000_000
 OWNERS = (("repository", "full_name"), ("organization", "login"), ("installation", "account", "login"))
 NO_REPOSITORY = "(no repository)"
+HOLDING = ("debouncing", "flushing", "parked")
 
 
 @frozen
@@ -181,11 +182,9 @@ async def delivered(runtime: Runtime, job: Debounce[Webhook, Batch]) -> None:
     client = runtime.client.debounce(job)
     told = ""
     while True:
-        held = [
-            instance.key.id
-            for status in ("debouncing", "flushing", "parked")
-            for instance in (await client.list(status=status)).instances
-        ]
+        # one listing: in one for each status, whoever goes back from flushing to debouncing may be in none
+        listing = runtime.client.instances(kind="debounce", job=client.name)
+        held = [instance.key.id async for instance in listing if instance.status in HOLDING]
         if not held:
             return
         status = await client.status(held[0])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from signal import SIGINT, raise_signal
 from typing import Any
 
 import pytest
@@ -143,11 +142,11 @@ def test_a_scenario_that_goes_on_for_as_long_as_there_are_faults_ends_then() -> 
 
 
 async def interrupted(ctx: TaskContext[str]) -> None:
-    raise_signal(SIGINT)
+    raise KeyboardInterrupt
 
 
 def interrupted_in_a_thread(ctx: TaskContext[str]) -> None:
-    raise_signal(SIGINT)
+    raise KeyboardInterrupt
 
 
 @pytest.mark.parametrize("execute", [interrupted, interrupted_in_a_thread])

@@ -103,7 +103,7 @@ class Fleet:
     """One campaign. `may_lose`: the server may lose the end of its log; `cut`: how it is made to lose more;
     `meanwhile`: called all the time, gives how many slots it has moved; `stalls`: a worker at a time is
     stopped for three lease lengths; `ids`: the instances of each job;
-    `server_seconds`: between two kills of the server, of which there is at least one."""
+    `server_seconds`: between two kills of the server; of these, and of workers, there is at least one."""
 
     folder: Path
     server: Server
@@ -177,6 +177,10 @@ class Fleet:
 
     # -- trouble
 
+    @property
+    def _has_killed(self) -> bool:
+        return self.result.worker_kills > 0 and self.result.server_kills > 0
+
     def _disturb(self, workers: list[BaseProcess]) -> None:
         """Until enough has been run: kill workers, stall one, kill the server."""
         kill_at = time.monotonic() + KILL_SECONDS
@@ -184,7 +188,7 @@ class Fleet:
         stalled: tuple[BaseProcess, float] | None = None
         undo = self.cut() if self.cut else None
         runs, until = -1, 0.0
-        while (self._count() < self.runs or not self.result.server_kills) and not self.result.faults:
+        while not (self._count() >= self.runs and self._has_killed) and not self.result.faults:
             time.sleep(LOOK_SECONDS)
             now = time.monotonic()
             self.result.moves += self.meanwhile()
