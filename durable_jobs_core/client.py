@@ -152,6 +152,7 @@ class _JobClient(Generic[D]):
     ) -> InstancePage:
         """One page of this job's instances, by status if given (S-66). `limit`: 1 to 1,000.
 
+        A page may hold fewer than `limit`, even none: there are more until its `after` is `None`.
         What changes its status meanwhile may be in two of several listings, or in none: look at all in one.
         """
         return await self._caller.page(self._kind, self.name, status, after, limit)

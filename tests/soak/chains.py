@@ -233,7 +233,8 @@ def _branch(found: Chains, first: Node, last: Node, kills: list[Kill]) -> None:
 
 def _same_life(first: Node, second: Node) -> bool:
     """Whether the second write went on with the life that the first one wrote."""
-    return None is not _life(first.revision) == _life(second.expected)
+    known = _life(first.revision)
+    return known is not None and known == _life(second.expected)
 
 
 def _life(revision: str | None) -> str | None:

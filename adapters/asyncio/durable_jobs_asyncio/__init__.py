@@ -155,6 +155,7 @@ class _Loop:
         return future
 
     def start_hook(self, invoke: Invoke, finished: Callable[[int, HookOutcome], None]) -> None:
+        # not the task's result: a cancellation that comes too late takes that away
         outcomes: list[HookOutcome] = []
         task = asyncio.Task(self._run(invoke, outcomes), loop=self._loop)  # a task factory may begin at once
         self._hooks[invoke.id] = task

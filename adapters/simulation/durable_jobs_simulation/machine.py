@@ -124,7 +124,7 @@ class JobsMachine(RuleBasedStateMachine):
         return result
 
     def spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        """Run something beside the rules. A `DurableJobsError` ends it, and is noted."""
+        """Run something beside the rules. What a request raises ends it, and is noted."""
         with entered(self.sim):
             self.sim.spawn(coroutine)
 
@@ -151,7 +151,8 @@ class JobsMachine(RuleBasedStateMachine):
                 with entered(self.sim):
                     self._world.still()
                     settle(self.sim)
-                nothing_given("at_end", self.at_end())  # type: ignore[func-returns-value]
+                end: Callable[[], object] = self.at_end
+                nothing_given("at_end", end())
         finally:
             if self._failed and hypothesis.currently_in_test_context():
                 hypothesis.note(self.trace.text(last=_SHOWN))
