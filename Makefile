@@ -6,6 +6,7 @@ SEEDS ?= 200
 FIRST ?= 0
 FLEET ?= 100000
 PARALLEL ?= -n 3 --dist worksteal
+CHECKED := tests/tidy tests/docs tests/typing tests/benches
 BIN := .venv/bin
 READY := .venv/.ready
 
@@ -23,18 +24,18 @@ $(READY): requirements-dev.txt pyproject.toml $(wildcard backends/*/pyproject.to
 demo: $(READY) ## all three kinds on a SQLite file, with a worker that is killed and started again
 	$(BIN)/python examples/demo.py
 
-test: $(READY) ## the whole suite; the core's own tests with values that are frozen at run time too
-	PYTHONDEVMODE=1 $(BIN)/python -m pytest -q $(PARALLEL) tests/core
-	$(BIN)/python -m pytest -q $(PARALLEL) tests --ignore tests/core
+test: $(READY) ## the suite; the core's own tests with values that are frozen at run time too
+	PYTHONDEVMODE=1 PYTHONMALLOC=pymalloc $(BIN)/python -m pytest -q $(PARALLEL) tests/core
+	$(BIN)/python -m pytest -q $(PARALLEL) tests $(addprefix --ignore ,tests/core $(CHECKED))
 
-check: $(READY) ## style, types, import contracts, generated docs, README code, instructions of operations
+check: $(READY) ## style, types, import contracts, code of README and guides, benchmarks, instructions of operations
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/mypy examples
 	$(BIN)/pyright
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -q $(PARALLEL) tests/tidy tests/docs
+	$(BIN)/python -m pytest -q $(PARALLEL) $(CHECKED)
 	$(BIN)/python -m benchmarks.micro --check
 
 simulate: $(READY) ## real engines and hooks on virtual time under every fault; SEEDS=200 FIRST=0

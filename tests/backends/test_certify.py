@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import trio
-from durable_jobs_conformance import Check, Harness, Report, certify, checks
+from durable_jobs_conformance import Check, Harness, Report, certify, checks, model
 from durable_jobs_conformance.__main__ import main
 from support.harnesses import MEMORY, REDIS, REDIS_CLUSTER, REDIS_SHARDED, SQLITE, VALKEY, on_cluster
 
@@ -30,6 +30,12 @@ def test_certified(harness: Harness, check: Check) -> None:
     check(harness)
 
 
+@pytest.fixture
+def few_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests of what is said, and not of the store: random batches take most of the time."""
+    monkeypatch.setattr(model, "RUNS", 2)
+
+
 def test_every_rule_of_the_port_has_a_check() -> None:
     rules = {check.rule for check in checks(SQLITE)}
 
@@ -42,6 +48,7 @@ def test_the_names_of_the_checks_are_distinct() -> None:
     assert len(set(names)) == len(names)
 
 
+@pytest.mark.usefixtures("few_runs")
 def test_the_command_writes_a_table_and_json_and_runs_from_trio_in_a_thread(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -59,6 +66,7 @@ def test_the_command_writes_a_table_and_json_and_runs_from_trio_in_a_thread(
     assert found["checks"] == len(checks(MEMORY))
 
 
+@pytest.mark.usefixtures("few_runs")
 def test_a_terminal_shows_which_check_runs_and_what_is_printed_is_the_same(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -95,6 +103,7 @@ def test_a_store_that_cannot_be_had_is_told_as_not_run(
     assert json.loads(file.read_text())["backends"]["away"]["level"] == "not run"
 
 
+@pytest.mark.usefixtures("few_runs")
 def test_it_runs_from_asyncio_in_a_thread_and_a_capability_that_a_store_lacks_costs_the_level() -> None:
     async def run() -> Report:
         return await asyncio.to_thread(certify, MEMORY)

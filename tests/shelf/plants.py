@@ -12,7 +12,7 @@ from typing import Any, Literal, Protocol, cast
 
 import pytest
 from attrs import evolve, field, frozen
-from durable_jobs_simulation import Faults, Violation
+from durable_jobs_simulation import Faults, Violation, simulation
 from durable_jobs_simulation.case import MakeCase
 from durable_jobs_simulation.scenarios import CASES
 
@@ -26,6 +26,10 @@ Sort = Literal["core", "engine", "driver", "backend"]
 
 SEEDS = 60
 """The budget: `python -m tests.shelf --margins` says how many of these seeds find each."""
+
+PATIENCE_MS, PATIENCE_STEPS = 5 * 60_000, 30_000
+"""A quarter, or less, of what a simulation allows for all to be done: the right ones need no more of it, and
+the wrong ones that never come to an end are given up sooner."""
 
 
 # -- where it is put
@@ -142,6 +146,8 @@ def violated(those: Sequence[Planted], make: Callable[[Planted], Make], seed: in
     """
     case, faults = those[0].case, those[0].faults
     with Patch.context() as patch:
+        patch.setattr(simulation, "PATIENCE_MS", PATIENCE_MS)
+        patch.setattr(simulation, "PATIENCE_STEPS", PATIENCE_STEPS)
         for planted in those:
             for place in planted.places:
                 place.put(patch, make(planted))
