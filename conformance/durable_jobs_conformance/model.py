@@ -82,8 +82,8 @@ LISTINGS = [*product(range(1, 6), (None, "task", "debounce"), (None, "mail", "po
 """Pages of so many rows, of a kind, a job, a status."""
 
 CIRCUMSTANCES = [*product((0, 1), (False, True), (1_000, 20, 1), [False] * 9 + [True], [False] * 7 + [True])]
-"""Which handle asks, whether its writes fit what is there, how many bytes a claim may bring, whether the batch
-comes too late, and whether the process of the handle ends before."""
+"""Which handle asks, whether its writes fit what is there, how many bytes a claim may bring, whether the
+batch comes too late, and whether the process of the handle ends before."""
 
 
 def _often_none(values: list[Any]) -> st.SearchStrategy[Any]:
