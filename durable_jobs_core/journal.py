@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
+from functools import cache
 from itertools import repeat
 from typing import Any, get_args
 
@@ -35,7 +36,9 @@ VERSION = 1
 _EVENTS: dict[str, type[Any]] = {type_.__name__: type_ for type_ in get_args(Event)}
 
 
-def _make_converter() -> Any:
+@cache
+def _converter() -> Any:
+    """Made when it is first needed, which in most processes is never."""
     converter = make_converter()
     for pair in (Key, Token):
         converter.register_unstructure_hook(pair, list)
@@ -52,9 +55,6 @@ def _make_converter() -> Any:
         converter.register_unstructure_hook(type_, write)
         converter.register_structure_hook(type_, make_dict_structure_fn(type_, converter, **overrides))
     return converter
-
-
-_CONVERTER = _make_converter()
 
 
 class Journal:
@@ -95,10 +95,10 @@ class Journal:
 
 
 def _line(record: Record | None, event: Event, env: Env, came: Transition | Exception) -> dict[str, Any]:
-    known = _CONVERTER.unstructure(env)
+    known = _converter().unstructure(env)
     return {
         "key": list(known.pop("key")),
-        "event": [type(event).__name__, _CONVERTER.unstructure(event)],
+        "event": [type(event).__name__, _converter().unstructure(event)],
         "env": known,
         "before": None if record is None else as_json(env.key, record),
         **outcome_of(env.key, came),
@@ -192,8 +192,8 @@ def _read(number: int, data: dict[str, Any]) -> Line:
     name, fields = data["event"]
     return Line(
         number=number,
-        event=_CONVERTER.structure(fields, _EVENTS[name]),
-        env=_CONVERTER.structure({**data["env"], "key": data["key"]}, Env),
+        event=_converter().structure(fields, _EVENTS[name]),
+        env=_converter().structure({**data["env"], "key": data["key"]}, Env),
         before=data["before"],
         came={name: data[name] for name in ("raised", "broke", "after", "alarm", "then") if name in data},
     )
