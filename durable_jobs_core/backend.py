@@ -32,12 +32,12 @@ specification of it. The rules, cited as `R-1` to `R-10`:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from attrs import field
 
 from durable_jobs_core._values import value
-from durable_jobs_core.words import INSTANT_MAX, Key, Kind
+from durable_jobs_core.words import INSTANT_MAX, YEAR_MS, Key, Kind
 
 BATCH_MAX_WRITES = 512
 BATCH_MAX_BYTES = 4 * 1024 * 1024
@@ -149,10 +149,52 @@ class Answer:
     next_wake: int | None = None
     clock: int
 
-    def fits(self, batch: Batch) -> bool:
-        """Whether it may be the answer to `batch`; one that is not counts as none (`Unknown`)."""
-        whole = len(self.outcomes) == len(batch.writes) and len(self.rows) == len(batch.loads)
-        return whole and type(self.clock) is int and self.clock <= INSTANT_MAX
+
+def flaw(answer: Any, batch: Batch) -> str | None:
+    """Why this cannot be the answer to `batch`, if it cannot: then it counts as none (`Unknown`).
+
+    Whatever the backend gave may be looked at: an engine must not trip over it, nor answer from the row of
+    another key.
+    """
+    if not isinstance(answer, Answer):
+        return f"expected an Answer, got {type(answer).__name__}"
+    outcomes, rows, claimed, wake = answer.outcomes, answer.rows, answer.claimed, answer.next_wake
+    if not all(isinstance(part, (tuple, list)) for part in (outcomes, rows, claimed)):
+        return "its answer has outcomes, rows or claimed rows that are no tuple"
+    if len(outcomes) != len(batch.writes) or len(rows) != len(batch.loads):
+        counts = f"{len(outcomes)} outcomes for {len(batch.writes)} writes"
+        return f"its answer has {counts}, {len(rows)} rows for {len(batch.loads)} loads"
+    if type(answer.clock) is not int or not 0 <= answer.clock <= INSTANT_MAX - YEAR_MS:
+        return f"its answer has for a clock {answer.clock!r}, expected an int, milliseconds since 1970"
+    if wake is not None and type(wake) is not int:
+        return f"its answer has for next_wake {wake!r}, expected an int or None"
+    for write, outcome in zip(batch.writes, outcomes, strict=True):
+        if not isinstance(outcome, (Committed, Conflicted, Refused, Unknown)):
+            return f"its answer has for the outcome of {write.key} a {type(outcome).__name__}"
+        if isinstance(outcome, Conflicted) and not (outcome.row is None or _is_of(outcome.row, write.key)):
+            return _strange(f"the conflict of {write.key}", outcome.row)
+    for key, row in zip(batch.loads, rows, strict=True):
+        if not (row is None or _is_of(row, key)):
+            return _strange(f"the load of {key}", row)
+    for row in claimed:
+        if not (isinstance(row, (Row, Damaged)) and _is_of(row, row.key)):
+            return _strange("a claim", row)
+    return None
+
+
+def _is_of(row: Any, key: Key) -> bool:
+    """Whether it is what is stored of `key`, damaged or not."""
+    if not isinstance(row, (Row, Damaged)):
+        return False
+    data = row.blob if isinstance(row, Row) else row.raw
+    return type(row.key) is Key and row.key == key and type(row.revision) is type(data) is bytes
+
+
+def _strange(what: str, row: Any) -> str:
+    parts = ("key", "revision", "blob", "raw")
+    got = ", ".join(f"{part}: {type(getattr(row, part)).__name__}" for part in parts if hasattr(row, part))
+    name = f" {row.key}" if hasattr(row, "key") else ""
+    return f"its answer has for {what} a {type(row).__name__}{name} ({got}), expected its Row with bytes"
 
 
 @value(kw_only=True)
