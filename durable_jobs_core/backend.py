@@ -21,8 +21,8 @@ specification of it. The rules, cited as `R-1` to `R-10`:
     whatever `max_bytes`. A row is read and its entry moved in one atom; two claims never return the same
     entry.
  8. *Time.* `now`, `until`, `wake` are the engine's; the backend compares them as given. Its own clock
-    serves `clock` and rule 5, and does not go back within a store. `next_wake` is the earliest entry
-    of the jobs named, after the claim.
+    (milliseconds since 1970) serves `clock` and rule 5, and does not go back within a store. `next_wake`
+    is the earliest entry of the jobs named, after the claim, of what is due already too.
  9. *Damage.* A row that cannot be read is returned as `Damaged`, never raised, skipped or overwritten
     unasked; others are not disturbed. Its `revision` is what a `Defer` or a deletion of it must expect.
 10. *Threads.* One exchange at a time a lane; `scan`, `wait`, `health`, `close` from other threads
@@ -87,7 +87,8 @@ class Claim:
 
 @value(kw_only=True)
 class Batch:
-    """One exchange: at most 512 writes and 4 MiB, sorted by key, a key at most once among them.
+    """One exchange: at most 512 writes and 4 MiB, sorted by key, a key at most once among them, and any
+    number of loads.
 
     `settle`: `not_after` is that of an earlier batch, whose writes the loads must see or wait out.
     """

@@ -153,7 +153,7 @@ class Port:
         """Rows of the job `mail`, revision `r0`."""
         rows = [self.row(id, wake=wake, blob=blob) for id in ids]
         answer = self.ask(*(Write(row.key, None, row) for row in rows))
-        self.same(answer.outcomes, (DONE,) * len(rows))
+        self.same(answer.outcomes, (DONE,) * len(rows), "there was nothing; what is sent twice meets itself")
         return rows
 
     def load(self, id: str) -> Any:

@@ -47,10 +47,9 @@ def _lasts(port: Port) -> bool:
 
 @check("R-10")
 def a_wait_holds_up_nothing(port: Port) -> None:
-    port.create("a")
     _begin(partial(port.backend.wait, 30))
     for what, act in (
-        ("an exchange", partial(port.load, "a")),
+        ("an exchange with each lane", port.next_wake),
         ("scan", port.scan),
         ("health", port.health),
     ):
