@@ -21,8 +21,8 @@ specification of it. The rules, cited as `R-1` to `R-10`:
     whatever `max_bytes`. A row is read and its entry moved in one atom; two claims never return the same
     entry.
  8. *Time.* `now`, `until`, `wake` are the engine's; the backend compares them as given. Its own clock
-    serves `clock` and rule 5, and does not go back within a store. `next_wake` is the earliest entry
-    of the jobs named, after the claim.
+    (milliseconds since 1970) serves `clock` and rule 5, and does not go back within a store. `next_wake`
+    is the earliest entry of the jobs named, after the claim, of what is due already too.
  9. *Damage.* A row that cannot be read is returned as `Damaged`, never raised, skipped or overwritten
     unasked; others are not disturbed. Its `revision` is what a `Defer` or a deletion of it must expect.
 10. *Threads.* One exchange at a time a lane; `scan`, `wait`, `health`, `close` from other threads
@@ -32,12 +32,12 @@ specification of it. The rules, cited as `R-1` to `R-10`:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from attrs import field
 
 from durable_jobs_core._values import value
-from durable_jobs_core.words import INSTANT_MAX, Key, Kind
+from durable_jobs_core.words import INSTANT_MAX, YEAR_MS, Key, Kind
 
 BATCH_MAX_WRITES = 512
 BATCH_MAX_BYTES = 4 * 1024 * 1024
@@ -87,7 +87,8 @@ class Claim:
 
 @value(kw_only=True)
 class Batch:
-    """One exchange: at most 512 writes and 4 MiB, sorted by key, a key at most once among them.
+    """One exchange: at most 512 writes and 4 MiB, sorted by key, a key at most once among them, and any
+    number of loads.
 
     `settle`: `not_after` is that of an earlier batch, whose writes the loads must see or wait out.
     """
@@ -149,10 +150,52 @@ class Answer:
     next_wake: int | None = None
     clock: int
 
-    def fits(self, batch: Batch) -> bool:
-        """Whether it may be the answer to `batch`; one that is not counts as none (`Unknown`)."""
-        whole = len(self.outcomes) == len(batch.writes) and len(self.rows) == len(batch.loads)
-        return whole and type(self.clock) is int and self.clock <= INSTANT_MAX
+
+def flaw(answer: Any, batch: Batch) -> str | None:
+    """Why this cannot be the answer to `batch`, if it cannot: then it counts as none (`Unknown`).
+
+    Whatever the backend gave may be looked at: an engine must not trip over it, nor answer from the row of
+    another key.
+    """
+    if not isinstance(answer, Answer):
+        return f"expected an Answer, got {type(answer).__name__}"
+    outcomes, rows, claimed, wake = answer.outcomes, answer.rows, answer.claimed, answer.next_wake
+    if not all(isinstance(part, (tuple, list)) for part in (outcomes, rows, claimed)):
+        return "its answer has outcomes, rows or claimed rows that are no tuple"
+    if len(outcomes) != len(batch.writes) or len(rows) != len(batch.loads):
+        counts = f"{len(outcomes)} outcomes for {len(batch.writes)} writes"
+        return f"its answer has {counts}, {len(rows)} rows for {len(batch.loads)} loads"
+    if type(answer.clock) is not int or not 0 <= answer.clock <= INSTANT_MAX - YEAR_MS:
+        return f"its answer has for a clock {answer.clock!r}, expected an int, milliseconds since 1970"
+    if wake is not None and type(wake) is not int:
+        return f"its answer has for next_wake {wake!r}, expected an int or None"
+    for write, outcome in zip(batch.writes, outcomes, strict=True):
+        if not isinstance(outcome, (Committed, Conflicted, Refused, Unknown)):
+            return f"its answer has for the outcome of {write.key} a {type(outcome).__name__}"
+        if isinstance(outcome, Conflicted) and not (outcome.row is None or _is_of(outcome.row, write.key)):
+            return _strange(f"the conflict of {write.key}", outcome.row)
+    for key, row in zip(batch.loads, rows, strict=True):
+        if not (row is None or _is_of(row, key)):
+            return _strange(f"the load of {key}", row)
+    for row in claimed:
+        if not (isinstance(row, (Row, Damaged)) and _is_of(row, row.key)):
+            return _strange("a claim", row)
+    return None
+
+
+def _is_of(row: Any, key: Key) -> bool:
+    """Whether it is what is stored of `key`, damaged or not."""
+    if not isinstance(row, (Row, Damaged)):
+        return False
+    data = row.blob if isinstance(row, Row) else row.raw
+    return type(row.key) is Key and row.key == key and type(row.revision) is type(data) is bytes
+
+
+def _strange(what: str, row: Any) -> str:
+    parts = ("key", "revision", "blob", "raw")
+    got = ", ".join(f"{part}: {type(getattr(row, part)).__name__}" for part in parts if hasattr(row, part))
+    name = f" {row.key}" if hasattr(row, "key") else ""
+    return f"its answer has for {what} a {type(row).__name__}{name} ({got}), expected its Row with bytes"
 
 
 @value(kw_only=True)

@@ -1,11 +1,13 @@
 """`python -m durable_jobs_conformance module:HARNESS ... [--json FILE]`: certify, print one table.
 
-A terminal is shown which check runs. Exits with 1 if a check failed, or if a store could not be had here:
-that is said as `not run`; with 2 if what was named is no harness, or FILE cannot be written."""
+A terminal is shown which check runs; after two minutes in one it is shown where each thread is. Exits with 1
+if a check failed, or if a store could not be had here: that is said as `not run`; with 2 if what was named is
+no harness, or FILE cannot be written."""
 
 from __future__ import annotations
 
 import argparse
+import faulthandler
 import importlib
 import json
 import shutil
@@ -15,6 +17,10 @@ from pathlib import Path
 
 from durable_jobs_conformance import Check, Harness, certify, checks
 from durable_jobs_conformance.report import Report, table
+
+PATIENCE_SECONDS = 120.0
+"""Who waits so long for a check is shown where each thread is: a backend may never return."""
+_STDERR = 2
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -43,24 +49,25 @@ def main(arguments: list[str] | None = None) -> int:
 def _report(harness: Harness) -> Report:
     if harness.missing is not None:
         return Report(harness.name, 0, (), (), harness.missing)
-    if not sys.stderr.isatty():
-        return certify(harness)
     total, begun = len(checks(harness)), count(1)
     width = shutil.get_terminal_size().columns - 1
 
     def progress(check: Check) -> None:
+        faulthandler.dump_traceback_later(PATIENCE_SECONDS, file=_STDERR)
         _over(f"{harness.name}  {next(begun)} of {total}  {check}"[:width])
 
     try:
         return certify(harness, progress=progress)
     finally:
+        faulthandler.cancel_dump_traceback_later()
         _over("")
 
 
 def _over(line: str) -> None:
-    """Write over the line of the terminal."""
-    sys.stderr.write(f"\r\x1b[K{line}")
-    sys.stderr.flush()
+    """Write over the line of the terminal, if it is one."""
+    if sys.stderr.isatty():
+        sys.stderr.write(f"\r\x1b[K{line}")
+        sys.stderr.flush()
 
 
 class _Wrong(Exception):

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import functools
+import re
+import traceback
 from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
-from typing import Any
+from pathlib import Path
+from typing import Any, get_args
 
 from attrs import frozen
 
 from durable_jobs_conformance.harness import Capability, Harness
-from durable_jobs_conformance.port import Broken, Port
+from durable_jobs_conformance.port import ASKED, Broken, Port
+
+HARNESS = "harness"
+"""The `rule` of the check that looks at the harness itself."""
+_HERE = Path(__file__).parent
 
 __all__ = ["Broken", "Check", "check", "registered", "registered_for_harnesses"]
 
@@ -34,17 +41,38 @@ class Check:
         except Broken as broken:
             raise broken.of(self.rule, self.name) from broken.__cause__
         except Exception as error:
-            notes = tuple(getattr(error, "__notes__", ()))
-            raised = Broken("no exception", f"{type(error).__name__}: {error}", notes)
-            raise raised.of(self.rule, self.name) from error
+            raise _raised(error).of(self.rule, self.name) from error
+
+
+def _raised(error: Exception) -> Broken:
+    """What was raised, what had been asked, and where in the backend it was."""
+    notes = [str(note) for note in getattr(error, "__notes__", ())]
+    asked = tuple(dict.fromkeys(note.removeprefix(ASKED) for note in notes if note.startswith(ASKED)))
+    broken = Broken("no exception", f"{type(error).__name__}: {error}", asked)
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [n for n, frame in enumerate(frames) if Path(frame.filename).parent == _HERE]
+    for frame in frames[max(ours) + 1 :][-3:]:
+        broken.add_note(f"raised in {frame.name}, {Path(frame.filename).name} line {frame.lineno}")
+    for note in notes:
+        if not note.startswith(ASKED):
+            broken.add_note(note)
+    return broken
 
 
 _CHECKS: list[Check] = []
 
 
 def registered() -> tuple[Check, ...]:
-    """All checks, in the order of their modules."""
-    return tuple(_CHECKS)
+    """All checks, in the order that leads who writes a backend.
+
+    What needs no capability comes first, rule by rule, and what is found by a search is at the end of it.
+    """
+    return tuple(sorted(_CHECKS, key=_place))
+
+
+def _place(check: Check) -> tuple[int, bool, int]:
+    needs = (None, *get_args(Capability)).index(check.needs)
+    return needs, ".." in check.rule, int("".join(re.findall(r"\d+", check.rule)[:1]) or 0)
 
 
 def check(

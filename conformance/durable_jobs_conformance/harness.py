@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Literal
+from collections.abc import Callable, Set
+from typing import Any, Literal, get_args
 
 from attrs import frozen
 
@@ -43,3 +43,16 @@ class Harness:
     fresh: Callable[[], Store]
     can: frozenset[Capability] = frozenset()
     missing: str | None = None
+
+    def __attrs_post_init__(self) -> None:
+        for part, is_right, expected in (
+            ("name", isinstance(self.name, str) and self.name != "", "words"),
+            ("fresh", callable(self.fresh), "a function that makes a Store"),
+            ("can", _is_known(self.can), f"a set of {', '.join(get_args(Capability))}, or of some of them"),
+        ):
+            if not is_right:
+                raise TypeError(f"Harness.{part}: expected {expected}, got {getattr(self, part)!r}")
+
+
+def _is_known(can: Any) -> bool:
+    return isinstance(can, Set) and can <= set(get_args(Capability))

@@ -178,6 +178,15 @@ def next_wake_is_the_earliest_of_the_jobs_named_after_the_claim(port: Port) -> N
 
 
 @check("R-8")
+def next_wake_is_of_what_is_due_and_was_not_taken_too(port: Port) -> None:
+    """Of what the limit or the bytes left there: or nobody comes back for it."""
+    ids = [f"{n:02}" for n in range(30)]
+    port.create(*ids, wake=10, blob=b"x" * 100)
+    for claim in Claim({port.JOB: 1}, 15, 900), Claim({port.JOB: 9}, 15, 900, 1):
+        port.same(port.ask(claim=claim).next_wake, 10)
+
+
+@check("R-8")
 def next_wake_is_told_to_claims_only(port: Port) -> None:
     port.create("a", wake=10)
     port.same(port.ask(loads=(port.key("a"),)).next_wake, None)

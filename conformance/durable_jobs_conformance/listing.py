@@ -45,11 +45,11 @@ def scan_misses_nothing_while_rows_come_and_go(port: Port) -> None:
     ids = [f"{n:02}" for n in range(20)]
     port.create(*ids)
     seen: list[str] = []
-    for page in port.pages(3):
+    for n, page in enumerate(port.pages(3)):
         for row in page.rows:
             seen.append(row.key.id)
             port.ask(Write(row.key, b"r0", None))
-        port.create(f"{seen[-1]}-later-{len(seen)}")
+        port.create(f"{(seen or ids)[-1]}-later-{n}")
     port.same(sorted(set(ids) - set(seen)), [], "listed rows that were there throughout")
     port.same(len(seen), len(set(seen)))
 
@@ -58,7 +58,7 @@ def scan_misses_nothing_while_rows_come_and_go(port: Port) -> None:
 def health_says_what_there_is(port: Port) -> None:
     port.create("a")
     port.ask(Write(port.key("a", kind="debounce"), None, port.row("a", kind="debounce")))
-    health = port.backend.health()
+    health = port.health()
     port.knows_jobs(("debounce", "mail"), ("task", "mail"))
     port.holds(health.durability, "what an acknowledgement means, in words", health.durability)
     port.same(health.warnings, ())

@@ -7,9 +7,11 @@ as given (R-8).
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
+from durable_jobs_conformance.forms import misfit, named
 from durable_jobs_conformance.harness import Store
 from durable_jobs_conformance.lanes import join, split
 from durable_jobs_core.backend import (
@@ -19,6 +21,7 @@ from durable_jobs_core.backend import (
     Committed,
     Damaged,
     Defer,
+    Health,
     Page,
     Query,
     Row,
@@ -30,6 +33,8 @@ from durable_jobs_core.words import Key
 FOREVER = 2**63 - 1
 DONE = Committed()
 PAGES_MAX = 10_000
+ASKED = "asked: "
+"""How the notes of an exception begin that say what was asked."""
 _TEXT = 400
 
 
@@ -101,12 +106,36 @@ class Port:
     ) -> Answer:
         """One exchange, with each lane that is concerned."""
         batch = Batch(writes=writes, loads=loads, claim=claim, not_after=not_after, settle=settle)
-        self._asked.append(told(batch))
-        answers = {lane: self._ask(lane, part) for lane, part in split(self.backend, batch).items()}
-        return join(self.backend, batch, answers)
+        with self._telling(told(batch)):
+            answers = {lane: self._ask(lane, part) for lane, part in split(self.backend, batch).items()}
+            return join(self.backend, batch, answers)
+
+    @contextmanager
+    def _telling(self, what: str) -> Generator[None]:
+        """What is asked, by which handle; what the backend raises tells it too."""
+        number = self._all.index(self) + 1
+        self._asked.append(what if len(self._all) == 1 else f"[handle {number}] {what}")
+        try:
+            yield
+        except Broken:
+            raise
+        except Exception as error:
+            for each in tuple(self._asked):
+                error.add_note(f"{ASKED}{each}")
+            raise
+
+    def formed(self, place: str, value: Any, form: Any) -> None:
+        """Raise `Broken` unless it is of the types that the port names."""
+        found = misfit(place, value, form)
+        if found is not None:
+            where, wanted, got = found
+            self.holds(
+                False, f"{where}: {named(wanted)}", f"{clip(got)}: {type(got).__name__}", "types of the port"
+            )
 
     def _ask(self, lane: int, batch: Batch) -> Answer:
         answer = self.backend.exchange(lane, batch)
+        self.formed("answer", answer, Answer)
         counts, wanted = (len(answer.outcomes), len(answer.rows)), (len(batch.writes), len(batch.loads))
         self.same(counts, wanted, "an answer has one outcome a write and one row a load")
         others = [row.key for row in answer.claimed if self.backend.lane(row.key) != lane]
@@ -124,7 +153,7 @@ class Port:
         """Rows of the job `mail`, revision `r0`."""
         rows = [self.row(id, wake=wake, blob=blob) for id in ids]
         answer = self.ask(*(Write(row.key, None, row) for row in rows))
-        self.same(answer.outcomes, (DONE,) * len(rows))
+        self.same(answer.outcomes, (DONE,) * len(rows), "there was nothing; what is sent twice meets itself")
         return rows
 
     def load(self, id: str) -> Any:
@@ -152,15 +181,23 @@ class Port:
 
     def knows_jobs(self, *jobs: tuple[Any, str]) -> None:
         """`health().jobs` are these, or none if that is not cheap to tell."""
-        got = self.backend.health().jobs
+        got = self.health().jobs
         self.holds(got == () or sorted(got) == list(jobs), f"{jobs} or nothing", got, "jobs of health()")
+
+    def health(self) -> Health:
+        """What it says of itself."""
+        with self._telling("health"):
+            health = self.backend.health()
+            self.formed("health", health, Health)
+            return health
 
     def pages(self, limit: int, **query: Any) -> Iterator[Page]:
         """All pages."""
         after = None
         for _ in range(PAGES_MAX):
-            self._asked.append(f"scan({query}, after={after!r}, limit={limit})")
-            page = self.backend.scan(Query(**query), after, limit)
+            with self._telling(f"scan({query}, after={after!r}, limit={limit})"):
+                page = self.backend.scan(Query(**query), after, limit)
+                self.formed("page", page, Page)
             self.holds(len(page.rows) <= limit, f"at most {limit} rows", len(page.rows))
             yield page
             after = page.after

@@ -6,7 +6,10 @@ import os
 import sys
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent import futures
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 
 from durable_jobs_conformance.check import check
 from durable_jobs_conformance.forks import forked
@@ -16,6 +19,7 @@ from durable_jobs_core.errors import StorageError
 from durable_jobs_core.words import Key
 
 PATIENCE_SECONDS = 10.0
+HINTS_FOR_NOTHING = 100
 
 # -- R-10: threads
 
@@ -23,29 +27,69 @@ PATIENCE_SECONDS = 10.0
 @check("R-10")
 def wait_lasts_no_longer_than_asked(port: Port) -> None:
     port.next_wake()
-    port.backend.wait(0)
-    port.backend.wait(0.05)
+    for seconds in (0, 0.05):
+        _ends(port, f"wait({seconds})", partial(port.backend.wait, seconds))
+
+
+@check("R-10")
+def wait_lasts_while_nothing_happens(port: Port) -> None:
+    """A hint may come for nothing, but not each time: whoever waits would never rest."""
+    port.next_wake()
+    rests = any(_lasts(port) for _ in range(HINTS_FOR_NOTHING))
+    port.holds(rests, "a wait(0.02) that lasts, while nothing is written", "each returned at once")
+
+
+def _lasts(port: Port) -> bool:
+    began = time.monotonic()
+    port.backend.wait(0.02)
+    return time.monotonic() - began >= 0.01
+
+
+@check("R-10")
+def a_wait_holds_up_nothing(port: Port) -> None:
+    _begin(partial(port.backend.wait, 30))
+    for what, act in (
+        ("an exchange with each lane", port.next_wake),
+        ("scan", port.scan),
+        ("health", port.health),
+    ):
+        _ends(port, f"{what} beside a wait", act)
+
+
+def _begin(act: Callable[[], object]) -> Future[object]:
+    """Do it in a thread that nobody waits for at the end."""
+    done: Future[object] = Future()
+
+    def run() -> None:
+        try:
+            done.set_result(act())
+        except BaseException as error:
+            done.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    return done
+
+
+def _ends(port: Port, what: str, act: Callable[[], object]) -> None:
+    future = _begin(act)
+    done, _ = futures.wait([future], PATIENCE_SECONDS)
+    port.holds(done, f"{what} ends", f"nothing in {PATIENCE_SECONDS:g} s")
+    future.result()
 
 
 @check("R-10")
 def close_ends_every_wait_and_may_be_called_again(port: Port) -> None:
-    began = time.monotonic()
-    waits = [threading.Thread(target=port.backend.wait, args=(30,), daemon=True) for _ in range(3)]
+    waits = [_begin(partial(port.backend.wait, 30)) for _ in range(3)]
+    for close in ("close", "another close"):
+        _ends(port, close, port.backend.close)
     for wait in waits:
-        wait.start()
-    port.backend.close()
-    for wait in waits:
-        wait.join(PATIENCE_SECONDS)
-        port.holds(not wait.is_alive(), "wait returns when its handle is closed", "it still waits")
-    port.backend.close()
-    lasted = time.monotonic() - began
-    port.holds(lasted < PATIENCE_SECONDS, "wait ends at once", f"{lasted:.1f} s")
+        _ends(port, "a wait whose handle is closed", wait.exception)
 
 
 @check("R-10")
 def after_close_it_says_so(port: Port) -> None:
     port.backend.close()
-    for act in (port.ask, port.scan):
+    for act in (port.ask, port.scan, port.health):
         refuses(port, act)
 
 

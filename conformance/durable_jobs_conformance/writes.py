@@ -10,6 +10,8 @@ from durable_jobs_core.backend import Claim, Conflicted, Defer, Outcome, Refused
 
 REVISIONS = [None, b"", b"r", b"R0", b"r0\0", b"r00"]
 
+LOADS = 10_000
+
 # -- R-1: a row and its index entry change together or not at all
 
 
@@ -59,6 +61,18 @@ def another_revision_conflicts_with_the_row_there_is(port: Port, case: tuple[byt
         return  # a deletion expects a revision
     port.same(port.ask(Write(stored.key, expected, row)).outcomes, (Conflicted(stored),))
     port.same(port.load("a"), stored)
+
+
+@check("R-2", each=[24, 256])
+def revisions_are_bytes_of_any_value(port: Port, count: int) -> None:
+    """An engine's are of 24 bytes, and no text."""
+    key, revision = port.key("a"), bytes(reversed(range(256)))[:count]
+    one, two = port.row("a", revision, wake=10), port.row("a", revision[:-1] + b"x", wake=10)
+    port.same(port.ask(Write(key, None, one), loads=(key,)).rows, (one,))
+    port.same(port.ask(Write(key, two.revision, two)).outcomes, (Conflicted(one),))
+    port.same(port.ask(Write(key, revision, two), loads=(key,)).rows, (two,))
+    port.same(port.ask(Defer(key, revision, 5)).outcomes, (Conflicted(two),))
+    port.same(port.ask(Defer(key, two.revision, 5)).outcomes, (DONE,))
 
 
 @check("R-2")
@@ -190,6 +204,20 @@ def commits_survive_the_handle(port: Port) -> None:
 
 
 @check("R-4")
+def a_handle_sees_what_another_wrote(port: Port) -> None:
+    """Nothing that was read before is answered again: other processes write."""
+    (one,) = port.create("a", wake=10)
+    other, two = port.again(), port.row("a", b"r1", wake=20, blob=b"new")
+    port.same((port.load("a"), other.load("a")), (one, one))
+    port.ask(Write(one.key, b"r0", two))
+    port.same(other.load("a"), two, "written by another handle")
+    port.same(other.listed(9), [two], "written by another handle")
+    port.same(other.ask(claim=Claim({port.JOB: 1}, 20, 99)).claimed, (two,), "written by another handle")
+    other.ask(Write(one.key, b"r1", None))
+    port.same(port.load("a"), None, "deleted by another handle")
+
+
+@check("R-4")
 def loads_see_the_writes(port: Port) -> None:
     row = port.row("a", b"r1")
     port.create("a")
@@ -217,6 +245,17 @@ def loads_come_in_their_order(port: Port) -> None:
     port.create("a", "b", "c")
     keys = tuple(port.key(id) for id in ("c", "x", "a", "b"))
     port.same(port.ask(loads=keys).rows, (port.row("c"), None, port.row("a"), port.row("b")))
+
+
+@check("R-4")
+def loads_have_no_limit(port: Port) -> None:
+    """As many as there are requests that wait to be read for."""
+    rows = port.create(*(f"{n:03}" for n in range(0, 500, 5)))
+    there = {row.key: row for row in rows}
+    keys = tuple(port.key(f"{n:03}") for n in range(LOADS))
+    got = port.ask(loads=keys).rows
+    wrong = [key.id for key, row in zip(keys, got, strict=True) if row != there.get(key)]
+    port.same(wrong, [], f"ids of {LOADS} loads that were not answered by what is stored")
 
 
 # -- R-5: a write after its deadline is refused

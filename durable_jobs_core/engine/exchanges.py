@@ -11,6 +11,7 @@ from durable_jobs_core.backend import (
     Refused,
     Row,
     Write,
+    flaw,
 )
 from durable_jobs_core.codec import Loaded, load
 from durable_jobs_core.engine import callers, hooks
@@ -118,9 +119,12 @@ def answered(state: State, answered: Answered) -> None:
         for job, count in claim.limits.items():
             state.slots.give(job, count)
     answer = answered.answer
+    if not isinstance(answer, BaseException):
+        why = flaw(answer, flight.batch)
+        answer = answer if why is None else StorageError(why)
     if state.journal is not None:
         state.journal.answered(flight.batch.writes, answer)
-    if not isinstance(answer, Answer) or not answer.fits(flight.batch):
+    if isinstance(answer, BaseException):
         _lost(state, lane, flight)
         return
     state.clock.told(answer.clock, lane.asked_t)

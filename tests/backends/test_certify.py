@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
+import sys
+from itertools import takewhile
 from pathlib import Path
 
 import pytest
@@ -85,6 +88,37 @@ def test_a_terminal_shows_which_check_runs_and_what_is_printed_is_the_same(
     assert (first, last, len(lines)) == ("", "", len(all_checks))
     assert lines[0] == f"memory  1 of {len(all_checks)}  {all_checks[0]}"[:59]
     assert max(map(len, lines)) < 60
+
+
+HANGS = """
+import threading
+from durable_jobs_conformance import Harness, Store, __main__
+from durable_jobs_memory import MemoryBackend
+
+class Hangs(MemoryBackend):
+    def exchange(self, lane, batch):
+        threading.Event().wait()
+
+class Stores(Store):
+    def open(self):
+        return Hangs()
+
+HARNESS = Harness("hangs", Stores)
+__main__.PATIENCE_SECONDS = 0.1
+__main__.main(["__main__:HARNESS"])
+"""
+
+
+def test_a_backend_that_never_returns_is_shown_where_it_is() -> None:
+    with subprocess.Popen([sys.executable, "-c", HANGS], stderr=subprocess.PIPE, text=True) as child:
+        assert child.stderr is not None
+        try:
+            lines = list(takewhile(lambda line: "certify.py" not in line, child.stderr))
+        finally:
+            child.kill()
+
+    assert any(" in exchange" in line for line in lines)
+    assert any(" in fresh_stores_are_empty_and_every_handle_is_another" in line for line in lines)
 
 
 def test_a_store_that_cannot_be_had_is_told_as_not_run(

@@ -6,10 +6,13 @@ import pytest
 from durable_jobs_conformance import Broken, Harness, Store, certify, checks, threads
 from durable_jobs_memory import MemoryBackend
 from support import wrong_lanes
+from support.harnesses import MEMORY
 from support.wrong_backends import (
     SHELF,
+    ClockHasFractions,
     ComparesNothing,
     DueOnlyAfterTheInstant,
+    ReadsWhatItRead,
     RefusesInOtherWords,
     Rows,
 )
@@ -77,6 +80,33 @@ def test_what_is_right_in_each_lane_is_right() -> None:
     assert (report.level, report.failed) == ("base", ())
 
 
+def test_what_is_equal_and_of_another_type_is_told_by_its_place_and_type() -> None:
+    report = certify(Harness("fractions", lambda: Rows(ClockHasFractions)))
+
+    lines = str(report.failed[0].why).splitlines()
+    assert "  expected  answer.clock: int" in lines
+    assert lines[-1].endswith(": float")
+
+
+def test_each_handle_is_told_by_its_number() -> None:
+    (check,) = [check for check in checks(MEMORY) if check.name == "a_handle_sees_what_another_wrote"]
+
+    with pytest.raises(Broken) as caught:
+        check(Harness("cache", lambda: Rows(handle=ReadsWhatItRead)))
+
+    assert [asked.partition("]")[0] for asked in caught.value.asked[-2:]] == ["[handle 1", "[handle 2"]
+
+
+def test_the_first_check_that_fails_is_of_the_first_rule_and_a_search_comes_last() -> None:
+    names = [str(check) for check in checks(Harness("all", Rows, frozenset({"durable", "damage"})))]
+    base = [str(check) for check in checks(MEMORY)]
+
+    assert names[0].startswith("harness-")
+    assert names[1] == "R-1-a_row_and_its_entry_come_together"
+    assert base[-1] == "R-1..R-8-random_batches_agree_with_a_dictionary"
+    assert names[: len(base)] == base, "what needs a capability comes after it"
+
+
 def test_a_backend_that_raises_is_reported_and_not_raised() -> None:
     class Raises(MemoryBackend):
         def scan(self, *_: object) -> None:  # type: ignore[override]
@@ -88,5 +118,11 @@ def test_a_backend_that_raises_is_reported_and_not_raised() -> None:
 
     report = certify(Harness("raises", Rows))
 
-    got = [failed.why.got for failed in report.failed if failed.check == "scan_lists_every_row_once[1]"]
-    assert got == ["ZeroDivisionError: division by zero"]
+    (failed,) = [failed for failed in report.failed if failed.check == "scan_lists_every_row_once[1]"]
+    lines = str(failed.why).splitlines()
+    assert lines[-4:-1] == [
+        "  asked     scan({}, after=None, limit=1)",
+        "  expected  no exception",
+        "  got       ZeroDivisionError: division by zero",
+    ]
+    assert lines[-1].startswith("  note      raised in scan, test_the_kit_can_fail.py line ")

@@ -5,6 +5,7 @@ They are the memory backend, or the plain-file one of the examples, with one thi
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -218,6 +219,57 @@ class TellsTheWakeBeforeTheClaim(Wrong):
         return attrs.evolve(super().exchange(batch), next_wake=before)
 
 
+class ForgetsWhatIsDue(Wrong):
+    def _next_wake(self, claim: Claim) -> int | None:
+        return min((at for at in self._entries.values() if at > claim.now), default=None)
+
+
+class LoadsOnlyAHundred(Wrong):
+    def exchange(self, batch: Batch) -> Answer:
+        answer = super().exchange(batch)
+        rows = answer.rows[:100] + (None,) * len(answer.rows[100:])
+        return attrs.evolve(answer, rows=rows)
+
+
+class ClockHasFractions(Wrong):
+    def exchange(self, batch: Batch) -> Answer:
+        clock: Any = float(self.clock())
+        return attrs.evolve(super().exchange(batch), clock=clock)
+
+
+class WakesAreFloats(Wrong):
+    def _next_wake(self, claim: Claim) -> int | None:
+        wake: Any = super()._next_wake(claim)
+        return None if wake is None else float(wake)  # type: ignore[return-value]
+
+
+class RowsAreViews(Wrong):
+    def _load(self, key: Key) -> Row | None:
+        row: Any = super()._load(key)
+        return None if row is None else attrs.evolve(row, blob=memoryview(row.blob))
+
+
+class KeysAreLoose(Wrong):
+    def _load(self, key: Key) -> Row | None:
+        row: Any = super()._load(key)
+        return None if row is None else attrs.evolve(row, key=tuple(row.key))
+
+
+class RevisionsAreText(Wrong):
+    def _write(self, write: Write | Defer, not_after: int) -> Outcome:
+        (write.expected or b"").decode()
+        return super()._write(write, not_after)
+
+
+class RevisionsAreCut(Wrong):
+    def _write(self, write: Write | Defer, not_after: int) -> Outcome:
+        expected: Any = None if write.expected is None else write.expected[:16]
+        write = attrs.evolve(write, expected=expected)
+        if isinstance(write, Write) and write.row is not None:
+            write = attrs.evolve(write, row=attrs.evolve(write.row, revision=write.row.revision[:16]))
+        return super()._write(write, not_after)
+
+
 class ClockGoesBack(Wrong):
     def exchange(self, batch: Batch) -> Answer:
         answer = super().exchange(batch)
@@ -299,6 +351,40 @@ class RefusesInOtherWords(MemoryBackend):
 class CloseLeavesThemWaiting(MemoryBackend):
     def wait(self, timeout: float) -> None:
         time.sleep(timeout)
+
+
+class WaitsForMinutes(MemoryBackend):
+    def wait(self, timeout: float) -> None:
+        super().wait(timeout * 1000 + 1000)
+
+
+class NeverRests(MemoryBackend):
+    def wait(self, timeout: float) -> None:
+        super().wait(0)
+
+
+class WaitsWithTheLock(MemoryBackend):
+    def wait(self, timeout: float) -> None:
+        self.closing = getattr(self, "closing", threading.Event())
+        with self._store.lock:
+            self.closing.wait(timeout)
+
+    def close(self) -> None:
+        self.closing = getattr(self, "closing", threading.Event())
+        self.closing.set()
+        super().close()
+
+
+class ReadsWhatItRead(MemoryBackend):
+    """A cache that only its own writes end."""
+
+    def exchange(self, lane: int, batch: Batch) -> Answer:
+        cache: dict[Key, Any] = vars(self).setdefault("cache", {})
+        for write in batch.writes:
+            cache.pop(write.key, None)
+        answer = super().exchange(lane, batch)
+        rows = tuple(cache.setdefault(key, row) for key, row in zip(batch.loads, answer.rows, strict=True))
+        return attrs.evolve(answer, rows=rows)
 
 
 class AnswersAfterClose(MemoryBackend):
@@ -436,6 +522,14 @@ STORES: list[tuple[type[_Store], str]] = [
     (ClaimsOneLimitForAll, "R-7-limits_are_per_job"),
     (ClaimsNothingTooLarge, "R-7-at_least_one_row_and_no_more_bytes_than_asked_for"),
     (TellsTheWakeBeforeTheClaim, "R-8-next_wake_is_the_earliest_of_the_jobs_named_after_the_claim"),
+    (ForgetsWhatIsDue, "R-8-next_wake_is_of_what_is_due_and_was_not_taken_too"),
+    (LoadsOnlyAHundred, "R-4-loads_have_no_limit"),
+    (ClockHasFractions, "R-8-the_clock_is_the_wall_clock_and_never_goes_back"),
+    (WakesAreFloats, "R-8-next_wake_is_the_earliest_of_the_jobs_named_after_the_claim"),
+    (RowsAreViews, "R-2-create_update_delete"),
+    (KeysAreLoose, "R-2-create_update_delete"),
+    (RevisionsAreText, "R-2-revisions_are_bytes_of_any_value[24]"),
+    (RevisionsAreCut, "R-2-revisions_are_bytes_of_any_value[24]"),
     (ClockGoesBack, "R-8-the_clock_is_the_wall_clock_and_never_goes_back"),
 ]
 HANDLES: list[tuple[type[MemoryBackend], str]] = [
@@ -446,6 +540,10 @@ HANDLES: list[tuple[type[MemoryBackend], str]] = [
     (ListsByOffset, "S-66-scan_misses_nothing_while_rows_come_and_go"),
     (LosesAPage, "S-66-scan_lists_every_row_once[2]"),
     (CloseLeavesThemWaiting, "R-10-close_ends_every_wait_and_may_be_called_again"),
+    (WaitsForMinutes, "R-10-wait_lasts_no_longer_than_asked"),
+    (NeverRests, "R-10-wait_lasts_while_nothing_happens"),
+    (WaitsWithTheLock, "R-10-a_wait_holds_up_nothing"),
+    (ReadsWhatItRead, "R-4-a_handle_sees_what_another_wrote"),
     (AnswersAfterClose, "R-10-after_close_it_says_so"),
     (AnswersInAFork, "R-10-a_forked_child_is_refused_and_harms_nothing"),
     (OwnRows, "R-3-commits_survive_the_handle"),

@@ -56,6 +56,16 @@ class ClaimsOfAnother(Lanes):
         return attrs.evolve(answer, claimed=other.claimed, next_wake=other.next_wake)
 
 
+class WaitHoldsUpALane(Lanes):
+    """Whoever waits has the lock of the last lane."""
+
+    def wait(self, timeout: float) -> None:
+        with self.parts[-1]._store.lock:
+            while not self._closed and timeout > 0:
+                super().wait(0.01)
+                timeout -= 0.01
+
+
 class WritesOfAnother(Lanes):
     """A lane writes to the next one."""
 
@@ -104,6 +114,7 @@ WRONG: list[tuple[type[Lanes], str]] = [
     (ClaimsOfAnother, "R-7-what_is_due_comes_earliest_first"),
     (WritesOfAnother, "R-2-keys_never_collide"),
     (ClaimsInOneLaneOnly, "R-7-what_is_due_comes_earliest_first"),
+    (WaitHoldsUpALane, "R-10-a_wait_holds_up_nothing"),
     (HoldsOneExchangeAtATime, "R-10-lanes_work_beside_each_other"),
 ]
 SHELF: list[tuple[str, Harness, Harness, str]] = [

@@ -7,7 +7,7 @@ import queue
 import threading
 from collections.abc import Callable
 
-from durable_jobs_core.backend import Answer, Backend, Batch, Refused, Unknown
+from durable_jobs_core.backend import Answer, Backend, Batch, Refused, Unknown, flaw
 from durable_jobs_core.engine import Exchange
 from durable_jobs_core.failures import describe
 from durable_jobs_runtime.trackers import say
@@ -69,12 +69,9 @@ class LaneThread:
 
 
 def _trouble(batch: Batch, answer: Answer) -> str | None:
-    """Why what was asked has to be asked again, if it has; of the writes, the last tells."""
-    if not answer.fits(batch):
-        outcomes = f"{len(answer.outcomes)} outcomes for {len(batch.writes)} writes"
-        rows = f"{len(answer.rows)} rows for {len(batch.loads)} loads"
-        return f"its answer has {outcomes}, {rows}, and for a clock {answer.clock!r}"
+    """Why what was asked was not done, if it was not; of the writes, the last tells."""
+    trouble = flaw(answer, batch)
+    if trouble is not None:
+        return trouble
     last = answer.outcomes[-1] if answer.outcomes else None
-    if isinstance(last, Unknown) or (isinstance(last, Refused) and last.transient):
-        return last.reason
-    return None
+    return last.reason if isinstance(last, (Unknown, Refused)) else None

@@ -49,6 +49,8 @@ from durable_jobs_runtime.trackers import Trackers
 
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 HINT_SECONDS = 1.0
+HINT_REST_SECONDS = 0.005
+"""After a hint: however many come, they are heard so often, and what they are about is done meanwhile."""
 
 
 def clock() -> float:
@@ -395,6 +397,7 @@ class Machine:
                 continue
             if time.monotonic() - began < HINT_SECONDS and not self.closed:
                 self._loop.from_thread(self._feed, Nudged())
+                time.sleep(HINT_REST_SECONDS)
 
 
 def _now() -> int:

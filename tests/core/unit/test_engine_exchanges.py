@@ -280,6 +280,23 @@ def test_S_3_a_write_without_an_outcome_is_resolved_by_reading_back(
     assert not isinstance(rig.record(LATEST), StorageError)
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [{"rows": ("no row",)}, {"outcomes": None}, {"next_wake": "soon"}, {"claimed": (None,)}],
+    ids=str,
+)
+def test_rule_12_an_answer_that_cannot_be_counts_as_none(changes: dict[str, Any]) -> None:
+    rig = greeted()
+    rig.ask(LATEST, add())
+    call = rig.call(LATEST, StatusRequested())
+    answer = rig.perform(rig.exchanges[0])
+
+    rig.answer(evolve(answer, **changes))
+    rig.wait(1_000)
+
+    assert rig.result(call).status == "debouncing"
+
+
 def test_S_3_one_unknown_outcome_among_others_is_resolved_by_reading_back() -> None:
     rig = greeted()
     for name in "ab":
