@@ -558,6 +558,31 @@ def test_rule_11_a_handler_called_after_the_stop_has_its_grace_and_its_end_the_w
     assert (run_of(rig), rig.closed) == (None, True)
 
 
+def test_rule_11_S_67_a_run_whose_lease_is_committed_after_the_grace_is_handed_back_uncalled() -> None:
+    rig = greeted()
+    call = rig.call(TICK, START)
+    rig.stop()
+
+    rig.settle()
+
+    assert (rig.result(call).created, rig.invokes, rig.cancels, rig.closed) == (True, [], [], True)
+    assert (run_of(rig).attempt, run_of(rig).crashes, rig.entry(TICK)) == (1, 0, EPOCH)
+
+
+def test_rule_11_S_67_after_the_grace_no_inline_hook_is_called_again() -> None:
+    rig = greeted()
+    call = rig.call(CHORE, SendRequested(event=1))
+    rig.settle()
+    rig.finish()
+    client(rig).ask_inline(CHORE, SendRequested(event=2))
+    rig.stop()
+
+    rig.settle()
+
+    assert isinstance(rig.result(call), ClosedError)
+    assert (rig.invokes, rig.closed, rig.record(CHORE).body.event_count) == ([], True, 1)
+
+
 def test_rule_11_an_exchange_on_any_lane_is_waited_for_whatever_it_takes() -> None:
     rig = greeted(lanes=2, lane=lambda key: int(key.id) % 2, settle=1_000, exchange=100_000)
     call = rig.call(Key("debounce", "latest", "0"), AddRequested(event=1), deadline=100_000)
