@@ -52,9 +52,11 @@ def call(state: State, keeper: Keeper, call: HookCall, token: Token | None) -> N
 
 
 def _is_too_late(state: State, keeper: Keeper, lease: Lease) -> bool:
-    """Whether a run is handed back uncalled: this process slept, or the answer was long on its way, and unless
-    another has taken over it begins anew; or the write landed after all, when another attempt had been given
-    its slot, or when the grace of a shutdown was over."""
+    """Whether a run is to be handed back uncalled, to begin anew unless another has taken over.
+
+    This process slept, or the answer was long on its way; or the write landed after all, when another
+    attempt had been given its slot; or the grace of a shutdown is over.
+    """
     return _is_over(state, lease.until) or state.slots.free(keeper.job) < 0 or state.cut_short
 
 
