@@ -55,7 +55,16 @@ def _called(state: State, called: Called) -> str | None:
         return f"wait_ms: expected whole milliseconds or None, got {shown(called.wait_ms)}"
     if type(called.key) is not Key or type(called.request) not in _REQUESTS:
         return f"expected a Key and a request, got {shown(called.key)} and {shown(called.request)}"
-    return f"call {called.call} was made before" if called.call in state.calls.by_id else None
+    if called.call in state.calls.by_id:
+        return f"call {called.call} was made before"
+    return None if called.key in state.keepers else _lane_of(state, called.key)
+
+
+def _lane_of(state: State, key: Key) -> str | None:
+    lane, lanes = state.lane_of(key), len(state.lanes)
+    if type(lane) is int and 0 <= lane < lanes:
+        return None
+    return f"lane({key}): expected a number from 0 to {lanes - 1}, got {shown(lane)}"
 
 
 def _answered(state: State, answered: Answered) -> str | None:

@@ -762,6 +762,16 @@ def test_rule_12_a_driver_error_says_what_was_wrong() -> None:
     assert engine._state.stop_at is None
 
 
+@pytest.mark.parametrize("lane", [2, -1, None, True, "0"])
+def test_rule_12_a_key_without_a_lane_is_a_driver_error_and_others_go_on(lane: Any) -> None:
+    rig = greeted(lanes=2, lane=lambda key: lane if key == TICK else 0)
+
+    with pytest.raises(DriverError, match=r"^lane\(continuous:tick:a\): expected a number from 0 to 1, got "):
+        rig.call(TICK, START)
+
+    assert rig.ask(CHORE, StatusRequested()).status == "not_found"
+
+
 @pytest.mark.parametrize(
     ("fault", "text"),
     [
