@@ -150,9 +150,26 @@ class Answer:
     clock: int
 
     def fits(self, batch: Batch) -> bool:
-        """Whether it may be the answer to `batch`; one that is not counts as none (`Unknown`)."""
-        whole = len(self.outcomes) == len(batch.writes) and len(self.rows) == len(batch.loads)
-        return whole and type(self.clock) is int and self.clock <= INSTANT_MAX
+        """Whether it may be the answer to `batch`, by its form; what is none counts as lost (`Unknown`)."""
+        if not all(isinstance(values, tuple | list) for values in (self.outcomes, self.rows, self.claimed)):
+            return False
+        found = [outcome.row for outcome in self.outcomes if isinstance(outcome, Conflicted)]
+        return (
+            len(self.outcomes) == len(batch.writes)
+            and len(self.rows) == len(batch.loads)
+            and all(row is None or _is_row(row) for row in (*found, *self.rows))
+            and all(map(_is_row, self.claimed))
+            and (self.next_wake is None or type(self.next_wake) is int)
+            and type(self.clock) is int
+            and self.clock <= INSTANT_MAX
+        )
+
+
+def _is_row(row: Row | Damaged) -> bool:
+    """Whether an engine can keep it: what is wrong inside, reading it will tell."""
+    if not isinstance(row, Row | Damaged) or type(row.key) is not Key:
+        return False
+    return type(row.revision) is bytes and (isinstance(row, Damaged) or type(row.blob) is bytes)
 
 
 @value(kw_only=True)

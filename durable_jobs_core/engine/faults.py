@@ -67,6 +67,11 @@ def _lane_of(state: State, key: Key) -> str | None:
     return f"lane({key}): expected a number from 0 to {lanes - 1}, got {shown(lane)}"
 
 
+def _abandoned(state: State, abandoned: Abandoned) -> str | None:
+    call = abandoned.call
+    return None if type(call) is int else f"call: expected a whole number, got {shown(call)}"
+
+
 def _answered(state: State, answered: Answered) -> str | None:
     for lane in state.lanes:
         if lane.flight is not None and lane.flight.id == answered.exchange:
@@ -75,7 +80,7 @@ def _answered(state: State, answered: Answered) -> str | None:
 
 
 def _finished(state: State, finished: Finished) -> str | None:
-    if finished.invocation not in state.handlers.running:
+    if type(finished.invocation) is not int or finished.invocation not in state.handlers.running:
         return f"invocation {finished.invocation} is not running"
     outcome = finished.outcome
     if type(outcome) not in _OUTCOMES:
@@ -86,7 +91,7 @@ def _finished(state: State, finished: Finished) -> str | None:
 
 
 def _returned(state: State, returned: Returned) -> str | None:
-    if returned.invocation in state.handlers.detached:
+    if type(returned.invocation) is int and returned.invocation in state.handlers.detached:
         return None
     return f"invocation {returned.invocation} is not detached"
 
@@ -98,7 +103,7 @@ def _stopping(state: State, stopping: Stopping) -> str | None:
 
 _FAULTS: dict[type, Callable[[State, Any], str | None]] = {
     Called: _called,
-    Abandoned: _none,
+    Abandoned: _abandoned,
     Answered: _answered,
     Finished: _finished,
     Returned: _returned,

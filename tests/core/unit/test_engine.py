@@ -15,6 +15,7 @@ from support.samples import CHORE, FOLD, LATEST, TICK, chore, jobs, nothing, num
 from durable_jobs_core import create_durable_jobs
 from durable_jobs_core.backend import Answer, Committed, Conflicted, Refused, Row
 from durable_jobs_core.engine import (
+    Abandoned,
     Answered,
     Called,
     Engine,
@@ -168,6 +169,20 @@ def test_rule_3_a_lane_that_does_not_answer_does_not_hold_up_another() -> None:
     assert (stuck in rig.replies, rig.result(call).created) == (False, True)
 
 
+MALFORMED: list[dict[str, Any]] = [
+    {"outcomes": None},
+    {"outcomes": (Conflicted("a row"),)},  # type: ignore[arg-type]
+    {"rows": None},
+    {"claimed": None},
+    {"claimed": (None,)},
+    {"claimed": (Row(("continuous", "tick", "b"), b"", None, "running", b""),)},  # type: ignore[arg-type]
+    {"claimed": (Row(TICK, "1", None, "running", b""),)},  # type: ignore[arg-type]
+    {"claimed": (Row(TICK, b"1", None, "running", "text"),)},  # type: ignore[arg-type]
+    {"next_wake": "soon"},
+    {"next_wake": EPOCH + 0.5},
+]
+
+
 @pytest.mark.parametrize(
     "answer",
     [
@@ -177,6 +192,10 @@ def test_rule_3_a_lane_that_does_not_answer_does_not_hold_up_another() -> None:
         pytest.param(Answer(outcomes=(Committed(),), clock=EPOCH * 1_000), id="a clock of microseconds"),
         pytest.param(Answer(outcomes=(Committed(),), clock=EPOCH + 0.5), id="a fraction"),  # type: ignore[arg-type]
         pytest.param(Answer(outcomes=(Committed(),), clock=None), id="no clock"),  # type: ignore[arg-type]
+        *(
+            pytest.param(Answer(**{"outcomes": (Committed(),), "clock": EPOCH, **wrong}), id=f"{wrong}")
+            for wrong in MALFORMED
+        ),
         pytest.param(KeyboardInterrupt(), id="an exception"),
         pytest.param(BaseExceptionGroup("many", [SystemExit()]), id="a group"),
     ],
@@ -783,6 +802,9 @@ def test_rule_12_a_key_without_a_lane_is_a_driver_error_and_others_go_on(lane: A
         (called(deadline=None), r"whole numbers for call, deadline and size, got \(99, None, 0\)"),
         (called(wait_ms="1s"), "^wait_ms: expected whole milliseconds or None, got str '1s'"),
         (called(request=None), "^expected a Key and a request, got Key Key.* and NoneType None"),
+        (not_an_input(Abandoned([])), r"^call: expected a whole number, got list \[\]"),  # type: ignore[arg-type]
+        (not_an_input(Finished([], HookReturned())), r"^invocation \[\] is not running"),  # type: ignore[arg-type]
+        (not_an_input(Returned([])), r"^invocation \[\] is not detached"),  # type: ignore[arg-type]
         (no_exchange, "^exchange 99 is not in flight"),
         (no_invocation, "^invocation 99 is not running"),
         (not_detached, r"^invocation \d+ is not detached"),
