@@ -7,13 +7,14 @@ is calm for a while: then every caller is answered with the truth, and what was 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.machines import SETTINGS
-from support.rig import Rig, run
+from support.rig import Rig, client, run
 from support.samples import CHORE, FOLD, LATEST, TICK, chore, folding, jobs, number, tick
 
 from durable_jobs_core import Retry
@@ -64,10 +65,13 @@ LIMITS = st.fixed_dictionaries(
 
 
 class Odd(Rig):
-    """A driver, and what it is held against. `late`: it has fed what it has not looked after yet."""
+    """A driver, and what it is held against.
+
+    `late`: it has fed what it has not looked after yet; `cut_at`: when the grace of its shutdown is over.
+    """
 
     def __init__(self, lanes: int, limits: dict[str, Any]) -> None:
-        self.late = False
+        self.late, self.cut_at = False, math.inf
         self.threads: list[Invoke] = []
         self.sent: dict[int, tuple[Key, int]] = {}
         self.gone: set[int] = set()
@@ -80,6 +84,8 @@ class Odd(Rig):
 
     def drain(self) -> None:
         super().drain()
+        begun = [need for need in self.drains.pop() if isinstance(need, Invoke)]
+        assert self.t < self.cut_at or not begun, "rule 11: after the grace nothing begins"
         assert not self.gone & self.replies.keys(), "rule 5: who went is not answered"
         wakeup = self.engine.next_wakeup
         assert wakeup is None or wakeup > self.t, "rule 2: it does not wake for ever"
@@ -109,7 +115,7 @@ class Odd(Rig):
     def answers(self, pick: int) -> None:
         if self.exchanges:
             lane = self.exchanges[pick % len(self.exchanges)].lane
-            if pick % 5:
+            if pick % 3:
                 self.answer(lane=lane)
             else:
                 self.fail(lane=lane, landed=bool(pick % 2))
@@ -132,7 +138,17 @@ class Odd(Rig):
 
     def stops(self, pick: int) -> None:
         if pick % 4 == 0:
-            self.stop(SPANS[pick // 4 % len(SPANS)])
+            grace = SPANS[pick // 4 % len(SPANS)]
+            self.cut_at = min(self.cut_at, self.t + grace)
+            self.stop(grace)
+
+    def is_interfered_with(self, pick: int) -> None:
+        """Another process asks for something, and has it."""
+        key = KEYS[pick % len(KEYS)]
+        if key.kind != "task":
+            client(self).ask(key, StartRequested(number(0)) if key.kind == "continuous" else FlushRequested())
+        else:
+            client(self).ask(key, TriggerRequested())
 
     def works(self, pick: int) -> None:
         """For a while all goes well; how long, `pick` says."""
@@ -192,6 +208,7 @@ MOVES: list[Callable[[Odd, int], None]] = [
     *[Odd.ends] * 3,
     *[Odd.sleeps] * 4,
     *[Odd.works] * 4,
+    *[Odd.is_interfered_with] * 2,
     Odd.abandons,
     Odd.hurries,
     Odd.stops,
@@ -212,7 +229,7 @@ def test_rules_1_to_12_hold_for_drivers_of_odd_habits(
     for move, pick in zip(tape[::2], tape[1::2], strict=False):
         if not rig.closed:
             MOVES[move % len(MOVES)](rig, pick)
-        if pick % 4:
+        if pick % 3:
             rig.catches_up()
 
     rig.catches_up()
