@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from random import Random
 from typing import Any
 
 from hypothesis import given, settings
@@ -216,19 +217,21 @@ MOVES: list[Callable[[Odd, int], None]] = [
 ]
 
 
-@settings(SETTINGS, max_examples=120)
+@settings(SETTINGS, max_examples=100)
 @given(
     lanes=st.sampled_from([1, 2, 7]),
     limits=LIMITS,
-    tape=st.binary(min_size=60, max_size=160),
+    length=st.integers(1, 120),
+    chance=st.randoms(use_true_random=True),
 )
 def test_rules_1_to_12_hold_for_drivers_of_odd_habits(
-    lanes: int, limits: dict[str, Any], tape: bytes
+    lanes: int, limits: dict[str, Any], length: int, chance: Random
 ) -> None:
     rig = Odd(lanes, limits)
-    for move, pick in zip(tape[::2], tape[1::2], strict=False):
+    for _ in range(length):
+        move, pick = chance.choice(MOVES), chance.randrange(1_000)
         if not rig.closed:
-            MOVES[move % len(MOVES)](rig, pick)
+            move(rig, pick)
         if pick % 3:
             rig.catches_up()
 
