@@ -22,6 +22,7 @@ from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, overrid
 from durable_jobs_core._values import evolve, value
 from durable_jobs_core.backend import Damaged, Row
 from durable_jobs_core.definitions import AnyDefinition
+from durable_jobs_core.failures import RAISED
 from durable_jobs_core.kinds import KINDS
 from durable_jobs_core.record import (
     AnyBody,
@@ -215,5 +216,5 @@ def upcast(definition: AnyDefinition, stored: Stored) -> Stored:
     """The state under the current version, or as it is if a step is missing or fails (S-6)."""
     try:
         return definition.upcast(stored)
-    except Exception:
+    except RAISED:
         return stored

@@ -7,6 +7,9 @@ from collections.abc import Iterator
 from durable_jobs_core.errors import UNCHANGED
 from durable_jobs_core.words import Failure
 
+RAISED = (Exception, SystemExit)
+"""What a user's function may raise and is a failure of it, wherever it is called (S-14)."""
+
 MESSAGE_MAX = 2_000
 STACK_MAX = 8_000
 
@@ -66,7 +69,7 @@ def _named(error: BaseException) -> str:
 def _text(error: BaseException) -> str:
     try:
         return str(error).removesuffix(UNCHANGED)  # whoever tells of the failure says so
-    except Exception:
+    except RAISED:
         return "(its text could not be made)"
 
 

@@ -11,7 +11,7 @@ from attrs import field, frozen
 
 from durable_jobs_core.checks import check, check_ms, check_plain, check_whole
 from durable_jobs_core.durations import Duration, defined_ms, to_ms
-from durable_jobs_core.failures import leaves
+from durable_jobs_core.failures import RAISED, leaves
 from durable_jobs_core.words import INSTANT_MAX
 
 GiveUpReason = Literal["max_attempts", "max_duration", "non_retryable", "crashed"]
@@ -162,7 +162,7 @@ class Retry:
         try:
             says = self.retry_on(error)
             return bool(says) and not isawaitable(says)
-        except Exception:
+        except RAISED:
             return False
 
     def wait_ms(self, attempt: int, entropy: int) -> int:
@@ -200,7 +200,7 @@ def decide(
         return GiveUp("max_attempts")
     try:
         due = now + policy.wait_ms(attempt, entropy)
-    except Exception:
+    except RAISED:
         return GiveUp("non_retryable")
     if due > INSTANT_MAX:
         return GiveUp("max_duration")

@@ -20,6 +20,7 @@ from durable_jobs_core.checks import (
 )
 from durable_jobs_core.durations import Duration, defined_ms
 from durable_jobs_core.errors import DefinitionError
+from durable_jobs_core.failures import RAISED
 from durable_jobs_core.record import Stored
 from durable_jobs_core.retry import Retry
 from durable_jobs_core.schema import STRICT, Codec, Schema, StrictCodec, read_json
@@ -121,7 +122,7 @@ class Definition(Generic[S]):
         if stored.version in self.upcasters:
             try:
                 stored = self.upcast(stored)
-            except Exception as error:
+            except RAISED as error:
                 raise self.state.refuse((*subject, f"upcast from version {stored.version}"), error) from error
         value: S = self.state.decode(stored.value, *subject)
         return value

@@ -173,7 +173,7 @@ def _look_at_time(state: State) -> None:
             keeper.resume_at = None
             del state.held[key]
             state.ready[key] = keeper
-    if state.stop_at is not None and state.t >= state.stop_at:
+    if state.cut_short:
         _cut_short(state)
 
 

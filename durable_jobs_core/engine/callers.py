@@ -55,7 +55,8 @@ def _refusal(state: State, called: protocol.Called) -> DurableJobsError | None:
 def abandoned(state: State, abandoned: protocol.Abandoned) -> None:
     """The caller is gone: its wait ends, its request goes on, counted and with its deadline."""
     call = state.calls.by_id.get(abandoned.call)
-    if call is None:
+    if call is None:  # its reply may not have been taken yet
+        state.needs = [need for need in state.needs if getattr(need, "call", None) != abandoned.call]
         return
     call.gone = True
     if call.watch is not None:

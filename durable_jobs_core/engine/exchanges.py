@@ -90,14 +90,15 @@ def _look_at(state: State, lane: Lane) -> int:
 
 def _claim(state: State, lane: Lane, now: int) -> Claim | None:
     at = claim_at(state, lane)
-    if at is None or at > state.t or lane.has_settling(now):
+    if at is None or at > state.t or lane.has_settling(now) or not lane.greeted:
         return None
     jobs, poll = state.runnable, state.limits.poll
     if _look_at(state, lane) <= state.t:
         lane.called = lane.called or (lane.told_wake is not None and lane.told_wake <= now)
         lane.look_again(jobs, state.t + poll - state.entropy() % max(1, poll // 4))
     order = jobs[lane.turn :] + jobs[: lane.turn]
-    limits = state.slots.offer((job for job in order if job in lane.unasked), lane.hot)
+    asked = [job for job in order if job in lane.unasked]
+    limits = state.slots.offer(asked, lane.hot, among=min(2, len(state.lanes)))
     lane.unasked -= limits.keys()
     for job, count in limits.items():
         state.slots.take(job, count)
@@ -127,6 +128,7 @@ def answered(state: State, answered: Answered) -> None:
     if isinstance(answer, BaseException):
         _lost(state, lane, flight)
         return
+    lane.greeted = True
     state.clock.told(answer.clock, lane.asked_t)
     _take_outcomes(state, lane, flight, answer)
     for key, row in zip(flight.batch.loads, answer.rows, strict=True):
@@ -142,6 +144,7 @@ def _lost(state: State, lane: Lane, flight: Flight) -> None:
     lane.failed(state.t, state.entropy())
     lane.resize(len(flight.batch.writes), failed=True)
     if flight.batch.claim is not None:
+        lane.greeted = False
         lane.unasked.update(flight.batch.claim.limits)
     for keeper in flight.keepers:
         if keeper is not None:
@@ -150,8 +153,6 @@ def _lost(state: State, lane: Lane, flight: Flight) -> None:
     for key in flight.batch.loads:
         if key in state.keepers:
             state.ready[key] = state.keepers[key]
-    if not state.clock.known:
-        lane.greeted = False
 
 
 def _take_outcomes(state: State, lane: Lane, flight: Flight, answer: Answer) -> None:

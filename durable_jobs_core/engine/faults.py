@@ -55,7 +55,21 @@ def _called(state: State, called: Called) -> str | None:
         return f"wait_ms: expected whole milliseconds or None, got {shown(called.wait_ms)}"
     if type(called.key) is not Key or type(called.request) not in _REQUESTS:
         return f"expected a Key and a request, got {shown(called.key)} and {shown(called.request)}"
-    return f"call {called.call} was made before" if called.call in state.calls.by_id else None
+    if called.call in state.calls.by_id:
+        return f"call {called.call} was made before"
+    return None if called.key in state.keepers else _lane_of(state, called.key)
+
+
+def _lane_of(state: State, key: Key) -> str | None:
+    lane, lanes = state.lane_of(key), len(state.lanes)
+    if type(lane) is int and 0 <= lane < lanes:
+        return None
+    return f"lane({key}): expected a number from 0 to {lanes - 1}, got {shown(lane)}"
+
+
+def _abandoned(state: State, abandoned: Abandoned) -> str | None:
+    call = abandoned.call
+    return None if type(call) is int else f"call: expected a whole number, got {shown(call)}"
 
 
 def _answered(state: State, answered: Answered) -> str | None:
@@ -66,7 +80,7 @@ def _answered(state: State, answered: Answered) -> str | None:
 
 
 def _finished(state: State, finished: Finished) -> str | None:
-    if finished.invocation not in state.handlers.running:
+    if type(finished.invocation) is not int or finished.invocation not in state.handlers.running:
         return f"invocation {finished.invocation} is not running"
     outcome = finished.outcome
     if type(outcome) not in _OUTCOMES:
@@ -77,7 +91,7 @@ def _finished(state: State, finished: Finished) -> str | None:
 
 
 def _returned(state: State, returned: Returned) -> str | None:
-    if returned.invocation in state.handlers.detached:
+    if type(returned.invocation) is int and returned.invocation in state.handlers.detached:
         return None
     return f"invocation {returned.invocation} is not detached"
 
@@ -89,7 +103,7 @@ def _stopping(state: State, stopping: Stopping) -> str | None:
 
 _FAULTS: dict[type, Callable[[State, Any], str | None]] = {
     Called: _called,
-    Abandoned: _none,
+    Abandoned: _abandoned,
     Answered: _answered,
     Finished: _finished,
     Returned: _returned,

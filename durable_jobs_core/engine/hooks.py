@@ -29,9 +29,7 @@ def call(state: State, keeper: Keeper, call: HookCall, token: Token | None) -> N
     if token is not None and lease is None:
         state.slots.give(keeper.job)
         return
-    if lease is not None and (_is_over(state, lease.until) or state.slots.free(keeper.job) < 0):
-        # This process slept, or the answer was long on its way: unless another has taken over, begin anew.
-        # Or the write landed after all, when another attempt had been given its slot.
+    if lease is not None and _is_too_late(state, keeper, lease):
         state.push(keeper, urgent(state, HandlerReleased(lease.token), brings_slot=True))
         return
     try:
@@ -51,6 +49,15 @@ def call(state: State, keeper: Keeper, call: HookCall, token: Token | None) -> N
         invocation.renew_at = _renew_at(state, lease)
     state.handlers.add(invocation)
     state.needs.append(invoke)
+
+
+def _is_too_late(state: State, keeper: Keeper, lease: Lease) -> bool:
+    """Whether a run is to be handed back uncalled, to begin anew unless another has taken over.
+
+    This process slept, or the answer was long on its way; or the write landed after all, when another
+    attempt had been given its slot; or the grace of a shutdown is over.
+    """
+    return _is_over(state, lease.until) or state.slots.free(keeper.job) < 0 or state.cut_short
 
 
 def current_lease(keeper: Keeper, token: Token | None) -> Lease | None:

@@ -40,14 +40,15 @@ class Slots:
         self._sum -= count
         assert self._taken[job] >= 0, "a slot is given back once"
 
-    def offer(self, jobs: Iterable[Job], hot: Set[Job]) -> dict[Job, int]:
-        """How many runs of each job to claim: never more in all than may start.
+    def offer(self, jobs: Iterable[Job], hot: Set[Job], *, among: int = 1) -> dict[Job, int]:
+        """How many runs of each job to claim: never more in all than may start, and of what is free one part
+        in `among`: if a lane does not answer, what it was offered is idle.
 
         Jobs that filled their last claim (`hot`) share what is free; each of the others is given one
         chance at a time, so that no backlog keeps another job's slots idle. The jobs come in the order
         in which they take turns when there is not a slot for each.
         """
-        free = self._total - self._sum
+        free = -((self._sum - self._total) // among)
         able = [job for job in jobs if self.free(job) > 0][:free]
         offered = dict.fromkeys(able, 1)
         left = free - len(able)

@@ -67,6 +67,11 @@ class State:
         """The driver's clock."""
         return self.clock.t
 
+    @property
+    def cut_short(self) -> bool:
+        """Whether the grace of a shutdown is over: no hook may run any longer, or begin."""
+        return self.stop_at is not None and self.t >= self.stop_at
+
     def new_id(self) -> int:
         """The number of a new exchange or invocation."""
         self.ids += 1

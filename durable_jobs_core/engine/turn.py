@@ -8,6 +8,7 @@ from durable_jobs_core.engine import callers, hooks
 from durable_jobs_core.engine.entries import Entry
 from durable_jobs_core.engine.keeper import Keeper
 from durable_jobs_core.engine.state import State
+from durable_jobs_core.errors import ClosedError
 from durable_jobs_core.events import AlarmFired
 
 NEWER_HOLD_FIRST_MS = 1_000
@@ -48,7 +49,7 @@ def perform(state: State, keeper: Keeper, entry: Entry, then: tuple[Then, ...], 
     """Do what may be done now for one input, `then` resting on a commit or on a fresh record."""
     for effect in then:
         if isinstance(effect, CallHandler):
-            hooks.call(state, keeper, effect.call, effect.token)
+            _call(state, keeper, entry, effect)
         elif isinstance(effect, EmitTelemetry):
             state.emitted.extend(effect.events)
         elif isinstance(effect, Reply):
@@ -58,6 +59,16 @@ def perform(state: State, keeper: Keeper, entry: Entry, then: tuple[Then, ...], 
         # a `CancelHandler` comes with a commit, and `rebased` cancels the handler whose lease that ended
     if not committed and isinstance(entry.event, AlarmFired):
         _defer(state, keeper, entry)
+
+
+def _call(state: State, keeper: Keeper, entry: Entry, effect: CallHandler) -> None:
+    """Call a hook; after the grace of a shutdown no inline one, and its request has not happened."""
+    call = state.calls.by_id.get(entry.call)
+    if effect.token is None and state.cut_short and call is not None:
+        keeper.inline, keeper.calling = None, False
+        callers.refuse(state, call, ClosedError("the runtime is closing"))
+    else:
+        hooks.call(state, keeper, effect.call, effect.token)
 
 
 def _defer(state: State, keeper: Keeper, entry: Entry) -> None:

@@ -16,6 +16,7 @@ from attrs import frozen
 from cattrs import Converter, StructureHandlerNotFoundError
 
 from durable_jobs_core.errors import DefinitionError, Issue, ValidationError
+from durable_jobs_core.failures import RAISED
 from durable_jobs_core.schema._explain import cause_of, explain
 from durable_jobs_core.schema._scalars import read_json
 from durable_jobs_core.schema._strict import strict_converter
@@ -97,7 +98,7 @@ class Schema:
         try:
             data = read_json(self.codec.encode(value, self.type))  # a copy: users may change theirs
             size = len(to_json(data))
-        except Exception as error:
+        except RAISED as error:
             raise self.refuse(subject, error) from cause_of(error)
         if size > PAYLOAD_MAX_BYTES:
             issue = Issue("$", f"at most {PAYLOAD_MAX_BYTES} bytes of JSON", f"{size} bytes")
@@ -110,10 +111,10 @@ class Schema:
             # The default codec gives away nothing of what it is given; of another, no one knows.
             own = data if type(self.codec) is StrictCodec else read_json(data)
             return self.codec.decode(own, self.type)
-        except Exception as error:
+        except RAISED as error:
             raise self.refuse(subject, error) from cause_of(error)
 
-    def refuse(self, subject: tuple[object, ...], error: Exception) -> ValidationError:
+    def refuse(self, subject: tuple[object, ...], error: BaseException) -> ValidationError:
         """What to raise for a value that does not fit, for the reason in `error`."""
         issues = error.issues if isinstance(error, ValidationError) else explain(error, self.type)
         return ValidationError(_text(subject), issues)

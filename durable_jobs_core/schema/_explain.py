@@ -20,12 +20,12 @@ def type_name(type_: Any) -> str:
     return name or str(type_).replace("typing.", "")
 
 
-def explain(error: Exception, type_: Any) -> tuple[Issue, ...]:
+def explain(error: BaseException, type_: Any) -> tuple[Issue, ...]:
     """All that was wrong with a value of `type_`, by the exception it made."""
     return tuple(_issues(error, "$", type_))
 
 
-def cause_of(error: Exception) -> Exception | None:
+def cause_of(error: BaseException) -> BaseException | None:
     """The exception, if there is more to it than its issues say: it comes from a validator or a codec."""
     return None if all(isinstance(leaf, _OWN) for leaf in leaves(error)) else error
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+import sys
 import zlib
 from collections.abc import Callable
 from typing import Any
@@ -176,10 +177,11 @@ def boom(data: Any) -> Any:
         {},
         {1: boom, 2: double},
         {1: rename, 2: boom},
+        {1: lambda data: sys.exit(), 2: double},
         {1: lambda data: {"at": object()}, 2: double},
         {1: rename, 2: lambda data: {"n": float("nan")}},
     ],
-    ids=["missing", "fails", "one fails", "no JSON", "NaN"],
+    ids=["missing", "fails", "one fails", "exits", "no JSON", "NaN"],
 )
 def test_S_6_state_without_a_way_to_the_current_version_is_left_as_it_is(upcasters: Any) -> None:
     stored = Stored(1, {"n": 5})

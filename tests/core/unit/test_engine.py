@@ -15,6 +15,7 @@ from support.samples import CHORE, FOLD, LATEST, TICK, chore, jobs, nothing, num
 from durable_jobs_core import create_durable_jobs
 from durable_jobs_core.backend import Answer, Committed, Conflicted, Refused, Row
 from durable_jobs_core.engine import (
+    Abandoned,
     Answered,
     Called,
     Engine,
@@ -168,6 +169,20 @@ def test_rule_3_a_lane_that_does_not_answer_does_not_hold_up_another() -> None:
     assert (stuck in rig.replies, rig.result(call).created) == (False, True)
 
 
+MALFORMED: list[dict[str, Any]] = [
+    {"outcomes": None},
+    {"outcomes": (Conflicted("a row"),)},  # type: ignore[arg-type]
+    {"rows": None},
+    {"claimed": None},
+    {"claimed": (None,)},
+    {"claimed": (Row(("continuous", "tick", "b"), b"", None, "running", b""),)},  # type: ignore[arg-type]
+    {"claimed": (Row(TICK, "1", None, "running", b""),)},  # type: ignore[arg-type]
+    {"claimed": (Row(TICK, b"1", None, "running", "text"),)},  # type: ignore[arg-type]
+    {"next_wake": "soon"},
+    {"next_wake": EPOCH + 0.5},
+]
+
+
 @pytest.mark.parametrize(
     "answer",
     [
@@ -177,6 +192,10 @@ def test_rule_3_a_lane_that_does_not_answer_does_not_hold_up_another() -> None:
         pytest.param(Answer(outcomes=(Committed(),), clock=EPOCH * 1_000), id="a clock of microseconds"),
         pytest.param(Answer(outcomes=(Committed(),), clock=EPOCH + 0.5), id="a fraction"),  # type: ignore[arg-type]
         pytest.param(Answer(outcomes=(Committed(),), clock=None), id="no clock"),  # type: ignore[arg-type]
+        *(
+            pytest.param(Answer(**{"outcomes": (Committed(),), "clock": EPOCH, **wrong}), id=f"{wrong}")
+            for wrong in MALFORMED
+        ),
         pytest.param(KeyboardInterrupt(), id="an exception"),
         pytest.param(BaseExceptionGroup("many", [SystemExit()]), id="a group"),
     ],
@@ -558,6 +577,31 @@ def test_rule_11_a_handler_called_after_the_stop_has_its_grace_and_its_end_the_w
     assert (run_of(rig), rig.closed) == (None, True)
 
 
+def test_rule_11_S_67_a_run_whose_lease_is_committed_after_the_grace_is_handed_back_uncalled() -> None:
+    rig = greeted()
+    call = rig.call(TICK, START)
+    rig.stop()
+
+    rig.settle()
+
+    assert (rig.result(call).created, rig.invokes, rig.cancels, rig.closed) == (True, [], [], True)
+    assert (run_of(rig).attempt, run_of(rig).crashes, rig.entry(TICK)) == (1, 0, EPOCH)
+
+
+def test_rule_11_S_67_after_the_grace_no_inline_hook_is_called_again() -> None:
+    rig = greeted()
+    call = rig.call(CHORE, SendRequested(event=1))
+    rig.settle()
+    rig.finish()
+    client(rig).ask_inline(CHORE, SendRequested(event=2))
+    rig.stop()
+
+    rig.settle()
+
+    assert isinstance(rig.result(call), ClosedError)
+    assert (rig.invokes, rig.closed, rig.record(CHORE).body.event_count) == ([], True, 1)
+
+
 def test_rule_11_an_exchange_on_any_lane_is_waited_for_whatever_it_takes() -> None:
     rig = greeted(lanes=2, lane=lambda key: int(key.id) % 2, settle=1_000, exchange=100_000)
     call = rig.call(Key("debounce", "latest", "0"), AddRequested(event=1), deadline=100_000)
@@ -737,6 +781,16 @@ def test_rule_12_a_driver_error_says_what_was_wrong() -> None:
     assert engine._state.stop_at is None
 
 
+@pytest.mark.parametrize("lane", [2, -1, None, True, "0"])
+def test_rule_12_a_key_without_a_lane_is_a_driver_error_and_others_go_on(lane: Any) -> None:
+    rig = greeted(lanes=2, lane=lambda key: lane if key == TICK else 0)
+
+    with pytest.raises(DriverError, match=r"^lane\(continuous:tick:a\): expected a number from 0 to 1, got "):
+        rig.call(TICK, START)
+
+    assert rig.ask(CHORE, StatusRequested()).status == "not_found"
+
+
 @pytest.mark.parametrize(
     ("fault", "text"),
     [
@@ -748,6 +802,9 @@ def test_rule_12_a_driver_error_says_what_was_wrong() -> None:
         (called(deadline=None), r"whole numbers for call, deadline and size, got \(99, None, 0\)"),
         (called(wait_ms="1s"), "^wait_ms: expected whole milliseconds or None, got str '1s'"),
         (called(request=None), "^expected a Key and a request, got Key Key.* and NoneType None"),
+        (not_an_input(Abandoned([])), r"^call: expected a whole number, got list \[\]"),  # type: ignore[arg-type]
+        (not_an_input(Finished([], HookReturned())), r"^invocation \[\] is not running"),  # type: ignore[arg-type]
+        (not_an_input(Returned([])), r"^invocation \[\] is not detached"),  # type: ignore[arg-type]
         (no_exchange, "^exchange 99 is not in flight"),
         (no_invocation, "^invocation 99 is not running"),
         (not_detached, r"^invocation \d+ is not detached"),

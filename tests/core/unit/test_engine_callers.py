@@ -11,7 +11,7 @@ from support.rig import EPOCH, Rig, client, greeted, start, writes
 from support.samples import CHORE, FOLD, LATEST, TICK, jobs, latest, number, tick
 
 from durable_jobs_core import Retry
-from durable_jobs_core.engine import Exchange, HookRaised, HookReturned
+from durable_jobs_core.engine import Answered, Exchange, HookRaised, HookReturned
 from durable_jobs_core.errors import (
     InvalidStateError,
     JobNotFoundError,
@@ -158,6 +158,18 @@ def test_rule_5_a_caller_may_go_before_after_and_twice() -> None:
     rig.abandon(other)
 
     assert list(rig.replies) == [other]
+
+
+def test_rule_5_a_caller_that_went_before_its_reply_is_taken_gets_none() -> None:
+    rig = greeted()
+    calls = [rig.call(TICK, START), rig.call(TICK, StatusRequested())]
+    exchange = rig.exchanges.pop()
+
+    rig.engine.feed(rig.t, Answered(exchange.id, rig.perform(exchange)))
+    rig.abandon(calls[0])
+    rig.settle()
+
+    assert list(rig.replies) == calls[1:]
 
 
 def test_rule_5_a_request_whose_caller_went_is_given_up_at_its_deadline_too() -> None:

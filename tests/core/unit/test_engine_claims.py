@@ -432,6 +432,37 @@ def test_S_69_the_backlog_of_a_lane_does_not_keep_another_lane_waiting() -> None
     assert "1" in seen
 
 
+def test_rule_7_S_69_a_lane_that_does_not_answer_leaves_slots_to_the_others() -> None:
+    rig = two_lanes(concurrency=4)
+    rig.settle()
+    start(rig, "a", 1)
+    rig.nudge()
+    assert [exchange.batch.claim is not None for exchange in rig.exchanges] == [True, True]
+
+    rig.answer(lane=1)
+    rig.answer(lane=1)
+
+    assert [invoke.key.id for invoke in rig.invokes] == ["1"]
+
+
+@pytest.mark.parametrize("losses", [1, 2, 3])
+def test_rule_7_S_69_a_lane_that_failed_is_offered_no_slot_before_it_has_answered(losses: int) -> None:
+    rig = two_lanes(concurrency=1)
+    rig.settle()
+    rig.wait(1_000, settle=False)
+    (claiming,) = rig.exchanges
+    for _ in range(losses):
+        rig.fail(lane=claiming.lane)
+        rig.wait(20_000, settle=False)
+    asked = {exchange.lane: exchange.batch.claim is not None for exchange in rig.exchanges}
+
+    start(rig, "a", claiming.lane)
+    rig.settle()
+
+    assert asked == {claiming.lane: False, 1 - claiming.lane: True}
+    assert [invoke.key.id for invoke in rig.invokes] == [str(claiming.lane)]
+
+
 def test_each_lane_is_asked_for_its_own_work() -> None:
     rig = two_lanes()
     start(rig, "a", 0, 1)

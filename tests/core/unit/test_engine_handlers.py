@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from asyncio import CancelledError
 from typing import Any
 
@@ -333,6 +334,23 @@ def test_S_22_stored_state_that_cannot_be_decoded_is_a_failure_of_the_run_and_no
     assert rig.invokes == []
     assert (first.attempt, run_of(rig).parked, last_error(rig).type) == (2, True, "ValidationError")
     assert (body(rig).state, rig.slots_taken) == (Stored(1, "text"), 0)
+
+
+def test_rule_12_S_22_an_upcaster_that_would_end_the_process_fails_the_run() -> None:
+    rig = running()
+    rig.finish()
+    rig.settle()
+    changed = greeted(
+        jobs(tick=tick(state_version=2, upcasters={1: sys.exit}, on_exhausted="park", retry=None)),
+        node=2,
+        stores=rig.stores,
+        t=rig.t,
+    )
+
+    changed.ask(TICK, TriggerRequested())
+
+    assert (changed.invokes, run_of(changed).parked) == ([], True)
+    assert "SystemExit" in last_error(changed).message
 
 
 def test_S_22_a_policy_that_does_not_match_it_gives_up_at_once() -> None:

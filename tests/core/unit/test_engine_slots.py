@@ -62,6 +62,14 @@ def test_S_69_how_slots_are_offered(jobs: list[Job], hot: set[Job], expected: di
     assert Slots(8, {C: 3}).offer(jobs, hot) == expected
 
 
+@pytest.mark.parametrize(("taken", "offered"), [(0, 4), (1, 4), (6, 1), (7, 1), (8, 0)])
+def test_S_69_of_what_is_free_a_part_is_left_to_others(taken: int, offered: int) -> None:
+    slots = Slots(8, {})
+    slots.take(A, taken)
+
+    assert sum(slots.offer([A, B], NONE, among=2).values()) == offered
+
+
 def test_S_69_with_fewer_slots_than_jobs_the_first_have_one_each() -> None:
     assert Slots(2, {}).offer([C, A, B], frozenset({B})) == {C: 1, A: 1}
 

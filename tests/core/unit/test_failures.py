@@ -77,10 +77,11 @@ def test_a_group_nested_deeper_than_the_stack_is_flattened() -> None:
     assert [str(leaf) for leaf in leaves(nested)] == ["a"]
 
 
-def test_an_exception_without_a_text() -> None:
+@pytest.mark.parametrize("trouble", [RuntimeError, SystemExit])
+def test_an_exception_without_a_text(trouble: type[BaseException]) -> None:
     class Silent(Exception):
         def __str__(self) -> str:
-            raise RuntimeError
+            raise trouble
 
     assert describe(Silent()).message == "(its text could not be made)"
 

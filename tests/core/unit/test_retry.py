@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from typing import Any
 from unittest.mock import AsyncMock, Mock, create_autospec
 
@@ -109,6 +110,12 @@ def test_a_delay_function_that_fails_gives_up(delay: Any) -> None:
         Retry(delay=delay).wait_ms(2, MIDDLE)
 
 
+def test_a_delay_function_that_would_end_the_process_gives_up() -> None:
+    policy = Retry(delay=lambda attempt: "1 s" if attempt == 1 else sys.exit())
+
+    assert decided(policy, attempt=2) == GiveUp("non_retryable")
+
+
 def no(error: Exception) -> bool:
     """A predicate."""
     return False
@@ -142,6 +149,7 @@ class Fatal(NonRetryable):
         (Retry(retry_on=lambda error: "again" in str(error)), ValueError("again"), True),
         (Retry(retry_on=lambda error: "again" in str(error)), ValueError("no"), False),
         (Retry(retry_on=lambda error: bool(1 / 0)), ValueError(), False),
+        (Retry(retry_on=lambda error: sys.exit()), ValueError(), False),
         (Retry(retry_on=Mock(return_value=True)), ValueError(), True),
         (Retry(retry_on=create_autospec(no)), ValueError(), True),
         (Retry(retry_on=lambda error: Promise()), ValueError(), False),  # type: ignore[arg-type, return-value]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import attrs
@@ -20,11 +21,15 @@ class Trusting:
     def encode(self, value: Any, type_: Any) -> Any:
         if value == "refuse":
             raise ValidationError("inner", (Issue("$.a", "better", "worse"),))
+        if value == "exit":
+            sys.exit("not this")
         return value
 
     def decode(self, data: Any, type_: Any) -> Any:
         if data == "refuse":
             raise LookupError("not there")
+        if data == "exit":
+            sys.exit("not that")
         return data
 
     def schema(self, type_: Any) -> Any:
@@ -114,6 +119,16 @@ def test_a_codec_of_the_users_own_may_refuse_with_issues_or_in_its_own_words() -
     assert refused(schema, "refuse") == "state: $.a: expected better, got worse (nothing was changed)"
     with pytest.raises(ValidationError, match="expected a valid dict, got LookupError: not there"):
         schema.decode("refuse", "state")
+
+
+def test_S_62_a_codec_that_would_end_the_process_only_refuses() -> None:
+    schema = Schema(dict, Trusting())
+
+    assert refused(schema, "exit") == (
+        "state: expected a valid dict, got SystemExit: not this (nothing was changed)"
+    )
+    with pytest.raises(ValidationError, match="expected a valid dict, got SystemExit: not that"):
+        schema.decode("exit", "state")
 
 
 @pytest.mark.parametrize("wrong", [{"n": "x"}, {"m": 1}, {"n": 1, "z": 2}, 5])
