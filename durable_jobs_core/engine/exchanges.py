@@ -23,6 +23,7 @@ from durable_jobs_core.engine.state import State
 from durable_jobs_core.engine.turn import perform, rebased, turn
 from durable_jobs_core.errors import StorageError
 from durable_jobs_core.events import AlarmFired, AlarmMisfiled, HandlerEvent
+from durable_jobs_core.failures import describe
 from durable_jobs_core.record import Record
 from durable_jobs_core.step import alarm_of
 from durable_jobs_core.telemetry import HistoryRegressed
@@ -121,7 +122,7 @@ def answered(state: State, answered: Answered) -> None:
     if state.journal is not None:
         state.journal.answered(flight.batch.writes, answer)
     if not isinstance(answer, Answer) or not answer.fits(flight.batch):
-        _lost(state, lane, flight)
+        _lost(state, lane, flight, answer)
         return
     state.clock.told(answer.clock, lane.asked_t)
     _take_outcomes(state, lane, flight, answer)
@@ -133,9 +134,10 @@ def answered(state: State, answered: Answered) -> None:
         _take_claimed(state, lane, flight, claim, answer)
 
 
-def _lost(state: State, lane: Lane, flight: Flight) -> None:
+def _lost(state: State, lane: Lane, flight: Flight, answer: Answer | BaseException) -> None:
     """No answer: the writes are unknown, the loads are to be asked again."""
-    lane.failed(state.t, state.entropy())
+    trouble = str(describe(answer)) if isinstance(answer, BaseException) else "its answer does not fit"
+    lane.failed(state.t, state.entropy(), trouble)
     lane.resize(len(flight.batch.writes), failed=True)
     if flight.batch.claim is not None:
         lane.unasked.update(flight.batch.claim.limits)
@@ -152,6 +154,7 @@ def _lost(state: State, lane: Lane, flight: Flight) -> None:
 
 def _take_outcomes(state: State, lane: Lane, flight: Flight, answer: Answer) -> None:
     failed = wait = False
+    trouble = ""
     wakes: dict[Job, int] = {}
     for write, keeper, outcome in zip(flight.batch.writes, flight.keepers, answer.outcomes, strict=True):
         if keeper is None:
@@ -169,18 +172,19 @@ def _take_outcomes(state: State, lane: Lane, flight: Flight, answer: Answer) -> 
             _release(state, keeper, released)
             _hold_after_conflict(state, keeper)
         elif isinstance(outcome, Refused):
-            failed, wait = True, wait or outcome.transient
+            failed, wait, trouble = True, wait or outcome.transient, outcome.reason
             _refuse(state, keeper, outcome, alone=len(flight.batch.writes) == 1)
         else:
             failed = wait = True
+            trouble = outcome.reason
             keeper.outcome_unknown()
             state.ready[keeper.key] = keeper
     _note_wakes(state, lane, wakes)
     lane.resize(len(flight.batch.writes), failed=failed)
     if wait:
-        lane.failed(state.t, state.entropy())
+        lane.failed(state.t, state.entropy(), trouble)
     else:
-        lane.failures = 0
+        lane.failures, lane.trouble = 0, ""
 
 
 def _note_wakes(state: State, lane: Lane, wakes: dict[Job, int]) -> None:

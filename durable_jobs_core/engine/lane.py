@@ -53,7 +53,8 @@ class Lane:
     that one bad write fails alone (D-3); `behind`: some writes did not fit in the last batch.
     `told_wake`: the `next_wake` of the last claim's answer, unless it is of what that claim took; `called`: a
     hint, or that instant, says that there is due work. Who then finds that others have taken it is `shy` for
-    so many milliseconds, and comes `later` the next time by a part of them.
+    so many milliseconds, and comes `later` the next time by a part of them. `trouble`: why the backend could
+    not do what it was asked last, for those whose time is up meanwhile.
     """
 
     id: int
@@ -77,6 +78,7 @@ class Lane:
     called: bool = False
     shy: int = 0
     later: int = 0
+    trouble: str = ""
 
     @property
     def has_work(self) -> bool:
@@ -124,8 +126,9 @@ class Lane:
         elif sent:
             self.max_writes = min(BATCH_MAX_WRITES, 2 * self.max_writes)
 
-    def failed(self, t: int, entropy: int) -> None:
+    def failed(self, t: int, entropy: int, trouble: str) -> None:
         """The backend did not answer: wait before asking again, longer each time."""
+        self.trouble = trouble
         backoff = min(BACKOFF_FIRST_MS << min(self.failures, 10), BACKOFF_MAX_MS)
         self.failures += 1
         self.retry_at = t + backoff // 2 + entropy % (backoff // 2 + 1)

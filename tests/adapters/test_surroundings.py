@@ -472,6 +472,24 @@ def test_writes_that_have_to_be_tried_again_are_told_in_the_log(
     ]
 
 
+def test_a_write_that_is_refused_for_good_is_told_in_the_log_and_is_no_sign_of_health(
+    driver: Driver, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def main() -> None:
+        refused = Doubtful(Refused("the store is lost", transient=False))
+        async with driver.open(one_job(), refused) as runtime:
+            with pytest.raises(StorageError, match="the store is lost"):
+                await runtime.client.continuous("job").start("a", Nothing())
+            assert (await outcome_of_a_run(runtime)).outcome == "succeeded"
+
+    with caplog.at_level(logging.WARNING, "durable_jobs"):
+        driver.run(main)
+    assert caplog.messages == [
+        "the backend failed (lane 0, 1 in a row): the store is lost",
+        "the backend answers again (lane 0, failed before: 1)",
+    ]
+
+
 def test_what_needs_the_loop_is_refused_in_another_one(driver: Driver) -> None:
     refused: list[str] = []
 

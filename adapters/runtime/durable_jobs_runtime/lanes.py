@@ -69,12 +69,10 @@ class LaneThread:
 
 
 def _trouble(batch: Batch, answer: Answer) -> str | None:
-    """Why what was asked has to be asked again, if it has; of the writes, the last tells."""
+    """Why what was asked could not be done, if it could not; of the writes, the last tells."""
     if not answer.fits(batch):
         outcomes = f"{len(answer.outcomes)} outcomes for {len(batch.writes)} writes"
         rows = f"{len(answer.rows)} rows for {len(batch.loads)} loads"
         return f"its answer has {outcomes}, {rows}, and for a clock {answer.clock!r}"
     last = answer.outcomes[-1] if answer.outcomes else None
-    if isinstance(last, Unknown) or (isinstance(last, Refused) and last.transient):
-        return last.reason
-    return None
+    return last.reason if isinstance(last, Refused | Unknown) else None
