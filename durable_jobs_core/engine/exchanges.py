@@ -213,7 +213,9 @@ def _refuse(state: State, keeper: Keeper, outcome: Refused, *, alone: bool) -> N
     for entry in (stepped.entry for stepped in steps if stepped.writes):
         call = state.calls.by_id.get(entry.call)
         if call is not None:
-            callers.refuse(state, call, StorageError(f"{keeper.key}: {outcome.reason}"))
+            key = f"{keeper.key}"
+            where = "" if outcome.reason.startswith(key) else f"{key}: "
+            callers.refuse(state, call, StorageError(where + outcome.reason))
         elif isinstance(entry.event, HandlerEvent):  # kept until it is committed, stale or settled
             entry.conflicts += 1
             hold(state, keeper, min(100 << min(entry.conflicts, 6), BACKOFF_MAX_MS))

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from durable_jobs_core.backend import Answer, Batch, Claim, Cursor, Health, Page, Query
-from durable_jobs_core.errors import StorageError
+from durable_jobs_core.errors import UNCHANGED, StorageError
 from durable_jobs_core.words import Key, Kind
 from durable_jobs_redis import _durability, _listing
 from durable_jobs_redis._exchange import Confirmation, Exchanger
@@ -73,7 +73,7 @@ class RedisBackend:
         """
         backend = cls(parse(url))
         backend._looker.check()
-        for text in backend._warnings(backend._settings()):
+        for text in backend._losses(backend._settings()):
             _log.warning("%s: %s", backend._location.server, text)
         return backend
 
@@ -129,7 +129,7 @@ class RedisBackend:
         try:
             jobs = _listing.jobs(self._aside, self._names)
         except StorageError as error:
-            warnings.append(str(error))
+            warnings.append(f"which jobs there are is not known: {error}".removesuffix(UNCHANGED))
         return Health(
             durability="; or, on another node, ".join(words),
             clock=clock,
@@ -141,10 +141,16 @@ class RedisBackend:
         """Of each server."""
         return [_durability.read(wire) for wire in self._aside.wires()]
 
+    def _losses(self, settings: Iterable[_durability.Settings]) -> dict[str, None]:
+        """How what is acknowledged may be lost."""
+        return dict.fromkeys(text for one in settings for text in _durability.warnings(one, self._location))
+
     def _warnings(self, settings: Iterable[_durability.Settings]) -> list[str]:
-        found = dict.fromkeys(text for one in settings for text in _durability.warnings(one, self._location))
+        found = self._losses(settings)
         for exchanger in (*(lane.exchanger for lane in self._lanes), self._looker):
-            found |= exchanger.warnings
+            found |= dict.fromkeys(exchanger.warnings)
+        if self._hints.trouble is not None:
+            found[self._hints.trouble] = None
         return list(found)
 
     def close(self) -> None:

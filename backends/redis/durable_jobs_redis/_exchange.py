@@ -12,6 +12,7 @@ loaded nobody can tell, and that is raised.
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -37,6 +38,8 @@ from durable_jobs_redis._script import (
 from durable_jobs_redis._wire import Command, Line, Told
 
 WARNINGS_MAX = 8
+PASSING_SECONDS = 60.0
+"""What was wrong is told by `health()` for so long after it was met last; after that it is news again."""
 AGAIN_MS = 1_000
 """A claim that found a call failing is worth another after so long."""
 _log = logging.getLogger("durable_jobs")
@@ -82,8 +85,7 @@ class Exchanger:
     """Performs exchanges over one line, with the store of these `names`, and no other.
 
     `calls`: the numbers of those calls that a claim is made of; `origin`: of this handle's hints, which it
-    does not need itself; `hint`: the jobs that the last claim named, and the `next_wake` it was told;
-    `warnings`: what an operator should know.
+    does not need itself; `hint`: the jobs that the last claim named, and the `next_wake` it was told.
     """
 
     def __init__(
@@ -104,7 +106,7 @@ class Exchanger:
         self._clock: tuple[int, float] | None = None
         self._marks: dict[int, int] = {}
         self.hint: tuple[frozenset[bytes], int | None] | None = None
-        self.warnings: dict[str, None] = {}
+        self._warned: dict[str, float] = {}
 
     def exchange(self, batch: Batch) -> Answer:
         """Perform a batch. What it raises leaves the outcome of writes unknown."""
@@ -128,6 +130,12 @@ class Exchanger:
             return True
         jobs, known = self.hint
         return job in jobs and (known is None or instant < known)
+
+    @property
+    def warnings(self) -> list[str]:
+        """What an operator should know."""
+        now = time.monotonic()
+        return [text for text, until in tuple(self._warned.items()) if now <= until]
 
     def close(self) -> None:
         """Close the connections; the next exchange opens them again."""
@@ -237,11 +245,11 @@ class Exchanger:
         for call, error in failed.items():
             if parts[call].loads:
                 raise RedisStoreError(self._line.server, f"a part of the exchange failed: {error}") from error
-            self._warn(str(error))
+            self._warn(error.cause)
         replies = {call: Reply(*one.answer) for call, one in told.items() if call not in failed}
         for call, reply in replies.items():
             if reply.trouble:
-                self._warn(reply.trouble.decode(errors="replace"))
+                self._warn(reply.trouble.decode(errors="replace").strip())
             self._marks[call] = int(reply.left)
             self._watch(known.get(call, 0) - int(reply.mark))
         return replies
@@ -250,8 +258,7 @@ class Exchanger:
         """The mark that each write leaves in a store only rises."""
         if missing > 0:
             text = f"the store went back by {missing} ms: what was acknowledged in that time may be lost"
-            self._warn(text)
-            _log.error("%s: %s", self._line.server, text)
+            self._warn(text, logging.ERROR, math.inf)
 
     def _take(self, claim: Claim, replies: dict[int, Reply]) -> list[Sequence[Any]]:
         """What is claimed of what the replies tell to be due; they are brought up to date."""
@@ -264,7 +271,7 @@ class Exchanger:
         )
         for call, one in told.items():
             if isinstance(one.answer, RedisStoreError):
-                self._warn(str(one.answer))
+                self._warn(one.answer.cause)
                 replies[call] = replies[call]._replace(claimed=())
             else:
                 replies[call] = Reply(*one.answer)
@@ -279,18 +286,22 @@ class Exchanger:
         clock, told_at = self._clock
         return clock + int((time.monotonic() - told_at) * 1000)
 
-    def _warn(self, text: str) -> None:
-        self.warnings.pop(text, None)
-        self.warnings[text] = None
-        while len(self.warnings) > WARNINGS_MAX:
-            del self.warnings[next(iter(self.warnings))]
+    def _warn(self, text: str, level: int = logging.WARNING, seconds: float = PASSING_SECONDS) -> None:
+        """Tell it in `health()` for so long, and in the log if it is news: what does not run says nothing."""
+        now = time.monotonic()
+        if self._warned.pop(text, -math.inf) < now:
+            _log.log(level, "%s: %s", self._line.server, text)
+        self._warned[text] = now + seconds
+        while len(self._warned) > WARNINGS_MAX:
+            del self._warned[next(iter(self._warned))]
 
 
 def _failed(error: RedisStoreError) -> Outcome:
     """The outcome of a write whose call has failed."""
+    text = f"{error.server}: {error.cause}"  # whoever tells of it says whether anything was changed
     if isinstance(error, CallRefusedError):
-        return Refused(str(error), error.transient)
-    return Unknown(str(error))
+        return Refused(text, error.transient)
+    return Unknown(text)
 
 
 def _passes(error: RedisStoreError) -> bool:

@@ -12,6 +12,7 @@ from urllib.parse import quote
 import pytest
 from durable_jobs_conformance import Port
 from durable_jobs_redis import CallRefusedError, RedisBackend, RedisStoreError
+from support.redis_clusters import wait_until
 from support.redis_servers import Server, Space
 from support.tls import TlsProxy, certificate
 
@@ -70,6 +71,30 @@ def test_a_user_who_may_not_ask_for_settings_can_work_and_is_told(server) -> Non
     port = Port(Space(url))
     use(port)
     assert any("CONFIG is not allowed" in text for text in port.backend.health().warnings)
+    port.close_all()
+
+
+@pytest.mark.parametrize(
+    ("missing", "says"),
+    [
+        ("zrangebyscore", "due work of task:mail is not taken: "),
+        ("zrange", "due work of task:mail is not seen: "),
+        ("publish", "others are not told of due work: "),
+        ("subscribe", "due work of other processes is noticed late: "),
+    ],
+)
+def test_a_right_that_only_due_work_needs_is_told_in_the_log_and_by_health(
+    server, caplog, missing, says
+) -> None:
+    url = add_user(server, *SPACE, *(f"+{name}" for name in COMMANDS if name != missing))
+    port = Port(Space(url))
+    for n in range(3):
+        port.create(f"a{n}", wake=10)
+        port.claim(5)
+    port.backend.wait(0)
+    wait_until(lambda: any(says in text for text in port.backend.health().warnings))
+    (told,) = [text for text in caplog.messages if says in text]
+    assert told.startswith(server.url)  # once, and not which command: before Redis 7 nobody knows
     port.close_all()
 
 

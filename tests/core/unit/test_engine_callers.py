@@ -209,7 +209,9 @@ def test_S_61_a_request_not_done_in_time_is_told_what_the_backend_said_last() ->
     rig.wait(2_000, settle=False)
 
     told, later = str(rig.result(fails)), str(rig.result(hangs))
-    assert told.endswith("done in time; the backend fails: StorageError: the server is gone (nothing was changed)")
+    assert told.endswith(
+        "done in time; the backend fails: StorageError: the server is gone (nothing was changed)"
+    )
     assert later.endswith("was not done in time (nothing was changed)")
 
 
