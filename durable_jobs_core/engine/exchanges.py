@@ -137,7 +137,7 @@ def answered(state: State, answered: Answered) -> None:
 def _lost(state: State, lane: Lane, flight: Flight, answer: Answer | BaseException) -> None:
     """No answer: the writes are unknown, the loads are to be asked again."""
     trouble = str(describe(answer)) if isinstance(answer, BaseException) else "its answer does not fit"
-    lane.failed(state.t, state.entropy(), trouble)
+    lane.failed(state.t, state.entropy(), trouble.partition("\n")[0])  # without what caused it
     lane.resize(len(flight.batch.writes), failed=True)
     if flight.batch.claim is not None:
         lane.unasked.update(flight.batch.claim.limits)

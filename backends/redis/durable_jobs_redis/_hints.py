@@ -29,8 +29,8 @@ class Hints:
     """Listens from the first `wait` on, in a thread of its own.
 
     `is_news(tag, job, instant)`: whether a due instant of a job, in a shard, is worth waking up for;
-    `has_missed`: whether there was something of that sort while nobody listened. `trouble`: why nobody listens
-    now, if so.
+    `has_missed`: whether there was something of that sort while nobody listened. `trouble`: why nobody
+    listens now, if so.
     """
 
     def __init__(

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from durable_jobs_redis import _durability
-from durable_jobs_redis._errors import NewerStoreError, RedisStoreError
+from durable_jobs_redis._errors import CallRefusedError, NewerStoreError, RedisStoreError
 from durable_jobs_redis._names import Names
 from durable_jobs_redis._url import SHARDS_OF_A_CLUSTER, Location
 from durable_jobs_redis._wire import Command, Line
@@ -29,6 +29,16 @@ def make(line: Line, location: Location) -> Names:
 
     Raises `RedisStoreError` for one that cannot be used, or is not whole.
     """
+    try:
+        return _make(line, location)
+    except CallRefusedError as error:
+        if error.code != "MOVED" or location.form == "cluster":
+            raise
+        cause = f"it is a node of a Cluster, whose URL begins with {location.kind}+cluster:// ({error.cause})"
+        raise RedisStoreError(line.server, cause) from error
+
+
+def _make(line: Line, location: Location) -> Names:
     for wire in line.wires():
         why = _durability.check(_durability.read(wire), location)
         if why is not None:
