@@ -12,7 +12,7 @@ from durable_jobs_core.backend import (
     Row,
     Write,
 )
-from durable_jobs_core.codec import Loaded, load
+from durable_jobs_core.codec import Loaded, Newer, load
 from durable_jobs_core.engine import callers, hooks
 from durable_jobs_core.engine.entries import Entry, Released
 from durable_jobs_core.engine.keeper import Keeper
@@ -244,6 +244,7 @@ def _loaded(state: State, keeper: Keeper, row: Row | Damaged | None, flight: Fli
 def _take_claimed(state: State, lane: Lane, flight: Flight, claim: Claim, answer: Answer) -> None:
     """Due runs: each is an alarm that fires now."""
     counts = dict.fromkeys(claim.limits, 0)
+    useful = False
     for row in answer.claimed:
         job = job_of(row.key)
         counts[job] = counts.get(job, 0) + 1
@@ -252,9 +253,12 @@ def _take_claimed(state: State, lane: Lane, flight: Flight, claim: Claim, answer
         keeper = state.keeper(row.key)
         state.push(keeper, Entry(_FIRED, flight.stamp, urgent=True))
         _loaded(state, keeper, row, flight)
+        useful = useful or not isinstance(keeper.base, Newer)
     lane.asked = True
-    if answer.claimed:
+    if useful:
         lane.came_first()
+    elif answer.claimed:
+        lane.gives_way()
     elif lane.called and not _is_near(answer.next_wake, claim.now):
         lane.came_in_vain(state.node)
     lane.called = False

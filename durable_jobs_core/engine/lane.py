@@ -115,6 +115,10 @@ class Lane:
         self.shy = min(2 * self.shy or SHY_FIRST_MS, SHY_MAX_MS)
         self.later = self.shy // 2 + node % (self.shy // 2 + 1)
 
+    def gives_way(self) -> None:
+        """What it claimed only a newer release can run: come after all others, so that they get it (S-6)."""
+        self.shy, self.later = SHY_MAX_MS, 2 * SHY_MAX_MS
+
     def note_wake(self, instant: int) -> None:
         """Something falls due at that instant."""
         self.next_wake = instant if self.next_wake is None else min(self.next_wake, instant)

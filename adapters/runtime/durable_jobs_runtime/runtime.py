@@ -34,10 +34,10 @@ def node_id() -> int:
 class RuntimeHealth:
     """What a runtime knows of itself and its backend.
 
-    `backend`: its own account; `failing`: why it could not do what this process asked last, if so, of each
-    lane: what it holds waits; `dropped_telemetry`: values that a tracker failed to take; what an `HttpTracker`
-    took and could not send is in its own `dropped`. `regressions`: how often the store gave back an instance
-    older than this process knew it committed, `regressed`: the latest of those instances.
+    `backend`: its own account; `failing`: why it could not do what this process asked last, of each lane that
+    could not; `dropped_telemetry`: values that a tracker failed to take; what an `HttpTracker` took and could
+    not send is in its own `dropped`. `regressions`: how often the store gave back an instance older than this
+    process knew it committed, `regressed`: the latest of those instances.
     """
 
     backend: Health
