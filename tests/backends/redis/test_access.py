@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
+import durable_jobs_redis
 import pytest
 from durable_jobs_conformance import Port
 from durable_jobs_redis import CallRefusedError, RedisBackend, RedisStoreError
@@ -19,7 +20,7 @@ from support.tls import TlsProxy, certificate
 from durable_jobs_core.backend import Refused, Write
 
 PASSWORD = "p@ss:/?#%&word ü"
-SPACE = "~{orders*", "resetchannels", "&{orders*"
+SPACE = "resetkeys", "resetchannels", "~{orders*", "&{orders*", "-@all"
 COMMANDS = [
     *("evalsha", "eval", "info", "config|get", "hmget", "get", "set", "hset", "smembers", "zrangebylex"),
     *("subscribe", "publish", "setrange", "time", "del", "exists", "dump", "zadd", "zrank", "zrem", "sadd"),
@@ -56,6 +57,17 @@ def use(port: Port) -> None:
     began = time.monotonic()
     port.backend.wait(20)
     assert time.monotonic() - began < 10, "the other has not been heard"
+
+
+def test_the_guide_and_the_package_name_these_rights() -> None:
+    guide = (Path(__file__).parents[3] / "docs" / "guide.md").read_text()
+    _, _, line = guide.partition("ACL SETUSER jobs ")
+    rules = line.partition("```")[0].split()
+    assert rules[:2] == ["on", ">secret"]
+    assert [rule.replace("shop", "orders") for rule in rules[2:7]] == [*SPACE]
+    assert rules[7:] == [f"+{name}" for name in COMMANDS]
+    told = " ".join((durable_jobs_redis.__doc__ or "").split())
+    assert f"and the commands {', '.join(COMMANDS)}; in a Cluster" in told
 
 
 def test_a_user_with_the_rights_that_are_documented_can_do_all(server) -> None:
