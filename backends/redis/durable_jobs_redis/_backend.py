@@ -19,6 +19,7 @@ from durable_jobs_redis._making import make
 from durable_jobs_redis._names import job_of
 from durable_jobs_redis._route import Route
 from durable_jobs_redis._url import Location, parse
+from durable_jobs_redis._warnings import Warnings
 
 _log = logging.getLogger("durable_jobs")
 
@@ -50,18 +51,20 @@ class RedisBackend:
         channel = self._names.channel(location.database)
         origin = secrets.token_hex(8).encode()
         confirmation = Confirmation(location.replicas, location.wait_ms, aof=location.aof)
+        self._warned = Warnings(location.server)
         calls = self._to.lanes(self._names)
         self.lanes = len(calls)
         self._lane_of = {call: lane for lane, mine in enumerate(calls) for call in mine}
         self._lanes = [
             Lane(
-                Exchanger(self._to.line(), self._names, mine, origin, channel, confirmation), threading.Lock()
+                Exchanger(self._to.line(), self._names, mine, origin, channel, confirmation, self._warned),
+                threading.Lock(),
             )
             for mine in calls
         ]
         everything = range(self._names.calls)
         nobody = Confirmation(0, 0, aof=False)
-        self._looker = Exchanger(self._aside, self._names, everything, origin, channel, nobody)
+        self._looker = Exchanger(self._aside, self._names, everything, origin, channel, nobody, self._warned)
         self._hints = Hints(self._to.line(), channel, origin, self._is_news, self._has_missed)
 
     @classmethod
@@ -147,8 +150,7 @@ class RedisBackend:
 
     def _warnings(self, settings: Iterable[_durability.Settings]) -> list[str]:
         found = self._losses(settings)
-        for exchanger in (*(lane.exchanger for lane in self._lanes), self._looker):
-            found |= dict.fromkeys(exchanger.warnings)
+        found |= dict.fromkeys(self._warned.now())
         if self._hints.trouble is not None:
             found[self._hints.trouble] = None
         return list(found)

@@ -35,14 +35,11 @@ from durable_jobs_redis._script import (
     read_outcome,
     read_row,
 )
+from durable_jobs_redis._warnings import Warnings
 from durable_jobs_redis._wire import Command, Line, Told
 
-WARNINGS_MAX = 8
-PASSING_SECONDS = 60.0
-"""What was wrong is told by `health()` for so long after it was met last; after that it is news again."""
 AGAIN_MS = 1_000
 """A claim that found a call failing is worth another after so long."""
-_log = logging.getLogger("durable_jobs")
 
 
 class Confirmation:
@@ -96,6 +93,7 @@ class Exchanger:
         origin: bytes,
         channel: str,
         confirmation: Confirmation,
+        warnings: Warnings,
     ) -> None:
         self._line = line
         self._names = names
@@ -103,10 +101,10 @@ class Exchanger:
         self._origin = origin
         self._channel = channel
         self._confirmation = confirmation
+        self._warnings = warnings
         self._clock: tuple[int, float] | None = None
         self._marks: dict[int, int] = {}
         self.hint: tuple[frozenset[bytes], int | None] | None = None
-        self._warned: dict[str, float] = {}
 
     def exchange(self, batch: Batch) -> Answer:
         """Perform a batch. What it raises leaves the outcome of writes unknown."""
@@ -130,12 +128,6 @@ class Exchanger:
             return True
         jobs, known = self.hint
         return job in jobs and (known is None or instant < known)
-
-    @property
-    def warnings(self) -> list[str]:
-        """What an operator should know."""
-        now = time.monotonic()
-        return [text for text, until in tuple(self._warned.items()) if now <= until]
 
     def close(self) -> None:
         """Close the connections; the next exchange opens them again."""
@@ -245,11 +237,11 @@ class Exchanger:
         for call, error in failed.items():
             if parts[call].loads:
                 raise RedisStoreError(self._line.server, f"a part of the exchange failed: {error}") from error
-            self._warn(error.cause)
+            self._warnings.tell(error.cause)
         replies = {call: Reply(*one.answer) for call, one in told.items() if call not in failed}
         for call, reply in replies.items():
             if reply.trouble:
-                self._warn(reply.trouble.decode(errors="replace").strip())
+                self._warnings.tell(reply.trouble.decode(errors="replace").strip())
             self._marks[call] = int(reply.left)
             self._watch(known.get(call, 0) - int(reply.mark))
         return replies
@@ -258,7 +250,7 @@ class Exchanger:
         """The mark that each write leaves in a store only rises."""
         if missing > 0:
             text = f"the store went back by {missing} ms: what was acknowledged in that time may be lost"
-            self._warn(text, logging.ERROR, math.inf)
+            self._warnings.tell(text, logging.ERROR, math.inf)
 
     def _take(self, claim: Claim, replies: dict[int, Reply]) -> list[Sequence[Any]]:
         """What is claimed of what the replies tell to be due; they are brought up to date."""
@@ -271,7 +263,7 @@ class Exchanger:
         )
         for call, one in told.items():
             if isinstance(one.answer, RedisStoreError):
-                self._warn(one.answer.cause)
+                self._warnings.tell(one.answer.cause)
                 replies[call] = replies[call]._replace(claimed=())
             else:
                 replies[call] = Reply(*one.answer)
@@ -285,15 +277,6 @@ class Exchanger:
             return None
         clock, told_at = self._clock
         return clock + int((time.monotonic() - told_at) * 1000)
-
-    def _warn(self, text: str, level: int = logging.WARNING, seconds: float = PASSING_SECONDS) -> None:
-        """Tell it in `health()` for so long, and in the log if it is news: what does not run says nothing."""
-        now = time.monotonic()
-        if self._warned.pop(text, -math.inf) < now:
-            _log.log(level, "%s: %s", self._line.server, text)
-        self._warned[text] = now + seconds
-        while len(self._warned) > WARNINGS_MAX:
-            del self._warned[next(iter(self._warned))]
 
 
 def _failed(error: RedisStoreError) -> Outcome:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from durable_jobs_redis import CallRefusedError, RedisBackend, _exchange
+from durable_jobs_redis import CallRefusedError, RedisBackend, _warnings
 from soak.redis_proxy import again
 
 from durable_jobs_core import Task, create_durable_jobs
@@ -93,10 +93,17 @@ def test_a_full_memory_is_told_in_the_log_once_and_by_health_until_a_minute_afte
     assert told.endswith("maxmemory'.")
     with server.client() as client:
         client.config_set("maxmemory", 0)
-    later = time.monotonic() + _exchange.PASSING_SECONDS + 1
-    monkeypatch.setattr(_exchange.time, "monotonic", lambda: later)
+    later = time.monotonic() + _warnings.PASSING_SECONDS + 1
+    monkeypatch.setattr(_warnings.time, "monotonic", lambda: later)
     assert port.claim(10) == ["a"]
     assert not any("no writes" in text for text in port.backend.health().warnings)
+
+
+def test_warnings_are_few_and_the_latest() -> None:
+    warnings = _warnings.Warnings("redis://host")
+    for n in range(20):
+        warnings.tell(f"warning {n % 12}")
+    assert warnings.now() == [f"warning {n % 12}" for n in range(12, 20)]
 
 
 def test_r5_a_full_memory_does_not_hold_up_what_settles(server, port, full) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -185,6 +186,15 @@ def test_r7_an_index_that_is_something_else_stops_its_own_job_only_and_is_told_i
     assert [row.key for row in answer.claimed] == [post]
     assert answer.next_wake == 40
     assert any("due work of task:mail is not" in text and "WRONGTYPE" in text for text in caplog.messages)
+
+
+@pytest.mark.parametrize("key", ["{durable-jobs:0}:jobs", "{durable-jobs:0}:ids:task:mail"])
+def test_S_66_what_is_no_list_of_ids_is_named(server, port, key) -> None:
+    port.create("a")
+    with server.client() as client:
+        client.set(key, "not a list")
+    with pytest.raises(RedisStoreError, match=f"{re.escape(key)} cannot be listed: WRONGTYPE"):
+        port.scan()
 
 
 def test_r3_a_password_that_is_wanted_now_is_no_passing_trouble(server, port) -> None:
