@@ -121,7 +121,14 @@ def _expire(state: State, call: Call) -> None:
     if call.watch is not None:
         give_up_watching(state, call)
     else:
-        refuse(state, call, StorageError(f"the request to {call.key} was not done in time"))
+        why = _why(state, call)
+        refuse(state, call, StorageError(f"the request to {call.key} was not done in time{why}"))
+
+
+def _why(state: State, call: Call) -> str:
+    """What the backend said last, if it fails."""
+    trouble = state.lane(call.key).trouble
+    return f"; the backend fails: {trouble}" if trouble else ""
 
 
 def give_up_watching(state: State, call: Call) -> None:
@@ -136,6 +143,7 @@ def refuse(state: State, call: Call, error: DurableJobsError) -> None:
     if keeper.inline is call.entry:
         hooks.cancel(state, state.handlers.inline[call.key], "lost")
     if not keeper.forget(call.entry):
-        error = OutcomeUnknownError(f"whether the request reached {call.key} is not known")
+        why = _why(state, call)
+        error = OutcomeUnknownError(f"whether the request reached {call.key} is not known{why}")
     reply_error(state, call.id, ReplyError(error))
     state.ready[call.key] = keeper

@@ -13,7 +13,7 @@ from durable_jobs_core.backend import (
     Write,
     flaw,
 )
-from durable_jobs_core.codec import Loaded, load
+from durable_jobs_core.codec import Loaded, Newer, load
 from durable_jobs_core.engine import callers, hooks
 from durable_jobs_core.engine.entries import Entry, Released
 from durable_jobs_core.engine.keeper import Keeper
@@ -24,6 +24,7 @@ from durable_jobs_core.engine.state import State
 from durable_jobs_core.engine.turn import perform, rebased, turn
 from durable_jobs_core.errors import StorageError
 from durable_jobs_core.events import AlarmFired, AlarmMisfiled, HandlerEvent
+from durable_jobs_core.failures import describe
 from durable_jobs_core.record import Record
 from durable_jobs_core.step import alarm_of
 from durable_jobs_core.telemetry import HistoryRegressed
@@ -126,7 +127,7 @@ def answered(state: State, answered: Answered) -> None:
     if state.journal is not None:
         state.journal.answered(flight.batch.writes, answer)
     if isinstance(answer, BaseException):
-        _lost(state, lane, flight)
+        _lost(state, lane, flight, answer)
         return
     lane.greeted = True
     state.clock.told(answer.clock, lane.asked_t)
@@ -139,9 +140,10 @@ def answered(state: State, answered: Answered) -> None:
         _take_claimed(state, lane, flight, claim, answer)
 
 
-def _lost(state: State, lane: Lane, flight: Flight) -> None:
+def _lost(state: State, lane: Lane, flight: Flight, error: BaseException) -> None:
     """No answer: the writes are unknown, the loads are to be asked again."""
-    lane.failed(state.t, state.entropy())
+    trouble, *_causes = str(describe(error)).split("\n")
+    lane.failed(state.t, state.entropy(), trouble)
     lane.resize(len(flight.batch.writes), failed=True)
     if flight.batch.claim is not None:
         lane.greeted = False
@@ -157,6 +159,7 @@ def _lost(state: State, lane: Lane, flight: Flight) -> None:
 
 def _take_outcomes(state: State, lane: Lane, flight: Flight, answer: Answer) -> None:
     failed = wait = False
+    trouble = ""
     wakes: dict[Job, int] = {}
     for write, keeper, outcome in zip(flight.batch.writes, flight.keepers, answer.outcomes, strict=True):
         if keeper is None:
@@ -174,18 +177,19 @@ def _take_outcomes(state: State, lane: Lane, flight: Flight, answer: Answer) -> 
             _release(state, keeper, released)
             _hold_after_conflict(state, keeper)
         elif isinstance(outcome, Refused):
-            failed, wait = True, wait or outcome.transient
+            failed, wait, trouble = True, wait or outcome.transient, outcome.reason
             _refuse(state, keeper, outcome, alone=len(flight.batch.writes) == 1)
         else:
             failed = wait = True
+            trouble = outcome.reason
             keeper.outcome_unknown()
             state.ready[keeper.key] = keeper
     _note_wakes(state, lane, wakes)
     lane.resize(len(flight.batch.writes), failed=failed)
     if wait:
-        lane.failed(state.t, state.entropy())
+        lane.failed(state.t, state.entropy(), trouble)
     else:
-        lane.failures = 0
+        lane.failures, lane.trouble = 0, ""
 
 
 def _note_wakes(state: State, lane: Lane, wakes: dict[Job, int]) -> None:
@@ -214,7 +218,9 @@ def _refuse(state: State, keeper: Keeper, outcome: Refused, *, alone: bool) -> N
     for entry in (stepped.entry for stepped in steps if stepped.writes):
         call = state.calls.by_id.get(entry.call)
         if call is not None:
-            callers.refuse(state, call, StorageError(f"{keeper.key}: {outcome.reason}"))
+            key = f"{keeper.key}"
+            where = "" if outcome.reason.startswith(key) else f"{key}: "
+            callers.refuse(state, call, StorageError(where + outcome.reason))
         elif isinstance(entry.event, HandlerEvent):  # kept until it is committed, stale or settled
             entry.conflicts += 1
             hold(state, keeper, min(100 << min(entry.conflicts, 6), BACKOFF_MAX_MS))
@@ -243,6 +249,7 @@ def _loaded(state: State, keeper: Keeper, row: Row | Damaged | None, flight: Fli
 def _take_claimed(state: State, lane: Lane, flight: Flight, claim: Claim, answer: Answer) -> None:
     """Due runs: each is an alarm that fires now."""
     counts = dict.fromkeys(claim.limits, 0)
+    useful = False
     for row in answer.claimed:
         job = job_of(row.key)
         counts[job] = counts.get(job, 0) + 1
@@ -251,9 +258,12 @@ def _take_claimed(state: State, lane: Lane, flight: Flight, claim: Claim, answer
         keeper = state.keeper(row.key)
         state.push(keeper, Entry(_FIRED, flight.stamp, urgent=True))
         _loaded(state, keeper, row, flight)
+        useful = useful or not isinstance(keeper.base, Newer)
     lane.asked = True
-    if answer.claimed:
+    if useful:
         lane.came_first()
+    elif answer.claimed:
+        lane.gives_way()
     elif lane.called and not _is_near(answer.next_wake, claim.now):
         lane.came_in_vain(state.node)
     lane.called = False

@@ -54,7 +54,8 @@ class Lane:
     so that one bad write fails alone (D-3); `behind`: some writes did not fit in the last batch.
     `told_wake`: the `next_wake` of the last claim's answer, unless it is of what that claim took; `called`: a
     hint, or that instant, says that there is due work. Who then finds that others have taken it is `shy` for
-    so many milliseconds, and comes `later` the next time by a part of them.
+    so many milliseconds, and comes `later` the next time by a part of them. `trouble`: why the backend could
+    not do what it was asked last, for those whose time is up meanwhile.
     """
 
     id: int
@@ -78,6 +79,7 @@ class Lane:
     called: bool = False
     shy: int = 0
     later: int = 0
+    trouble: str = ""
 
     @property
     def has_work(self) -> bool:
@@ -114,6 +116,10 @@ class Lane:
         self.shy = min(2 * self.shy or SHY_FIRST_MS, SHY_MAX_MS)
         self.later = self.shy // 2 + node % (self.shy // 2 + 1)
 
+    def gives_way(self) -> None:
+        """What it claimed only a newer release can run: come after all others, so that they get it (S-6)."""
+        self.shy, self.later = SHY_MAX_MS, 2 * SHY_MAX_MS
+
     def note_wake(self, instant: int) -> None:
         """Something falls due at that instant."""
         self.next_wake = instant if self.next_wake is None else min(self.next_wake, instant)
@@ -125,8 +131,9 @@ class Lane:
         elif sent:
             self.max_writes = min(BATCH_MAX_WRITES, 2 * self.max_writes)
 
-    def failed(self, t: int, entropy: int) -> None:
+    def failed(self, t: int, entropy: int, trouble: str) -> None:
         """The backend did not answer: wait before asking again, longer each time."""
+        self.trouble = trouble
         backoff = min(BACKOFF_FIRST_MS << min(self.failures, 10), BACKOFF_MAX_MS)
         self.failures += 1
         self.retry_at = t + backoff // 2 + entropy % (backoff // 2 + 1)

@@ -10,6 +10,7 @@ from durable_jobs_core.engine.keeper import Keeper
 from durable_jobs_core.engine.state import State
 from durable_jobs_core.errors import ClosedError
 from durable_jobs_core.events import AlarmFired
+from durable_jobs_core.words import Key
 
 NEWER_HOLD_FIRST_MS = 1_000
 NEWER_HOLD_MAX_MS = 60_000
@@ -80,14 +81,20 @@ def _defer(state: State, keeper: Keeper, entry: Entry) -> None:
     if entry.conflicts:
         return
     if isinstance(keeper.base, Newer):
-        span = min(2 * state.newer.pop(key, NEWER_HOLD_FIRST_MS // 2), NEWER_HOLD_MAX_MS)
-        state.newer[key] = span
-        if len(state.newer) > NEWER_REMEMBERED:
-            state.newer.pop(next(iter(state.newer)))
-        hold = state.clock.now + span
+        hold = state.clock.now + _span_of(state, key, keeper.base.row.revision)
     defer = keeper.defer(hold)
     if defer is not None:
         state.lane(key).defers[key] = defer
+
+
+def _span_of(state: State, key: Key, revision: bytes) -> int:
+    """How long a newer record is left to others: longer each time, until one of them has written it (S-6)."""
+    before, span = state.newer.pop(key, (b"", 0))
+    span = min(2 * span, NEWER_HOLD_MAX_MS) if before == revision else NEWER_HOLD_FIRST_MS
+    state.newer[key] = revision, span
+    if len(state.newer) > NEWER_REMEMBERED:
+        state.newer.pop(next(iter(state.newer)))
+    return span
 
 
 def rebased(state: State, keeper: Keeper) -> None:

@@ -436,6 +436,32 @@ def test_a_backend_that_fails_is_told_in_the_log_and_so_is_its_return(
     assert again == "the backend answers again (lane 0, failed before: 4)"
 
 
+class Full(MemoryBackend):
+    """Takes no writes while it is `full`."""
+
+    full = True
+
+    def exchange(self, lane: int, batch: Batch) -> Answer:
+        answer = super().exchange(lane, evolve(batch, writes=()) if self.full else batch)
+        refused = Refused("the disk is full", transient=True)
+        return evolve(answer, outcomes=(refused,) * len(batch.writes)) if self.full else answer
+
+
+def test_health_says_why_the_backend_fails_for_as_long_as_it_does(driver: Driver) -> None:
+    async def main() -> None:
+        backend = Full()
+        async with driver.open(one_job(), backend, worker=False, request_timeout="200 ms") as runtime:
+            assert (await runtime.health()).failing == ()
+            with pytest.raises(StorageError, match="not done in time; the backend fails: the disk is full"):
+                await runtime.client.continuous("job").start("a", Nothing())
+            assert (await runtime.health()).failing == ("the disk is full",)
+            backend.full = False
+            await runtime.client.continuous("job").start("a", Nothing())
+            assert (await runtime.health()).failing == ()
+
+    driver.run(main)
+
+
 class Doubtful(MemoryBackend):
     """Of its first write it says something else than what became of it."""
 
@@ -522,6 +548,24 @@ def test_writes_that_have_to_be_tried_again_are_told_in_the_log(
         driver.run(main)
     assert caplog.messages == [
         "the backend failed (lane 0, 1 in a row): the disk is full",
+        "the backend answers again (lane 0, failed before: 1)",
+    ]
+
+
+def test_a_write_that_is_refused_for_good_is_told_in_the_log_and_is_no_sign_of_health(
+    driver: Driver, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def main() -> None:
+        refused = Doubtful(Refused("the store is lost", transient=False))
+        async with driver.open(one_job(), refused) as runtime:
+            with pytest.raises(StorageError, match="the store is lost"):
+                await runtime.client.continuous("job").start("a", Nothing())
+            assert (await outcome_of_a_run(runtime)).outcome == "succeeded"
+
+    with caplog.at_level(logging.WARNING, "durable_jobs"):
+        driver.run(main)
+    assert caplog.messages == [
+        "the backend failed (lane 0, 1 in a row): the store is lost",
         "the backend answers again (lane 0, failed before: 1)",
     ]
 

@@ -200,9 +200,6 @@ _TABLE: dict[tuple[str, str], dict[str, tuple[str, ...]]] = {
             "writes.sort(key=_BY_KEY) -> writes.sort()",
         ),
     },
-    ("turn.py", "NEWER_HOLD_FIRST_MS = 1_000"): {
-        "it is halved, in whole milliseconds, before it is doubled": ("1000 -> 1001",),
-    },
     ("turn.py", "if keeper.number > state.highest:"): {
         "of two equal numbers either is the larger": (
             "keeper.number > state.highest -> keeper.number >= state.highest",

@@ -14,7 +14,10 @@ from durable_jobs_runtime.trackers import say
 
 
 class LaneThread:
-    """One thread that performs the exchanges of one lane, in order, and tells what came of each."""
+    """One thread that performs the exchanges of one lane, in order, and tells what came of each.
+
+    `trouble`: why the last of them could not be done, if so.
+    """
 
     def __init__(
         self,
@@ -26,6 +29,7 @@ class LaneThread:
         self._lane = lane
         self._answered = answered
         self._failures = 0
+        self.trouble: str | None = None
         self._work: queue.SimpleQueue[Exchange | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._serve, daemon=True)
 
@@ -57,6 +61,7 @@ class LaneThread:
     def _tell(self, trouble: str | None) -> None:
         """Say that the backend fails, seldom while it goes on, and that it answers again: until then all
         that is due waits, and nobody else would know."""
+        self.trouble = trouble
         if trouble is not None:
             self._failures += 1
             if self._failures.bit_count() == 1:
@@ -69,7 +74,7 @@ class LaneThread:
 
 
 def _trouble(batch: Batch, answer: Answer) -> str | None:
-    """Why what was asked was not done, if it was not; of the writes, the last tells."""
+    """Why what was asked could not be done, if it could not; of the writes, the last tells."""
     trouble = flaw(answer, batch)
     if trouble is not None:
         return trouble

@@ -216,6 +216,11 @@ class Machine:
             for lane in self._lanes:
                 lane.stop()
 
+    @property
+    def failing(self) -> tuple[str, ...]:
+        """Why the lanes could not do what they were asked last, those that could not."""
+        return tuple(lane.trouble for lane in self._lanes if lane.trouble is not None)
+
     def check_open(self) -> None:
         """Raise `ClosedError` once the machine has closed, `RuntimeError` in another event loop."""
         self._check_here()

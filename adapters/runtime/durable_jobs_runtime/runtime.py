@@ -34,12 +34,14 @@ def node_id() -> int:
 class RuntimeHealth:
     """What a runtime knows of itself and its backend.
 
-    `backend`: its own account; `dropped_telemetry`: values that a tracker failed to take; what an
-    `HttpTracker` took and could not send is in its own `dropped`. `regressions`: how often the store gave
-    back an instance older than this process knew it committed, `regressed`: the latest of those instances.
+    `backend`: its own account; `failing`: why it could not do what this process asked last, of each lane that
+    could not; `dropped_telemetry`: values that a tracker failed to take; what an `HttpTracker` took and could
+    not send is in its own `dropped`. `regressions`: how often the store gave back an instance older than this
+    process knew it committed, `regressed`: the latest of those instances.
     """
 
     backend: Health
+    failing: tuple[str, ...]
     dropped_telemetry: int
     regressions: int
     regressed: tuple[Key, ...]
@@ -116,6 +118,7 @@ class BaseRuntime:
         self._say_unregistered(health)
         return RuntimeHealth(
             backend=health,
+            failing=self._machine.failing,
             dropped_telemetry=self._trackers.dropped,
             regressions=self._trackers.regressions,
             regressed=tuple(self._trackers.regressed),

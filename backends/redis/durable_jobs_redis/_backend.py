@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from durable_jobs_core.backend import Answer, Batch, Claim, Cursor, Health, Page, Query
-from durable_jobs_core.errors import StorageError
+from durable_jobs_core.errors import UNCHANGED, StorageError
 from durable_jobs_core.words import Key, Kind
 from durable_jobs_redis import _durability, _listing
 from durable_jobs_redis._exchange import Confirmation, Exchanger
@@ -19,6 +19,7 @@ from durable_jobs_redis._making import make
 from durable_jobs_redis._names import job_of
 from durable_jobs_redis._route import Route
 from durable_jobs_redis._url import Location, parse
+from durable_jobs_redis._warnings import Warnings
 
 _log = logging.getLogger("durable_jobs")
 
@@ -50,18 +51,20 @@ class RedisBackend:
         channel = self._names.channel(location.database)
         origin = secrets.token_hex(8).encode()
         confirmation = Confirmation(location.replicas, location.wait_ms, aof=location.aof)
+        self._warned = Warnings(location.server)
         calls = self._to.lanes(self._names)
         self.lanes = len(calls)
         self._lane_of = {call: lane for lane, mine in enumerate(calls) for call in mine}
         self._lanes = [
             Lane(
-                Exchanger(self._to.line(), self._names, mine, origin, channel, confirmation), threading.Lock()
+                Exchanger(self._to.line(), self._names, mine, origin, channel, confirmation, self._warned),
+                threading.Lock(),
             )
             for mine in calls
         ]
         everything = range(self._names.calls)
         nobody = Confirmation(0, 0, aof=False)
-        self._looker = Exchanger(self._aside, self._names, everything, origin, channel, nobody)
+        self._looker = Exchanger(self._aside, self._names, everything, origin, channel, nobody, self._warned)
         self._hints = Hints(self._to.line(), channel, origin, self._is_news, self._has_missed)
 
     @classmethod
@@ -73,7 +76,7 @@ class RedisBackend:
         """
         backend = cls(parse(url))
         backend._looker.check()
-        for text in backend._warnings(backend._settings()):
+        for text in backend._losses(backend._settings()):
             _log.warning("%s: %s", backend._location.server, text)
         return backend
 
@@ -129,7 +132,7 @@ class RedisBackend:
         try:
             jobs = _listing.jobs(self._aside, self._names)
         except StorageError as error:
-            warnings.append(str(error))
+            warnings.append(f"which jobs there are is not known: {error}".removesuffix(UNCHANGED))
         return Health(
             durability="; or, on another node, ".join(words),
             clock=clock,
@@ -141,10 +144,15 @@ class RedisBackend:
         """Of each server."""
         return [_durability.read(wire) for wire in self._aside.wires()]
 
+    def _losses(self, settings: Iterable[_durability.Settings]) -> dict[str, None]:
+        """How what is acknowledged may be lost."""
+        return dict.fromkeys(text for one in settings for text in _durability.warnings(one, self._location))
+
     def _warnings(self, settings: Iterable[_durability.Settings]) -> list[str]:
-        found = dict.fromkeys(text for one in settings for text in _durability.warnings(one, self._location))
-        for exchanger in (*(lane.exchanger for lane in self._lanes), self._looker):
-            found |= exchanger.warnings
+        found = self._losses(settings)
+        found |= dict.fromkeys(self._warned.now())
+        if self._hints.trouble is not None:
+            found[self._hints.trouble] = None
         return list(found)
 
     def close(self) -> None:

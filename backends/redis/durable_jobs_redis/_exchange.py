@@ -12,6 +12,7 @@ loaded nobody can tell, and that is raised.
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -34,12 +35,11 @@ from durable_jobs_redis._script import (
     read_outcome,
     read_row,
 )
+from durable_jobs_redis._warnings import Warnings
 from durable_jobs_redis._wire import Command, Line, Told
 
-WARNINGS_MAX = 8
 AGAIN_MS = 1_000
 """A claim that found a call failing is worth another after so long."""
-_log = logging.getLogger("durable_jobs")
 
 
 class Confirmation:
@@ -82,8 +82,7 @@ class Exchanger:
     """Performs exchanges over one line, with the store of these `names`, and no other.
 
     `calls`: the numbers of those calls that a claim is made of; `origin`: of this handle's hints, which it
-    does not need itself; `hint`: the jobs that the last claim named, and the `next_wake` it was told;
-    `warnings`: what an operator should know.
+    does not need itself; `hint`: the jobs that the last claim named, and the `next_wake` it was told.
     """
 
     def __init__(
@@ -94,6 +93,7 @@ class Exchanger:
         origin: bytes,
         channel: str,
         confirmation: Confirmation,
+        warnings: Warnings,
     ) -> None:
         self._line = line
         self._names = names
@@ -101,10 +101,10 @@ class Exchanger:
         self._origin = origin
         self._channel = channel
         self._confirmation = confirmation
+        self._warnings = warnings
         self._clock: tuple[int, float] | None = None
         self._marks: dict[int, int] = {}
         self.hint: tuple[frozenset[bytes], int | None] | None = None
-        self.warnings: dict[str, None] = {}
 
     def exchange(self, batch: Batch) -> Answer:
         """Perform a batch. What it raises leaves the outcome of writes unknown."""
@@ -237,11 +237,11 @@ class Exchanger:
         for call, error in failed.items():
             if parts[call].loads:
                 raise RedisStoreError(self._line.server, f"a part of the exchange failed: {error}") from error
-            self._warn(str(error))
+            self._warnings.tell(error.cause)
         replies = {call: Reply(*one.answer) for call, one in told.items() if call not in failed}
         for call, reply in replies.items():
             if reply.trouble:
-                self._warn(reply.trouble.decode(errors="replace"))
+                self._warnings.tell(reply.trouble.decode(errors="replace").strip())
             self._marks[call] = int(reply.left)
             self._watch(known.get(call, 0) - int(reply.mark))
         return replies
@@ -250,8 +250,7 @@ class Exchanger:
         """The mark that each write leaves in a store only rises."""
         if missing > 0:
             text = f"the store went back by {missing} ms: what was acknowledged in that time may be lost"
-            self._warn(text)
-            _log.error("%s: %s", self._line.server, text)
+            self._warnings.tell(text, logging.ERROR, math.inf)
 
     def _take(self, claim: Claim, replies: dict[int, Reply]) -> list[Sequence[Any]]:
         """What is claimed of what the replies tell to be due; they are brought up to date."""
@@ -264,7 +263,7 @@ class Exchanger:
         )
         for call, one in told.items():
             if isinstance(one.answer, RedisStoreError):
-                self._warn(str(one.answer))
+                self._warnings.tell(one.answer.cause)
                 replies[call] = replies[call]._replace(claimed=())
             else:
                 replies[call] = Reply(*one.answer)
@@ -279,18 +278,13 @@ class Exchanger:
         clock, told_at = self._clock
         return clock + int((time.monotonic() - told_at) * 1000)
 
-    def _warn(self, text: str) -> None:
-        self.warnings.pop(text, None)
-        self.warnings[text] = None
-        while len(self.warnings) > WARNINGS_MAX:
-            del self.warnings[next(iter(self.warnings))]
-
 
 def _failed(error: RedisStoreError) -> Outcome:
     """The outcome of a write whose call has failed."""
+    text = f"{error.server}: {error.cause}"  # whoever tells of it says whether anything was changed
     if isinstance(error, CallRefusedError):
-        return Refused(str(error), error.transient)
-    return Unknown(str(error))
+        return Refused(text, error.transient)
+    return Unknown(text)
 
 
 def _passes(error: RedisStoreError) -> bool:

@@ -5,17 +5,22 @@ A hint may be lost, with its connection for example: the engine looks for due wo
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
 from typing import Any
 
 from redis.exceptions import RedisError
 
-from durable_jobs_core.errors import StorageError
+from durable_jobs_core.errors import UNCHANGED, StorageError
+from durable_jobs_redis._errors import code_of
 from durable_jobs_redis._wire import Line
 
 AGAIN_SECONDS = 1.0
 """After so long a listener that lost its connection tries again."""
+
+_FOR_GOOD = "NOPERM", "NOAUTH"
+_log = logging.getLogger("durable_jobs")
 
 IsNews = Callable[[bytes, bytes, int], bool]
 
@@ -24,7 +29,8 @@ class Hints:
     """Listens from the first `wait` on, in a thread of its own.
 
     `is_news(tag, job, instant)`: whether a due instant of a job, in a shard, is worth waking up for;
-    `has_missed`: whether there was something of that sort while nobody listened.
+    `has_missed`: whether there was something of that sort while nobody listened. `trouble`: why nobody
+    listens now, if so.
     """
 
     def __init__(
@@ -37,6 +43,7 @@ class Hints:
     ) -> None:
         self._line, self._channel, self._origin = line, channel, origin
         self._is_news, self._has_missed = is_news, has_missed
+        self.trouble: str | None = None
         self._changed = threading.Condition()
         self._count = 0
         self._heard = 0
@@ -70,8 +77,16 @@ class Hints:
         while not self._closed:
             try:
                 self._hear()
-            except (RedisError, OSError, ValueError, StorageError):
+            except (RedisError, OSError, ValueError, StorageError) as error:
+                self._miss(error)
                 self._stop.wait(AGAIN_SECONDS)
+
+    def _miss(self, error: Exception) -> None:
+        """Told in the log once, if it will not pass: everything works without hints, and only later."""
+        trouble = f"due work of other processes is noticed late: {error}".removesuffix(UNCHANGED)
+        if trouble != self.trouble and code_of(error) in _FOR_GOOD:
+            _log.warning("%s: %s", self._line.server, trouble)
+        self.trouble = trouble
 
     def _hear(self) -> None:
         connection = self._line.listen(self._channel)
@@ -80,6 +95,7 @@ class Hints:
                 if self._closed:
                     return
                 self._connection = connection
+            self.trouble = None
             if self._has_missed():
                 self._tell()
             while not self._closed:

@@ -14,6 +14,7 @@ from typing import Any, TypeAlias, cast
 from durable_jobs_core.backend import Cursor, Damaged, Page, Query, Row
 from durable_jobs_core.errors import StorageError
 from durable_jobs_core.words import Key, Kind
+from durable_jobs_redis._errors import CallRefusedError, RedisStoreError
 from durable_jobs_redis._names import Names, job_name, job_of
 from durable_jobs_redis._wire import Line
 
@@ -44,8 +45,10 @@ def page(line: Line, names: Names, load: Load, query: Query, after: Cursor | Non
 
 def jobs(line: Line, names: Names) -> list[Job]:
     """The jobs that have instances, in order."""
-    found = line.call(*(("SMEMBERS", f"{names.tag(shard)}jobs") for shard in range(names.shards)))
-    return sorted({job_of(name) for members in found for name in _told(members)})
+    keys = [f"{names.tag(shard)}jobs".encode() for shard in range(names.shards)]
+    told = line.ask([("SMEMBERS", key) for key in keys])
+    found = [_told(one.answer, key) for key, one in zip(keys, told, strict=True)]
+    return sorted({job_of(name) for members in found for name in members})
 
 
 def _keys(line: Line, names: Names, query: Query, last: Key | None, count: int) -> Iterator[list[Key]]:
@@ -67,19 +70,18 @@ def _keys(line: Line, names: Names, query: Query, last: Key | None, count: int) 
 
 def _ids(line: Line, names: Names, job: Job, start: bytes, count: int) -> list[bytes]:
     """The next ids of a job, of all shards."""
-    name = job_name(*job)
-    found = line.call(
-        *(
-            ("ZRANGEBYLEX", names.tag(shard).encode() + b"ids:" + name, start, "+", "LIMIT", 0, count)
-            for shard in range(names.shards)
-        )
-    )
-    return list(merge(*map(_told, found)))[:count]
+    keys = [names.tag(shard).encode() + b"ids:" + job_name(*job) for shard in range(names.shards)]
+    told = line.ask([("ZRANGEBYLEX", key, start, "+", "LIMIT", 0, count) for key in keys])
+    found = [_told(one.answer, key) for key, one in zip(keys, told, strict=True)]
+    return list(merge(*found))[:count]
 
 
-def _told(answer: Any) -> list[bytes]:
-    if isinstance(answer, Exception):
-        raise StorageError(f"what there is cannot be listed: {answer}") from answer
+def _told(answer: Any, key: bytes) -> list[bytes]:
+    if isinstance(answer, CallRefusedError):
+        raise answer
+    if isinstance(answer, RedisStoreError):
+        text = f"{key.decode()} cannot be listed: {answer.cause}"
+        raise RedisStoreError(answer.server, text) from answer
     return cast(list[bytes], answer)
 
 

@@ -6,17 +6,19 @@ that which is lost is said, and not made anew: that would shut out all that have
 
 from __future__ import annotations
 
+import logging
 import secrets
 from collections.abc import Sequence
 from typing import Any
 
 from durable_jobs_redis import _durability
-from durable_jobs_redis._errors import NewerStoreError, RedisStoreError
+from durable_jobs_redis._errors import CallRefusedError, NewerStoreError, RedisStoreError
 from durable_jobs_redis._names import Names
 from durable_jobs_redis._url import SHARDS_OF_A_CLUSTER, Location
 from durable_jobs_redis._wire import Command, Line
 
 FORMAT = 1
+_log = logging.getLogger("durable_jobs")
 _BEGIN = """
 if redis.call('EXISTS', KEYS[1]) == 0 then
   return redis.pcall('HSET', KEYS[1], 'format', ARGV[1], 'shards', ARGV[2], 'id', ARGV[3])
@@ -29,6 +31,16 @@ def make(line: Line, location: Location) -> Names:
 
     Raises `RedisStoreError` for one that cannot be used, or is not whole.
     """
+    try:
+        return _make(line, location)
+    except CallRefusedError as error:
+        if error.code != "MOVED" or location.form == "cluster":
+            raise
+        cause = f"it is a node of a Cluster, whose URL begins with {location.kind}+cluster:// ({error.cause})"
+        raise RedisStoreError(line.server, cause) from error
+
+
+def _make(line: Line, location: Location) -> Names:
     for wire in line.wires():
         why = _durability.check(_durability.read(wire), location)
         if why is not None:
@@ -36,9 +48,10 @@ def make(line: Line, location: Location) -> Names:
     names = Names(location.namespace, location.shards or _shards(location), apart=location.form == "cluster")
     fields: Command = ("HMGET", names.meta, "format", "shards", "id", "made")
     (found,) = line.call(fields)
+    new = secrets.token_hex(8)
     if found == [None] * 4:
         if all(mark is None for mark in _marks(line, names)):
-            line.call(("EVAL", _BEGIN, 1, names.meta, FORMAT, names.shards, secrets.token_hex(8)))
+            line.call(("EVAL", _BEGIN, 1, names.meta, FORMAT, names.shards, new))
         (found,) = line.call(fields)  # another process may have made it meanwhile
     if found == [None] * 4:
         raise RedisStoreError(line.server, f"{names.meta} has been lost, and its shards have not")
@@ -56,6 +69,9 @@ def make(line: Line, location: Location) -> Names:
         raise RedisStoreError(line.server, cause)
     if made is None:
         _finish(line, names)
+    if names.identity == new.encode():
+        text = "%s: a new store was made: database %d had none of the namespace %s"
+        _log.info(text, line.server, location.database, location.namespace)
     return names
 
 

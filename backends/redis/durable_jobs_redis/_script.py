@@ -107,7 +107,7 @@ def read_outcome(key: Key, told: Sequence[Any], lack: str | None) -> Outcome:
         case [b"late"]:
             return _LATE
         case [b"refused", why]:
-            text = why.decode(errors="replace")
+            text = why.decode(errors="replace").strip()
             return Refused(f"{key} cannot be written: {text}", transient=is_transient(text))
         case _:
             raise AssertionError(f"the script answered {told!r}")

@@ -195,7 +195,7 @@ for i = 1, tonumber(arg()) do
   rows[i] = told(row)
   if row and not row.raw and not unable then
     local done, err = pcall(mend, where, row)
-    trouble = done and trouble or why(err)
+    trouble = done and trouble or 'the index of ' .. where.job .. ' cannot be mended: ' .. why(err)
   end
 end
 
@@ -277,23 +277,26 @@ local jobs = tonumber(arg())
 if jobs > 0 then
   local now, hold, max_bytes = arg(), arg(), tonumber(arg())
   local room, names = not unable, {} -- what could not be ended is not begun
-  local done, err = pcall(function()
-    for i = 1, jobs do
-      local job, limit = arg(), tonumber(arg())
-      names[i] = job
-      room = room and take(job, limit, now, hold, max_bytes)
-    end
-  end)
-  trouble = done and trouble or why(err)
-  done, err = pcall(function()
-    for _, job in ipairs(names) do
-      local instant = first(job)
-      if instant and (not next_wake or tonumber(instant) < tonumber(next_wake)) then
-        next_wake = instant
+  for i = 1, jobs do
+    local job, limit = arg(), tonumber(arg())
+    names[i] = job
+    if room then
+      local done, more = pcall(take, job, limit, now, hold, max_bytes)
+      if done then
+        room = more
+      else
+        trouble = 'due work of ' .. job .. ' is not taken: ' .. why(more)
       end
     end
-  end)
-  trouble = done and trouble or why(err)
+  end
+  for _, job in ipairs(names) do
+    local done, instant = pcall(first, job)
+    if not done then
+      trouble = 'due work of ' .. job .. ' is not seen: ' .. why(instant)
+    elseif instant and (not next_wake or tonumber(instant) < tonumber(next_wake)) then
+      next_wake = instant
+    end
+  end
 end
 
 -- -- the clock

@@ -89,6 +89,7 @@ class SQLiteBackend:
             self._closed.wait(max(0.0, until - time.monotonic()))
 
     def _watch(self, until: float) -> None:
+        self._file.check()
         self._file.check_log()
         connection = self._file.connect()
         try:

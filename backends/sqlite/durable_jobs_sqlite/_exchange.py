@@ -12,6 +12,7 @@ is ever tried a second time.
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 import time
 from collections.abc import Sequence
@@ -37,6 +38,7 @@ _FOLLOW_SECONDS = 60.0
 _EMPTY_SECONDS = 1.0
 _EMPTYING_MAX_SECONDS = 0.1
 _LATE = "it came after its deadline"
+_log = logging.getLogger("durable_jobs")
 
 
 class Exchanger:
@@ -315,7 +317,11 @@ class Exchanger:
             wait_a_little()
 
     def _warn(self, text: str) -> None:
-        self.warnings.pop(text, None)
+        """Tell it in `health()`, and in the log if it is news: what does not run says nothing."""
+        if text in self.warnings:
+            del self.warnings[text]
+        else:
+            _log.warning("%s: %s", self._file.path, text)
         self.warnings[text] = None
         while len(self.warnings) > WARNINGS_MAX:
             del self.warnings[next(iter(self.warnings))]

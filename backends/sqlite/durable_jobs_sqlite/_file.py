@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import logging
 import os
 import sqlite3
 import time
@@ -25,6 +26,7 @@ Identity: TypeAlias = tuple[int, int]
 OPEN_MAX_SECONDS = 5.0
 """How long opening waits for others that hold the file."""
 
+_log = logging.getLogger("durable_jobs")
 _PLAN = "SELECT schema, boot, base, since, target, mark FROM clock"
 _SET_PLAN = "REPLACE INTO clock (one, schema, boot, base, since, target, mark) VALUES (1, ?, ?, ?, ?, ?, ?)"
 
@@ -167,12 +169,14 @@ class StoreFile:
             _schema.check_file(connection, self.path)  # before a foreign file is changed in any way
             _schema.set_wal(connection, self.path)
             connection.execute("BEGIN IMMEDIATE")
-            _schema.migrate(connection, self.path)
+            version = _schema.migrate(connection, self.path)
             self._adopt_clock(connection)
             connection.execute("COMMIT")
         except BaseException:
             self.disconnect(connection)
             raise
+        if version == 0:
+            _log.info("%s: a new store was made: there was none", self.path)
         return connection
 
     def _adopt_clock(self, connection: sqlite3.Connection) -> None:

@@ -90,8 +90,8 @@ def set_wal(connection: sqlite3.Connection, path: str) -> None:
         raise StoreError(path, f"it cannot keep a write-ahead log here (journal mode {mode!r})")
 
 
-def migrate(connection: sqlite3.Connection, path: str) -> None:
-    """Bring the file up to date, within a transaction that the caller has begun."""
+def migrate(connection: sqlite3.Connection, path: str) -> int:
+    """Bring the file up to date, within a transaction that the caller has begun; the version it had."""
     version = version_of(connection, path)
     for statements in MIGRATIONS[version:]:
         for statement in statements:
@@ -100,6 +100,7 @@ def migrate(connection: sqlite3.Connection, path: str) -> None:
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
         connection.execute("UPDATE clock SET schema = ?", (len(MIGRATIONS),))
+    return version
 
 
 def _pragma(connection: sqlite3.Connection, name: str) -> int:

@@ -9,16 +9,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
+import durable_jobs_redis
 import pytest
 from durable_jobs_conformance import Port
 from durable_jobs_redis import CallRefusedError, RedisBackend, RedisStoreError
+from support.redis_clusters import wait_until
 from support.redis_servers import Server, Space
 from support.tls import TlsProxy, certificate
 
 from durable_jobs_core.backend import Refused, Write
 
 PASSWORD = "p@ss:/?#%&word ü"
-SPACE = "~{orders*", "resetchannels", "&{orders*"
+SPACE = "resetkeys", "resetchannels", "~{orders*", "&{orders*", "-@all"
 COMMANDS = [
     *("evalsha", "eval", "info", "config|get", "hmget", "get", "set", "hset", "smembers", "zrangebylex"),
     *("subscribe", "publish", "setrange", "time", "del", "exists", "dump", "zadd", "zrank", "zrem", "sadd"),
@@ -57,6 +59,17 @@ def use(port: Port) -> None:
     assert time.monotonic() - began < 10, "the other has not been heard"
 
 
+def test_the_guide_and_the_package_name_these_rights() -> None:
+    guide = (Path(__file__).parents[3] / "docs" / "guide.md").read_text()
+    _, _, line = guide.partition("ACL SETUSER jobs ")
+    rules = line.partition("```")[0].split()
+    assert rules[:2] == ["on", ">secret"]
+    assert [rule.replace("shop", "orders") for rule in rules[2:7]] == [*SPACE]
+    assert rules[7:] == [f"+{name}" for name in COMMANDS]
+    told = " ".join((durable_jobs_redis.__doc__ or "").split())
+    assert f"and the commands {', '.join(COMMANDS)}; in a Cluster" in told
+
+
 def test_a_user_with_the_rights_that_are_documented_can_do_all(server) -> None:
     url = add_user(server, *SPACE, *(f"+{name}" for name in COMMANDS))
     port = Port(Space(url))
@@ -70,6 +83,30 @@ def test_a_user_who_may_not_ask_for_settings_can_work_and_is_told(server) -> Non
     port = Port(Space(url))
     use(port)
     assert any("CONFIG is not allowed" in text for text in port.backend.health().warnings)
+    port.close_all()
+
+
+@pytest.mark.parametrize(
+    ("missing", "says"),
+    [
+        ("zrangebyscore", "due work of task:mail is not taken: "),
+        ("zrange", "due work of task:mail is not seen: "),
+        ("publish", "others are not told of due work: "),
+        ("subscribe", "due work of other processes is noticed late: "),
+    ],
+)
+def test_a_right_that_only_due_work_needs_is_told_in_the_log_and_by_health(
+    server, caplog, missing, says
+) -> None:
+    url = add_user(server, *SPACE, *(f"+{name}" for name in COMMANDS if name != missing))
+    port = Port(Space(url))
+    for n in range(3):
+        port.create(f"a{n}", wake=10)
+        port.claim(5)
+    port.backend.wait(0)
+    wait_until(lambda: any(says in text for text in port.backend.health().warnings))
+    (told,) = [text for text in caplog.messages if says in text]
+    assert told.startswith(server.url)  # once, and not which command: before Redis 7 nobody knows
     port.close_all()
 
 

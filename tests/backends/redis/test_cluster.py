@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from durable_jobs_conformance import Port
 from durable_jobs_conformance.histories import History
-from durable_jobs_redis import CallRefusedError
+from durable_jobs_redis import CallRefusedError, RedisBackend, RedisStoreError
 from durable_jobs_redis._cluster import Topology
 from durable_jobs_redis._names import Names
 from durable_jobs_redis._route import Route
@@ -59,6 +59,22 @@ def other(cluster: RedisCluster, node: Server) -> Server:
 
 
 # -- several nodes at once
+
+
+def test_a_node_by_the_url_of_a_server_of_its_own_is_said_to_be_one(cluster) -> None:
+    urls = [f"{node.url}?namespace={name}" for node in cluster.nodes for name in "ab"]
+    refused = [refusal for url in urls if (refusal := why_not(url)) is not None]
+    assert refused
+    assert all("a node of a Cluster, whose URL begins with redis+cluster://" in text for text in refused)
+
+
+def why_not(url: str) -> str | None:
+    """Why a URL cannot be opened; `None` if it can, as by chance where its keys are on that node."""
+    try:
+        RedisBackend.open(url).close()
+    except RedisStoreError as error:
+        return str(error)
+    return None
 
 
 def test_an_exchange_is_one_round_trip_to_each_node(cluster, port, monkeypatch) -> None:

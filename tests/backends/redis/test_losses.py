@@ -127,6 +127,16 @@ def test_what_cannot_be_opened_leaves_no_connection_open(server) -> None:
             assert time.monotonic() < until, f"still connected after {raised.value}"
 
 
+def test_a_store_that_is_new_is_told_in_the_log_once(server, caplog) -> None:
+    """Whose URL has the wrong database or namespace finds an empty one."""
+    with caplog.at_level(logging.INFO, "durable_jobs"):
+        for _ in range(2):
+            RedisBackend.open(f"{server.url}/3?namespace=shop").close()
+    assert caplog.messages == [
+        f"{server.url}: a new store was made: database 3 had none of the namespace shop"
+    ]
+
+
 def test_a_store_that_another_makes_while_it_is_looked_for_is_opened(server, monkeypatch) -> None:
     """Its making is seen to be missing, and its shards are seen to be there: it is not lost but new."""
     look = _making._marks

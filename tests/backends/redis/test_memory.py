@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from durable_jobs_redis import CallRefusedError, RedisBackend
+from durable_jobs_redis import CallRefusedError, RedisBackend, _warnings
 from soak.redis_proxy import again
 
 from durable_jobs_core import Task, create_durable_jobs
@@ -79,6 +80,30 @@ def test_r7_a_full_memory_lets_no_claim_begin_what_cannot_be_ended(server, port,
     assert image(server) == before
     assert any("OOM" in text for text in port.backend.health().warnings)
     assert port.load("a") == row
+
+
+def test_a_full_memory_is_told_in_the_log_once_and_by_health_until_a_minute_after_it(
+    server, port, full, caplog, monkeypatch
+) -> None:
+    port.create("a", wake=10)
+    full()
+    for _ in range(3):
+        port.claim(10)
+    (told,) = [text for text in caplog.messages if "no writes are taken: " in text]
+    assert told.endswith("maxmemory'.")
+    with server.client() as client:
+        client.config_set("maxmemory", 0)
+    later = time.monotonic() + _warnings.PASSING_SECONDS + 1
+    monkeypatch.setattr(_warnings.time, "monotonic", lambda: later)
+    assert port.claim(10) == ["a"]
+    assert not any("no writes" in text for text in port.backend.health().warnings)
+
+
+def test_warnings_are_few_and_the_latest() -> None:
+    warnings = _warnings.Warnings("redis://host")
+    for n in range(20):
+        warnings.tell(f"warning {n % 12}")
+    assert warnings.now() == [f"warning {n % 12}" for n in range(12, 20)]
 
 
 def test_r5_a_full_memory_does_not_hold_up_what_settles(server, port, full) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 import redis
+from attrs import evolve
 from durable_jobs_conformance import Port
 from durable_jobs_redis import CallRefusedError, RedisStoreError
 from durable_jobs_redis._errors import code_of, refused
@@ -18,7 +20,7 @@ from support.ports import PATIENCE_SECONDS, in_a_hurry, refusal
 from support.redis_proxy import Proxy
 from support.redis_servers import SAFE, Server, Space, free_port, launch
 
-from durable_jobs_core.backend import Committed, Refused, Write
+from durable_jobs_core.backend import Claim, Committed, Refused, Write
 
 DONE = Committed()
 
@@ -170,6 +172,29 @@ def test_r3_a_primary_without_the_replicas_it_is_to_have_takes_no_writes(server,
         assert "NOREPLICAS" in outcome.reason
         client.config_set("min-replicas-to-write", 0)
     goes_on(port, row)
+
+
+def test_r7_an_index_that_is_something_else_stops_its_own_job_only_and_is_told_in_the_log(
+    server, port, caplog
+) -> None:
+    post = port.key("b", "post")
+    port.create("a", wake=10)
+    assert port.ask(Write(post, None, evolve(port.row("b", wake=20), key=post))).outcomes == (DONE,)
+    with server.client() as client:
+        client.set("{durable-jobs:0}:due:task:mail", "not an index")
+    answer = port.ask(claim=Claim({port.JOB: 1, (post.kind, post.job): 1}, 30, 40))
+    assert [row.key for row in answer.claimed] == [post]
+    assert answer.next_wake == 40
+    assert any("due work of task:mail is not" in text and "WRONGTYPE" in text for text in caplog.messages)
+
+
+@pytest.mark.parametrize("key", ["{durable-jobs:0}:jobs", "{durable-jobs:0}:ids:task:mail"])
+def test_S_66_what_is_no_list_of_ids_is_named(server, port, key) -> None:
+    port.create("a")
+    with server.client() as client:
+        client.set(key, "not a list")
+    with pytest.raises(RedisStoreError, match=f"{re.escape(key)} cannot be listed: WRONGTYPE"):
+        port.scan()
 
 
 def test_r3_a_password_that_is_wanted_now_is_no_passing_trouble(server, port) -> None:

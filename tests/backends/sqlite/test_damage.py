@@ -255,10 +255,12 @@ def test_r7_a_claim_of_few_bytes_takes_damaged_rows_in_their_turn(sqlite, many) 
     assert sorted(taken) == IDS
 
 
-def test_r9_a_lost_page_of_the_due_index_stops_claims_and_is_said(sqlite, many) -> None:
+def test_r9_a_lost_page_of_the_due_index_stops_claims_and_is_said(sqlite, many, caplog) -> None:
     overwrite(many, pages_of(many, "rows_due")[0])
     handle = sqlite.again()
-    assert handle.claim(T + 99) == []
+    assert [handle.claim(T + 99) for _ in range(3)] == [[], [], []]
+    (told,) = {text for text in caplog.messages if "due work cannot be" in text}
+    assert caplog.messages.count(told) == 1
     assert any("due work cannot be" in warning for warning in handle.backend.health().warnings)
     assert handle.load("005") == handle.row("005", wake=T + 5, blob=b"x" * 900)
     assert handle.scan() == IDS

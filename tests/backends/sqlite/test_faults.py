@@ -10,7 +10,7 @@ import shutil
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -239,6 +239,24 @@ def test_a_file_that_is_put_back_is_the_same_again(sqlite, path) -> None:
     os.rename(f"{path}.moved", path)
     assert sqlite.load("a") == row
     sqlite.create("b")
+
+
+def test_a_backup_that_is_put_in_its_place_gets_nothing_of_its_log(sqlite, path) -> None:
+    """SQLite would take the log that is left for the backup's own, write it there, and remove it."""
+    rows = sqlite.create("a", "b")
+    with raw(path) as connection:
+        connection.execute("VACUUM INTO ?", (f"{path}.backup",))
+    rows += sqlite.create("c")
+    os.rename(path, f"{path}.moved")
+    shutil.copy(f"{path}.backup", path)
+    backup = path.read_bytes()
+    for act in (lambda: sqlite.load("a"), lambda: refusal(sqlite), sqlite.scan, sqlite.backend.health):
+        with suppress(StoreLostError):
+            act()
+        sqlite.backend.wait(0.05)
+    assert path.read_bytes() == backup
+    os.replace(f"{path}.moved", path)
+    assert [sqlite.load(row.key.id) for row in rows] == rows
 
 
 def test_a_file_that_is_lost_while_it_is_opened_is_not_taken(path, monkeypatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import sqlite3
@@ -37,6 +38,14 @@ def test_a_relative_path_is_taken_from_the_current_directory(tmp_path, monkeypat
     monkeypatch.chdir(tmp_path)
     SQLiteBackend.open("sqlite:///jobs.db").close()
     assert (tmp_path / "jobs.db").exists()
+
+
+def test_a_store_that_is_new_is_told_in_the_log_once(path, caplog) -> None:
+    """Whose folder was not mounted finds an empty one."""
+    with caplog.at_level(logging.INFO, "durable_jobs"):
+        for _ in range(2):
+            SQLiteBackend.open(f"sqlite:///{path}").close()
+    assert caplog.messages == [f"{path}: a new store was made: there was none"]
 
 
 @pytest.mark.parametrize(

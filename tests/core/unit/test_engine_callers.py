@@ -210,6 +210,23 @@ def test_S_3_a_request_not_sent_by_its_deadline_has_not_happened_and_never_will(
     assert rig.row(TICK) is None
 
 
+def test_S_61_a_request_not_done_in_time_is_told_what_the_backend_said_last() -> None:
+    rig = greeted()
+    fails = rig.call(TICK, StatusRequested(), deadline=1_000)
+    rig.answer(StorageError("the server is gone"))
+
+    rig.wait(1_000, settle=False)
+    hangs = rig.call(LATEST, StatusRequested(), deadline=2_000)
+    rig.answer()
+    rig.wait(2_000, settle=False)
+
+    told, later = str(rig.result(fails)), str(rig.result(hangs))
+    assert told.endswith(
+        "done in time; the backend fails: StorageError: the server is gone (nothing was changed)"
+    )
+    assert later.endswith("was not done in time (nothing was changed)")
+
+
 @pytest.mark.parametrize("landed", [True, False])
 def test_S_3_of_a_request_whose_write_was_sent_the_caller_is_told_that_no_one_knows(landed: bool) -> None:
     rig = greeted()
@@ -242,9 +259,10 @@ def test_S_3_of_a_request_whose_outcome_is_unknown_at_its_deadline_the_caller_is
     call = rig.call(TICK, START, deadline=1_000)
     rig.fail()
 
-    rig.wait(1_000)
+    rig.wait(1_000, settle=False)
 
     assert isinstance(rig.result(call), OutcomeUnknownError)
+    assert str(rig.result(call)).endswith("is not known; the backend fails: ConnectionError: lost")
 
 
 def test_a_deadline_takes_only_its_own_request_from_the_ones_stepped_together() -> None:

@@ -11,6 +11,7 @@ from support.rig import EPOCH, Rig, client, greeted, start, writes
 from support.samples import CHORE, FOLD, LATEST, TICK, chore, jobs, number
 
 from durable_jobs_core.backend import Answer, Batch, Conflicted, Damaged, Defer, Refused, Unknown, Write
+from durable_jobs_core.engine.lane import SHY_MAX_MS
 from durable_jobs_core.errors import OutcomeUnknownError, StorageError
 from durable_jobs_core.events import (
     AddRequested,
@@ -632,24 +633,45 @@ def test_S_6_a_newer_record_that_is_due_is_held_longer_each_time_and_left_as_it_
     assert row is not None
     newer = framed(row, schema=9)
     rig.stores[0]._store.rows[TICK] = newer
-    holds = []
-    for _ in range(8):
+
+    def hold() -> int:
+        rig.engine._state.lanes[0].came_first()
         rig.nudge()
         rig.settle()
         entry = rig.entry(TICK)
         assert entry is not None
-        holds.append(entry - rig.now())
-        rig.t += holds[-1]
+        held = entry - rig.now()
+        rig.t += held
+        return held
 
+    holds = [hold() for _ in range(8)]
     assert holds == [1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 60_000, 60_000]
     assert rig.row(TICK) is newer
     assert {type(event) for event in rig.events} == {JobNewer}
+
+    rig.stores[0]._store.rows[TICK] = evolve(newer, revision=b"of a newer engine")
+    assert hold() == 1_000, "others run it, and need not wait so long"
+
+
+@pytest.mark.parametrize("also", [False, True])
+def test_S_6_who_claims_newer_records_alone_comes_after_all_others(also: bool) -> None:
+    rig = greeted()
+    start(rig, "tick", "a")
+    row = rig.row(TICK)
+    assert row is not None
+    rig.stores[0]._store.rows[TICK] = framed(row, schema=9)
+    if also:
+        start(rig, "tick", "b")
+    rig.nudge()
+    rig.settle()
+
+    assert rig.engine._state.lanes[0].later == (0 if also else 2 * SHY_MAX_MS)
 
 
 @pytest.mark.parametrize("before", [999, 1_000])
 def test_of_newer_records_a_bounded_number_is_remembered(before: int) -> None:
     rig = greeted()
-    rig.engine._state.newer.update({latest(name): 5 for name in range(before)})
+    rig.engine._state.newer.update({latest(name): (b"", 5) for name in range(before)})
     start(rig, "tick", "a")
     row = rig.row(TICK)
     assert row is not None

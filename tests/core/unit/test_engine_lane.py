@@ -243,7 +243,7 @@ def test_whether_there_is_something_to_ask(lane: Lane, expected: bool) -> None:
 def test_the_pause_after_a_failure_doubles_up_to_a_limit() -> None:
     lane, shortest = Lane(0), []
     for _ in range(13):
-        lane.failed(0, 0)
+        lane.failed(0, 0, "it is gone")
         shortest.append(lane.retry_at)
 
     assert shortest == [25, 50, 100, 200, 400, 800, 1_600, *[2_500] * 6]
@@ -253,7 +253,7 @@ def test_the_pause_is_jittered() -> None:
     pauses = set()
     for entropy in range(100):
         lane = Lane(0)
-        lane.failed(0, entropy)
+        lane.failed(0, entropy, "it is gone")
         pauses.add(lane.retry_at)
 
     assert (min(pauses), max(pauses), len(pauses)) == (25, 50, 26)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from support.rig import Rig
-from support.samples import CHORE, chore, jobs, nothing
+import pytest
+from support.rig import Rig, greeted
+from support.samples import CHORE, TICK, chore, jobs, nothing
 
+from durable_jobs_core import Continuous, every
 from durable_jobs_core.engine import HookRaised
-from durable_jobs_core.events import SendRequested, TriggerRequested
+from durable_jobs_core.events import SendRequested, StartRequested, TriggerRequested
+from durable_jobs_core.record import Stored
 from durable_jobs_core.retry import Retry
 
 
@@ -30,3 +33,32 @@ def test_S_8_an_engine_whose_definition_has_no_on_idle_any_more_outlives_one_tha
 
     assert newer.record(CHORE).body.run is None
     assert [event.type for event in newer.events] == ["job.failed"]
+
+
+@pytest.mark.parametrize("nodes", [(1, 2), (2, 1), (63, 64), (64, 63)])
+def test_S_6_while_an_older_release_runs_beside_it_the_newer_one_runs_its_instances(
+    nodes: tuple[int, int],
+) -> None:
+    """The older one is quicker by 50 ms, and what it claims it can only put back."""
+    releases = [
+        Continuous.make(
+            state=int,
+            schedule=every("2 seconds"),
+            execute=nothing,
+            state_version=version,
+            upcasters={1: int} if version == 2 else {},
+        )
+        for version in (1, 2)
+    ]
+    older = greeted(jobs(tick=releases[0]), node=nodes[0])
+    newer = greeted(jobs(tick=releases[1]), node=nodes[1], stores=older.stores)
+    newer.ask(TICK, StartRequested(Stored(2, 0)))
+
+    for _ in range(1_200):
+        for rig in (older, newer):
+            rig.wait(50)
+            while rig.invokes:
+                rig.finish()
+            rig.settle()
+
+    assert newer.record(TICK).body.runs >= 25
