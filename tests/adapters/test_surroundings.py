@@ -31,7 +31,7 @@ from durable_jobs_core import (
     TaskContext,
     create_durable_jobs,
 )
-from durable_jobs_core.backend import Answer, Batch, Committed, Refused, Unknown
+from durable_jobs_core.backend import Answer, Batch, Committed, Page, Query, Refused, Unknown
 from durable_jobs_core.engine import Answered
 
 
@@ -501,6 +501,23 @@ def test_hints_that_come_without_end_leave_the_process_its_rest(driver: Driver) 
 
     driver.run(main)
     assert backend.times[10] - backend.times[0] >= 10 * machine.HINT_REST_SECONDS
+
+
+class ListsForEver(MemoryBackend):
+    """Its second page ends where the first one did."""
+
+    def scan(self, query: Query, after: str | None, limit: int) -> Page:
+        return Page((), "here")
+
+
+def test_S_66_a_listing_that_does_not_go_on_ends_in_an_error(driver: Driver) -> None:
+    async def main() -> None:
+        async with driver.open(one_job(), ListsForEver()) as runtime:
+            with pytest.raises(StorageError, match="the page after 'here' ends there"):
+                async for _ in runtime.client.instances():
+                    pass
+
+    driver.run(main)
 
 
 class RefusesRuns(MemoryBackend):

@@ -12,6 +12,7 @@ from durable_jobs_core.backend import Backend, Damaged, Health, Query, Row
 from durable_jobs_core.checks import shown
 from durable_jobs_core.client import Client, Instance, InstancePage
 from durable_jobs_core.codec import decode
+from durable_jobs_core.errors import StorageError
 from durable_jobs_core.results import InstanceStatus
 from durable_jobs_core.telemetry import JobUnregistered
 from durable_jobs_core.words import Key, Kind, maybe_datetime
@@ -105,6 +106,8 @@ class BaseRuntime:
         arguments.check("list")
         query = Query(kind=kind, job=job, status=None if status == "quarantined" else status)
         page = await self.in_thread(self._backend.scan, query, after, limit)
+        if after is not None and page.after == after:
+            raise StorageError(f"the backend's listing does not go on: the page after {after!r} ends there")
         found = map(_instance, page.rows)
         return InstancePage(tuple(one for one in found if status in (None, one.status)), page.after)
 
