@@ -49,10 +49,9 @@ def send(state: State, lane: Lane) -> None:
     now = state.clock.now
     if lane.behind or state.t - lane.asked_t > state.limits.lease // 10:
         _lease_anew(state, lane, now)
-    claim = _claim(state, lane, now)
-    if claim is None and not lane.can_build(now):
-        return
-    _ask(state, lane, now, claim)
+    due = _is_claim_due(state, lane, now)
+    if due or lane.can_build(now):
+        _ask(state, lane, now, _claim(state, lane, now) if due and lane.trusted else None)
 
 
 def _ask(state: State, lane: Lane, now: int, claim: Claim | None) -> None:
@@ -89,10 +88,12 @@ def _look_at(state: State, lane: Lane) -> int:
     return min(lane.poll_at, state.clock.t_of(lane.next_wake + lane.later))
 
 
-def _claim(state: State, lane: Lane, now: int) -> Claim | None:
+def _is_claim_due(state: State, lane: Lane, now: int) -> bool:
     at = claim_at(state, lane)
-    if at is None or at > state.t or lane.has_settling(now) or not lane.greeted:
-        return None
+    return at is not None and at <= state.t and not lane.has_settling(now)
+
+
+def _claim(state: State, lane: Lane, now: int) -> Claim:
     jobs, poll = state.runnable, state.limits.poll
     if _look_at(state, lane) <= state.t:
         lane.called = lane.called or (lane.told_wake is not None and lane.told_wake <= now)
@@ -129,7 +130,7 @@ def answered(state: State, answered: Answered) -> None:
     if isinstance(answer, BaseException):
         _lost(state, lane, flight, answer)
         return
-    lane.greeted = True
+    lane.trusted = True
     state.clock.told(answer.clock, lane.asked_t)
     _take_outcomes(state, lane, flight, answer)
     for key, row in zip(flight.batch.loads, answer.rows, strict=True):
@@ -146,7 +147,7 @@ def _lost(state: State, lane: Lane, flight: Flight, error: BaseException) -> Non
     lane.failed(state.t, state.entropy(), trouble)
     lane.resize(len(flight.batch.writes), failed=True)
     if flight.batch.claim is not None:
-        lane.greeted = False
+        lane.trusted = len(state.lanes) == 1
         lane.unasked.update(flight.batch.claim.limits)
     for keeper in flight.keepers:
         if keeper is not None:
@@ -155,6 +156,8 @@ def _lost(state: State, lane: Lane, flight: Flight, error: BaseException) -> Non
     for key in flight.batch.loads:
         if key in state.keepers:
             state.ready[key] = state.keepers[key]
+    if not state.clock.known:
+        lane.greeted = False
 
 
 def _take_outcomes(state: State, lane: Lane, flight: Flight, answer: Answer) -> None:

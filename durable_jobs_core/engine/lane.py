@@ -47,11 +47,11 @@ class Lane:
     """What a lane is to be asked.
 
     `next_wake`: the earliest due instant known, `None` for none; `asked`: whether a claim was answered
-    yet; `greeted`: it has answered, and no claim was lost since: until then it is offered no slots, which
-    other lanes can use; `unasked`: the jobs that may have due runs, to be asked for as soon as they have a
-    slot; `hot`: those that filled their last claim; `turn`: which job is named first; `poll_at`, `retry_at`,
-    and `asked_t`, when it was asked last: on the driver's clock; `max_writes`: halved when a batch fails,
-    so that one bad write fails alone (D-3); `behind`: some writes did not fit in the last batch.
+    yet; `trusted`: no claim was lost since it answered last: until then it is offered no slots, which other
+    lanes can use; `unasked`: the jobs that may have due runs, to be asked for as soon as they have a slot;
+    `hot`: those that filled their last claim; `turn`: which job is named first; `poll_at`, `retry_at`, and
+    `asked_t`, when it was asked last: on the driver's clock; `max_writes`: halved when a batch fails, so
+    that one bad write fails alone (D-3); `behind`: some writes did not fit in the last batch.
     `told_wake`: the `next_wake` of the last claim's answer, unless it is of what that claim took; `called`: a
     hint, or that instant, says that there is due work. Who then finds that others have taken it is `shy` for
     so many milliseconds, and comes `later` the next time by a part of them. `trouble`: why the backend could
@@ -66,6 +66,7 @@ class Lane:
     next_wake: int | None = None
     asked: bool = False
     greeted: bool = False
+    trusted: bool = True
     poll_at: int = 0
     retry_at: int = 0
     asked_t: int = 0
@@ -140,6 +141,7 @@ class Lane:
 
     def build(self, id: int, stamp: int, now: int, not_after: int, claim: Claim | None) -> Flight:
         """The next exchange: all that waits, as far as the limits of a batch go."""
+        self.greeted = True
         settle = self._settling(now)
         if settle:
             batch = Batch(loads=tuple(settle), not_after=max(settle.values()), settle=True)

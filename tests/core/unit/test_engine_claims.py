@@ -447,20 +447,31 @@ def test_rule_7_S_69_a_lane_that_does_not_answer_leaves_slots_to_the_others() ->
 
 @pytest.mark.parametrize("losses", [1, 2, 3])
 def test_rule_7_S_69_a_lane_that_failed_is_offered_no_slot_before_it_has_answered(losses: int) -> None:
-    rig = two_lanes(concurrency=1)
+    rig = two_lanes(concurrency=2)
     rig.settle()
     rig.wait(1_000, settle=False)
-    (claiming,) = rig.exchanges
     for _ in range(losses):
-        rig.fail(lane=claiming.lane)
+        rig.fail(lane=0)
         rig.wait(20_000, settle=False)
     asked = {exchange.lane: exchange.batch.claim is not None for exchange in rig.exchanges}
 
-    start(rig, "a", claiming.lane)
+    start(rig, "a", 0)
     rig.settle()
 
-    assert asked == {claiming.lane: False, 1 - claiming.lane: True}
-    assert [invoke.key.id for invoke in rig.invokes] == [str(claiming.lane)]
+    assert asked == {0: False, 1: True}
+    assert [invoke.key.id for invoke in rig.invokes] == ["0"]
+
+
+def test_rule_11_a_lane_that_failed_is_not_asked_for_nothing_once_the_engine_stops() -> None:
+    rig = two_lanes()
+    rig.settle()
+    rig.wait(1_000, settle=False)
+    rig.fail(lane=0)
+    rig.stop()
+
+    rig.settle()
+
+    assert (rig.exchanges, rig.closed) == ([], True)
 
 
 def test_each_lane_is_asked_for_its_own_work() -> None:
