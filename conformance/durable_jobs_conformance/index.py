@@ -78,6 +78,15 @@ def a_load_does_not_end_a_hold(port: Port) -> None:
 
 
 @check("R-6")
+def a_handle_that_is_opened_does_not_end_a_hold(port: Port) -> None:
+    port.create("a", wake=10)
+    port.same(port.claim(10, until=500), ["a"])
+    other = port.again()
+    port.same(other.claim(499), [])
+    port.same(other.claim(500), ["a"])
+
+
+@check("R-6")
 def a_load_makes_no_entry_for_a_row_without_an_alarm(port: Port) -> None:
     port.create("a", wake=None)
     port.load("a")
@@ -190,6 +199,14 @@ def next_wake_is_of_what_is_due_and_was_not_taken_too(port: Port) -> None:
 def next_wake_is_told_to_claims_only(port: Port) -> None:
     port.create("a", wake=10)
     port.same(port.ask(loads=(port.key("a"),)).next_wake, None)
+
+
+@check("R-8")
+def the_clock_goes_on(port: Port) -> None:
+    before = port.ask().clock
+    time.sleep(0.05)
+    clock = port.ask().clock
+    port.holds(clock > before, f"a clock later than {before}, 50 ms later", clock)
 
 
 @check("R-8")

@@ -270,6 +270,12 @@ class RevisionsAreCut(Wrong):
         return super()._write(write, not_after)
 
 
+class ClockStandsStill(Wrong):
+    def __init__(self, clock: Callable[[], int]) -> None:
+        at = clock()
+        super().__init__(lambda: at)
+
+
 class ClockGoesBack(Wrong):
     def exchange(self, batch: Batch) -> Answer:
         answer = super().exchange(batch)
@@ -351,6 +357,14 @@ class RefusesInOtherWords(MemoryBackend):
 class CloseLeavesThemWaiting(MemoryBackend):
     def wait(self, timeout: float) -> None:
         time.sleep(timeout)
+
+
+class IndexesAnewWhenOpened(MemoryBackend):
+    def __init__(self, clock: Callable[[], int] | None = None, *, store: _Store | None = None) -> None:
+        super().__init__(clock, store=store)
+        with self._store.lock:
+            for row in self._store.rows.values():
+                self._store._index(row.key, row.wake)
 
 
 class WaitsForMinutes(MemoryBackend):
@@ -530,6 +544,7 @@ STORES: list[tuple[type[_Store], str]] = [
     (KeysAreLoose, "R-2-create_update_delete"),
     (RevisionsAreText, "R-2-revisions_are_bytes_of_any_value[24]"),
     (RevisionsAreCut, "R-2-revisions_are_bytes_of_any_value[24]"),
+    (ClockStandsStill, "R-8-the_clock_goes_on"),
     (ClockGoesBack, "R-8-the_clock_is_the_wall_clock_and_never_goes_back"),
 ]
 HANDLES: list[tuple[type[MemoryBackend], str]] = [
@@ -540,6 +555,7 @@ HANDLES: list[tuple[type[MemoryBackend], str]] = [
     (ListsByOffset, "S-66-scan_misses_nothing_while_rows_come_and_go"),
     (LosesAPage, "S-66-scan_lists_every_row_once[2]"),
     (CloseLeavesThemWaiting, "R-10-close_ends_every_wait_and_may_be_called_again"),
+    (IndexesAnewWhenOpened, "R-6-a_handle_that_is_opened_does_not_end_a_hold"),
     (WaitsForMinutes, "R-10-wait_lasts_no_longer_than_asked"),
     (NeverRests, "R-10-wait_lasts_while_nothing_happens"),
     (WaitsWithTheLock, "R-10-a_wait_holds_up_nothing"),
