@@ -21,7 +21,7 @@ from durable_jobs_core.engine import Limits
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 HOSTILE = '</script><img src=x onerror="document.title=1"><!--{{data}}'
-LATE = Faults(unknown=0.3, lost_request=0.1, lost_answer=0.1, partition=0.02, crash=0.005)
+LATE = Faults(unknown=0.3, lost_request=0.1, lost_answer=0.1, partition=0.02, crash=0.05)
 
 
 async def count(ctx: ContinuousContext[int]) -> None:
