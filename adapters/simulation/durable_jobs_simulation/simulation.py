@@ -151,13 +151,15 @@ class Simulation:
         task.resume(turn, value, error)
 
     def _ended(self, name: str, error: BaseException | None) -> None:
+        if error is None:
+            return
         if any(error is refusal for refusal in self._refusals):
             self._world.say("client", "gave up", name, type(error).__name__)
         elif isinstance(error, AssertionError):
             raise _violated(name, error) from error
         elif isinstance(error, SystemExit):
             raise error
-        elif error is not None:
+        else:
             raise SimulationError(f"{name} raised {type(error).__name__}: {error}") from error
 
     def _bury(self) -> None:
