@@ -113,11 +113,20 @@ def test_a_journal_without_its_jobs_is_told_in_a_line(
         ("root:x:0:0\n", "is neither a trace nor a journal"),
         ('{"case": "tok', "is no trace"),
         ('{"case": "tokens"}\n', "is no trace"),
-        ('{"case": "tokens", "seed": 1, "nodes": 1, "clients": 1, "faults": {"of old": 1}}\n', "is no trace"),
-        ('{"case": "tokens", "seed": "x", "nodes": 1, "clients": 1, "faults": {}}\n', "is no trace"),
-        ('{"case": 5, "seed": 1, "nodes": 1, "clients": 1, "faults": {}}\n', "there is no module 5"),
         (
-            '{"case": "nope:x", "seed": 1, "nodes": 1, "clients": 1, "faults": {}}\n',
+            '{"case": "tokens", "seed": 1, "nodes": 1, "clients": 1, "lanes": 1, "faults": {"of old": 1}}\n',
+            "is no trace",
+        ),
+        (
+            '{"case": "tokens", "seed": "x", "nodes": 1, "clients": 1, "lanes": 1, "faults": {}}\n',
+            "is no trace",
+        ),
+        (
+            '{"case": 5, "seed": 1, "nodes": 1, "clients": 1, "lanes": 1, "faults": {}}\n',
+            "there is no module 5",
+        ),
+        (
+            '{"case": "nope:x", "seed": 1, "nodes": 1, "clients": 1, "lanes": 1, "faults": {}}\n',
             "there is no module nope",
         ),
     ],
@@ -192,7 +201,9 @@ def test_what_would_have_done_nothing_is_told_in_a_line(
 def test_a_trace_with_what_is_for_a_journal_is_told_in_a_line(
     folder: Path, capsys: pytest.CaptureFixture[str], more: tuple[str, ...]
 ) -> None:
-    (folder / "file").write_text('{"case": "tokens", "seed": 1, "nodes": 1, "clients": 1, "faults": {}}\n')
+    (folder / "file").write_text(
+        '{"case": "tokens", "seed": 1, "nodes": 1, "clients": 1, "lanes": 1, "faults": {}}\n'
+    )
 
     assert refused(capsys, "replay", "file", *more).startswith("file is a trace, which takes no jobs")
 

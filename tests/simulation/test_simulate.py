@@ -7,6 +7,8 @@ import json
 import os
 import subprocess
 import sys
+import zlib
+from contextlib import suppress
 from inspect import signature
 from pathlib import Path
 from typing import Any
@@ -35,6 +37,7 @@ from durable_jobs_core import (
     Continuous,
     ContinuousContext,
     Debounce,
+    DurableJobsError,
     Jobs,
     Retry,
     create_durable_jobs,
@@ -365,13 +368,44 @@ def test_many_seeds_are_run_and_summed_up(capsys: pytest.CaptureFixture[str]) ->
     [("orders", 100_451, 0.0), ("orders", 105_789, 0.00054), ("webhooks", 108_121, 0.0)],
 )
 def test_seeds_that_failed_once_hold(case: str, seed: int, damage: float) -> None:
-    """With the rate of damage that they had: it is drawn higher now."""
-    CASES[case]().run(seed, evolve(swarm(Dice(seed).split("swarm")), damage=damage))
+    """With the rate of damage and the lane that they had: both are drawn otherwise now."""
+    evolve(CASES[case](), lanes=1).run(seed, evolve(swarm(Dice(seed).split("swarm")), damage=damage))
 
 
 def test_I_7_without_faults_telemetry_is_complete_and_in_order() -> None:
     for case in CASES.values():
         case().run(0, NONE)
+
+
+def test_a_lane_of_the_store_is_out_while_the_others_go_on() -> None:
+    async def many(sim: Simulation) -> None:
+        for number in range(12):
+            sim.spawn(start(sim, f"{number}"))
+        await sim.sleep("1 minute")
+
+    async def start(sim: Simulation, id: str) -> None:
+        with suppress(DurableJobsError):
+            await sim.client.continuous("tick").start(id, 0)
+
+    trace = simulate(ticking(count), many, seed=4, faults=Faults(outage=0.02), limits=LIMITS, lanes=3)
+
+    assert trace.setup.endswith(", 3 lanes")
+    began, span = next(
+        (event.at, int(event.details[0].split()[0])) for event in trace.events if event.lane == "lane 0"
+    )
+    lanes = [
+        zlib.crc32(str(event.key).encode()) % 3
+        for event in trace.events
+        if event.what == "commit" and began + 10 < event.at < min(began + span, 60_000)
+    ]
+    assert set(lanes) == {1, 2}, "lane 0 is out, until the faults are over"
+
+
+def test_the_lanes_of_our_own_scenarios_are_drawn_from_the_seed() -> None:
+    setups = [CASES["tokens"]().run(seed, NONE).setup for seed in (6, 7, 8)]
+
+    assert [setup.rpartition(", ")[2] for setup in setups[1:]] == ["2 lanes", "3 lanes"]
+    assert "lanes" not in setups[0], "as most stores are"
 
 
 def test_retries_follow_the_policy_under_failures() -> None:

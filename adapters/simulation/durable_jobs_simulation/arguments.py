@@ -23,7 +23,7 @@ def releases_of(jobs: Jobs | Sequence[Jobs]) -> tuple[Jobs, ...]:
 
 
 def check_arguments(
-    seed: int, faults: Faults | None, nodes: int, clients: int, limits: Limits | None
+    seed: int, faults: Faults | None, nodes: int, clients: int, lanes: int | None, limits: Limits | None
 ) -> None:
     """Raises `DefinitionError` for what cannot be."""
     check(type(seed) is int, "seed", "a whole number", seed)
@@ -31,6 +31,8 @@ def check_arguments(
     check(limits is None or isinstance(limits, Limits), "limits", "Limits(...)", limits)
     check_whole(nodes, "nodes", 0)
     check_whole(clients, "clients", 0)
+    if lanes is not None:
+        check_whole(lanes, "lanes", 1)
     check(nodes + clients, "nodes, clients", "1 or more of either", (nodes, clients))
 
 

@@ -33,6 +33,7 @@ class Case:
     at_end: Sequence[Invariant] = ()
     nodes: int = 2
     clients: int = 1
+    lanes: int | None = 1
     until: Duration = "10 minutes"
     faults: Faults | None = None
     limits: Limits | None = None
@@ -47,6 +48,7 @@ class Case:
                 faults=self.faults if faults is None else faults,
                 nodes=self.nodes,
                 clients=self.clients,
+                lanes=self.lanes,
                 until=self.until,
                 invariants=self.invariants,
                 at_end=self.at_end,

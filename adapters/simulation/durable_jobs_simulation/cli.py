@@ -264,7 +264,7 @@ def run_again(args: argparse.Namespace, lines: Sequence[str]) -> int:
         name, seed, size = (
             str(head["case"]),
             int(head["seed"]),
-            {key: head[key] for key in ("nodes", "clients")},
+            {key: head[key] for key in ("nodes", "clients", "lanes")},
         )
         faults = Faults(**head["faults"])
     except (ValueError, KeyError, TypeError) as error:

@@ -41,6 +41,7 @@ from collections.abc import Iterable
 from attrs import asdict, evolve, fields_dict, frozen
 
 from durable_jobs_core.checks import check
+from durable_jobs_core.engine import Limits
 from durable_jobs_core.words import Kind
 from durable_jobs_simulation.dice import Dice
 
@@ -134,6 +135,18 @@ def swarm(dice: Dice, *, loses_data: bool = True) -> Faults:
         if on and (loses_data or name not in LOSES_DATA):
             rates[name] = round(strength * HIGHEST.get(name, 0.25), 6)
     return Faults(**rates)
+
+
+def draw_limits(dice: Dice) -> Limits:
+    """Limits that make trouble likely: short leases, few slots, no cache."""
+    return Limits(
+        concurrency=dice.choose((1, 2, 5, 100)),
+        lease=dice.choose((3_000, 10_000, 30_000)),
+        hold=dice.choose((500, 5_000)),
+        poll=dice.choose((500, 1_000, 5_000)),
+        exchange=dice.choose((2_000, 10_000)),
+        cache_bytes=dice.choose((0, 4_000, 8 * 1024 * 1024)),
+    )
 
 
 class Fate:

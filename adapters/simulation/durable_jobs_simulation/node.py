@@ -96,7 +96,14 @@ class Node:
         self._clock = (world.now, world.identities.below(10**9), speed)
         self.engine_id = world.identities.bits()
         self.jobs, release = world.release_for(self)
-        self._engine = Engine(self.jobs.by_key, node=self.engine_id, limits=world.limits, worker=self.worker)
+        self._engine = Engine(
+            self.jobs.by_key,
+            node=self.engine_id,
+            lanes=world.store.lanes,
+            lane=world.store.lane,
+            limits=world.limits,
+            worker=self.worker,
+        )
         self.kinds = tuple(dict.fromkeys(kind for kind, _ in self.jobs.by_key))
         self.at = UnderWay(self, ["drift"] * (speed != _MILLION) + ["old_release"] * bool(release))
         self._wake_at, self._nudged = None, False

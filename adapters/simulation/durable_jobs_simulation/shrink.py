@@ -1,4 +1,4 @@
-"""A smaller run that fails the same way: fewer faults, then milder ones, then fewer nodes."""
+"""A smaller run that fails the same way: fewer faults, then milder ones, then fewer nodes and lanes."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ def shrink(
         search.try_(evolve(search.best.faults, **{name: round(rate / 4, 6)}))
     for nodes, clients in ((1, 0), (1, 1), (2, 0)):
         search.try_(search.best.faults, nodes=nodes, clients=clients)
+    search.try_(search.best.faults, lanes=1)
     search.drop()  # in the smaller run, other faults are needed
     return search.best
 

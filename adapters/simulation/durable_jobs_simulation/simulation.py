@@ -21,7 +21,7 @@ from durable_jobs_core.record import Record
 from durable_jobs_core.words import Key, Kind, maybe_datetime, to_datetime
 from durable_jobs_simulation.arguments import check_arguments, nothing_given, releases_of
 from durable_jobs_simulation.dice import Dice
-from durable_jobs_simulation.faults import Faults, is_rate, swarm
+from durable_jobs_simulation.faults import Faults, draw_limits, is_rate, swarm
 from durable_jobs_simulation.history import Commit
 from durable_jobs_simulation.tasks import Ask, SimulationError, Sleep, Task, Wanted
 from durable_jobs_simulation.trace import EPOCH, Trace, clock
@@ -212,18 +212,6 @@ def current() -> Simulation:
     return found
 
 
-def draw_limits(dice: Dice) -> Limits:
-    """Limits that make trouble likely: short leases, few slots, no cache."""
-    return Limits(
-        concurrency=dice.choose((1, 2, 5, 100)),
-        lease=dice.choose((3_000, 10_000, 30_000)),
-        hold=dice.choose((500, 5_000)),
-        poll=dice.choose((500, 1_000, 5_000)),
-        exchange=dice.choose((2_000, 10_000)),
-        cache_bytes=dice.choose((0, 4_000, 8 * 1024 * 1024)),
-    )
-
-
 def simulate(
     jobs: Jobs | Sequence[Jobs],
     scenario: Scenario,
@@ -232,6 +220,7 @@ def simulate(
     faults: Faults | None = None,
     nodes: int = 2,
     clients: int = 1,
+    lanes: int | None = 1,
     until: Duration = "10 minutes",
     invariants: Sequence[Invariant] = (),
     at_end: Sequence[Invariant] = (),
@@ -241,12 +230,15 @@ def simulate(
 
     `jobs`: what the nodes run; of several releases, a node that starts takes any, and the last one once
     the faults are over. `faults`: by default drawn from the seed; `nodes`: workers; `clients`: nodes that
-    only serve callers; `until`: when the faults end at the latest, in virtual time, if the scenario has
+    only serve callers; `lanes`: parts of the store, each asked by itself, as a cluster has, or drawn from the
+    seed if `None`; `until`: when the faults end at the latest, in virtual time, if the scenario has
     not ended before; `invariants`: called after every step; `at_end`: once all that was due is done;
     `limits`: of the engines, by default drawn from the seed. The same arguments give the same trace,
     byte for byte.
     """
-    simulation = begin(jobs, seed=seed, faults=faults, nodes=nodes, clients=clients, limits=limits)
+    simulation = begin(
+        jobs, seed=seed, faults=faults, nodes=nodes, clients=clients, lanes=lanes, limits=limits
+    )
     world = simulation._world
     try:
         with entered(simulation), uncollected():
@@ -269,20 +261,24 @@ def begin(
     faults: Faults | None,
     nodes: int,
     clients: int,
+    lanes: int | None = 1,
     limits: Limits | None,
 ) -> Simulation:
     """A simulation in which nothing has happened yet; the arguments are those of `simulate`."""
     releases = releases_of(jobs)
-    check_arguments(seed, faults, nodes, clients, limits)
+    check_arguments(seed, faults, nodes, clients, lanes, limits)
     dice = Dice(seed)
     faults = swarm(dice.split("swarm")) if faults is None else faults
     limits = draw_limits(dice.split("limits")) if limits is None else limits
-    world = World(releases, seed=seed, faults=faults, limits=limits, workers=nodes, clients=clients)
-    world.trace.nodes, world.trace.clients = nodes, clients
+    lanes = dice.split("lanes").choose((1, 1, 2, 3)) if lanes is None else lanes
+    world = World(
+        releases, seed=seed, faults=faults, limits=limits, workers=nodes, clients=clients, lanes=lanes
+    )
+    world.trace.nodes, world.trace.clients, world.trace.lanes = nodes, clients, lanes
     world.trace.setup = (
         f"{nodes} workers, {clients} clients, concurrency {limits.concurrency}, lease {limits.lease}, "
         f"hold {limits.hold}, poll {limits.poll}, exchange {limits.exchange}, cache {limits.cache_bytes}"
-    )
+    ) + (f", {lanes} lanes" if lanes > 1 else "")
     return Simulation(world, releases[-1])
 
 

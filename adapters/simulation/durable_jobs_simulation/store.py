@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import zlib
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
@@ -37,31 +38,41 @@ class Watcher(Protocol):
 class Store:
     """Rows, and the index: `entries` says when each row is to be claimed, `due` has them in order.
 
-    `damaged`: what is there instead of the rows that were overwritten; `holds`: until when a claim or a
-    `Defer` holds an entry back.
+    `lanes`: how many parts it has, each with keys and an index of its own, as a cluster has; `damaged`: what
+    is there instead of the rows that were overwritten; `holds`: until when a claim or a `Defer` holds an
+    entry back.
     """
 
-    def __init__(self, clock: Callable[[], int], watcher: Watcher) -> None:
+    def __init__(self, clock: Callable[[], int], watcher: Watcher, lanes: int = 1) -> None:
         self.clock = clock
         self.watcher = watcher
+        self.lanes = lanes
         self.rows: dict[Key, Row | Damaged] = {}
         self.entries: dict[Key, int] = {}
         self.holds: dict[Key, int] = {}
-        self._due: dict[tuple[Kind, str], list[tuple[int, Key]]] = {}
+        self._due: dict[tuple[int, Kind, str], list[tuple[int, Key]]] = {}
 
     def fork(self, clock: Callable[[], int], watcher: Watcher) -> Store:
         """Another store with the same rows."""
-        new = Store(clock, watcher)
+        new = Store(clock, watcher, self.lanes)
         new.rows, new.entries, new.holds = self.rows.copy(), self.entries.copy(), self.holds.copy()
         new._due = {job: heap.copy() for job, heap in self._due.items()}
         return new
 
-    def perform(self, engine: int, batch: Batch, write: Callable[[Write | Defer], Outcome]) -> Answer:
+    def lane(self, key: Key) -> int:
+        """The lane of a key."""
+        return zlib.crc32(str(key).encode()) % self.lanes if self.lanes > 1 else 0
+
+    def perform(
+        self, engine: int, batch: Batch, write: Callable[[Write | Defer], Outcome], lane: int = 0
+    ) -> Answer:
         """One batch, in the order of the port. `write`: does one, or a fault befalls it."""
+        keys = (*(one.key for one in batch.writes), *batch.loads)
+        assert all(self.lane(key) == lane for key in keys), "an exchange is of one lane"
         done = tuple(map(write, batch.writes))
         rows = tuple(self._load(key) for key in batch.loads)
-        claimed = () if batch.claim is None else tuple(self._claim(batch.claim))
-        next_wake = None if batch.claim is None else self._next_wake(batch.claim)
+        claimed = () if batch.claim is None else tuple(self._claim(batch.claim, lane))
+        next_wake = None if batch.claim is None else self._next_wake(batch.claim, lane)
         return Answer(outcomes=done, rows=rows, claimed=claimed, next_wake=next_wake, clock=self.clock())
 
     def write(self, engine: int, write: Write | Defer, not_after: int) -> Outcome:
@@ -92,7 +103,7 @@ class Store:
             self.entries.pop(key, None)
             return
         self.entries[key] = wake
-        heapq.heappush(self._due.setdefault((key.kind, key.job), []), (wake, key))
+        heapq.heappush(self._due.setdefault((self.lane(key), key.kind, key.job), []), (wake, key))
         self.watcher.indexed(key)
 
     def replace(self, row: Row | Damaged, wake: int | None) -> None:
@@ -106,11 +117,11 @@ class Store:
             self.index(key, row.wake)
         return row
 
-    def _claim(self, claim: Claim) -> Iterator[Row | Damaged]:
+    def _claim(self, claim: Claim, lane: int) -> Iterator[Row | Damaged]:
         size = 0
         for job, limit in claim.limits.items():
             for _ in range(limit):
-                first = self._earliest(job)
+                first = self._earliest(lane, job)
                 if first is None or first[0] > claim.now:
                     break
                 row = self.rows[first[1]]
@@ -121,12 +132,12 @@ class Store:
                 self.index(row.key, claim.until, hold=claim.until)
                 yield row
 
-    def _earliest(self, job: tuple[Kind, str]) -> tuple[int, Key] | None:
-        heap = self._due.get(job, [])
+    def _earliest(self, lane: int, job: tuple[Kind, str]) -> tuple[int, Key] | None:
+        heap = self._due.get((lane, *job), [])
         while heap and self.entries.get(heap[0][1]) != heap[0][0]:
             heapq.heappop(heap)
         return heap[0] if heap else None
 
-    def _next_wake(self, claim: Claim) -> int | None:
-        firsts = (self._earliest(job) for job in claim.limits)
+    def _next_wake(self, claim: Claim, lane: int) -> int | None:
+        firsts = (self._earliest(lane, job) for job in claim.limits)
         return min((first[0] for first in firsts if first is not None), default=None)

@@ -82,16 +82,17 @@ class Exchanged:
 @define(kw_only=True)
 class Trace:
     """One run. `faults`: what was drawn for it; `nodes`, `clients`: workers, and who only serves callers;
-    `hits`: how often each fault was drawn; `cells`: where it struck, by fault, stage and kind; `steps`,
-    `ms`: how far it went; `counts`: of commits, attempts and replies; `violation`: the invariant that
-    failed, and why; `exchanges`: with the store, in the order in which they were sent; `engines`: whose
-    they were, by id."""
+    `lanes`: of the store; `hits`: how often each fault was drawn; `cells`: where it struck, by fault, stage
+    and kind; `steps`, `ms`: how far it went; `counts`: of commits, attempts and replies; `violation`: the
+    invariant that failed, and why; `exchanges`: with the store, in the order in which they were sent;
+    `engines`: whose they were, by id."""
 
     seed: int
     faults: Faults
     case: str | None = None
     nodes: int = 0
     clients: int = 0
+    lanes: int = 1
     setup: str = ""
     events: list[Event] = field(factory=list, repr=False)
     exchanges: list[Exchanged] = field(factory=list, repr=False)
@@ -131,6 +132,7 @@ class Trace:
             "seed": self.seed,
             "nodes": self.nodes,
             "clients": self.clients,
+            "lanes": self.lanes,
             "setup": self.setup,
             "faults": self.faults.rates(),
             "hits": self.hits,

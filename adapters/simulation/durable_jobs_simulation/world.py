@@ -55,6 +55,7 @@ class World:
         limits: Limits,
         workers: int,
         clients: int,
+        lanes: int,
     ) -> None:
         dice = Dice(seed)
         self.releases = tuple(releases)
@@ -71,7 +72,7 @@ class World:
         self._heap: list[tuple[int, int, int, Callable[[], None], Node | None, int]] = []
         self._pushed = 0
         self._silent: dict[str, int] = {}
-        """Until when the store does not answer a node; `""`: all of them."""
+        """Until when the store does not answer a node, or a lane of it anyone; `""`: none of it anyone."""
         self._full_until = 0
         """Until when the store refuses writes."""
         self.poisoned: dict[Key, int] = {}
@@ -83,7 +84,7 @@ class World:
         self.graveyard: list[Any] = []
         """Coroutines of hooks whose node died: kept, so that none of their code runs."""
         self.observer = Observer(self)
-        self.store = Store(lambda: self.now, self)
+        self.store = Store(lambda: self.now, self, lanes)
         self.rot = Rot(self)
         names = [f"w{n + 1}" for n in range(workers)] + [f"c{n + 1}" for n in range(clients)]
         self.nodes = tuple(Node(self, name, worker=name.startswith("w")) for name in names)
@@ -209,6 +210,8 @@ class World:
         for fault, who in (("outage", ""), ("partition", node.name)):
             if fate(fault):
                 span = fate.dice(fault).between(1_000, 90_000)
+                if fault == "outage" and self.store.lanes > 1 and fate.dice(fault).chance(0.5):
+                    who = _lane(need)
                 self._silent[who] = max(self._silent.get(who, 0), self.now + span)
                 self.say(who or "store", fault, f"{span} ms", fault=True)
         if fate("full"):
@@ -217,7 +220,7 @@ class World:
             self.say("store", "full", f"{span} ms", fault=True)
         silent = [
             fault
-            for fault, who in (("outage", ""), ("partition", node.name))
+            for fault, who in (("outage", ""), ("outage", _lane(need)), ("partition", node.name))
             if self.now < self._silent.get(who, 0)
         ]
         if silent:
@@ -275,11 +278,11 @@ class World:
             if batch.writes and dice.chance(0.5):
                 self._land(engine, batch, dice.between(0, len(batch.writes)), told)
             else:
-                self.store.perform(engine, batch, write)
+                self.store.perform(engine, batch, write, need.lane)
             node.later_in(life, dice.between(1, 12_000), lambda: self._fail(node, need, told))
             return
         rotten = self.rot.within(batch)
-        answered = self.store.perform(engine, batch, befallen)
+        answered = self.store.perform(engine, batch, befallen, need.lane)
         self.rot.met(batch, rotten, answered.claimed)
         told.claimed = len(answered.claimed)
         back = self._travel.between(0, 3)
@@ -387,6 +390,10 @@ class World:
             node.nudge(dice.between(100, 10_000) if late else self._travel.between(0, 5))
             if late and dice.chance(0.5):
                 node.nudge(self._travel.between(0, 5))
+
+
+def _lane(exchange: Exchange) -> str:
+    return f"lane {exchange.lane}"
 
 
 def _carries(batch: Batch) -> dict[str, int]:

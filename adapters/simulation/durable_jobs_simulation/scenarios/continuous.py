@@ -102,7 +102,7 @@ def tokens() -> Case:
                 sim.spawn(_use(sim, sim.client.continuous(name), id, server), f"user of {name} {id}")
         await sim.sleep("2 minutes")
 
-    return Case(name="tokens", jobs=releases(definitions), scenario=scenario)
+    return Case(name="tokens", jobs=releases(definitions), scenario=scenario, lanes=None)
 
 
 def _check_state(commit: Commit) -> None:

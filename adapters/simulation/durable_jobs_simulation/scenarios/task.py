@@ -165,7 +165,9 @@ def orders() -> Case:
             forgiven = log.forgiven.get(str(key), 0)
             assert len(numbers) <= forgiven, f"I-1: {numbers} were acknowledged by {key} and are nowhere"
 
-    return Case(name="orders", jobs=releases(definitions), scenario=scenario, at_end=(nothing_is_lost,))
+    return Case(
+        name="orders", jobs=releases(definitions), scenario=scenario, at_end=(nothing_is_lost,), lanes=None
+    )
 
 
 async def _use(sim: Simulation, client: TaskClient[int, list[int]], name: str, id: str, log: Orders) -> None:
