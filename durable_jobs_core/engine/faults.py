@@ -57,7 +57,7 @@ def _called(state: State, called: Called) -> str | None:
         return f"expected a Key and a request, got {shown(called.key)} and {shown(called.request)}"
     if called.call in state.calls.by_id:
         return f"call {called.call} was made before"
-    return None if called.key in state.keepers else _lane_of(state, called.key)
+    return _lane_of(state, called.key)
 
 
 def _lane_of(state: State, key: Key) -> str | None:

@@ -353,6 +353,19 @@ def test_rule_11_S_67_handlers_have_their_grace_and_are_then_cancelled() -> None
     assert (before, rig.cancels, rig.closed) == ([], [rig.invokes[0].id], False)
 
 
+def test_rule_11_S_67_who_waits_for_an_inline_hook_is_told_when_the_grace_is_over() -> None:
+    rig = greeted()
+    call = rig.call(CHORE, SendRequested(event=1))
+    rig.settle()
+    rig.stop(5_000)
+    before = dict(rig.replies)
+
+    rig.wait(5_000)
+
+    assert (before, rig.cancels) == ({}, [rig.invokes[0].id])
+    assert isinstance(rig.result(call), ClosedError)
+
+
 def test_S_67_a_handler_that_ends_within_its_grace_commits_and_the_engine_closes_at_once() -> None:
     rig = running()
     rig.stop(5_000)
@@ -663,6 +676,11 @@ def no_exchange(rig: Rig) -> None:
     rig.feed(Answered(99, Answer(clock=EPOCH)))
 
 
+def another_exchange(rig: Rig) -> None:
+    rig.call(CHORE, StatusRequested())
+    no_exchange(rig)
+
+
 def second_answer(rig: Rig) -> None:
     rig.call(LATEST, AddRequested(event=1))
     exchange = rig.answer()
@@ -806,6 +824,7 @@ def test_rule_12_a_key_without_a_lane_is_a_driver_error_and_others_go_on(lane: A
         (not_an_input(Finished([], HookReturned())), r"^invocation \[\] is not running"),  # type: ignore[arg-type]
         (not_an_input(Returned([])), r"^invocation \[\] is not detached"),  # type: ignore[arg-type]
         (no_exchange, "^exchange 99 is not in flight"),
+        (another_exchange, "^exchange 99 is not in flight"),
         (no_invocation, "^invocation 99 is not running"),
         (not_detached, r"^invocation \d+ is not detached"),
         (second_call, r"^call \d+ was made before"),
@@ -825,6 +844,10 @@ def test_rule_12_each_fault_is_named(fault: Callable[[Rig], None], text: str) ->
         ),
         (
             {"jobs": {"tick": tick()}},
+            "Engine(jobs): expected definitions by (kind, name), as jobs.by_key, got",
+        ),
+        (
+            {"jobs": [("continuous", "tick")]},
             "Engine(jobs): expected definitions by (kind, name), as jobs.by_key, got",
         ),
         ({"node": 1 << 64}, "Engine(node): expected 64 random bits, got 18446744073709551616"),

@@ -445,6 +445,17 @@ def test_rule_7_S_69_a_lane_that_does_not_answer_leaves_slots_to_the_others() ->
     assert [invoke.key.id for invoke in rig.invokes] == ["1"]
 
 
+@pytest.mark.parametrize("lanes", [2, 3, 7])
+def test_rule_7_S_69_of_several_lanes_each_is_offered_half_of_what_is_free(lanes: int) -> None:
+    rig = Rig(ticks("a"), lanes=lanes, concurrency=8)
+    rig.settle()
+    rig.wait(1_000, settle=False)
+
+    offered = [sum(each.batch.claim.limits.values()) for each in rig.exchanges if each.batch.claim]
+
+    assert offered == [4, 2, 1, 1][:lanes]
+
+
 @pytest.mark.parametrize("losses", [1, 2, 3])
 def test_rule_7_S_69_a_lane_that_failed_is_offered_no_slot_before_it_has_answered(losses: int) -> None:
     rig = two_lanes(concurrency=2)

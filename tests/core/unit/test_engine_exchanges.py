@@ -784,6 +784,32 @@ def test_an_index_entry_that_could_not_be_put_back_costs_a_hold() -> None:
     assert rig.entry(TICK) == EPOCH + 5_000
 
 
+@pytest.mark.parametrize("reason", ["no", f"{TICK} cannot be written: no"])
+def test_a_request_refused_for_good_names_its_key_once(reason: str) -> None:
+    rig = greeted()
+    call = rig.call(TICK, START)
+
+    rig.answer(Answer(outcomes=(Refused(reason, transient=False),), clock=rig.now()))
+
+    said = str(rig.result(call))
+    assert said.startswith(f"{TICK}")
+    assert (said.count(f"{TICK}"), "no" in said) == (1, True)
+
+
+@pytest.mark.parametrize("beside", ["0", "b"])
+def test_S_6_who_claims_something_of_its_own_beside_a_newer_record_gives_way_to_nobody(beside: str) -> None:
+    rig = greeted()
+    start(rig, "tick", "a", beside)
+    newer = rig.row(TICK)
+    assert newer is not None
+    rig.stores[0]._store.rows[TICK] = framed(newer, schema=9)
+    rig.nudge()
+
+    rig.answer()
+
+    assert rig.engine._state.lanes[0].later == 0
+
+
 # -- leases that wait for their turn
 
 
