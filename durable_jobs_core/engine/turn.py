@@ -64,8 +64,9 @@ def perform(state: State, keeper: Keeper, entry: Entry, then: tuple[Then, ...], 
 
 def _call(state: State, keeper: Keeper, entry: Entry, effect: CallHandler) -> None:
     """Call a hook; after the grace of a shutdown no inline one, and its request has not happened."""
-    call = state.calls.by_id.get(entry.call)
-    if effect.token is None and state.cut_short and call is not None:
+    if effect.token is None and state.cut_short:
+        call = state.calls.by_id.get(entry.call)
+        assert call is not None, "a request that waits for an inline hook has its call"
         keeper.inline, keeper.calling = None, False
         callers.refuse(state, call, ClosedError("the runtime is closing"))
     else:
@@ -89,8 +90,9 @@ def _defer(state: State, keeper: Keeper, entry: Entry) -> None:
 
 def _span_of(state: State, key: Key, revision: bytes) -> int:
     """How long a newer record is left to others: longer each time, until one of them has written it (S-6)."""
-    before, span = state.newer.pop(key, (b"", 0))
-    span = min(2 * span, NEWER_HOLD_MAX_MS) if before == revision else NEWER_HOLD_FIRST_MS
+    held, span = state.newer.pop(key, None), NEWER_HOLD_FIRST_MS
+    if held is not None and held[0] == revision:
+        span = min(2 * held[1], NEWER_HOLD_MAX_MS)
     state.newer[key] = revision, span
     if len(state.newer) > NEWER_REMEMBERED:
         state.newer.pop(next(iter(state.newer)))

@@ -601,6 +601,18 @@ def test_rule_11_S_67_a_run_whose_lease_is_committed_after_the_grace_is_handed_b
     assert (run_of(rig).attempt, run_of(rig).crashes, rig.entry(TICK)) == (1, 0, EPOCH)
 
 
+def test_rule_11_S_38_who_waits_for_a_run_that_is_handed_back_is_told_that_it_is_pending() -> None:
+    rig = running()
+    rig.finish()
+    rig.settle()
+    call = rig.call(TICK, TriggerRequested(), wait_ms=60_000)
+    rig.stop()
+
+    rig.settle()
+
+    assert (rig.result(call).outcome, rig.invokes, rig.closed) == ("pending", [], True)
+
+
 def test_rule_11_S_67_after_the_grace_no_inline_hook_is_called_again() -> None:
     rig = greeted()
     call = rig.call(CHORE, SendRequested(event=1))
