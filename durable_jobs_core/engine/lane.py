@@ -47,7 +47,7 @@ class Lane:
     """What a lane is to be asked.
 
     `next_wake`: the earliest due instant known, `None` for none; `asked`: whether a claim was answered
-    yet; `trusted`: no claim was lost since it answered last: until then it is offered no slots, which other
+    yet; `trusted`: it has answered, and lost no claim since: until then it is offered no slots, which other
     lanes can use; `unasked`: the jobs that may have due runs, to be asked for as soon as they have a slot;
     `hot`: those that filled their last claim; `turn`: which job is named first; `poll_at`, `retry_at`, and
     `asked_t`, when it was asked last: on the driver's clock; `max_writes`: halved when a batch fails, so
@@ -66,7 +66,7 @@ class Lane:
     next_wake: int | None = None
     asked: bool = False
     greeted: bool = False
-    trusted: bool = True
+    trusted: bool = False
     poll_at: int = 0
     retry_at: int = 0
     asked_t: int = 0

@@ -473,6 +473,17 @@ def test_rule_7_S_69_a_lane_that_failed_is_offered_no_slot_before_it_has_answere
     assert [invoke.key.id for invoke in rig.invokes] == ["0"]
 
 
+def test_rule_7_S_69_a_lane_that_has_never_answered_is_offered_no_slot() -> None:
+    rig = two_lanes()
+    rig.fail(lane=0)
+    rig.answer(lane=1)
+    rig.wait(1_000, settle=False)
+
+    asked = {exchange.lane: exchange.batch.claim is not None for exchange in rig.exchanges}
+
+    assert asked == {0: False, 1: True}
+
+
 def test_rule_11_a_lane_that_failed_is_not_asked_for_nothing_once_the_engine_stops() -> None:
     rig = two_lanes()
     rig.settle()
