@@ -102,7 +102,8 @@ class _LeasedContext(_Context[S]):
     def idempotency_key(self) -> str | None:
         """The same for every attempt of a run, crashes included; give it to the systems you call.
 
-        `None` in an inline hook. ASCII, at most 60 characters (S-18).
+        `None` in an inline hook. ASCII, at most 60 characters (S-18). `on_idle` and `on_error` have that of
+        the run they follow: add a word to it where they ask the same system for something else.
         """
         return self._call.idempotency_key
 

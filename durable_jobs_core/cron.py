@@ -50,9 +50,9 @@ class Cron:
         if len(parts) != _FIELDS:
             raise DefinitionError(f"cron {expression!r}: expected 5 or 6 fields, got {len(parts)}")
         # Spelled as ranges, because cronsim reads a leading star in a day field as "and", and S-32
-        # wants "or" whenever both are restricted.
-        parts[_DAY] = re.sub(r"^\*/", "1-31/", parts[_DAY])
-        parts[_WEEKDAY] = re.sub(r"^\*/", "0-6/", parts[_WEEKDAY])
+        # wants "or" whenever both are restricted, which `*/1` is not.
+        parts[_DAY] = re.sub(r"^\*/(?!0*1$)", "1-31/", parts[_DAY])
+        parts[_WEEKDAY] = re.sub(r"^\*/(?!0*1$)", "0-6/", parts[_WEEKDAY])
         # `5-5/2` is a range of one; cronsim reads it as `5/2`, which is `5-59/2`.
         fields = re.sub(r"\b(\w+)-\1/0*[1-9][0-9]*", r"\1", " ".join(parts))
         try:

@@ -36,7 +36,10 @@ class StartResult:
 
 @frozen(kw_only=True)
 class TriggerResult:
-    """`triggered`: there was an instance; `joined`: its attempt was already in flight (S-34, S-38)."""
+    """`triggered`: there was an instance; `joined`: its attempt was already in flight (S-34, S-38).
+
+    What is joined is any hook of the run: an `on_idle` or `on_error` in flight ends it without `execute`.
+    """
 
     instance_id: str
     triggered: bool
@@ -90,7 +93,8 @@ class TerminateResult:
 
 @frozen(kw_only=True)
 class ContinuousStatus:
-    """`attempt`: the one in flight or the next of an unfinished run, else `None` (S-35)."""
+    """`attempt`: the one in flight or the next of an unfinished run, else `None`; `last_run_at`: when a run
+    last succeeded (S-35)."""
 
     instance_id: str
     status: ContinuousState

@@ -115,7 +115,7 @@ def _of_runs(body: DebounceBody, first: int, last: int, latest: Outcome | None) 
     Whoever waits may look seldom: by then later runs may have begun, failed or been dropped.
     """
     for lost in body.lost:
-        if first <= lost.run <= last:
+        if lost.run in (first, last):  # a window between them was cleared before the flush
             return lost
     if len(body.lost) == LOST_MAX and body.lost[0].run > last:
         return None  # too late to tell

@@ -15,16 +15,13 @@ class Refused:
 
 
 class Piece:
-    """A run of the model: where it stands (`waits`, `flies`, `parked`), and its counters.
-
-    `called`: its hook was called since it took over or was revived.
-    """
+    """A run of the model: where it stands (`waits`, `flies`, `parked`), and its counters."""
 
     def __init__(self, at: int, **facts: Any) -> None:
         self.stands, self.at, self.attempt, self.crashes = "waits", at, 1, 0
-        self.forced = self.called = False
+        self.forced = False
         self.__dict__.update(facts)
 
     def revive(self, now: int) -> None:
         """Due now, attempts and crashes from the beginning (S-18)."""
-        self.stands, self.at, self.attempt, self.crashes, self.called = "waits", now, 1, 0, False
+        self.stands, self.at, self.attempt, self.crashes = "waits", now, 1, 0

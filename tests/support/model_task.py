@@ -47,6 +47,8 @@ class TaskModel:
         self.failed = False
         self.run: Piece | None = None
         self.intake: Piece | None = None
+        self.taking_over: Piece | None = None
+        """S-10: the `on_error` that follows `execute`, before queued events."""
 
     @property
     def in_flight(self) -> Piece | None:
@@ -61,14 +63,8 @@ class TaskModel:
 
     @property
     def first(self) -> Piece | None:
-        """S-51: queued events come before a run, S-10: not before an `on_error` that takes over from it."""
-        return self.intake if self.inbox and not self.takes_over else self.run
-
-    @property
-    def takes_over(self) -> bool:
-        """Whether `on_error` has followed `execute`, or was revived, and has not been called since."""
-        run = self.run
-        return run is not None and run.hook == "on_error" and run.stands == "waits" and not run.called
+        """S-51: queued events come before a run."""
+        return self.intake if self.inbox else self.run
 
     def parked(self) -> Piece | None:
         """What gave up."""
@@ -216,7 +212,7 @@ class TaskModel:
 
     def next_hook(self, piece: Piece, hook: str, now: int) -> None:
         """S-10: the hook that follows, an attempt of its own."""
-        piece.hook, piece.stands, piece.at, piece.attempt, piece.called = hook, "waits", now, 1, False
+        piece.hook, piece.stands, piece.at, piece.attempt = hook, "waits", now, 1
 
     def event_done(self, now: int) -> None:
         """The first queued event is out of the inbox."""
@@ -228,8 +224,12 @@ class TaskModel:
 
     def advance(self, now: int, worker: bool) -> bool:
         """Start the first thing that is due: queued events, the unfinished run, the schedule."""
+        taking_over, self.taking_over = self.taking_over, None
         if not self.exists or self.flies:
             return False
+        if taking_over is not None and worker:
+            taking_over.stands = "flies"
+            return True
         if self.run is not None and self.run.hook == "on_idle" and self.scheduled is not None:
             self.run = None
         if self.inbox and self.intake is None:
@@ -243,7 +243,7 @@ class TaskModel:
         first = self.first
         if first is None or first.stands != "waits" or first.at > now or not worker:
             return False
-        first.stands, first.called = "flies", True
+        first.stands = "flies"
         return True
 
     def succeed(self, now: int, asked: Operations) -> None:
@@ -300,6 +300,7 @@ class TaskModel:
         assert piece is not None
         if piece.hook in ("execute", "on_event") and "on_error" in self.hooks:
             self.next_hook(piece, "on_error", now)
+            self.taking_over = piece
         elif piece is self.intake and len(self.dead) < self.limit:
             self.dead.append(self.inbox[0])
             self.event_done(now)

@@ -3,7 +3,8 @@
 Rules that keep this file readable:
 
 1. Every transition is a cell of `TABLE`, or part of `advance`, which starts the first thing that is
-   due: queued events, then the unfinished run (but an `on_error` that takes over first), then the schedule.
+   due: queued events, then the unfinished run, then the schedule. An `on_error` that takes over from
+   `execute` is started by the commit that does so.
 2. There are two places for work: `intake`, on the first event of the inbox, and `run`, which executes.
    At most one of them holds a lease. While one does, or the inbox is not empty, events queue.
 3. The alarm is `deadline(body)` and is never set by hand.

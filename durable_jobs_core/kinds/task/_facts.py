@@ -14,6 +14,7 @@ from durable_jobs_core.kinds.task._work import (
     owe_idle,
     retry_parked,
     say_scheduled,
+    start,
 )
 from durable_jobs_core.record import DeadEvent, Run
 from durable_jobs_core.retry import GiveUp, GiveUpReason
@@ -79,7 +80,9 @@ def give_up(d: TaskDraft, run: Run, failure: Failure, reason: GiveUpReason) -> N
     if run.hook in ("execute", "on_event") and has(d, "on_error"):
         if run.hook == "execute":
             d.exhausted(run, reason, parks=False)
-        d.keep(next_hook(d, evolve(run, failure=plain(failure)), "on_error"))
+        run = next_hook(d, evolve(run, failure=plain(failure)), "on_error")
+        d.keep(run)
+        start(d, run)  # before queued events: with the commit that ends `execute` (S-10)
     elif takes_event:
         d.exhausted(run, reason, parks=True)
         _bury(d, run, failure)

@@ -49,13 +49,8 @@ def deadline(body: TaskBody) -> int | None:
 
 
 def next_work(body: TaskBody) -> Run | None:
-    """What goes on when nothing is in flight: queued events before the unfinished run (S-51).
-
-    An `on_error` that has just taken over is claimed with the commit that ended `execute` (S-10).
-    """
-    run = body.run
-    takes_over = run is not None and run.hook == "on_error" and run.first_at is None
-    return run if takes_over or not body.inbox else body.intake
+    """What goes on when nothing is in flight: queued events before the unfinished run (S-51)."""
+    return body.intake if body.inbox else body.run
 
 
 def parked_run(body: TaskBody) -> Run | None:

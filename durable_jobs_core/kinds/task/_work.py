@@ -25,10 +25,16 @@ def advance(d: TaskDraft) -> None:
     if scheduled is not None and scheduled <= d.now and d.env.may_start:
         _consume(d)
     first = next_work(d.body)
-    if first is not None and is_due(first, d.now) and d.env.may_start:
-        first = d.lease(first)
-        d.keep(first)
-        d.call(call_of_hook(d, d.body, first.hook, first), first.lease)
+    if first is not None:
+        start(d, first)
+
+
+def start(d: TaskDraft, run: Run) -> None:
+    """Call the hook of a run if it is due and this engine may."""
+    if is_due(run, d.now) and d.env.may_start:
+        run = d.lease(run)
+        d.keep(run)
+        d.call(call_of_hook(d, d.body, run.hook, run), run.lease)
 
 
 def _consume(d: TaskDraft) -> None:

@@ -819,6 +819,19 @@ def test_S_51_queued_events_go_before_a_retry_of_on_error() -> None:
     assert bench.call.hook == "on_event"
 
 
+def test_S_51_queued_events_go_before_an_on_error_that_is_tried_again() -> None:
+    bench = triggered(task("on_error"))
+    bench.fail_for_good()
+    bench.send("one")
+    bench.send("two")
+    bench.fail_for_good()  # of on_error: parked
+    bench.trigger()
+
+    bench.succeed()
+
+    assert (bench.call.hook, bench.call.event) == ("on_event", "two")
+
+
 @pytest.mark.parametrize("policy", ["continue", "terminate"])
 def test_without_a_policy_there_is_nothing_to_exhaust(policy: str) -> None:
     bench = triggered(task(retry=None, on_exhausted=policy))

@@ -461,6 +461,23 @@ def test_S_38_a_flush_is_not_told_of_a_batch_that_was_dropped_before_it() -> Non
     assert (before, waiting().outcome) == (None, "succeeded")
 
 
+def test_S_38_a_flush_is_not_told_of_a_window_that_was_cleared_before_it_behind_the_batch_in_flight() -> None:
+    bench = Bench(debounce())
+    bench.add()
+    bench.flush()
+    bench.add()
+    bench.clear()  # the window; the batch goes on
+    bench.add()
+    bench.flush()  # the batch, then another window
+    waiting = bench.waiting()
+    before = waiting()
+    bench.succeed()
+
+    bench.succeed()
+
+    assert (before, waiting().outcome) == (None, "succeeded")
+
+
 def test_S_38_a_flush_is_not_told_of_a_window_that_was_cleared_before_it() -> None:
     bench = Bench(debounce())
     bench.add(id="kept")
