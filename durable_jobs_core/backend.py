@@ -31,12 +31,15 @@ specification of it. The rules, cited as `R-1` to `R-10`:
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, cast
 
 from attrs import field
 
 from durable_jobs_core._values import value
+from durable_jobs_core.checks import shown
+from durable_jobs_core.errors import Issue, ValidationError
 from durable_jobs_core.words import INSTANT_MAX, YEAR_MS, Key, Kind
 
 BATCH_MAX_WRITES = 512
@@ -216,6 +219,26 @@ class Page:
 
     rows: tuple[Row | Damaged, ...]
     after: Cursor | None
+
+
+def key_after(cursor: Cursor | None) -> Key | None:
+    """The key in a cursor that is the JSON of one, as those of our backends are.
+
+    Raises `ValidationError` for any other: it may come from a link that somebody changed.
+    """
+    if cursor is None:
+        return None
+    try:
+        match json.loads(cursor):
+            case [str(kind), str(job), str(id)]:
+                key = Key(cast(Kind, kind), job, id)
+                str(key).encode()
+                return key
+            case _:
+                pass
+    except (ValueError, RecursionError):  # no JSON, or no text
+        pass
+    raise ValidationError("list", (Issue("after", "what the page before gave", shown(cursor)),))
 
 
 @value(kw_only=True)

@@ -199,6 +199,7 @@ def test_zero_is_a_wait_that_ends_at_once_and_the_longest_spans_are_taken(driver
         ({"limit": 1_001}, "limit: expected a whole number, 1 to 1,000, got int 1001"),
         ({"limit": "all"}, "limit: expected a whole number, 1 to 1,000, got str 'all'"),
         ({"after": 5}, "after: expected text or None, got int 5"),
+        ({"after": "page 2"}, "after: expected what the page before gave, got str 'page 2'"),
         ({"job": 5}, "job: expected text or None, got int 5"),
         ({"kind": "tasks"}, "kind: expected one of continuous, debounce, task, or None, got str 'tasks'"),
         (

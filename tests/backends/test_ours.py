@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Iterator
@@ -12,8 +13,10 @@ from durable_jobs_runtime import open_backend
 from support.harnesses import MEMORY, REDIS, REDIS_CLUSTER, REDIS_SHARDED, SQLITE
 
 from durable_jobs_core.backend import Query, Row, Write
-from durable_jobs_core.errors import StorageError
+from durable_jobs_core.errors import StorageError, ValidationError
 from durable_jobs_core.words import Key
+
+KEY = Key("task", "mail", "a")
 
 
 @pytest.fixture(
@@ -70,9 +73,22 @@ def test_all_jobs_that_have_instances_are_told(port) -> None:
     assert port.backend.health().jobs == (("task", "mail"),)
 
 
-@pytest.mark.parametrize("cursor", ["", "nonsense", "[1]", "7", '"abc"', "[1, 2, 3]", "null"])
-def test_scan_refuses_a_cursor_that_is_none(port, cursor) -> None:
-    with pytest.raises(StorageError, match="cursor"):
+@pytest.mark.parametrize(
+    "cursor",
+    ["", "nonsense", "[1]", "7", '"abc"', "[1, 2, 3]", "null", '["task", "a"]', "[" * 100_000],
+    ids=lambda text: text[:20],
+)
+def test_S_62_S_66_scan_refuses_a_cursor_that_is_none(port, cursor) -> None:
+    """It may come from the address of a page: a mistake of who asks, and no failure of the store."""
+    with pytest.raises(ValidationError, match="after: expected what the page before gave, got str"):
+        port.backend.scan(Query(), cursor, 5)
+
+
+@pytest.mark.parametrize("part", [0, 1, 2])
+def test_S_62_S_66_scan_refuses_a_cursor_that_is_no_text(port, part) -> None:
+    port.ask(Write(KEY, None, Row(KEY, b"r0", None, "idle", b"")))
+    cursor = json.dumps([*KEY[:part], "\ud800", *KEY[part + 1 :]])
+    with pytest.raises(ValidationError, match="after: expected what the page before gave, got str"):
         port.backend.scan(Query(), cursor, 5)
 
 

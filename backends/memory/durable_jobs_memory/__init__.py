@@ -11,7 +11,6 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import cast
 
 from durable_jobs_core.backend import (
     Answer,
@@ -29,6 +28,7 @@ from durable_jobs_core.backend import (
     Refused,
     Row,
     Write,
+    key_after,
 )
 from durable_jobs_core.errors import StorageError
 from durable_jobs_core.words import Key, Kind
@@ -83,7 +83,7 @@ class MemoryBackend:
     def scan(self, query: Query, after: Cursor | None, limit: int) -> Page:
         """Rows in the order of their keys; the cursor is the last key listed."""
         self._check_usable()
-        last = None if after is None else _key_of(after)
+        last = key_after(after)
         with self._store.lock:
             rows = [row for row in self._store.rows.values() if _matches(query, row)]
         rows = sorted((row for row in rows if last is None or row.key > last), key=lambda row: row.key)
@@ -210,18 +210,6 @@ class _Store:
     def _next_wake(self, claim: Claim) -> int | None:
         firsts = (self._earliest(job) for job in claim.limits)
         return min((first[0] for first in firsts if first is not None), default=None)
-
-
-def _key_of(after: Cursor) -> Key:
-    try:
-        parts = json.loads(after)
-    except ValueError:
-        parts = None
-    match parts:
-        case [str(kind), str(job), str(id)]:
-            return Key(cast(Kind, kind), job, id)
-        case _:
-            raise StorageError(f"{after!r} is not a cursor of this backend")
 
 
 def _matches(query: Query, row: Row | Damaged) -> bool:

@@ -95,7 +95,7 @@ class RedisBackend:
     def scan(self, query: Query, after: Cursor | None, limit: int) -> Page:
         """Rows in the order of their keys. A page may be short, even empty, before the end.
 
-        Raises `RedisStoreError`, and `StorageError` for a cursor that is not of this backend.
+        Raises `RedisStoreError`, and `ValidationError` for a cursor that is not of this backend.
         """
         self._check_usable()
         page = _listing.page(self._aside, self._names, self._looker.load, query, after, max(1, limit))

@@ -11,8 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from heapq import merge
 from typing import Any, TypeAlias, cast
 
-from durable_jobs_core.backend import Cursor, Damaged, Page, Query, Row
-from durable_jobs_core.errors import StorageError
+from durable_jobs_core.backend import Cursor, Damaged, Page, Query, Row, key_after
 from durable_jobs_core.words import Key, Kind
 from durable_jobs_redis._errors import CallRefusedError, RedisStoreError
 from durable_jobs_redis._names import Names, job_name, job_of
@@ -30,7 +29,7 @@ def page(line: Line, names: Names, load: Load, query: Query, after: Cursor | Non
     """One page, in the order of the keys; the cursor is the last key looked at."""
     rows: list[Row | Damaged] = []
     looked_at = 0
-    last = _position(after)
+    last = key_after(after)
     keys = _keys(line, names, query, last, min(limit + 1, _AT_ONCE))
     while chunk := next(keys, []):
         for key, row in zip(chunk, load(chunk), strict=True):
@@ -87,17 +86,3 @@ def _told(answer: Any, key: bytes) -> list[bytes]:
 
 def _matches(query: Query, row: Row | Damaged) -> bool:
     return query.status is None or (isinstance(row, Row) and row.status == query.status)
-
-
-def _position(after: Cursor | None) -> Key | None:
-    if after is None:
-        return None
-    try:
-        parts = json.loads(after)
-    except ValueError:
-        parts = None
-    match parts:
-        case [str(kind), str(job), str(id)]:
-            return Key(cast(Kind, kind), job, id)
-        case _:
-            raise StorageError(f"{after!r} is not a cursor of this backend")

@@ -73,7 +73,7 @@ class SQLiteBackend:
     def scan(self, query: Query, after: Cursor | None, limit: int) -> Page:
         """Rows in the order of their keys. A page may be short, even empty, before the end.
 
-        Raises `StoreError`, and `StorageError` for a cursor that is not of this backend.
+        Raises `StoreError`, and `ValidationError` for a cursor that is not of this backend.
         """
         self._check_usable()
         with self._file.reading() as connection:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterator
-from typing import Any, TypeAlias, cast
+from typing import Any, TypeAlias
 
-from durable_jobs_core.backend import Cursor, Damaged, Page, Query, Row
-from durable_jobs_core.errors import StorageError
-from durable_jobs_core.words import Key, Kind
+from durable_jobs_core.backend import Cursor, Damaged, Page, Query, Row, key_after
+from durable_jobs_core.words import Key
 from durable_jobs_sqlite._errors import is_damage
 from durable_jobs_sqlite._rows import Job, cell_of, job_in, load_n, make_row
 
@@ -31,7 +30,7 @@ def page(connection: sqlite3.Connection, query: Query, after: Cursor | None, lim
     """One page, in the order of the keys; the cursor is the last key looked at."""
     rows: list[Row | Damaged] = []
     looked_at = 0
-    last = _position(after)
+    last = key_after(after)
     for job, start in _places(connection, query, last):
         for id, row in _walk(connection, job, start, query.status):
             if len(rows) >= limit or looked_at >= LOOKED_AT_MAX:
@@ -97,17 +96,3 @@ def _check_order(before: tuple[str, ...], found: tuple[Any, ...]) -> None:
     """Where an index is damaged, SQLite may find the same again and again, or what is no text."""
     if any(type(cell) is not str for cell in found) or found <= before:
         raise sqlite3.DatabaseError("the index of keys is damaged")
-
-
-def _position(after: Cursor | None) -> Key | None:
-    if after is None:
-        return None
-    try:
-        parts = json.loads(after)
-    except ValueError:
-        parts = None
-    match parts:
-        case [str(kind), str(job), str(id)]:
-            return Key(cast(Kind, kind), job, id)
-        case _:
-            raise StorageError(f"{after!r} is not a cursor of this backend")

@@ -8,7 +8,7 @@ import pytest
 from durable_jobs_sqlite import SQLiteBackend, _listing
 
 from durable_jobs_core.backend import Batch, Page, Query, Row, Write
-from durable_jobs_core.errors import StorageError
+from durable_jobs_core.errors import ValidationError
 from durable_jobs_core.words import Key
 
 
@@ -85,7 +85,7 @@ def test_S_66_a_cursor_may_stand_where_no_row_is(sqlite, rows) -> None:
 
 @pytest.mark.parametrize("cursor", ["", "x", "1", "[]", '["task", "a"]', '["task", "a", 1]', "{}"])
 def test_S_66_what_is_no_cursor_is_refused(sqlite, rows, cursor) -> None:
-    with pytest.raises(StorageError, match="is not a cursor of this backend"):
+    with pytest.raises(ValidationError, match="after: expected what the page before gave"):
         sqlite.backend.scan(Query(), cursor, 5)
 
 
