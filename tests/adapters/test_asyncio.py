@@ -10,9 +10,10 @@ from typing import Any
 
 import durable_jobs_asyncio
 import pytest
+import trio
 from support.one_job import Closing, Nothing, one_job
 
-from durable_jobs_core import ContinuousContext, Retry
+from durable_jobs_core import ContinuousContext, Retry, create_durable_jobs
 
 FACTORIES: list[Any] = [None]
 if sys.version_info >= (3, 12):
@@ -269,3 +270,12 @@ def test_an_interrupt_that_meets_the_engine_is_raised_and_ends_the_program(
     with pytest.raises(KeyboardInterrupt):
         asyncio.run(main())
     assert backend.closed.is_set()
+
+
+def test_the_loop_of_another_driver_is_refused_with_the_name_of_that_driver() -> None:
+    async def main() -> None:
+        async with durable_jobs_asyncio.open_runtime(create_durable_jobs({}), "memory://"):
+            raise AssertionError("it opened")
+
+    with pytest.raises(RuntimeError, match="asyncio runs here; in trio it is durable_jobs_trio"):
+        trio.run(main)

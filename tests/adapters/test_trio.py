@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from contextlib import AbstractAsyncContextManager
 from typing import Any
@@ -12,7 +13,7 @@ import trio
 from support.drivers import Driver
 from support.one_job import Closing, Nothing, one_job
 
-from durable_jobs_core import ContinuousContext
+from durable_jobs_core import ContinuousContext, create_durable_jobs
 
 
 def test_S_67_a_run_that_ends_within_the_block_waits_for_no_thread() -> None:
@@ -76,3 +77,12 @@ def test_a_runtime_that_is_stopped_outside_of_trio_goes_on(driver: Driver) -> No
             assert (await runtime.client.continuous("job").start("a", Nothing())).created
 
     trio.run(main)
+
+
+def test_the_loop_of_another_driver_is_refused_with_the_name_of_that_driver() -> None:
+    async def main() -> None:
+        async with durable_jobs_trio.open_runtime(create_durable_jobs({}), "memory://"):
+            raise AssertionError("it opened")
+
+    with pytest.raises(RuntimeError, match="trio runs here; in asyncio it is durable_jobs_asyncio"):
+        asyncio.run(main())

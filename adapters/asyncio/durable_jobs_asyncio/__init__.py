@@ -120,7 +120,10 @@ class _Loop:
     """The event loop, lent to the machine."""
 
     def __init__(self, threads: ThreadPool) -> None:
-        self._loop = asyncio.get_running_loop()
+        try:
+            self._loop = asyncio.get_running_loop()
+        except RuntimeError:
+            raise RuntimeError("no asyncio runs here; in trio it is durable_jobs_trio") from None
         self._threads = threads
         self._hooks: dict[int, asyncio.Task[None]] = {}
         self._late: set[int] = set()

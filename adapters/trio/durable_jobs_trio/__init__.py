@@ -88,7 +88,10 @@ class _Loop:
     """
 
     def __init__(self) -> None:
-        self._token = trio.lowlevel.current_trio_token()
+        try:
+            self._token = trio.lowlevel.current_trio_token()
+        except RuntimeError:
+            raise RuntimeError("no trio runs here; in asyncio it is durable_jobs_asyncio") from None
         self._hooks: dict[int, trio.CancelScope] = {}
         self._limiter = trio.CapacityLimiter(math.inf)
         """Of our own threads: the default ones may all be in use by the program."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -19,7 +20,9 @@ from durable_jobs_core.backend import (
     Unknown,
     Write,
     flaw,
+    key_after,
 )
+from durable_jobs_core.errors import ValidationError
 from durable_jobs_core.words import INSTANT_MAX, Key
 
 A, B = Key("task", "mail", "a"), Key("task", "mail", "b")
@@ -82,3 +85,33 @@ def test_what_may_be_the_answer(outcome: Any, row: Any, claimed: Any, wake: int 
 )
 def test_what_cannot_be_is_told(answer: Any, why: str) -> None:
     assert str(flaw(answer, BATCH)).startswith(why)
+
+
+def test_S_66_a_cursor_that_is_the_json_of_a_key_is_read_back() -> None:
+    key = Key("task", "mail", "a")
+
+    assert key_after(json.dumps(key)) == key
+    assert key_after(None) is None
+
+
+@pytest.mark.parametrize(
+    "cursor",
+    [
+        "",
+        "page 2",
+        "7",
+        "null",
+        '["task", "mail"]',
+        '["task", "mail", 1]',
+        '["task", "mail", "\\ud800"]',
+        "[" * 100_000,
+    ],
+    ids=lambda text: text[:20],
+)
+def test_S_62_S_66_any_other_cursor_is_refused_and_shown(cursor: str) -> None:
+    with pytest.raises(
+        ValidationError, match="list: after: expected what the page before gave, got str "
+    ) as raised:
+        key_after(cursor)
+
+    assert len(str(raised.value)) < 300
