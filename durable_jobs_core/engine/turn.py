@@ -65,10 +65,13 @@ def perform(state: State, keeper: Keeper, entry: Entry, then: tuple[Then, ...], 
 def _call(state: State, keeper: Keeper, entry: Entry, effect: CallHandler) -> None:
     """Call a hook; after the grace of a shutdown no inline one, and its request has not happened."""
     if effect.token is None and state.cut_short:
-        call = state.calls.by_id.get(entry.call)
-        assert call is not None, "a request that waits for an inline hook has its call"
         keeper.inline, keeper.calling = None, False
-        callers.refuse(state, call, ClosedError("the runtime is closing"))
+        call = state.calls.by_id.get(entry.call)
+        if call is not None:
+            callers.refuse(state, call, ClosedError("the runtime is closing"))
+        else:  # nobody waits any more
+            keeper.forget(entry)
+            state.ready[keeper.key] = keeper
     else:
         hooks.call(state, keeper, effect.call, effect.token)
 

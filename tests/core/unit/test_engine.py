@@ -627,6 +627,21 @@ def test_rule_11_S_67_after_the_grace_no_inline_hook_is_called_again() -> None:
     assert (rig.invokes, rig.closed, rig.record(CHORE).body.event_count) == ([], True, 1)
 
 
+def test_rule_11_S_67_after_the_grace_no_inline_hook_is_called_again_for_whom_nobody_waits() -> None:
+    rig = greeted()
+    call = rig.call(CHORE, SendRequested(event=1), deadline=1_000)
+    rig.settle()
+    rig.finish()
+    client(rig).ask_inline(CHORE, SendRequested(event=2))
+    rig.wait(1_000, settle=False)
+    rig.stop()
+
+    rig.settle()
+
+    assert isinstance(rig.result(call), OutcomeUnknownError)
+    assert (rig.invokes, rig.closed, rig.record(CHORE).body.event_count) == ([], True, 1)
+
+
 def test_rule_11_an_exchange_on_any_lane_is_waited_for_whatever_it_takes() -> None:
     rig = greeted(lanes=2, lane=lambda key: int(key.id) % 2, settle=1_000, exchange=100_000)
     call = rig.call(Key("debounce", "latest", "0"), AddRequested(event=1), deadline=100_000)
