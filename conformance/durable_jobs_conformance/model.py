@@ -80,15 +80,6 @@ LIMITS = [
 LISTINGS = [*product(range(1, 6), (None, "task", "debounce"), (None, "mail", "post"), (None, "p", "q"))]
 """Pages of so many rows, of a kind, a job, a status."""
 
-CIRCUMSTANCES = [*product((0, 1), (False, True), (1_000, 20, 1), [False] * 9 + [True], [False] * 7 + [True])]
-"""Which handle asks, whether its writes fit what is there, how many bytes a claim may bring, whether the
-batch comes too late, and whether the process of the handle ends before."""
-
-
-def _often_none(values: list[Any]) -> st.SearchStrategy[Any]:
-    """`None`, or one of `values`, in one draw."""
-    return st.sampled_from([*[None] * len(values), *values])
-
 
 class Model(RuleBasedStateMachine):
     """`rows`: what is stored; `entries`: when each is to be claimed."""
@@ -109,29 +100,36 @@ class Model(RuleBasedStateMachine):
         self.store.discard()
 
     @rule(
-        circumstances=st.sampled_from(CIRCUMSTANCES),
+        who=st.integers(0, 1),
         writes=WRITES,
+        fit=st.booleans(),
         loads=st.lists(st.sampled_from(KEYS), max_size=4, unique=True),
-        limits=_often_none(LIMITS),
+        limits=st.none() | st.sampled_from(LIMITS),
         now=INSTANTS,
         hold=st.integers(1, 10),
-        listing=_often_none(LISTINGS),
+        max_bytes=st.sampled_from([1, 20, 1_000]),
+        late=st.sampled_from([False] * 9 + [True]),
+        reopens=st.sampled_from([False] * 7 + [True]),
+        listing=st.none() | st.sampled_from(LISTINGS),
     )
     def exchange(
         self,
-        circumstances: tuple[int, bool, int, bool, bool],
+        who: int,
         writes: list[Write | Defer],
+        fit: bool,
         loads: list[Key],
         limits: dict[Any, int] | None,
         now: int,
         hold: int,
+        max_bytes: int,
+        late: bool,
+        reopens: bool,
         listing: tuple[int, Any, str | None, str | None] | None,
     ) -> None:
         """One batch, on the backend and on the model; a process may end before it, and rows be listed after.
 
         There is but one rule: of several, Hypothesis leaves some out, and many runs would write nothing.
         """
-        who, fit, max_bytes, late, reopens = circumstances
         if reopens:
             self.reopen(who)
         if fit:

@@ -32,7 +32,7 @@ from durable_jobs_core import (
     create_durable_jobs,
 )
 from durable_jobs_core.backend import Answer, Batch, Committed, Page, Query, Refused, Unknown
-from durable_jobs_core.engine import Answered
+from durable_jobs_core.engine import Answered, Limits
 
 
 async def outcome_of_a_run(runtime: Any) -> Any:
@@ -542,7 +542,7 @@ def test_a_run_that_the_backend_refuses_for_good_is_told_in_the_log(
     backend = RefusesRuns()
 
     async def main() -> None:
-        async with driver.open(one_job(), backend) as runtime:
+        async with driver.open(one_job(), backend, limits=Limits(settle=0)) as runtime:
             await runtime.client.continuous("job").start("a", Nothing())
             await driver.in_default_thread(backend.refused.wait)
 
