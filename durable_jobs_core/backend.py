@@ -221,8 +221,13 @@ class Page:
     after: Cursor | None
 
 
+def cursor_of(key: Key) -> Cursor:
+    """The cursor of a page that ends with `key`, as those of our backends are: its JSON."""
+    return json.dumps(key)
+
+
 def key_after(cursor: Cursor | None) -> Key | None:
-    """The key in a cursor that is the JSON of one, as those of our backends are.
+    """The key in a cursor that `cursor_of` made.
 
     Raises `ValidationError` for any other: it may come from a link that somebody changed.
     """

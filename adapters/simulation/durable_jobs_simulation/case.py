@@ -54,9 +54,10 @@ class Case:
                 at_end=self.at_end,
                 limits=self.limits,
             )
+        except Violation:
+            raise
         except Exception as error:
-            if not isinstance(error, Violation):
-                error.add_note(f"{self.name}, seed {seed}")
+            error.add_note(f"{self.name}, seed {seed}")
             raise
 
 

@@ -6,7 +6,6 @@ Nothing survives the process. One lock makes an exchange one atom; the rules are
 from __future__ import annotations
 
 import heapq
-import json
 import os
 import threading
 import time
@@ -28,6 +27,7 @@ from durable_jobs_core.backend import (
     Refused,
     Row,
     Write,
+    cursor_of,
     key_after,
 )
 from durable_jobs_core.errors import StorageError
@@ -88,7 +88,7 @@ class MemoryBackend:
             rows = [row for row in self._store.rows.values() if _matches(query, row)]
         rows = sorted((row for row in rows if last is None or row.key > last), key=lambda row: row.key)
         page = tuple(rows[:limit])
-        return Page(page, json.dumps(page[-1].key) if len(rows) > len(page) else None)
+        return Page(page, cursor_of(page[-1].key) if len(rows) > len(page) else None)
 
     def wait(self, timeout: float) -> None:
         """Sleep until something was indexed that this handle has not heard of."""

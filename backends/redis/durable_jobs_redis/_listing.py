@@ -6,12 +6,11 @@ page exact: `SCAN` goes through all keys of the server, lists some twice, and ha
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from heapq import merge
 from typing import Any, TypeAlias, cast
 
-from durable_jobs_core.backend import Cursor, Damaged, Page, Query, Row, key_after
+from durable_jobs_core.backend import Cursor, Damaged, Page, Query, Row, cursor_of, key_after
 from durable_jobs_core.words import Key, Kind
 from durable_jobs_redis._errors import CallRefusedError, RedisStoreError
 from durable_jobs_redis._names import Names, job_name, job_of
@@ -34,7 +33,8 @@ def page(line: Line, names: Names, load: Load, query: Query, after: Cursor | Non
     while chunk := next(keys, []):
         for key, row in zip(chunk, load(chunk), strict=True):
             if len(rows) >= limit or looked_at >= LOOKED_AT_MAX:
-                return Page(tuple(rows), json.dumps(last))
+                assert last is not None, "a page has room for a row"
+                return Page(tuple(rows), cursor_of(last))
             looked_at += 1
             last = key
             if row is not None and _matches(query, row):

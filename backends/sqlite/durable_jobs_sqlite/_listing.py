@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Iterator
 from typing import Any, TypeAlias
 
-from durable_jobs_core.backend import Cursor, Damaged, Page, Query, Row, key_after
+from durable_jobs_core.backend import Cursor, Damaged, Page, Query, Row, cursor_of, key_after
 from durable_jobs_core.words import Key
 from durable_jobs_sqlite._errors import is_damage
 from durable_jobs_sqlite._rows import Job, cell_of, job_in, load_n, make_row
@@ -34,7 +33,8 @@ def page(connection: sqlite3.Connection, query: Query, after: Cursor | None, lim
     for job, start in _places(connection, query, last):
         for id, row in _walk(connection, job, start, query.status):
             if len(rows) >= limit or looked_at >= LOOKED_AT_MAX:
-                return Page(tuple(rows), json.dumps(last))
+                assert last is not None, "a page has room for a row"
+                return Page(tuple(rows), cursor_of(last))
             looked_at += 1
             last = Key(*job, id)
             if row is not None:

@@ -19,6 +19,7 @@ from durable_jobs_core.backend import (
     Row,
     Unknown,
     Write,
+    cursor_of,
     flaw,
     key_after,
 )
@@ -91,6 +92,7 @@ def test_S_66_a_cursor_that_is_the_json_of_a_key_is_read_back() -> None:
     key = Key("task", "mail", "a")
 
     assert key_after(json.dumps(key)) == key
+    assert key_after(cursor_of(key)) == key
     assert key_after(None) is None
 
 
