@@ -163,6 +163,7 @@ class HookRun:
             self._task.resume(self._task.turn, error=Cancelled())
 
     def _task_ended(self, value: Any, error: BaseException | None) -> None:
+        self._task = None  # it holds this: nothing goes round in a circle, for nobody collects garbage
         if isinstance(error, Cancelled) and self._stopped_by is not None:
             self._end(self._stopped_by)
         else:
