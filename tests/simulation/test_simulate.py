@@ -364,12 +364,17 @@ def test_many_seeds_are_run_and_summed_up(capsys: pytest.CaptureFixture[str]) ->
 
 
 @pytest.mark.parametrize(
-    ("case", "seed", "damage"),
-    [("orders", 100_451, 0.0), ("orders", 105_789, 0.00054), ("webhooks", 108_121, 0.0)],
+    ("case", "seed", "lanes", "damage"),
+    [
+        ("orders", 100_451, 1, 0.0),
+        ("orders", 105_789, 1, 0.00054),
+        ("webhooks", 108_121, 1, 0.0),
+        ("tokens", 684, 2, 0.0),
+    ],
 )
-def test_seeds_that_failed_once_hold(case: str, seed: int, damage: float) -> None:
-    """With the rate of damage and the lane that they had: both are drawn otherwise now."""
-    evolve(CASES[case](), lanes=1).run(seed, evolve(swarm(Dice(seed).split("swarm")), damage=damage))
+def test_seeds_that_failed_once_hold(case: str, seed: int, lanes: int, damage: float) -> None:
+    """With the rate of damage and the lanes that they had: both may be drawn otherwise now."""
+    evolve(CASES[case](), lanes=lanes).run(seed, evolve(swarm(Dice(seed).split("swarm")), damage=damage))
 
 
 def test_I_7_without_faults_telemetry_is_complete_and_in_order() -> None:

@@ -56,8 +56,9 @@ class History:
     `ended`: lives that are over; `granted`: leases whose hook was not called; `seq`, `told`: by life, of the
     last commit, and who told which; `seen`, `acked`, `rejected`, `asked`: event ids, how often they were
     committed, acknowledged, refused, requested; `written`: by engine, the count of its last commit;
-    `terminators`: the engines that were asked to end it; `records`: all that were there, first none;
-    `replaced`: the simulation has put something there; `rotten`: it cannot be read; `damaged`: for good.
+    `terminators`: the engines that were asked to end it; `resumers`: those that may have resumed it, or may
+    yet, and could not tell; `records`: all that were there, first none; `replaced`: the simulation has put
+    something there; `rotten`: it cannot be read; `damaged`: for good.
     """
 
     key: Key
@@ -75,6 +76,7 @@ class History:
     asked: Counter[str] = field(factory=Counter[str])
     written: dict[int, int] = field(factory=dict[int, int])
     terminators: set[int] = field(factory=set[int])
+    resumers: set[int] = field(factory=set[int])
     records: list[Record | None] = field(factory=lambda: [None])
     replaced: bool = False
     rotten: bool = False

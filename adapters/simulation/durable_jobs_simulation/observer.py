@@ -282,7 +282,7 @@ class Observer:
 
     def _resumes(self, engine: int, key: Key) -> bool:
         """Whether an engine may have resumed an instance between two commits."""
-        return any(
+        return engine in self.history(key).resumers or any(
             call.key == key and call.engine == engine and isinstance(call.request, events.ResumeRequested)
             for call in self._calls.values()
         )
@@ -301,22 +301,18 @@ class Observer:
             raise Violated("engine", f"call {reply.call} was answered twice")
         said = type(reply.result if reply.error is None else reply.error).__name__
         outcome = getattr(reply.result, "outcome", None)
-        self._world.say(
-            node.name,
-            "reply",
-            reply.call,
-            said,
-            *([outcome] if outcome else []),
-            key=call.key,
-            fault=reply.error is not None,
-        )
+        details = (reply.call, said, *([outcome] if outcome else []))
+        self._world.say(node.name, "reply", *details, key=call.key, fault=reply.error is not None)
         self.counts["replies"] += 1
         history = self.history(call.key)
         if call.by is not None and self._world.now > call.by:
             raise Violated("S-3", f"{call.key}: a caller was answered {self._world.now - call.by} ms late")
         id = getattr(call.request, "event_id", None)
+        unknown = isinstance(reply.error, OutcomeUnknownError)
+        if unknown and isinstance(call.request, events.ResumeRequested):
+            history.resumers.add(call.engine)
         if reply.error is not None:
-            if id is not None and not isinstance(reply.error, OutcomeUnknownError):
+            if id is not None and not unknown:
                 history.rejected[id] += 1
                 self._check_ids(history, call.key, id)
             return
