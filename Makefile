@@ -11,7 +11,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check simulate certify mutation soak bench bench-full reference docs clean
+.PHONY: help demo test oldest check simulate certify mutation soak bench bench-full reference docs clean
 
 help: ## list the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -27,6 +27,12 @@ demo: $(READY) ## all three kinds on a SQLite file, with a worker that is killed
 test: $(READY) ## the suite; the core's own tests with values that are frozen at run time too
 	PYTHONDEVMODE=1 PYTHONMALLOC=pymalloc $(BIN)/python -m pytest -q $(PARALLEL) tests/core
 	$(BIN)/python -m pytest -q $(PARALLEL) tests $(addprefix --ignore ,tests/core $(CHECKED))
+
+oldest: ## the suite with the oldest versions of what we depend on that we say we can do with
+	$(PYTHON) -m venv build/oldest
+	$(PYTHON) scripts/oldest.py > build/oldest.txt
+	build/oldest/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt -c build/oldest.txt
+	build/oldest/bin/python -m pytest -q $(PARALLEL) tests $(addprefix --ignore ,$(CHECKED))
 
 check: $(READY) ## style, types, import contracts, code of README and guides, benchmarks, instructions of operations
 	$(BIN)/ruff format --check .

@@ -40,8 +40,8 @@ class Layout(NamedTuple):
     place: str
 
 
-AT_NUMBER = "n = ?2"
-AT_KEY = "job = 't:mail' AND id = ?1"
+AT_NUMBER = "n = :n"
+AT_KEY = "job = 't:mail' AND id = :id"
 LAYOUTS = {
     "by number": Layout(f"{BY_NUMBER}; {DUE}", AT_NUMBER),
     "by number, covering": Layout(f"{BY_NUMBER}; {COVERING}", AT_NUMBER),
@@ -81,8 +81,11 @@ def create(connection: sqlite3.Connection, wakes: Sequence[int]) -> None:
         connection.execute("BEGIN IMMEDIATE")
         connection.executemany(
             "INSERT INTO rows (job, id, revision, wake, entry, held, status, blob)"
-            " VALUES ('t:mail', ?, x'00', ?2, ?2, 0, 'idle', ?3)",
-            [(name(n), wakes[n], os.urandom(300)) for n in range(first, min(first + BATCH, len(wakes)))],
+            " VALUES ('t:mail', :id, x'00', :wake, :wake, 0, 'idle', :blob)",
+            [
+                {"id": name(n), "wake": wakes[n], "blob": os.urandom(300)}
+                for n in range(first, min(first + BATCH, len(wakes)))
+            ],
         )
         connection.execute("COMMIT")
 
@@ -93,9 +96,9 @@ def drain(connection: sqlite3.Connection, place: str) -> int:
     for claimed in iter(lambda: claim(connection, place), []):
         connection.execute("BEGIN IMMEDIATE")
         connection.executemany(
-            "UPDATE rows SET revision = x'01', wake = NULL, entry = NULL, status = 'done', blob = ?2"
+            "UPDATE rows SET revision = x'01', wake = NULL, entry = NULL, status = 'done', blob = :blob"
             f" WHERE {AT_KEY} AND revision = x'00'",
-            [(id, blob) for id, _, blob in claimed],
+            [{"id": id, "blob": blob} for id, _, blob in claimed],
         )
         connection.execute("COMMIT")
         drained += len(claimed)
@@ -110,8 +113,8 @@ def claim(connection: sqlite3.Connection, place: str) -> list[tuple[str, int, by
         " WHERE job = 't:mail' AND entry <= ? ORDER BY entry LIMIT ?",
         (NOW, BATCH),
     ).fetchall()
-    moved = [(id, n, NOW + HOLD) for id, n, _ in claimed]
-    connection.executemany(f"UPDATE rows SET entry = ?3, held = 1 WHERE {place}", moved)
+    moved = [{"id": id, "n": n, "entry": NOW + HOLD} for id, n, _ in claimed]
+    connection.executemany(f"UPDATE rows SET entry = :entry, held = 1 WHERE {place}", moved)
     connection.execute("COMMIT")
     return claimed
 

@@ -9,6 +9,7 @@ import pytest
 from durable_jobs_simulation import SimulationError, cli
 from durable_jobs_simulation.cli import main
 from durable_jobs_simulation.pytest_plugin import SimulateJobs
+from support.killing import finish
 
 MODULE = """
 from durable_jobs_core import create_durable_jobs
@@ -72,6 +73,14 @@ def test_what_is_no_scenario_is_told_in_a_line(
     assert "expected module:scenario" in line
     assert "shop:orders" in line, "an example"
     assert "tokens" in line, "one of ours"
+
+
+def test_an_interpreter_that_leaves_out_assertions_is_refused(folder: Path) -> None:
+    """As with PYTHONOPTIMIZE in an image: every scenario would pass."""
+    program = [sys.executable, "-O", "-m", "durable_jobs_simulation", "run", "asked:scenario"]
+    ran = finish(program, expected=2)
+
+    assert ran.stderr == "python -O leaves out each `assert`, so that nothing would be checked\n"
 
 
 @pytest.mark.parametrize("option", ["--seed=1", "--seeds=2"])

@@ -55,6 +55,13 @@ def test_every_distribution_is_typed() -> None:
     assert [package.name for package in packages if not (package / "py.typed").exists()] == []
 
 
+@pytest.mark.parametrize("path", PROJECTS, ids=lambda path: path.parent.name)
+def test_every_distribution_says_what_it_is_and_comes_with_the_licence(path: Path) -> None:
+    assert path.with_name(str(project(path)["readme"])).read_text().startswith("# durable-jobs")
+    assert project(path)["license-files"] == ["LICENSE"]
+    assert path.with_name("LICENSE").read_text() == (ROOT / "LICENSE").read_text()
+
+
 def test_backends_are_found_by_their_scheme() -> None:
     schemes = {point.name for point in entry_points(group="durable_jobs.backends")}
 

@@ -369,6 +369,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     scenario or a hook raised, if that is why."""
     args = _parser().parse_args(argv)
     try:
+        if not __debug__:
+            raise SimulationError("python -O leaves out each `assert`, so that nothing would be checked")
         _check_numbers(args)
         if args.command == "replay":
             return replay_file(args)

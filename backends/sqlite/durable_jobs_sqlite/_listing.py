@@ -16,9 +16,9 @@ LOOKED_AT_MAX = 10_000
 
 _NEXT_JOB = "SELECT job FROM rows WHERE job > ? ORDER BY job LIMIT 1"
 _ROWS = (
-    "SELECT id, status = ?3, revision, wake, status,"
-    " CASE WHEN ?3 IS NULL OR status = ?3 THEN blob END"
-    " FROM rows WHERE job = ?1 AND id > ?2 ORDER BY id"
+    "SELECT id, status = ?, revision, wake, status,"
+    " CASE WHEN ifnull(status = ?, TRUE) THEN blob END"
+    " FROM rows WHERE job = ? AND id > ? ORDER BY id"
 )
 _NUMBERS = "SELECT id, n FROM rows INDEXED BY rows_key WHERE job = ? AND id > ? ORDER BY id"
 
@@ -69,7 +69,8 @@ def _places(connection: sqlite3.Connection, query: Query, last: Key | None) -> I
 def _walk(connection: sqlite3.Connection, job: Job, start: str, status: str | None) -> Iterator[Found]:
     """The rows of a job after an id; `None` in place of one of another status, as a damaged one is."""
     try:
-        for id, fits, revision, wake, found, blob in connection.execute(_ROWS, (cell_of(job), start, status)):
+        asked = connection.execute(_ROWS, (status, status, cell_of(job), start))
+        for id, fits, revision, wake, found, blob in asked:
             _check_order((start,), (id,))
             start = id
             row = make_row(Key(*job, id), revision, wake, found, blob)

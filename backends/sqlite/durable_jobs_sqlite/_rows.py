@@ -30,17 +30,17 @@ INSTANT_MAX = 2**63 - 1
 COMMITTED = Committed()
 
 _INSERT = (
-    "INSERT INTO rows (job, id, revision, wake, entry, held, status, blob)"
-    " VALUES (?1, ?2, ?3, ?4, ?4, 0, ?5, ?6) ON CONFLICT DO NOTHING"
+    "INSERT INTO rows (revision, wake, entry, held, status, blob, job, id)"
+    " VALUES (?, ?, ?, 0, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
 )
 _UPDATE = (
-    "UPDATE rows SET revision = ?3, wake = ?4, entry = ?4, held = 0, status = ?5, blob = ?6"
-    " WHERE job = ?1 AND id = ?2 AND revision = ?7"
+    "UPDATE rows SET revision = ?, wake = ?, entry = ?, held = 0, status = ?, blob = ?"
+    " WHERE job = ? AND id = ? AND revision = ?"
 )
 _DELETE = "DELETE FROM rows WHERE job = ? AND id = ? AND revision = ?"
 _DELETE_DAMAGED = "DELETE FROM rows WHERE job = ? AND id = ?"
-_DEFER = "UPDATE rows SET entry = ?4, held = 1 WHERE job = ?1 AND id = ?2 AND revision = ?3"
-_DEFER_DAMAGED = "UPDATE rows SET entry = ?3, held = 1 WHERE job = ?1 AND id = ?2"
+_DEFER = "UPDATE rows SET entry = ?, held = 1 WHERE job = ? AND id = ? AND revision = ?"
+_DEFER_DAMAGED = "UPDATE rows SET entry = ?, held = 1 WHERE job = ? AND id = ?"
 _MOVE = "UPDATE rows SET entry = ?, held = 1 WHERE n IN (SELECT value FROM json_each(?))"
 _PUT_BACK = "UPDATE rows SET entry = wake, held = 0 WHERE n = ?"
 _LOAD = "SELECT n, revision, wake, entry, held, status, blob FROM rows WHERE job = ? AND id = ?"
@@ -106,7 +106,7 @@ def put(connection: sqlite3.Connection, write: Write | Defer) -> bool:
 def put_over_damage(connection: sqlite3.Connection, write: Write | Defer) -> Outcome:
     """Perform a write to a row that is damaged: it has no revision in its cells (R-9)."""
     if isinstance(write, Defer):
-        done = connection.execute(_DEFER_DAMAGED, (*_place(write.key), write.wake))
+        done = connection.execute(_DEFER_DAMAGED, (write.wake, *_place(write.key)))
     elif write.row is None:
         done = connection.execute(_DELETE_DAMAGED, _place(write.key))
     else:
@@ -115,13 +115,13 @@ def put_over_damage(connection: sqlite3.Connection, write: Write | Defer) -> Out
 
 
 def _statement(write: Write | Defer) -> tuple[str, tuple[Any, ...]]:
-    job, id = _place(write.key)
+    place = _place(write.key)
     if isinstance(write, Defer):
-        return _DEFER, (job, id, write.expected, write.wake)
+        return _DEFER, (write.wake, *place, write.expected)
     row = write.row
     if row is None:
-        return _DELETE, (job, id, write.expected)
-    cells = (job, id, row.revision, row.wake, row.status, row.blob)
+        return _DELETE, (*place, write.expected)
+    cells = (row.revision, row.wake, row.wake, row.status, row.blob, *place)
     return (_INSERT, cells) if write.expected is None else (_UPDATE, (*cells, write.expected))
 
 
