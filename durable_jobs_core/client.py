@@ -285,9 +285,9 @@ class TaskClient(_JobClient["Task[E, S]"], Generic[E, S]):
         return await self._ask(SendResult, id, events.SendRequested(event=data, event_id=event_id), size=size)
 
     async def trigger(self, id: str, *, wait: Duration | None = None) -> TriggerResult:
-        """Run `execute` now, or what waits or is parked of the unfinished run; a pending schedule stays in place
-        (S-53). While a hook of that run is in flight, be it `on_idle`, it is joined and nothing begins: what may
-        not be missed is an event, for `send`. `wait` as for continuous jobs.
+        """Run `execute` now, or what waits or is parked of the unfinished run; a pending schedule stays in
+        place (S-53). While a hook of that run is in flight, be it `on_idle`, it is joined and nothing begins:
+        what may not be missed is an event, for `send`. `wait` as for continuous jobs.
         """
         return await self._ask(TriggerResult, id, events.TriggerRequested(), wait=wait)
 
