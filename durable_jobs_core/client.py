@@ -285,7 +285,10 @@ class TaskClient(_JobClient["Task[E, S]"], Generic[E, S]):
         return await self._ask(SendResult, id, events.SendRequested(event=data, event_id=event_id), size=size)
 
     async def trigger(self, id: str, *, wait: Duration | None = None) -> TriggerResult:
-        """Run `execute` now; a pending schedule stays in place (S-53). `wait` as for continuous jobs."""
+        """Run `execute` now, or what waits or is parked of the unfinished run; a pending schedule stays in
+        place (S-53). While a hook of that run is in flight, be it `on_idle`, it is joined and nothing begins:
+        what may not be missed is an event, for `send`. `wait` as for continuous jobs.
+        """
         return await self._ask(TriggerResult, id, events.TriggerRequested(), wait=wait)
 
     async def dead_letters(self, id: str) -> DeadLettersResult:
@@ -297,7 +300,10 @@ class TaskClient(_JobClient["Task[E, S]"], Generic[E, S]):
         return await self._ask(RedriveResult, id, events.RedriveRequested())
 
     async def discard(self, id: str) -> DiscardResult:
-        """Drop all dead letters. Raises `InstanceNotFoundError`."""
+        """Drop all dead letters. Raises `InstanceNotFoundError`.
+
+        A task that has parked for want of room for them stays so until it is triggered (S-25).
+        """
         return await self._ask(DiscardResult, id, events.DiscardRequested())
 
     async def status(self, id: str) -> TaskStatus:

@@ -125,6 +125,11 @@ class Engine:
         )
 
     @property
+    def troubles(self) -> tuple[str, ...]:
+        """Of each lane, why the backend could not do what it was asked last; empty where it could."""
+        return tuple(lane.trouble for lane in self._state.lanes)
+
+    @property
     def now(self) -> int | None:
         """The instant it is at least, once the backend has told its clock."""
         return self._state.clock.now if self._state.clock.known else None

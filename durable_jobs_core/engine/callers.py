@@ -127,7 +127,7 @@ def _expire(state: State, call: Call) -> None:
 
 def _why(state: State, call: Call) -> str:
     """What the backend said last, if it fails."""
-    trouble = state.lane(call.key).trouble
+    trouble, *_causes = state.lane(call.key).trouble.split("\n")
     return f"; the backend fails: {trouble}" if trouble else ""
 
 

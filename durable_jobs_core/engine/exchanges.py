@@ -10,6 +10,7 @@ from durable_jobs_core.backend import (
     Damaged,
     Refused,
     Row,
+    Unknown,
     Write,
     flaw,
 )
@@ -122,13 +123,14 @@ def answered(state: State, answered: Answered) -> None:
         for job, count in claim.limits.items():
             state.slots.give(job, count)
     answer = answered.answer
-    if not isinstance(answer, BaseException):
-        why = flaw(answer, flight.batch)
-        answer = answer if why is None else StorageError(why)
+    if isinstance(answer, BaseException):
+        trouble = str(describe(answer))
+    elif trouble := flaw(answer, flight.batch) or "":
+        answer = StorageError(trouble)
     if state.journal is not None:
         state.journal.answered(flight.batch.writes, answer)
     if isinstance(answer, BaseException):
-        _lost(state, lane, flight, answer)
+        _lost(state, lane, flight, trouble)
         return
     lane.trusted = True
     state.clock.told(answer.clock, lane.asked_t)
@@ -141,9 +143,8 @@ def answered(state: State, answered: Answered) -> None:
         _take_claimed(state, lane, flight, claim, answer)
 
 
-def _lost(state: State, lane: Lane, flight: Flight, error: BaseException) -> None:
+def _lost(state: State, lane: Lane, flight: Flight, trouble: str) -> None:
     """No answer: the writes are unknown, the loads are to be asked again."""
-    trouble, *_causes = str(describe(error)).split("\n")
     lane.failed(state.t, state.entropy(), trouble)
     lane.resize(len(flight.batch.writes), failed=True)
     if flight.batch.claim is not None:
@@ -165,8 +166,10 @@ def _take_outcomes(state: State, lane: Lane, flight: Flight, answer: Answer) -> 
     trouble = ""
     wakes: dict[Job, int] = {}
     for write, keeper, outcome in zip(flight.batch.writes, flight.keepers, answer.outcomes, strict=True):
-        if keeper is None:
-            continue  # nothing rests on an index entry
+        if keeper is None:  # nothing rests on an index entry
+            if isinstance(outcome, (Refused, Unknown)):
+                trouble = outcome.reason
+            continue
         assert isinstance(write, Write), "it is of a keeper"
         if isinstance(outcome, Committed):
             if write.row is not None and write.row.wake is not None:
@@ -192,7 +195,7 @@ def _take_outcomes(state: State, lane: Lane, flight: Flight, answer: Answer) -> 
     if wait:
         lane.failed(state.t, state.entropy(), trouble)
     else:
-        lane.failures, lane.trouble = 0, ""
+        lane.failures, lane.trouble = 0, trouble
 
 
 def _note_wakes(state: State, lane: Lane, wakes: dict[Job, int]) -> None:

@@ -55,7 +55,7 @@ class Lane:
     `told_wake`: the `next_wake` of the last claim's answer, unless it is of what that claim took; `called`: a
     hint, or that instant, says that there is due work. Who then finds that others have taken it is `shy` for
     so many milliseconds, and comes `later` the next time by a part of them. `trouble`: why the backend could
-    not do what it was asked last, for those whose time is up meanwhile.
+    not do what it was asked last, empty if it could.
     """
 
     id: int

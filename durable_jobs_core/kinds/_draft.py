@@ -148,10 +148,9 @@ class Draft(Generic[B, D]):
         lease = Lease(self.env.token, now, now + self.env.lease_ms)
         return evolve(run, lease=lease, due=None, first_at=now if run.first_at is None else run.first_at)
 
-    def call(self, call: HookCall, lease: Lease | None) -> None:
+    def call(self, call: HookCall) -> None:
         """Call a hook after the commit, under the lease it takes."""
-        assert lease is not None, "leased by this commit"
-        self.then.append(CallHandler(call, lease.token))
+        self.then.append(CallHandler(call, self.env.token))
 
     def cancel(self, run: Run | None) -> bool:
         """Cancel the handler of a run that loses its lease; whether there may be one."""

@@ -24,10 +24,16 @@ class Misfit(ValueError):
 
 
 class Alien:
-    """A Python value of another type than declared, on its way to being refused."""
+    """A Python value that has no form as what is declared, on its way to being refused.
 
-    def __init__(self, value: object) -> None:
-        self.value = value
+    `form`: the type its JSON would have had, where it is of the type declared, and only its value is wrong.
+    """
+
+    def __init__(self, value: object, form: type | None = None) -> None:
+        self.value, self.form = value, form
+
+    def __repr__(self) -> str:
+        return repr(self.value)  # as the name in an object it is part of a path
 
 
 def _describe(value: object) -> str:
@@ -88,6 +94,10 @@ def _bytes(value: Any) -> bytes:
         raise Misfit("bytes as base64 text", value) from None
 
 
+def _write_datetime(value: datetime) -> Any:
+    return Alien(value, str) if value.utcoffset() is None else value.isoformat()
+
+
 def _datetime(value: Any) -> datetime:
     try:
         moment = datetime.fromisoformat(_text(value))
@@ -96,6 +106,10 @@ def _datetime(value: Any) -> datetime:
     except ValueError:
         pass
     raise Misfit("a datetime with its offset, as ISO 8601 text", value)
+
+
+def _write_decimal(value: Decimal) -> Any:
+    return str(value) if value.is_finite() else Alien(value, str)
 
 
 def _decimal(value: Any) -> Decimal:
@@ -123,8 +137,8 @@ JSON_SCALARS: dict[Any, Callable[[Any], Any]] = {
 }
 TEXT_SCALARS: dict[Any, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
     bytes: (_bytes, lambda value: base64.b64encode(value).decode()),
-    datetime: (_datetime, lambda value: value.isoformat()),
-    Decimal: (_decimal, str),
+    datetime: (_datetime, _write_datetime),
+    Decimal: (_decimal, _write_decimal),
     UUID: (_uuid, str),
 }
 

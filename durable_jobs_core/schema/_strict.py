@@ -183,7 +183,8 @@ def _union_hook(type_: Any, converter: Converter) -> _Hook:
     expected = " or ".join("null" if m is NoneType else type_name(m) for m in get_args(type_))
 
     def structure(value: Any, union: Any) -> Any:
-        hook = hooks.get(type(value)) or hooks.get(None)
+        json_type = value.form if type(value) is Alien else type(value)
+        hook = hooks.get(json_type) or hooks.get(None)
         if hook is None:
             raise Misfit(expected, value)
         try:

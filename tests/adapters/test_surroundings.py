@@ -138,6 +138,22 @@ def test_a_backend_that_stops_an_iteration_by_mistake_is_told_like_others(driver
     assert backend.closed.is_set()
 
 
+@pytest.mark.parametrize(("method", "form"), [("health", "a Health"), ("scan", "a Page")])
+def test_a_backend_that_does_not_give_what_the_port_says_is_told_so(
+    driver: Driver, method: str, form: str
+) -> None:
+    backend = Closing()
+    setattr(backend, method, lambda *args: None)
+
+    async def main() -> None:
+        with pytest.raises(StorageError, match=f"the backend's {method}: expected {form}, got NoneType None"):
+            async with driver.open(one_job(), backend) as runtime:
+                await runtime.client.list()
+
+    driver.run(main)
+    assert backend.closed.is_set()
+
+
 def test_a_runtime_whose_threads_cannot_be_started_says_so_and_closes_its_backend(
     driver: Driver, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,7 +14,7 @@ from contextvars import copy_context
 from functools import partial
 from typing import Any, Protocol
 
-from durable_jobs_core.backend import Answer, Backend
+from durable_jobs_core.backend import Backend
 from durable_jobs_core.engine import (
     Abandoned,
     Answered,
@@ -219,7 +219,7 @@ class Machine:
     @property
     def failing(self) -> tuple[str, ...]:
         """Why the lanes could not do what they were asked last, those that could not."""
-        return tuple(lane.trouble for lane in self._lanes if lane.trouble is not None)
+        return tuple(filter(None, self._engine.troubles))
 
     def check_open(self) -> None:
         """Raise `ClosedError` once the machine has closed, `RuntimeError` in another event loop."""
@@ -388,8 +388,12 @@ class Machine:
 
     # -- threads
 
-    def _from_lane(self, id: int, answer: Answer | BaseException) -> None:
-        self._loop.from_thread(self._feed, Answered(id, answer))
+    def _from_lane(self, lane: int, answered: Answered) -> None:
+        self._loop.from_thread(self._answered, lane, answered)
+
+    def _answered(self, lane: int, answered: Answered) -> None:
+        self._feed(answered)
+        self._lanes[lane].tell(self._engine.troubles[lane])
 
     def _hint(self) -> None:
         """Hear of due work that other processes made; losing a hint costs a poll."""

@@ -8,7 +8,7 @@ from typing import Any, TypeVar, get_args
 
 from attrs import frozen
 
-from durable_jobs_core.backend import Backend, Damaged, Health, Query, Row
+from durable_jobs_core.backend import Backend, Damaged, Health, Page, Query, Row
 from durable_jobs_core.checks import shown
 from durable_jobs_core.client import Client, Instance, InstancePage
 from durable_jobs_core.codec import decode
@@ -105,7 +105,7 @@ class BaseRuntime:
             arguments.expect(text is None or isinstance(text, str), name, "text or None", shown(text))
         arguments.check("list")
         query = Query(kind=kind, job=job, status=None if status == "quarantined" else status)
-        page = await self.in_thread(self._backend.scan, query, after, limit)
+        page = _given(await self.in_thread(self._backend.scan, query, after, limit), Page, "scan")
         if after is not None and page.after == after:
             raise StorageError(f"the backend's listing does not go on: the page after {after!r} ends there")
         found = map(_instance, page.rows)
@@ -117,7 +117,7 @@ class BaseRuntime:
         Also says, once a job, which jobs have instances in the store and are not registered (S-8).
         """
         self._machine.check_open()
-        health = await self.in_thread(self._backend.health)
+        health = _given(await self.in_thread(self._backend.health), Health, "health")
         self._say_unregistered(health)
         return RuntimeHealth(
             backend=health,
@@ -134,6 +134,13 @@ class BaseRuntime:
             self._said.add((kind, name))
             event = JobUnregistered(key=Key(kind, name, ""), at=health.clock, life=0, seq=None)
             self._trackers.emit((event,))
+
+
+def _given(value: object, type_: type[T], method: str) -> T:
+    """What a method of the backend gave, which may be anybody's."""
+    if not isinstance(value, type_):
+        raise StorageError(f"the backend's {method}: expected a {type_.__name__}, got {shown(value)}")
+    return value
 
 
 def _instance(row: Row | Damaged) -> Instance:

@@ -782,6 +782,29 @@ def test_an_index_entry_that_could_not_be_put_back_costs_a_hold() -> None:
 
     assert isinstance(exchange.batch.writes[0], Defer)
     assert rig.entry(TICK) == EPOCH + 5_000
+    assert rig.engine.troubles == ("no",)
+
+
+@pytest.mark.parametrize("transient", [True, False])
+def test_what_was_refused_is_the_trouble_of_its_lane_until_something_can_be_done(transient: bool) -> None:
+    rig = greeted()
+    rig.call(TICK, START)
+
+    rig.answer(Answer(outcomes=(Refused("no", transient),), clock=rig.now()))
+    refused = rig.engine.troubles
+    rig.call(LATEST, AddRequested(event=1))
+    rig.wait(1_000)
+
+    assert (refused, rig.engine.troubles) == (("no",), ("",))
+
+
+def test_what_is_no_answer_is_the_trouble_of_its_lane() -> None:
+    rig = greeted()
+    rig.call(TICK, START)
+
+    rig.answer(Answer(clock=rig.now()))
+
+    assert rig.engine.troubles == ("its answer has 0 outcomes for 1 writes, 0 rows for 0 loads",)
 
 
 @pytest.mark.parametrize("reason", ["no", f"{TICK} cannot be written: no"])

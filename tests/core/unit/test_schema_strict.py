@@ -38,6 +38,7 @@ Up = Literal["up"]
 Down = Literal["down"]
 ID = UUID("12345678-1234-5678-1234-567812345678")
 NOON = datetime(2024, 1, 1, 12, tzinfo=UTC)
+NAIVE = datetime(2024, 1, 1)  # noqa: DTZ001
 
 
 class Color(enum.StrEnum):
@@ -246,9 +247,15 @@ COERCED: list[tuple[Any, Any, str]] = [  # what cattrs would make something else
     (bool, 1, "expected bool, got int 1"),
     (None, 0, "expected null, got int 0"),
     (bytes, [1, 2], "expected bytes as base64 text, got list [1, 2]"),
-    (datetime, datetime(2024, 1, 1), "expected a datetime with its offset"),  # noqa: DTZ001
+    (datetime, NAIVE, f"expected a datetime with its offset, as ISO 8601 text, got datetime {NAIVE!r}"),
+    (
+        datetime | None,
+        NAIVE,
+        f"expected a datetime with its offset, as ISO 8601 text, got datetime {NAIVE!r}",
+    ),
+    (dict[datetime, int], {NAIVE: 1}, f"$[{NAIVE!r}]: expected a datetime with its offset"),
     (datetime, date(2024, 1, 1), "expected a datetime with its offset"),
-    (Decimal, Decimal("NaN"), "expected a finite decimal as text, got str 'NaN'"),
+    (Decimal, Decimal("NaN"), "expected a finite decimal as text, got Decimal Decimal('NaN')"),
     (Decimal, 1.5, "expected a finite decimal as text, got float 1.5"),
     (UUID, str(ID), "expected a UUID as text"),
     (Color, "red", "expected one of 'red', got str 'red'"),
