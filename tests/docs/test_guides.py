@@ -104,6 +104,7 @@ def test_the_programs_of_the_user_guide_print_what_it_says(folder: Path) -> None
     for name, _, output in programs()[:-1]:  # in this order: a later one opens the file of an earlier
         done = _python(name, folder)
         assert (done.returncode, done.stdout) == (0, output), f"{name}: {done.stdout}{done.stderr}"
+        assert "Traceback" not in done.stderr, done.stderr  # as of an `atexit`, which changes no exit code
 
 
 def test_the_service_of_the_user_guide_is_one_of_two_processes(folder: Path) -> None:
