@@ -13,7 +13,7 @@ READY := .venv/.ready
 .DEFAULT_GOAL := help
 .PHONY: help demo test oldest check simulate certify mutation soak bench bench-full reference docs clean
 
-help: ## list the commands
+help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
 $(READY): requirements-dev.txt pyproject.toml $(wildcard backends/*/pyproject.toml adapters/*/pyproject.toml conformance/pyproject.toml)
@@ -21,10 +21,11 @@ $(READY): requirements-dev.txt pyproject.toml $(wildcard backends/*/pyproject.to
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@
 
-demo: $(READY) ## all three kinds on a SQLite file, with a worker that is killed and started again
+demo: $(READY) ## half a minute: all three kinds of job, with a worker that is killed three times
 	$(BIN)/python examples/demo.py
 
-test: $(READY) ## the suite; the core's own tests with values that are frozen at run time too
+# The tests of the core run with values that are frozen at run time too (D-11).
+test: $(READY) ## the test suite
 	PYTHONDEVMODE=1 PYTHONMALLOC=pymalloc $(BIN)/python -m pytest -q $(PARALLEL) tests/core
 	$(BIN)/python -m pytest -q $(PARALLEL) tests $(addprefix --ignore ,tests/core $(CHECKED))
 
@@ -34,7 +35,7 @@ oldest: ## the suite with the oldest versions of what we depend on that we say w
 	build/oldest/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt -c build/oldest.txt
 	build/oldest/bin/python -m pytest -q $(PARALLEL) tests $(addprefix --ignore ,$(CHECKED))
 
-check: $(READY) ## style, types, import contracts, code of README and guides, benchmarks, instructions of operations
+check: $(READY) ## style, types, imports, the code in README and guides, benchmarks
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -44,33 +45,33 @@ check: $(READY) ## style, types, import contracts, code of README and guides, be
 	$(BIN)/python -m pytest -q $(PARALLEL) $(CHECKED)
 	$(BIN)/python -m benchmarks.micro --check
 
-simulate: $(READY) ## real engines and hooks on virtual time under every fault; SEEDS=200 FIRST=0
+simulate: $(READY) ## the library in virtual time under every fault; SEEDS=200 FIRST=0
 	$(BIN)/python -m durable_jobs_simulation run --seeds $(SEEDS) --first $(FIRST) --processes 2
 
-certify: $(READY) ## certify our backends by the conformance kit; build/conformance.json
+certify: $(READY) ## run the conformance kit on our backends; writes build/conformance.json
 	PYTHONPATH=tests $(BIN)/python -m durable_jobs_conformance \
 		$(addprefix support.harnesses:,MEMORY SQLITE REDIS VALKEY REDIS_CLUSTER VALKEY_CLUSTER) --json build/conformance.json
 
-mutation: $(READY) ## change the core in thousands of places, one at a time: each has to fail a test; MODULE=engine/lane.py
+mutation: $(READY) ## half an hour: does each change to the core fail a test? MODULE=engine/lane.py
 	$(BIN)/python -m tests.mutation $(addprefix --module ,$(MODULE))
 
-soak: $(READY) ## hundreds of SIGKILLs, a fleet on a server, 10,000 cuts and seeds, 5,000,000 states: hours; FLEET=100000
+soak: $(READY) ## hours: SIGKILLs, cut connections, 10,000 seeds, 5,000,000 states; FLEET=100000
 	$(BIN)/python -m tests.soak --fleet-runs $(FLEET)
 	$(BIN)/python -m tests.examples.soak --kills 50
 	$(BIN)/python -m durable_jobs_simulation run --seeds 10000 --processes 2 --table
 	$(BIN)/python -m durable_jobs_simulation check --all --processes 2 --states 5000000 --minutes 90 --gib 7
 
-bench: $(READY) ## jobs a second as ratios beside others, the short form; build/bench.json, and plots of it
+bench: $(READY) ## jobs a second, beside other libraries; writes build/bench.json and plots
 	$(BIN)/python -m benchmarks
 
-bench-full: $(READY) ## all of it, five rounds: an hour
+bench-full: $(READY) ## an hour: all benchmarks, five rounds
 	$(BIN)/python -m benchmarks --full
 	$(BIN)/python -m benchmarks.micro
 
-reference: $(READY) ## replay recorded runs of the original; RUNS=DIR names others
+reference: $(READY) ## replay recorded runs of the TypeScript original; RUNS=DIR names others
 	$(BIN)/python -m tests.reference --runs $(RUNS)
 
-docs: $(READY) ## write what is generated: state diagrams, the table of tests by sentence
+docs: $(READY) ## write the generated pages: state diagrams, the tests of each sentence
 	$(BIN)/python scripts/diagrams.py
 	$(BIN)/python scripts/spec_coverage.py
 

@@ -333,7 +333,8 @@ def close_context(definition: AnyDefinition, ctx: AnyContext, returned: Any) -> 
         ctx._state, ctx._state_set = returned, True
     state = None
     if ctx._state_set:
-        value, _ = definition.state.encode(ctx._state, "new state of", ctx._call.key)
+        origin = ("as on_event returned it",) if isinstance(ctx, DebounceEventContext) else ()
+        value, _ = definition.state.encode(ctx._state, "new state of", ctx._call.key, *origin)
         state = Stored(definition.state_version, value)
     return Operations(state=state, schedule=ctx._schedule)
 
@@ -342,7 +343,7 @@ def _check_returned(definition: AnyDefinition, ctx: AnyContext, returned: Any) -
     if inspect.isawaitable(returned):
         if inspect.iscoroutine(returned):
             returned.close()
-        expected = "nothing to be awaited, for nobody would await it"
+        expected = "nothing to be awaited, for nobody would await it: make it an async def that does"
     elif inspect.isgenerator(returned) or inspect.isasyncgen(returned):
         expected = NO_YIELD
     elif isinstance(ctx, _StateContext) and not ctx._state_set and type(returned) in _classes(definition):

@@ -48,11 +48,16 @@ class JobNotFoundError(DurableJobsError):
     """No job of this kind is registered under this name; `other_kind`: of which one there is, if any."""
 
     def __init__(
-        self, kind: str, name: str, registered: tuple[str, ...] = (), other_kind: str | None = None
+        self,
+        kind: str,
+        name: str,
+        registered: tuple[str, ...] = (),
+        other_kind: str | None = None,
+        hint: str = "",
     ) -> None:
         self.kind, self.name, self.registered, self.other_kind = kind, name, registered, other_kind
         known = ", ".join(registered) or "none"
-        tail = f"; {name!r} is a {other_kind} job" if other_kind else ""
+        tail = f"; {name!r} is a {other_kind} job" if other_kind else hint and f"; {hint}"
         super().__init__(f"no {kind} job is registered as {name!r}; registered: {known}{tail}")
 
 

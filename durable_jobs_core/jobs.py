@@ -46,7 +46,8 @@ class Jobs:
         registered = (name for name, other in self.by_name.items() if other is job)
         asked = job if isinstance(job, str) else next(registered, f"<unregistered {job.kind} definition>")
         other = self.by_name.get(asked)
-        raise JobNotFoundError(kind, asked, names, None if other is None else other.kind)
+        hint = "" if isinstance(job, str) else "give this definition to create_durable_jobs"
+        raise JobNotFoundError(kind, asked, names, None if other is None else other.kind, hint)
 
 
 def create_durable_jobs(definitions: Mapping[str, AnyDefinition]) -> Jobs:

@@ -39,6 +39,12 @@ KILLS = [(3.0, "oauth"), (6.0, "carrier"), (9.0, "receiver")]
 BUSY = ("debouncing", "flushing", "active", "parked")
 AWAY_SECONDS = 0.8  # from a kill to the next start
 LONGEST_SECONDS = 50.0
+WIDTH = 76
+ABOUT = (
+    "A client sends tokens, webhooks and orders; a worker, another process, runs the jobs. They share one "
+    "SQLite file. The worker is killed three times, just when a service outside has done something and "
+    "nothing of it is stored."
+)
 
 
 class WorkerDied(Exception):
@@ -191,7 +197,7 @@ class Stage:
         self.worker.wait()
         self.worker = None
         self.kills += 1
-        self.tell("SIGKILL", f"{hit[0]['instance']}: effect done, not stored", "bad")
+        self.tell("SIGKILL", f"{hit[0]['instance']}: done, not stored", "bad")
 
     def stop(self) -> None:
         """SIGTERM: the worker lets its hooks finish."""
@@ -208,7 +214,7 @@ class Stage:
             if value["type"] == "job.failed":
                 self.retried = what
             elif value["type"] == "job.crashed":
-                self.tell("crash", f"{value['instanceId']}: seen, it runs again", "warm")
+                self.tell("crash", f"{value['instanceId']}: noticed, made again", "warm")
         if self.worker is not None and self.worker.poll() is not None:
             said = (self.folder / "worker.log").read_text()[-2_000:]
             raise WorkerDied(f"the worker ended by itself:\n{said}")
@@ -221,7 +227,9 @@ async def kill_three_times(stage: Stage) -> None:
         await stage.kill(after, service)
         before = stage.acknowledged
         await asyncio.sleep(AWAY_SECONDS)
-        stage.tell("no harm", f"{stage.acknowledged - before} events were accepted without a worker", "dim")
+        stage.tell(
+            "no harm", f"{stage.acknowledged - before} events were accepted while there was no worker", "dim"
+        )
         stage.start()
 
 
@@ -272,7 +280,7 @@ async def show(stage: Stage) -> None:
 
 def account(stage: Stage, checks: list[Check]) -> bool:
     """Say what was checked; whether all holds."""
-    say, width = stage.screen.say, 76
+    say = stage.screen.say
     if not stage.screen.is_live:  # else it is on the screen already
         for line in [Line(), Line("  What ran", "bold"), *table(rows(stage))]:
             say(line)
@@ -280,7 +288,7 @@ def account(stage: Stage, checks: list[Check]) -> bool:
     say(Line("  What the client was promised, beside what happened outside", "bold"))
     for check in checks:
         mark, style = ("✗", "bad") if check.wrong else ("✓", "good")
-        text = textwrap.wrap(check.holds, width, initial_indent=f"  {mark} ", subsequent_indent="    ")
+        text = textwrap.wrap(check.holds, WIDTH, initial_indent=f"  {mark} ", subsequent_indent="    ")
         for part in [*text, *(f"      {wrong}" for wrong in check.wrong)]:
             say(Line(part, style))
     holds = all(check.wrong == () for check in checks)
@@ -288,6 +296,7 @@ def account(stage: Stage, checks: list[Check]) -> bool:
     crashes = sum(row.crashes for row in rows(stage))
     say(Line())
     say(Line(f"  {stage.kills} kills, {crashes} crashes seen: {verdict}.", "bold"))
+    say(Line("  The jobs are in examples/demo_jobs.py, what was checked in examples/demo_account.py.", "dim"))
     return holds
 
 
@@ -325,6 +334,8 @@ def main() -> int:
     trouble: tuple[str, ...] = ()
     with tempfile.TemporaryDirectory(prefix="durable-jobs-") as folder:
         stage = Stage(Path(folder), Screen())
+        for line in ["", *textwrap.wrap(ABOUT, WIDTH)]:
+            stage.screen.say(Line(f"  {line}", "dim"))
         try:
             asyncio.run(play(stage))
         except* (TimeoutError, WorkerDied) as errors:

@@ -1,8 +1,11 @@
-"""`python -m durable_jobs_conformance module:HARNESS ... [--json FILE]`: certify, print one table.
+"""Certify a backend: run every check of the port on it, and print one table.
 
-A terminal is shown which check runs; after two minutes in one it is shown where each thread is. Exits with 1
-if a check failed, or if a store could not be had here: that is said as `not run`; with 2 if what was named is
-no harness, or FILE cannot be written."""
+    python -m durable_jobs_conformance certify_file_backend:HARNESS
+
+The guide is docs/write-a-backend.md. A check that takes more than two minutes shows where each thread is.
+The exit code is 0 if all passed; 1 if a check failed, or a store could not be had here (`not run`); 2 if what
+was named is no harness, or FILE cannot be written.
+"""
 
 from __future__ import annotations
 
@@ -25,9 +28,13 @@ _STDERR = 2
 
 def main(arguments: list[str] | None = None) -> int:
     """Certify the harnesses named."""
-    parser = argparse.ArgumentParser(prog="durable_jobs_conformance", description=__doc__)
-    parser.add_argument("harness", nargs="+", help="module:NAME of a Harness")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the reports there")
+    parser = argparse.ArgumentParser(
+        prog="python -m durable_jobs_conformance",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("harness", nargs="+", help="module:NAME of a Harness, or several")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the reports there too")
     asked = parser.parse_args(arguments)
     try:
         harnesses = [_find(name) for name in asked.harness]

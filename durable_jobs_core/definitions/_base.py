@@ -50,17 +50,7 @@ class HookFunction:
 
 
 class JobOptions(TypedDict, total=False):
-    """The options that all kinds share.
-
-    `retry`: the policy of leased hooks, `None` for a single attempt (S-23).
-    `on_exhausted`: what happens when a run gives up (S-24).
-    `timeout`: of one attempt of `execute`, default none; `hook_timeout`: of every other hook, 30 s.
-    `max_crashes`: after this many crashes a run gives up (S-14).
-    `concurrency`: how many leased attempts of this job one engine runs at a time (S-69).
-    `state_version`, `upcasters`: the version of the state's schema, and for an older version n the
-    function that makes JSON of version n + 1 from it (S-6).
-    `codec`: how values become JSON, default strict cattrs.
-    """
+    """The options that all kinds share; `Continuous`, `Debounce` and `Task` explain theirs."""
 
     retry: Retry | None
     on_exhausted: OnExhausted
@@ -74,11 +64,7 @@ class JobOptions(TypedDict, total=False):
 
 
 class EventOptions(JobOptions, total=False):
-    """Further options of the kinds that take events.
-
-    `remember_ids`: how many event ids an instance remembers, default 128; `remember_ids_for`: for how
-    long, default 24 h (S-60).
-    """
+    """Further options of the kinds that take events."""
 
     remember_ids: int
     remember_ids_for: Duration
@@ -86,7 +72,7 @@ class EventOptions(JobOptions, total=False):
 
 @frozen(kw_only=True, eq=False)
 class Definition(Generic[S]):
-    """What the three kinds share. Fields are as in `JobOptions`; spans are milliseconds."""
+    """What the three kinds share: the options of `make`, checked, with spans in milliseconds."""
 
     kind: ClassVar[Kind]
 
@@ -119,11 +105,12 @@ class Definition(Generic[S]):
     def decode(self, stored: Stored, *subject: object) -> S:
         """The value of a state. Raises `ValidationError` if it does not fit, or its upcaster fails: what it
         says under an older version is another thing, even where it would fit (S-6)."""
+        subject = (*subject, f"stored under state_version {stored.version}")
         if stored.version in self.upcasters:
             try:
                 stored = self.upcast(stored)
             except RAISED as error:
-                raise self.state.refuse((*subject, f"upcast from version {stored.version}"), error) from error
+                raise self.state.refuse((*subject, "and upcast"), error) from error
         value: S = self.state.decode(stored.value, *subject)
         return value
 

@@ -18,11 +18,7 @@ if TYPE_CHECKING:
 
 
 class ContinuousOptions(JobOptions, total=False):
-    """The options of a continuous job.
-
-    `start_immediately`: whether the first run is due at once, default, or by the schedule (S-31);
-    `misfire`: one run for all missed ticks, `"coalesce"`, or `skip(grace)` (S-33).
-    """
+    """The options of a continuous job, as `Continuous` explains them."""
 
     start_immediately: bool
     misfire: Misfire
@@ -30,7 +26,26 @@ class ContinuousOptions(JobOptions, total=False):
 
 @frozen(kw_only=True, eq=False)
 class Continuous(Definition[S]):
-    """Recurring work per entity (SPEC §5). Make one with `make` or `job`."""
+    """Recurring work per entity. Make one with `make` or `job`; the rules are in the specification, §5.
+
+    Options of `make` and `job`:
+
+    `start_immediately`: whether the first run is due at once, the default, or by the schedule (S-31).
+    `misfire`: what becomes of ticks that were missed: `"coalesce"`, the default, makes one run of them all;
+    so does `skip(grace)`, but only if the latest is at most `grace` old (S-33).
+
+    Options that every kind of job has:
+
+    `retry`: a `Retry`, default 7 attempts in some two minutes; `None` for one (S-23).
+    `on_exhausted`: what happens when a run gives up, `"continue"` (default), `"park"` or
+    `"terminate"` (S-24).
+    `timeout`: of one attempt of `execute`, default none.
+    `max_crashes`: the run gives up when so many attempts were lost with their process, default 5 (S-14).
+    `concurrency`: how many attempts of this job one process makes at a time, default no limit (S-69).
+    `state_version`, `upcasters`: for a changed state class, `state_version=2, upcasters={1: f}`, where
+    `f` makes JSON of version 2 from JSON of version 1 (S-6).
+    `codec`: how values become JSON, default a `StrictCodec`.
+    """
 
     kind = "continuous"
 
@@ -49,7 +64,9 @@ class Continuous(Definition[S]):
     ) -> Continuous[State]:
         """A job whose `execute` runs by `schedule`, starting with `state`, the input of `start`.
 
-        Raises `DefinitionError`.
+        `state`: its class; `schedule`: `every("30 minutes")` or `cron("0 4 * * *", tz="Europe/Paris")`;
+        `execute`: `async def execute(ctx)`, which calls `ctx.set_state`; `help(Continuous)` lists the
+        options. Raises `DefinitionError`, which says what was expected.
         """
         options.setdefault("on_exhausted", "continue")
         check(isinstance(schedule, Every | Cron), "schedule", "every(...) or cron(...)", schedule)
@@ -79,7 +96,7 @@ class Continuous(Definition[S]):
 
     @classmethod
     def job(cls, **arguments: Any) -> Any:
-        """`make` as a decorator of `execute`."""
+        """`make` as a decorator of `execute`: the arguments are the same, without it."""
         return lambda execute: cls.make(execute=execute, **arguments)
 
 

@@ -36,12 +36,7 @@ PARK_OR_END = '"park" or "terminate" (a batch cannot be skipped)'
 
 
 class DebounceOptions(EventOptions, total=False):
-    """The options of a debounce.
-
-    `mode`: `"fixed"`, the window ends `flush_after` its first event (default), or `"quiet"`, after
-    its last; `max_wait`: the longest a quiet window may stay open, must be given, may be `None`.
-    `max_events`: makes the window due at once; `max_pending`: `add` raises `OverloadedError` beyond.
-    """
+    """The options of a debounce, as `Debounce` explains them."""
 
     mode: Literal["fixed", "quiet"]
     max_wait: Duration | None
@@ -51,9 +46,29 @@ class DebounceOptions(EventOptions, total=False):
 
 @frozen(kw_only=True, eq=False)
 class Debounce(Definition[S], Generic[E, S]):
-    """Events are collected, then handled as one batch (SPEC §6). Make one with `make` or `job`.
+    """Events are collected, then handled as one batch. Make one with `make` or `job`; the rules are in the
+    specification, §6.
 
-    `ids_max`, `ids_for_ms`: how many event ids are remembered, and how long.
+    Options of `make` and `job`:
+
+    `mode`: the window ends `flush_after` its first event, `"fixed"`, the default, or its last, `"quiet"`.
+    `max_wait`: the longest that a quiet window may stay open; there it must be given, and may be `None`.
+    `max_events`: so many events make the window due at once, default no limit.
+    `max_pending`: beyond so many events in the window `add` raises `OverloadedError`, default no limit.
+    `remember_ids`: how many event ids an instance remembers, default 128; `remember_ids_for`: for how
+    long, default 24 h (S-60).
+
+    Options that every kind of job has:
+
+    `retry`: a `Retry`, default 7 attempts in some two minutes; `None` for one (S-23).
+    `on_exhausted`: what happens when a run gives up, `"park"` (default) or `"terminate"`, which drops the
+    batch (S-24).
+    `timeout`: of one attempt of `execute`, default none; `hook_timeout`: of any other hook, default 30 s.
+    `max_crashes`: the run gives up when so many attempts were lost with their process, default 5 (S-14).
+    `concurrency`: how many attempts of this job one process makes at a time, default no limit (S-69).
+    `state_version`, `upcasters`: for a changed state class, `state_version=2, upcasters={1: f}`, where
+    `f` makes JSON of version 2 from JSON of version 1 (S-6).
+    `codec`: how values become JSON, default a `StrictCodec`.
     """
 
     kind = "debounce"
@@ -104,8 +119,9 @@ class Debounce(Definition[S], Generic[E, S]):
     ) -> Any:
         """A job that hands each window of events to `execute` as one batch.
 
-        `on_event` folds an event into the window's state; without it, the latest event is the state.
-        Raises `DefinitionError`.
+        `on_event(ctx)` folds `ctx.event` into `ctx.state`, which is `None` at first, and returns the new
+        state; without it, the latest event is the state. `help(Debounce)` lists the options.
+        Raises `DefinitionError`, which says what was expected.
         """
         missing = "on_event" if on_event is None else "state"
         check(
@@ -163,7 +179,7 @@ class Debounce(Definition[S], Generic[E, S]):
 
     @classmethod
     def job(cls, **arguments: Any) -> Any:
-        """`make` as a decorator of `execute`."""
+        """`make` as a decorator of `execute`: the arguments are the same, without it."""
         return lambda execute: cls.make(execute=execute, **arguments)
 
 

@@ -31,14 +31,33 @@ if TYPE_CHECKING:
 
 
 class TaskOptions(EventOptions, total=False):
-    """The options of a task. `inbox_limit`: how many events may be queued, or dead (S-51)."""
+    """The options of a task, as `Task` explains them."""
 
     inbox_limit: int
 
 
 @frozen(kw_only=True, eq=False)
 class Task(Definition[S], Generic[E, S]):
-    """An event-driven state machine (SPEC §7). Make one with `make` or `job`."""
+    """An event-driven state machine. Make one with `make` or `job`; the rules are in the specification, §7.
+
+    Options of `make` and `job`:
+
+    `inbox_limit`: how many events may be queued, and how many dead letters kept, default 100 (S-51).
+    `remember_ids`: how many event ids an instance remembers, default 128; `remember_ids_for`: for how
+    long, default 24 h (S-60).
+
+    Options that every kind of job has:
+
+    `retry`: a `Retry`, default 7 attempts in some two minutes; `None` for one (S-23).
+    `on_exhausted`: what happens when a run gives up, `"park"` (default), `"continue"` or
+    `"terminate"` (S-24).
+    `timeout`: of one attempt of `execute`, default none; `hook_timeout`: of any other hook, default 30 s.
+    `max_crashes`: the run gives up when so many attempts were lost with their process, default 5 (S-14).
+    `concurrency`: how many attempts of this job one process makes at a time, default no limit (S-69).
+    `state_version`, `upcasters`: for a changed state class, `state_version=2, upcasters={1: f}`, where
+    `f` makes JSON of version 2 from JSON of version 1 (S-6).
+    `codec`: how values become JSON, default a `StrictCodec`.
+    """
 
     kind = "task"
 
@@ -59,10 +78,11 @@ class Task(Definition[S], Generic[E, S]):
         on_error: Callable[[Failure, TaskContext[State]], Awaitable[None] | None] | None = None,
         **options: Unpack[TaskOptions],
     ) -> Task[Event, State]:
-        """A job that applies events with `on_event` and does scheduled work with `execute`.
+        """A job that applies events with `on_event(event, ctx)` and does what it scheduled in `execute(ctx)`.
 
-        `on_idle` is called when nothing is scheduled, `on_error` when an event or a run gave up.
-        Raises `DefinitionError`.
+        `state`, `event`: their classes, unions too; `on_idle(ctx)` is called when nothing is scheduled any
+        more, `on_error(error, ctx)` when an event or a run gave up; `help(Task)` lists the options.
+        Raises `DefinitionError`, which says what was expected.
         """
         hooks: dict[Hook, HookFunction] = {
             "on_event": hook("on_event", on_event, "event", "ctx"),
@@ -89,7 +109,7 @@ class Task(Definition[S], Generic[E, S]):
         on_error: Callable[[Failure, TaskContext[State]], Awaitable[None] | None] | None = None,
         **options: Unpack[TaskOptions],
     ) -> Callable[[Callable[[TaskContext[State]], Awaitable[None] | None]], Task[Event, State]]:
-        """`make` as a decorator of `execute`."""
+        """`make` as a decorator of `execute`: the arguments are the same, without it."""
 
         def decorate(execute: Callable[[TaskContext[State]], Awaitable[None] | None]) -> Task[Event, State]:
             return cls.make(

@@ -317,7 +317,8 @@ def _none_in(value: Any, _: Any) -> None:
 
 def _formless(type_: Any) -> _Hook:
     """What cattrs would make of other types is not strict; a user may register hooks for them."""
-    raise DefinitionError(f"{type_name(type_)}: there is no form for values of this type")
+    hint = "use an attrs class, a dataclass or a TypedDict, or give a codec= that knows it"
+    raise DefinitionError(f"{type_name(type_)}: there is no form for values of this type; {hint}")
 
 
 def strict_converter() -> Converter:

@@ -288,7 +288,7 @@ def test_failures_are_logged_as_warnings_with_their_values(caplog: pytest.LogCap
         run_count=1,
         attempt=2,
         will_retry=True,
-        failure=Failure("ValueError", "boom"),
+        failure=Failure("ValueError", "boom\n  of two lines", '  File "handlers.py", line 1, in refresh'),
         state=None,
     )
 
@@ -297,8 +297,11 @@ def test_failures_are_logged_as_warnings_with_their_values(caplog: pytest.LogCap
 
     (record,) = caplog.records
     assert record.levelno == logging.WARNING
-    assert "job.failed continuous:refresh:user-1" in record.getMessage()
-    assert record.__dict__["durable_jobs"]["error"]["message"] == "boom"
+    assert record.getMessage() == (
+        "job.failed continuous:refresh:user-1 runCount=1 attempt=2 willRetry=True run=1 hook='execute': "
+        'ValueError: boom\n    of two lines\n    File "handlers.py", line 1, in refresh'
+    )
+    assert record.__dict__["durable_jobs"]["error"]["message"] == "boom\n  of two lines"
 
 
 class Sleepless(threading.Condition):
@@ -428,3 +431,21 @@ def test_S_67_a_tracker_that_hangs_holds_up_neither_the_shutdown_nor_the_others(
 
     assert closed.wait(10)
     assert "did not close in 0.05 s, and is left behind" in caplog.text
+
+
+def test_S_67_trackers_are_closed_where_no_thread_starts_any_more_as_in_an_atexit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't create new thread at interpreter shutdown")
+
+    closed: list[float] = []
+
+    class Closing(MemoryTracker):
+        def close(self, timeout: float) -> None:
+            closed.append(timeout)
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    Trackers([Closing(), Closing()]).close(0.05)
+
+    assert closed == [0.05, 0.05]

@@ -78,9 +78,13 @@ def test_an_incident_becomes_a_test_as_the_guide_tells(tmp_path: Path) -> None:
 
 
 def programs() -> list[tuple[str, str, str]]:
-    """The programs of the user guide in its order: the file, the code, and what it prints."""
-    text = (ROOT / "docs" / "guide.md").read_text()
-    return re.findall(r"```python\n# (\S+)\n(.*?)```\n\n```text\n(.*?)```", text, re.DOTALL)
+    """The programs for users in their order: the file, the code, and what it prints."""
+    return re.findall(r"```python\n# (\S+)\n(.*?)```\n\n```text\n(.*?)```", for_users(), re.DOTALL)
+
+
+def for_users() -> str:
+    """The two pages of which a reader saves and runs the programs."""
+    return "".join((ROOT / "docs" / name).read_text() for name in ("guide.md", "operate.md"))
 
 
 @pytest.fixture(scope="module")
@@ -93,10 +97,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_every_program_of_the_user_guide_is_run() -> None:
-    text = (ROOT / "docs" / "guide.md").read_text()
     names = [name for name, _, _ in programs()]
 
-    assert text.count("```python") == len(names)
+    assert for_users().count("```python") == len(names)
     assert names[-1] == "service.py"
 
 
@@ -104,6 +107,7 @@ def test_the_programs_of_the_user_guide_print_what_it_says(folder: Path) -> None
     for name, _, output in programs()[:-1]:  # in this order: a later one opens the file of an earlier
         done = _python(name, folder)
         assert (done.returncode, done.stdout) == (0, output), f"{name}: {done.stdout}{done.stderr}"
+        assert "Traceback" not in done.stderr, done.stderr  # as of an `atexit`, which changes no exit code
 
 
 def test_the_service_of_the_user_guide_is_one_of_two_processes(folder: Path) -> None:

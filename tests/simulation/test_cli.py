@@ -223,7 +223,10 @@ def test_what_is_no_number_is_told_in_a_line(capsys: pytest.CaptureFixture[str])
 
     assert ended.value.code == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert line == "durable_jobs_simulation run: argument --seeds: invalid int value: 'many' (see --help)"
+    assert (
+        line
+        == "python -m durable_jobs_simulation run: argument --seeds: invalid int value: 'many' (see --help)"
+    )
 
 
 BROKEN = """

@@ -93,10 +93,22 @@ _LEVELS: dict[type[TelemetryEvent], int] = {
 }
 
 
+def _told(event: TelemetryEvent) -> str:
+    """The fields of a value for a reader; an error last, with its stack on lines of their own."""
+    fields = event.fields(with_state=False)
+    error = ""
+    if isinstance(event, JobFailed):
+        del fields["error"]
+        lines = [*str(event.failure).splitlines(), *(event.failure.stack or "").splitlines()]
+        error = ": " + "\n  ".join(lines)
+    return "".join(f" {name}={value!r}" for name, value in fields.items()) + error
+
+
 class LoggingTracker:
     """Writes to the standard logger `durable_jobs`; the values are in `record.durable_jobs`.
 
-    Failures are warnings, what needs a person is an error, everything else is DEBUG.
+    Failures are warnings, what needs a person is an error, everything else is DEBUG. The text of a failure
+    ends with the error and, on lines of its own, where it was raised.
     """
 
     def emit(self, events: Sequence[TelemetryEvent]) -> None:
@@ -104,9 +116,8 @@ class LoggingTracker:
         for event in events:
             level = _LEVELS.get(type(event), logging.DEBUG)
             if LOGGER.isEnabledFor(level):
-                fields = event.fields(with_state=False)
-                wire = event.wire()
-                LOGGER.log(level, "%s %s %s", event.type, event.key, fields, extra={"durable_jobs": wire})
+                extra = {"durable_jobs": event.wire()}
+                LOGGER.log(level, "%s %s%s", event.type, event.key, _told(event), extra=extra)
 
     def close(self, timeout: float) -> None:
         """Nothing is held."""
@@ -353,6 +364,8 @@ class Trackers:
         closing = [(tracker, self._closing(tracker, timeout)) for tracker in self._trackers]
         deadline = time.monotonic() + timeout + CLOSE_MARGIN
         for tracker, thread in closing:
+            if thread is None:
+                continue
             thread.join(max(0.0, deadline - time.monotonic()))
             if thread.is_alive():
                 say(
@@ -362,10 +375,14 @@ class Trackers:
                     timeout,
                 )
 
-    def _closing(self, tracker: Tracker, timeout: float) -> threading.Thread:
+    def _closing(self, tracker: Tracker, timeout: float) -> threading.Thread | None:
         call = partial(tracker.close, timeout)
         thread = threading.Thread(target=_guarded, args=(tracker, call), daemon=True)
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError:  # in an `atexit` of Python 3.12 and later no thread starts any more
+            _guarded(tracker, call)
+            return None
         return thread
 
 

@@ -1,17 +1,21 @@
-"""The command line, `python -m durable_jobs_simulation`: run scenarios under seeds, and replay what failed.
+"""Run handlers under crashes and other faults, in virtual time, and replay what failed.
 
-    run [module:scenario] --seed 7              one run, its trace on the terminal
-    run [module:scenario] --seeds 1000          many, from --first on; failures are shrunk and told
-    run [module:scenario] --hours 2             the same, for so long
-    run --seeds 10000 --table                   and where each fault struck: at which stage, of which kind
-    replay trace.jsonl                          the run of a trace again, and whether it is the same
-    replay journal.jsonl module:jobs            what happened in production again, and whether it still fails
-    check [SCOPE ...]                           every order and crash point of small scopes
-    check --all --states 5000000                of large ones too, as far as so many states go
-    speed                                       simulated time, steps and states to CPU time
+    run module:case                    your handlers, under 20 seeds; a failure is shrunk and shown
+    run module:case --seeds 1000       under more of them
+    run module:case --seed 7           one run, with its trace
+    replay journal.jsonl module:jobs   what happened in production again: does it still fail?
+    replay trace.jsonl                 the run of a trace again: does it go the same way?
 
-Without a scenario our own run: `tokens` (continuous), `webhooks` (debounce), `orders` (task).
-`--trace FILE` writes the trace: Mermaid for .mmd, text for .txt, a page for .html, else JSON lines.
+For work on the library itself:
+
+    run                                its own cases: tokens (continuous), webhooks (debounce), orders (task)
+    run --seeds 10000 --table          and where each fault struck: at which stage, of which kind
+    check                              every order and crash point of small scopes
+    check --all --states 5000000       of large ones too, as far as so many states go
+    speed                              how much simulated time a second of CPU time makes
+
+The guide is docs/test-your-handlers.md; `run --help` and so on list the options.
+The exit code is 0 if all is well, 1 if something failed, 2 if the command was used wrongly.
 """
 
 from __future__ import annotations
@@ -56,6 +60,7 @@ INTERRUPTED = 130
 """What a shell says of a program that was."""
 JOBS = "expected module:jobs, as in shop:jobs: what create_durable_jobs gives, or a function that makes it"
 FILE = "expected a trace or a journal, as in: replay trace.jsonl, replay journal.jsonl shop:jobs"
+TRACE = "write the trace of --seed, or of the first violation: .html, .txt, .mmd (Mermaid), else JSON"
 LEAST = {"seed": 0, "first": 0, "minutes": 0, "seeds": 1, "processes": 1, "depth": 1, "states": 1}
 POSITIVE = ("hours", "gib")
 OF_MANY = {"first": 0, "processes": 1, "table": False}
@@ -303,27 +308,37 @@ class _Parser(argparse.ArgumentParser):
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
-        prog="durable_jobs_simulation",
+        prog="python -m durable_jobs_simulation",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    commands = parser.add_subparsers(dest="command", required=True)
-    run = commands.add_parser("run", help="run a scenario")
-    run.add_argument("scenario", nargs="?", help="module:scenario, or one of ours: " + ", ".join(CASES))
+    commands = parser.add_subparsers(dest="command", required=True, metavar="run|replay|check|speed")
+
+    def add(name: str, what: str) -> argparse.ArgumentParser:
+        return commands.add_parser(name, help=what, description=f"{what[0].upper()}{what[1:]}.")
+
+    run = add("run", "run a case under many seeds, or under one with its trace")
+    run.add_argument(
+        "scenario", nargs="?", metavar="CASE", help="module:case; without one our own: " + ", ".join(CASES)
+    )
     much = run.add_mutually_exclusive_group()
-    much.add_argument("--seed", type=int, help="one run")
-    much.add_argument("--seeds", type=int, help="so many runs of each scenario")
-    much.add_argument("--hours", type=float, help="runs for so long")
-    run.add_argument("--first", type=int, default=0, help="the first seed")
-    run.add_argument("--processes", type=int, default=1)
+    much.add_argument("--seed", type=int, metavar="N", help="one run, and its trace")
+    much.add_argument("--seeds", type=int, metavar="N", help="so many runs of each case, 20 if not given")
+    much.add_argument("--hours", type=float, metavar="H", help="runs for so many hours")
+    run.add_argument("--first", type=int, default=0, metavar="N", help="the first seed, 0 if not given")
+    run.add_argument("--processes", type=int, default=1, metavar="N", help="so many at a time")
     run.add_argument("--table", action="store_true", help="show where faults struck; fail if some never did")
-    run.add_argument("--trace", metavar="FILE", help="write the trace of --seed, or of the first violation")
-    again = commands.add_parser("replay", help="run what a trace or a journal was written of")
+    run.add_argument("--trace", metavar="FILE", help=TRACE)
+    again = add("replay", "run again what a trace or a journal was written of")
     again.add_argument("file", type=Path, help="a trace in JSON lines, or a journal")
-    again.add_argument("jobs", nargs="?", help="of a journal: module:name of the jobs, or what makes them")
-    again.add_argument("--as-test", type=Path, metavar="FILE.py", help="write a test that fails like it")
-    command.add_arguments(commands.add_parser("check", help="enumerate all that can happen in a scope"))
-    commands.add_parser("speed", help="measure how fast it simulates")
+    again.add_argument(
+        "jobs", nargs="?", help="for a journal: module:jobs, where jobs may be a function that makes them"
+    )
+    again.add_argument(
+        "--as-test", type=Path, metavar="FILE.py", help="for a journal: write a test that fails like it"
+    )
+    command.add_arguments(add("check", "try all that can happen in small scopes of the library"))
+    add("speed", "measure how fast it simulates")
     return parser
 
 

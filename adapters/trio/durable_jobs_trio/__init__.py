@@ -45,14 +45,18 @@ async def open_runtime(
     grace: Duration = "10 seconds",
     request_timeout: Duration = "30 seconds",
 ) -> AsyncGenerator[Runtime]:
-    """Run jobs and serve clients while the block is open.
+    """Run jobs and serve clients while the block is open: `async with open_runtime(jobs, url) as runtime:`.
 
-    `backend`: a URL or an open backend, which the runtime closes; `worker`: whether this process runs
-    jobs, or is a client only; `trackers`: where telemetry goes; `journal`: where to note what happens to
-    instances, for a replay; `grace`: how long handlers may go on at the end of the block before they are
-    cancelled (S-67); `request_timeout`: of each request.
-    A span that is only waited for (`grace`) may be zero, which ends the wait at once; one in which
-    something is to be done (`request_timeout`, most of `limits`) is at least a millisecond.
+    `jobs`: what `create_durable_jobs` returned.
+    `backend`: a URL such as `sqlite:///jobs.db`, or an open backend, which the runtime closes.
+    `worker`: whether this process runs jobs; if not, it is a client only.
+    `limits`: `Limits(concurrency=20)`, for example.
+    `trackers`: where telemetry goes, besides the logger `durable_jobs`.
+    `journal`: a `FileJournal` that notes what happens to instances, for a replay.
+    `grace`: how long handlers may go on at the end of the block before they are cancelled (S-67); zero
+    cancels them at once.
+    `request_timeout`: how long a request may take, at least a millisecond.
+
     Raises `ValidationError`, with all that is wrong, before anything is opened, and `StorageError` if the
     backend cannot be opened.
     """

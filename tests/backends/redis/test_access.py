@@ -60,7 +60,7 @@ def use(port: Port) -> None:
 
 
 def test_the_guide_and_the_package_name_these_rights() -> None:
-    guide = (Path(__file__).parents[3] / "docs" / "guide.md").read_text()
+    guide = (Path(__file__).parents[3] / "docs" / "operate.md").read_text()
     _, _, line = guide.partition("ACL SETUSER jobs ")
     rules = line.partition("```")[0].split()
     assert rules[:2] == ["on", ">secret"]

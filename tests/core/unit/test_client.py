@@ -156,7 +156,9 @@ def test_S_6_stored_state_that_does_not_fit_is_a_validation_error(benches: Bench
     benches.bench(key).inline["on_event"] = lambda call: asked(5)
     run(benches.client.task("orders").send("o1", "x"))
 
-    with pytest.raises(ValidationError, match=r"state of task:orders:o1: expected str, got int 5"):
+    with pytest.raises(
+        ValidationError, match="state of task:orders:o1 stored under state_version 1: expected str, got int 5"
+    ):
         run(benches.client.task("orders").get_state("o1"))
 
 
@@ -171,7 +173,8 @@ def test_S_6_stored_state_whose_upcaster_fails_is_a_validation_error_though_it_w
     new = Task.make(state=str, event=str, on_event=hook, execute=hook, state_version=2, upcasters={1: boom})
 
     with pytest.raises(
-        ValidationError, match=r"state of task:orders:o1 upcast from version 1: .* RuntimeError: boom"
+        ValidationError,
+        match=r"state of task:orders:o1 stored under state_version 1 and upcast: .* RuntimeError: boom",
     ):
         run(Client(create_durable_jobs({"orders": new}), benches).task(new).get_state("o1"))
 

@@ -299,7 +299,7 @@ def test_S_6_S_22_a_state_whose_upcaster_fails_is_not_shown_though_it_would_fit(
 ) -> None:
     definition = continuous(state_version=2, upcasters=upcasters)
 
-    with pytest.raises(ValidationError, match="state of continuous:job:a upcast from version 1: " + why):
+    with pytest.raises(ValidationError, match="job:a stored under state_version 1 and upcast: " + why):
         open_context(definition, call("continuous", state=Stored(1, 0)))
 
 

@@ -52,7 +52,7 @@ def test_S_22_a_plain_hook_that_gives_something_to_be_awaited_has_failed(made: A
         close_context(chore(), ctx, made())
 
     assert str(info.value).startswith(
-        "execute of task:chore:a: expected nothing to be awaited, for nobody would await it"
+        "execute of task:chore:a: expected nothing to be awaited, for nobody would await it: "
     )
 
 

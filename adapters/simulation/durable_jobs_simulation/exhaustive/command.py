@@ -16,17 +16,17 @@ from durable_jobs_simulation.tasks import SimulationError
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What `check` may be told."""
     parser.add_argument(
-        "scopes", nargs="*", metavar="SCOPE", help="the small ones, or of " + ", ".join(SCOPES)
+        "scopes", nargs="*", metavar="SCOPE", help="all small ones if none is named; of " + ", ".join(SCOPES)
     )
     parser.add_argument("--all", action="store_true", help="the large ones too")
-    parser.add_argument("--processes", type=int, default=1)
-    parser.add_argument("--depth", type=int, help="at most so many actions in a row")
+    parser.add_argument("--processes", type=int, default=1, metavar="N", help="so many at a time")
+    parser.add_argument("--depth", type=int, metavar="N", help="at most so many actions in a row")
     parser.add_argument(
-        "--states", type=int, help="stop at so many distinct states in all; fail if there were fewer"
+        "--states", type=int, metavar="N", help="stop at so many distinct states; fail if there were fewer"
     )
-    parser.add_argument("--minutes", type=float, help="at most so long in all")
+    parser.add_argument("--minutes", type=float, metavar="N", help="at most so long in all")
     parser.add_argument(
-        "--gib", type=float, default=7.0, help="at most so much memory of all processes together"
+        "--gib", type=float, default=7.0, metavar="N", help="at most so much memory in all, 7 if not given"
     )
 
 
