@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -152,12 +153,14 @@ def test_a_file_that_cannot_be_replayed_is_told_in_a_line(
     assert "replay trace.jsonl" in line or "expected module:scenario" in line
 
 
-def test_a_trace_that_cannot_be_written_is_told_in_a_line(
-    folder: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("seeds", ["--seed", "--seeds"])
+@pytest.mark.parametrize("file", [".", "nowhere/trace.html"])
+def test_a_trace_that_cannot_be_written_is_told_in_a_line_before_anything_is_run(
+    folder: Path, capsys: pytest.CaptureFixture[str], file: str, seeds: str
 ) -> None:
-    assert main(["run", "tokens", "--seed", "1", "--trace", str(folder)]) == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    assert str(folder) in line
+    line = refused(capsys, "run", "tokens", seeds, "1", "--trace", file)
+
+    assert line == f"--trace {file}: expected a file in a folder that is there"
 
 
 @pytest.mark.parametrize(
@@ -306,6 +309,44 @@ def test_an_interrupt_ends_many_runs_with_what_came_of_them(
     out, err = capsys.readouterr()
     assert out.startswith("2 runs, ")
     assert "interrupted" in err
+
+
+def test_an_interrupt_of_the_search_for_a_smaller_run_shows_the_run_that_failed(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*args: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "shrink", interrupted)
+    written = folder / "trace.txt"
+
+    assert main(["run", "charging:wrong", "--seed", "4", "--trace", str(written)]) == 1
+    assert "VIOLATED nobody_pays_twice" in written.read_text()
+    assert "interrupted: this is the run as it was found" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [["run", "tokens", "--seed", "1"], ["check", "task"], ["speed"]])
+def test_an_interrupt_is_told_in_a_line(
+    command: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*args: object) -> None:
+        raise KeyboardInterrupt
+
+    for where, name in ((cli, "explain"), (cli.command, "sweep"), (cli, "measure")):
+        monkeypatch.setattr(where, name, interrupted)
+
+    assert main(command) == 130
+    assert capsys.readouterr().err == "interrupted\n"
+
+
+@pytest.mark.parametrize("command", [["run", "tokens", "--seeds", "2"], ["run", "tokens", "--seed", "1"]])
+def test_without_assertions_nothing_could_be_found(command: list[str]) -> None:
+    optimized = [sys.executable, "-O", "-m", "durable_jobs_simulation"]
+    done = subprocess.run([*optimized, *command], capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stdout) == (2, "")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("tokens: what invariants assert is left out by Python: expected no -O")
 
 
 IDLE = """

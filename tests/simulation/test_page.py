@@ -97,6 +97,19 @@ def test_the_page_links_the_violation_to_the_event_where_it_was_found() -> None:
     assert event["at"] - 20 < after["at"] <= event["at"]  # an instant is told as one of the run
 
 
+def test_a_violation_that_names_no_instance_is_found_at_the_only_one_there_is() -> None:
+    def never(sim: Simulation) -> None:
+        sim.say("of no instance")
+        assert not sim.records(), "something is left"
+
+    with pytest.raises(Violation) as caught:
+        simulate(jobs(), hostile, seed=1, faults=Faults(), limits=Limits(), at_end=(never,))
+    data = Page(caught.value.trace.html()).data
+
+    assert "key" not in data["events"][-1]
+    assert data["events"][data["found"]]["key"] == 0
+
+
 def test_the_page_of_a_run_that_held_says_so() -> None:
     trace = simulate(jobs(), hostile, seed=1, faults=Faults(), limits=Limits())
 
@@ -223,6 +236,9 @@ const said = [], press = (key) => {
   said.push(`${key} ${chosen}`);
 };
 press("Home"); press("ArrowDown"); press("f"); press("End"); press("v");
+const values = (one) => one.change?.map((place) => run.records[place]?.["body.state.value"]) ?? [];
+choose(run.events.findLastIndex((one) => new Set(values(one)).size === 2));
+said.push(`first ${document.querySelector("#detail td").textContent}`);
 document.querySelector("#instance-heads button").click();
 said.push(`alone ${shown.every((event) => event.key === undefined || event.key === broken)}`);
 document.querySelector("#lanes input").click();
@@ -239,5 +255,5 @@ def test_the_page_is_used_by_keyboard_and_filtered(tmp_path: Path) -> None:
 
     fault = next(n for n, event in enumerate(trace.events) if event.fault and n > 1)
     last, found = len(trace.events) - 1, Page(trace.html()).data["found"]
-    said = f"Home 0, ArrowDown 1, f {fault}, End {last}, v {found}, alone true, hidden true, all {last + 1}"
+    said = f"Home 0, ArrowDown 1, f {fault}, End {last}, v {found}, first state.value, alone true, hidden true, all {last + 1}"
     assert f"<title>{said}</title>" in document

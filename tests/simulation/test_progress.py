@@ -46,3 +46,14 @@ def test_it_says_where_it_is_no_oftener_than_can_be_read(
     shown.clear()
 
     assert screen.getvalue() == expected
+
+
+def test_a_line_that_is_too_long_for_a_terminal_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = Screen(terminal=True)
+    monkeypatch.setattr(sys, "stderr", screen)
+    monkeypatch.setattr(progress, "TERMINAL_S", 0)
+    monkeypatch.setenv("COLUMNS", "10")
+
+    Progress().show(lambda: "0123456789")
+
+    assert screen.getvalue() == "\r\x1b[K012345678\r"

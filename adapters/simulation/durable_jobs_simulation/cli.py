@@ -68,8 +68,12 @@ OF_MANY = {"first": 0, "processes": 1, "table": False}
 
 
 def find(name: str) -> MakeCase:
-    """One of our own cases, or the one `module:scenario` names. Raises `SimulationError` if it is none;
-    what the module raises comes as it is."""
+    """One of our own cases, or the one `module:scenario` names. Raises `SimulationError` if it is none, or
+    if nothing could be found wrong; what the module raises comes as it is."""
+    if not __debug__:
+        raise SimulationError(
+            f"{name}: what invariants assert is left out by Python: expected no -O and no PYTHONOPTIMIZE"
+        )
     if name in CASES:
         return CASES[name]
     return load(name, f"{SCENARIO}; or one of ours: {', '.join(CASES)}")
@@ -224,7 +228,12 @@ def explain(name: str, seed: int, path: str | None) -> int:
         trace, failed = violation.trace, True
         print(f"{name}: {violation.invariant}; looking for a smaller run ...", file=sys.stderr)
         progress = Progress()
-        trace = shrink(make, trace, violation.invariant, tried=lambda n: progress.show(lambda: f"try {n}"))
+        try:
+            trace = shrink(
+                make, trace, violation.invariant, tried=lambda n: progress.show(lambda: f"try {n}")
+            )
+        except KeyboardInterrupt:
+            progress.say("interrupted: this is the run as it was found")
         progress.clear()
     trace.case = name
     print(trace.text(last=None if path is None and failed else 60), end="")
@@ -355,7 +364,15 @@ def _check_numbers(args: argparse.Namespace) -> None:
         raise SimulationError(f"--{name}: expected {expected}, got {number}, as in --{name} 7")
 
 
+def _check_trace(path: Path) -> None:
+    """Hours may go by before it is written."""
+    if path.is_dir() or not path.parent.is_dir():
+        raise SimulationError(f"--trace {path}: expected a file in a folder that is there")
+
+
 def _run(args: argparse.Namespace) -> int:
+    if args.trace is not None:
+        _check_trace(Path(args.trace))
     names = list(CASES) if args.scenario is None else [args.scenario]
     if args.seed is not None:
         for name in (name for name, default in OF_MANY.items() if getattr(args, name) != default):
@@ -396,6 +413,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         for line in measure():
             print(line, flush=True)
         return 0
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED
     except SimulationError as error:
         if error.__cause__ is not None:
             traceback.print_exception(error.__cause__)

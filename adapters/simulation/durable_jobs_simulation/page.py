@@ -61,10 +61,12 @@ def _file(name: str) -> str:
 
 
 def _found(violation: str | None, events: list[Event]) -> int | None:
-    """Where the violation was found: the last event of the instance it names, else the last of all."""
+    """Where the violation was found: the last event of the instance it names, or of the only one there is;
+    else the last of all."""
     if violation is None or not events:
         return None
-    named = {str(event.key) for event in events if event.key is not None and str(event.key) in violation}
+    keys = {str(event.key) for event in events if event.key is not None}
+    named = {key for key in keys if key in violation} or (keys if len(keys) == 1 else None)
     if not named:
         return len(events) - 1
     key = max(sorted(named), key=len)

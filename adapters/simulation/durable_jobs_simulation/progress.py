@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -22,7 +23,11 @@ class Progress:
         if time.monotonic() - self._last < (TERMINAL_S if self._terminal else LINE_S):
             return
         self._last = time.monotonic()
-        self._write(f"\r\x1b[K{line()}\r" if self._terminal else f"{line()}\n")
+        if self._terminal:
+            width = shutil.get_terminal_size().columns - 1  # what wraps cannot be written over
+            self._write(f"\r\x1b[K{line()[:width]}\r")
+        else:
+            self._write(f"{line()}\n")
 
     def say(self, line: str) -> None:
         """A line that stays."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import re
 from collections.abc import Callable, Coroutine, Generator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import datetime
 from functools import partial
@@ -23,7 +23,7 @@ from durable_jobs_simulation.arguments import check_arguments, nothing_given, re
 from durable_jobs_simulation.dice import Dice
 from durable_jobs_simulation.faults import Faults, draw_limits, is_rate, swarm
 from durable_jobs_simulation.history import Commit
-from durable_jobs_simulation.tasks import Ask, SimulationError, Sleep, Task, Wanted
+from durable_jobs_simulation.tasks import Ask, SimulationError, Sleep, Task, Wanted, lay_to_rest
 from durable_jobs_simulation.trace import EPOCH, Trace, clock
 from durable_jobs_simulation.violation import Violated, Violation
 from durable_jobs_simulation.world import World
@@ -163,9 +163,11 @@ class Simulation:
             raise SimulationError(f"{name} raised {type(error).__name__}: {error}") from error
 
     def _bury(self) -> None:
-        for coroutine in [task.coroutine for task in self._tasks] + self._world.graveyard:
-            with suppress(BaseException):
-                coroutine.close()
+        world = self._world
+        for run in (run for node in world.nodes for run in node.hooks):
+            run.bury(world.graveyard.append)
+        for coroutine in [task.coroutine for task in self._tasks] + world.graveyard:
+            lay_to_rest(coroutine)
 
 
 class _Caller:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Generator
+from contextlib import suppress
 from contextvars import copy_context
 from traceback import walk_tb
 from typing import Any, TypeAlias
@@ -46,6 +47,7 @@ class Ask:
 Wanted: TypeAlias = Sleep | Ask
 Ended: TypeAlias = "Callable[[Any, BaseException | None], None]"
 
+_CLOSES_MAX = 100
 _ADVICE = (
     "the simulation does not have: await `durable_jobs_simulation.sleep` or a client of the simulation, and "
     "let your hooks reach the outside through something that a test can replace"
@@ -106,6 +108,14 @@ class Task:
     def _end(self, value: Any, error: BaseException | None) -> None:
         self.over = True
         self._ended(value, error)
+
+
+def lay_to_rest(coroutine: Coroutine[Any, Any, Any]) -> None:
+    """Close it, and what it awaits as it is closed, in a `finally` say; in the end it is left alone."""
+    for _ in range(_CLOSES_MAX):
+        with suppress(BaseException):
+            coroutine.close()
+            return
 
 
 def refuse_foreign(name: str, raised: BaseException) -> None:

@@ -49,7 +49,8 @@ function records(box, [before, after]) {
   };
   const paths = [...new Set([...Object.keys(before || {}), ...Object.keys(after || {})])];
   const [changed, same] = [[], []];
-  paths.sort((one, other) => other.startsWith("body.") - one.startsWith("body."));
+  const rank = (path) => (/\bstate\b/.test(path) ? 2 : path.startsWith("body.") ? 1 : 0); // first what users wrote
+  paths.sort((one, other) => rank(other) - rank(one));
   for (const path of paths) (tell(before, path) === tell(after, path) ? same : changed).push(path);
   const table = (parent, chosen, ...heads) => {
     const rows = add(parent, "table", "");
