@@ -255,5 +255,6 @@ def test_the_page_is_used_by_keyboard_and_filtered(tmp_path: Path) -> None:
 
     fault = next(n for n, event in enumerate(trace.events) if event.fault and n > 1)
     last, found = len(trace.events) - 1, Page(trace.html()).data["found"]
-    said = f"Home 0, ArrowDown 1, f {fault}, End {last}, v {found}, first state.value, alone true, hidden true, all {last + 1}"
+    said = f"Home 0, ArrowDown 1, f {fault}, End {last}, v {found}, first state.value, alone true, "
+    said += f"hidden true, all {last + 1}"
     assert f"<title>{said}</title>" in document

@@ -68,12 +68,8 @@ OF_MANY = {"first": 0, "processes": 1, "table": False}
 
 
 def find(name: str) -> MakeCase:
-    """One of our own cases, or the one `module:scenario` names. Raises `SimulationError` if it is none, or
-    if nothing could be found wrong; what the module raises comes as it is."""
-    if not __debug__:
-        raise SimulationError(
-            f"{name}: what invariants assert is left out by Python: expected no -O and no PYTHONOPTIMIZE"
-        )
+    """One of our own cases, or the one `module:scenario` names. Raises `SimulationError` if it is none; what
+    the module raises comes as it is."""
     if name in CASES:
         return CASES[name]
     return load(name, f"{SCENARIO}; or one of ours: {', '.join(CASES)}")
@@ -402,7 +398,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     try:
         if not __debug__:
-            raise SimulationError("python -O leaves out each `assert`, so that nothing would be checked")
+            raise SimulationError(
+                "python -O leaves out each `assert`: run it without, and without PYTHONOPTIMIZE"
+            )
         _check_numbers(args)
         if args.command == "replay":
             return replay_file(args)
