@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from durable_jobs_simulation import SimulationError, cli
+from durable_jobs_simulation import SimulationError, cli, many
 from durable_jobs_simulation.cli import main
 from durable_jobs_simulation.pytest_plugin import SimulateJobs
 from support.killing import finish
@@ -294,15 +294,15 @@ def test_a_bug_of_an_invariant_is_shown_as_it_is_with_its_seed(broken: None, pro
 def test_an_interrupt_ends_many_runs_with_what_came_of_them(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    real, run = cli.run_one, list[int]()
+    real, run = many.run_one, list[int]()
 
-    def interrupted(name: str, seed: int) -> cli.Ran:
+    def interrupted(name: str, seed: int) -> many.Ran:
         run.append(seed)
         if len(run) == 3:
             raise KeyboardInterrupt
         return real(name, seed)
 
-    monkeypatch.setattr(cli, "run_one", interrupted)
+    monkeypatch.setattr(many, "run_one", interrupted)
 
     assert main(["run", "tokens", "--seeds", "50"]) == 130
     out, err = capsys.readouterr()

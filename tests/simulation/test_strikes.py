@@ -6,8 +6,9 @@ from collections import Counter
 
 import pytest
 from durable_jobs_simulation import strikes
-from durable_jobs_simulation.cli import main, run_one
+from durable_jobs_simulation.cli import main
 from durable_jobs_simulation.faults import ALL, Faults
+from durable_jobs_simulation.many import run_one
 from durable_jobs_simulation.scenarios import CASES
 from durable_jobs_simulation.stages import KINDS, STAGES
 from durable_jobs_simulation.strikes import Cell

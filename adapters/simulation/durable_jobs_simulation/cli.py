@@ -21,41 +21,30 @@ The exit code is 0 if all is well, 1 if something failed, 2 if the command was u
 from __future__ import annotations
 
 import argparse
-import gc
 import json
-import signal
 import sys
-import time
 import traceback
-from collections import Counter
-from collections.abc import Generator, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from functools import partial
-from itertools import count
-from multiprocessing import get_context
 from pathlib import Path
 from typing import NoReturn
 
-from attrs import define, evolve, field
+from attrs import evolve
 
 from durable_jobs_core.jobs import Jobs
-from durable_jobs_core.words import Kind
-from durable_jobs_simulation import strikes
-from durable_jobs_simulation.case import SCENARIO, MakeCase, commits_of, load, made, named, refuse_idle
+from durable_jobs_simulation.case import made, named, refuse_idle
 from durable_jobs_simulation.exhaustive import command
 from durable_jobs_simulation.faults import Faults
 from durable_jobs_simulation.incident import lines_of, replay, write_test
+from durable_jobs_simulation.many import find, run_many, show_strikes
 from durable_jobs_simulation.progress import Progress
 from durable_jobs_simulation.scenarios import CASES
 from durable_jobs_simulation.shrink import shrink
 from durable_jobs_simulation.speed import measure
-from durable_jobs_simulation.strikes import Cell
 from durable_jobs_simulation.tasks import SimulationError
 from durable_jobs_simulation.trace import Trace, clock
 from durable_jobs_simulation.violation import Violation
 
-BAR = 24
 INTERRUPTED = 130
 """What a shell says of a program that was."""
 JOBS = "expected module:jobs, as in shop:jobs: what create_durable_jobs gives, or a function that makes it"
@@ -65,153 +54,6 @@ LEAST = {"seed": 0, "first": 0, "minutes": 0, "seeds": 1, "processes": 1, "depth
 POSITIVE = ("hours", "gib")
 OF_MANY = {"first": 0, "processes": 1, "table": False}
 """The options of many seeds, with what they are if nobody gives them."""
-
-
-def find(name: str) -> MakeCase:
-    """One of our own cases, or the one `module:scenario` names. Raises `SimulationError` if it is none; what
-    the module raises comes as it is."""
-    if name in CASES:
-        return CASES[name]
-    return load(name, f"{SCENARIO}; or one of ours: {', '.join(CASES)}")
-
-
-@define
-class Ran:
-    """One run, told to the parent process."""
-
-    case: str
-    seed: int
-    steps: int
-    ms: int
-    hits: dict[str, int]
-    cells: Counter[Cell]
-    commits: int
-    invariant: str | None = None
-    why: str = ""
-
-
-def run_one(name: str, seed: int) -> Ran:
-    """Run one seed of a case."""
-    violated: tuple[str, ...] = ()
-    try:
-        trace = find(name)().run(seed)
-    except Violation as violation:
-        trace, violated = violation.trace, (violation.invariant, violation.why)
-    return Ran(name, seed, trace.steps, trace.ms, trace.hits, trace.cells, commits_of(trace), *violated)
-
-
-@define
-class Tally:
-    """What was run so far. `goal`: seeds or seconds."""
-
-    began: float = field(factory=time.monotonic)
-    runs: int = 0
-    steps: int = 0
-    ms: int = 0
-    commits: int = 0
-    hits: Counter[str] = field(factory=Counter[str])
-    cells: Counter[Cell] = field(factory=Counter[Cell])
-    failed: list[Ran] = field(factory=list[Ran])
-    interrupted: bool = False
-
-    def add(self, ran: Ran) -> None:
-        """Count one."""
-        self.runs += 1
-        self.steps += ran.steps
-        self.ms += ran.ms
-        self.commits += ran.commits
-        self.hits.update(ran.hits)
-        self.cells.update(ran.cells)
-        if ran.invariant is not None:
-            self.failed.append(ran)
-
-    @property
-    def seconds(self) -> float:
-        """Since it began."""
-        return time.monotonic() - self.began
-
-    def bar(self, share: float) -> str:
-        """The progress in one line."""
-        full = min(BAR, int(share * BAR))
-        rate = self.runs / max(self.seconds, 0.001)
-        return (
-            f"[{'#' * full}{'-' * (BAR - full)}] {min(share, 1):4.0%}  {self.runs} runs ({rate:.1f}/s), "
-            f"{self.steps} steps, {len(self.failed)} violations"
-        )
-
-    def summary(self) -> str:
-        """What came of it."""
-        hits = ", ".join(f"{name} {number}" for name, number in sorted(self.hits.items()))
-        done = f"{self.runs} runs, {self.steps} steps, {clock(self.ms)} of virtual time"
-        return f"{done} in {self.seconds:.0f} s: {len(self.failed)} violations\nfaults: {hits or 'none'}"
-
-
-def run_many(names: Sequence[str], args: argparse.Namespace) -> Tally:
-    """Run seeds of all the cases in turn, in `args.processes` processes, with a progress bar. An interrupt
-    ends it with what there is."""
-    tally, progress = Tally(), Progress()
-    seeds = range(args.first, args.first + args.seeds) if args.seeds else count(args.first)
-    work = ((name, seed) for seed in seeds for name in names)
-    total = len(names) * args.seeds if args.seeds else 0
-    try:
-        for ran in _results(work, args.processes):
-            tally.add(ran)
-            share = tally.runs / total if total else tally.seconds / (args.hours * 3600)
-            if ran.invariant is not None:
-                progress.say(f"{ran.case} --seed {ran.seed}: {ran.invariant}: {ran.why}")
-            progress.show(partial(tally.bar, share))
-            if not total and share >= 1:
-                break
-    except KeyboardInterrupt:
-        tally.interrupted = True
-        progress.say("interrupted")
-    progress.clear()
-    return tally
-
-
-def _results(work: Iterator[tuple[str, int]], processes: int) -> Iterator[Ran]:
-    if processes == 1:
-        for name, seed in work:
-            yield run_one(name, seed)
-        return
-    with ProcessPoolExecutor(processes, get_context("spawn"), _keep_all) as pool:
-        waiting: set[Future[Ran]] = set()
-        try:
-            for name, seed in work:
-                waiting.add(pool.submit(_run_and_forget, name, seed))
-                if len(waiting) >= 2 * processes:
-                    done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-                    yield from (future.result() for future in done)
-            yield from (future.result() for future in waiting)
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
-def _keep_all() -> None:
-    """In a process that only runs seeds: what it begins with stays, and is never looked at for garbage. An
-    interrupt is for its parent, which waits for the runs under way."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    gc.freeze()
-    gc.disable()
-
-
-def _run_and_forget(name: str, seed: int) -> Ran:
-    try:
-        return run_one(name, seed)
-    finally:
-        gc.collect()  # once a run is over: to look at it while it goes on took a quarter of the time
-
-
-def show_strikes(cells: Counter[Cell]) -> bool:
-    """Print where faults struck; whether that is all they can, of the kinds there were, and no more."""
-    kinds: set[Kind] = {kind for _, _, kind in cells}
-    for line in strikes.table(cells):
-        print(line)
-    found = {"never struck": strikes.empty(cells, kinds), "impossible, and yet struck": strikes.wrong(cells)}
-    for what, places in found.items():
-        for fault, stage, kind in places:
-            print(f"{what}: {fault} at {stage}, {kind}")
-    return not any(found.values())
 
 
 def explain(name: str, seed: int, path: str | None) -> int:
