@@ -80,7 +80,7 @@ class Runtime:
                         caller = self.callers.pop(call)
                         caller.set_exception(error) if error else caller.set_result(result)
                     case e.Closed():
-                        return
+                        return self.backend.close()
             self.engine.feed(clock(), self.next_input())
 
     def next_input(self) -> e.Input:

@@ -12,6 +12,7 @@ import pytest
 from custom_runtime import START, Counter, Runtime
 from durable_jobs_runtime import open_backend
 from support.killing import ROOT, finish
+from support.one_job import Closing, one_job
 
 from durable_jobs_core import (
     ClosedError,
@@ -135,6 +136,16 @@ def test_rule_12_a_driver_that_has_ended_leaves_nobody_waiting(tmp_path: Path) -
         with pytest.raises(ClosedError, match="the driver has ended") as info:
             runtime.call(KEY, StartRequested(Stored(version=1, value=object())))  # type: ignore[arg-type]
         assert isinstance(info.value.__cause__, TypeError)  # no JSON
+    runtime.backend.close()
+
+
+def test_a_driver_that_is_closed_closes_its_backend() -> None:
+    """Python 3.13 warns of a connection to SQLite that nobody closes."""
+    backend = Closing()
+    runtime = Runtime(one_job(lambda ctx: None), backend)
+    runtime.close()
+
+    assert backend.closed.is_set()
 
 
 def test_rule_11_a_driver_that_was_closed_leaves_nobody_waiting(tmp_path: Path) -> None:

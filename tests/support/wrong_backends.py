@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -321,7 +322,11 @@ class ClaimsInTwoSteps(MemoryBackend):
             entries = sorted((at, key) for key, at in self._store._entries.items() if at <= batch.claim.now)
             keys = [key for _, key in entries[: max(batch.claim.limits.values())]]
             rows = tuple(self._store.rows[key] for key in keys)
-        time.sleep(0.0002)  # another claims them meanwhile
+        both: threading.Barrier = vars(self._store).setdefault("both", threading.Barrier(2))
+        with suppress(threading.BrokenBarrierError):
+            if keys:
+                both.wait(1)  # for another, which claims them meanwhile; once is enough
+                both.abort()
         with self._store.lock:
             for key in keys:
                 self._store._index(key, batch.claim.until)
