@@ -29,7 +29,7 @@ test: $(READY) ## the test suite
 	PYTHONDEVMODE=1 PYTHONMALLOC=pymalloc $(BIN)/python -m pytest -q $(PARALLEL) tests/core
 	$(BIN)/python -m pytest -q $(PARALLEL) tests $(addprefix --ignore ,tests/core $(CHECKED))
 
-oldest: ## the suite with the oldest versions of what we depend on that we say we can do with
+oldest: ## the test suite with the oldest dependencies that we allow
 	$(PYTHON) -m venv build/oldest
 	$(PYTHON) scripts/oldest.py > build/oldest.txt
 	build/oldest/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt -c build/oldest.txt

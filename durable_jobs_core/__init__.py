@@ -1,5 +1,8 @@
 """durable-jobs: durable state, one alarm and three kinds of jobs per entity, as a Sans-IO core.
 
+To use it, begin with `help(Continuous)`, `help(Debounce)`, `help(Task)` and `help(create_durable_jobs)`, or
+with docs/guide.md; `durable_jobs_asyncio` and `durable_jobs_trio` run jobs.
+
 No module here does I/O, reads a clock or draws random numbers: time, ids and outcomes are inputs,
 orders are outputs. From the bottom up, each level importing only lower ones:
 

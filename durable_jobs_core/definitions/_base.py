@@ -87,6 +87,10 @@ class Definition(Generic[S]):
     state_version: int = 1
     upcasters: Mapping[int, Upcaster] = field(factory=dict)
 
+    def __repr__(self) -> str:
+        execute = self.hooks["execute"].call
+        return f"<{type(self).__name__} with execute={getattr(execute, '__qualname__', execute)}>"
+
     def timeout_of(self, hook: Hook) -> int | None:
         """How long one call of a hook may take, in milliseconds."""
         return self.timeout_ms if hook == "execute" else self.hook_timeout_ms
@@ -105,7 +109,7 @@ class Definition(Generic[S]):
     def decode(self, stored: Stored, *subject: object) -> S:
         """The value of a state. Raises `ValidationError` if it does not fit, or its upcaster fails: what it
         says under an older version is another thing, even where it would fit (S-6)."""
-        subject = (*subject, f"stored under state_version {stored.version}")
+        subject = (*subject, "stored under state_version", stored.version)
         if stored.version in self.upcasters:
             try:
                 stored = self.upcast(stored)

@@ -24,7 +24,7 @@ class ContinuousOptions(JobOptions, total=False):
     misfire: Misfire
 
 
-@frozen(kw_only=True, eq=False)
+@frozen(kw_only=True, eq=False, repr=False)
 class Continuous(Definition[S]):
     """Recurring work per entity. Make one with `make` or `job`; the rules are in the specification, §5.
 

@@ -44,7 +44,7 @@ class DebounceOptions(EventOptions, total=False):
     max_pending: int | None
 
 
-@frozen(kw_only=True, eq=False)
+@frozen(kw_only=True, eq=False, repr=False)
 class Debounce(Definition[S], Generic[E, S]):
     """Events are collected, then handled as one batch. Make one with `make` or `job`; the rules are in the
     specification, §6.

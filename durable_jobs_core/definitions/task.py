@@ -36,7 +36,7 @@ class TaskOptions(EventOptions, total=False):
     inbox_limit: int
 
 
-@frozen(kw_only=True, eq=False)
+@frozen(kw_only=True, eq=False, repr=False)
 class Task(Definition[S], Generic[E, S]):
     """An event-driven state machine. Make one with `make` or `job`; the rules are in the specification, §7.
 

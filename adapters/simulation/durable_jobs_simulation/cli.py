@@ -1,22 +1,4 @@
-"""Run handlers under crashes and other faults, in virtual time, and replay what failed.
-
-    run module:case                    your handlers, under 20 seeds; a failure is shrunk and shown
-    run module:case --seeds 1000       under more of them
-    run module:case --seed 7           one run, with its trace
-    replay journal.jsonl module:jobs   what happened in production again: does it still fail?
-    replay trace.jsonl                 the run of a trace again: does it go the same way?
-
-For work on the library itself:
-
-    run                                its own cases: tokens (continuous), webhooks (debounce), orders (task)
-    run --seeds 10000 --table          and where each fault struck: at which stage, of which kind
-    check                              every order and crash point of small scopes
-    check --all --states 5000000       of large ones too, as far as so many states go
-    speed                              how much simulated time a second of CPU time makes
-
-The guide is docs/test-your-handlers.md; `run --help` and so on list the options.
-The exit code is 0 if all is well, 1 if something failed, 2 if the command was used wrongly.
-"""
+"""The command line, `python -m durable_jobs_simulation`; `options` has what it may be told."""
 
 from __future__ import annotations
 
@@ -27,7 +9,6 @@ import traceback
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NoReturn
 
 from attrs import evolve
 
@@ -37,6 +18,7 @@ from durable_jobs_simulation.exhaustive import command
 from durable_jobs_simulation.faults import Faults
 from durable_jobs_simulation.incident import lines_of, replay, write_test
 from durable_jobs_simulation.many import find, run_many, show_strikes
+from durable_jobs_simulation.options import check_numbers, parser
 from durable_jobs_simulation.progress import Progress
 from durable_jobs_simulation.scenarios import CASES
 from durable_jobs_simulation.shrink import shrink
@@ -49,9 +31,6 @@ INTERRUPTED = 130
 """What a shell says of a program that was."""
 JOBS = "expected module:jobs, as in shop:jobs: what create_durable_jobs gives, or a function that makes it"
 FILE = "expected a trace or a journal, as in: replay trace.jsonl, replay journal.jsonl shop:jobs"
-TRACE = "write the trace of --seed, or of the first violation: .html, .txt, .mmd (Mermaid), else JSON"
-LEAST = {"seed": 0, "first": 0, "minutes": 0, "seeds": 1, "processes": 1, "depth": 1, "states": 1}
-POSITIVE = ("hours", "gib")
 OF_MANY = {"first": 0, "processes": 1, "table": False}
 """The options of many seeds, with what they are if nobody gives them."""
 
@@ -146,62 +125,6 @@ def _told_of_files(more: str = "") -> Generator[None]:
         raise SimulationError(f"{error}{more}") from None
 
 
-class _Parser(argparse.ArgumentParser):
-    """Says what is wrong in a line."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message} (see --help)\n")
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        prog="python -m durable_jobs_simulation",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    commands = parser.add_subparsers(dest="command", required=True, metavar="run|replay|check|speed")
-
-    def add(name: str, what: str) -> argparse.ArgumentParser:
-        return commands.add_parser(name, help=what, description=f"{what[0].upper()}{what[1:]}.")
-
-    run = add("run", "run a case under many seeds, or under one with its trace")
-    run.add_argument(
-        "scenario", nargs="?", metavar="CASE", help="module:case; without one our own: " + ", ".join(CASES)
-    )
-    much = run.add_mutually_exclusive_group()
-    much.add_argument("--seed", type=int, metavar="N", help="one run, and its trace")
-    much.add_argument("--seeds", type=int, metavar="N", help="so many runs of each case, 20 if not given")
-    much.add_argument("--hours", type=float, metavar="H", help="runs for so many hours")
-    run.add_argument("--first", type=int, default=0, metavar="N", help="the first seed, 0 if not given")
-    run.add_argument("--processes", type=int, default=1, metavar="N", help="so many at a time")
-    run.add_argument("--table", action="store_true", help="show where faults struck; fail if some never did")
-    run.add_argument("--trace", metavar="FILE", help=TRACE)
-    again = add("replay", "run again what a trace or a journal was written of")
-    again.add_argument("file", type=Path, help="a trace in JSON lines, or a journal")
-    again.add_argument(
-        "jobs", nargs="?", help="for a journal: module:jobs, where jobs may be a function that makes them"
-    )
-    again.add_argument(
-        "--as-test", type=Path, metavar="FILE.py", help="for a journal: write a test that fails like it"
-    )
-    command.add_arguments(add("check", "try all that can happen in small scopes of the library"))
-    add("speed", "measure how fast it simulates")
-    return parser
-
-
-def _check_numbers(args: argparse.Namespace) -> None:
-    for name, number in vars(args).items():
-        if number is None:
-            continue
-        if name in LEAST and not number >= LEAST[name]:
-            expected = f"at least {LEAST[name]}"
-        elif name in POSITIVE and not number > 0:
-            expected = "more than 0"
-        else:
-            continue
-        raise SimulationError(f"--{name}: expected {expected}, got {number}, as in --{name} 7")
-
-
 def _check_trace(path: Path) -> None:
     """Hours may go by before it is written."""
     if path.is_dir() or not path.parent.is_dir():
@@ -237,13 +160,13 @@ def _run(args: argparse.Namespace) -> int:
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line. 2 if it was used wrongly, which is told in a line, under the traceback of what a
     scenario or a hook raised, if that is why."""
-    args = _parser().parse_args(argv)
+    args = parser().parse_args(argv)
     try:
         if not __debug__:
             raise SimulationError(
                 "python -O leaves out each `assert`: run it without, and without PYTHONOPTIMIZE"
             )
-        _check_numbers(args)
+        check_numbers(args)
         if args.command == "replay":
             return replay_file(args)
         if args.command == "check":

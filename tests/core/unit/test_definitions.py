@@ -51,6 +51,13 @@ def test_the_defaults_are_those_of_the_specification() -> None:
     assert [make().kind for make in KINDS] == ["continuous", "debounce", "task"]
 
 
+def test_a_definition_is_shown_by_its_kind_and_its_hook() -> None:
+    shown = [repr(make()) for make in KINDS]
+
+    assert shown == [f"<{kind} with execute=hook>" for kind in ("Continuous", "Debounce", "Task")]
+    assert repr(tick(execute=partial(hook, 1))).startswith("<Continuous with execute=functools.partial(")
+
+
 def test_options_become_fields_and_durations_milliseconds() -> None:
     definition = chore(
         retry=None,
