@@ -11,7 +11,7 @@ what happens where clocks jump, is decided here, by the hour field:
 from __future__ import annotations
 
 import re
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from attrs import field, frozen
@@ -36,7 +36,7 @@ class Cron:
 
     expression: str
     tz: str
-    _zone: ZoneInfo = field(eq=False, repr=False)
+    _zone: tzinfo = field(eq=False, repr=False)
     _fields: str = field(eq=False, repr=False)
     _fixed_hours: bool = field(eq=False, repr=False)
 
@@ -60,7 +60,7 @@ class Cron:
         except (CronSimError, ValueError, StopIteration, OverflowError) as error:
             raise DefinitionError(f"cron {expression!r} can never match: {error}") from error
         try:
-            zone = ZoneInfo(tz)
+            zone = UTC if tz == "UTC" else ZoneInfo(tz)  # UTC also where there are no zones
         except (ZoneInfoNotFoundError, TypeError, ValueError, OSError) as error:
             raise DefinitionError(
                 f"cron {expression!r}: unknown time zone {tz!r} (is the tzdata package there?)"
@@ -134,7 +134,4 @@ def _offset(local: datetime) -> timedelta:
 
 
 def _instant(wall: datetime, offset: timedelta) -> int:
-    return from_datetime((wall - offset).replace(tzinfo=_UTC))
-
-
-_UTC = to_datetime(0).tzinfo
+    return from_datetime((wall - offset).replace(tzinfo=UTC))

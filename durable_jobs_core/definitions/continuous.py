@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from types import UnionType
 from typing import TYPE_CHECKING, Any, Protocol, Unpack, overload
 
 from attrs import frozen
 
 from durable_jobs_core.checks import check
 from durable_jobs_core.cron import Cron
-from durable_jobs_core.definitions._base import Definition, JobOptions, S, State, common, hook
+from durable_jobs_core.definitions._base import Definition, JobOptions, NoClass, S, State, common, hook
 from durable_jobs_core.schedule import Every, Misfire, Schedule, Skip
 
 if TYPE_CHECKING:
@@ -57,7 +56,7 @@ class Continuous(Definition[S]):
     def make(
         cls,
         *,
-        state: type[State] | UnionType,
+        state: type[State] | NoClass,
         schedule: Schedule,
         execute: Callable[[ContinuousContext[State]], Awaitable[None] | None],
         **options: Unpack[ContinuousOptions],
@@ -91,7 +90,7 @@ class Continuous(Definition[S]):
     @overload
     @classmethod
     def job(
-        cls, *, state: UnionType, schedule: Schedule, **options: Unpack[ContinuousOptions]
+        cls, *, state: NoClass, schedule: Schedule, **options: Unpack[ContinuousOptions]
     ) -> ContinuousDecorator: ...
 
     @classmethod

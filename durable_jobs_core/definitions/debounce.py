@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from types import UnionType
 from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, Unpack, overload
 
 from attrs import frozen
@@ -17,6 +16,7 @@ from durable_jobs_core.definitions._base import (
     Event,
     EventOptions,
     HookFunction,
+    NoClass,
     S,
     State,
     choice,
@@ -87,7 +87,7 @@ class Debounce(Definition[S], Generic[E, S]):
     def make(
         cls,
         *,
-        event: type[Event] | UnionType,
+        event: type[Event] | NoClass,
         flush_after: Duration,
         execute: Callable[[DebounceContext[Event]], Awaitable[None] | None],
         **options: Unpack[DebounceOptions],
@@ -98,10 +98,10 @@ class Debounce(Definition[S], Generic[E, S]):
     def make(
         cls,
         *,
-        event: type[Event] | UnionType,
+        event: type[Event] | NoClass,
         flush_after: Duration,
         execute: Callable[[DebounceContext[State]], Awaitable[None] | None],
-        state: type[State] | UnionType,
+        state: type[State] | NoClass,
         on_event: Callable[[DebounceEventContext[Event, State]], Awaitable[State] | State],
         **options: Unpack[DebounceOptions],
     ) -> Debounce[Event, State]: ...
@@ -162,7 +162,7 @@ class Debounce(Definition[S], Generic[E, S]):
     @overload
     @classmethod
     def job(
-        cls, *, event: UnionType, flush_after: Duration, **options: Unpack[DebounceOptions]
+        cls, *, event: NoClass, flush_after: Duration, **options: Unpack[DebounceOptions]
     ) -> DebounceDecorator: ...
 
     @overload
@@ -170,9 +170,9 @@ class Debounce(Definition[S], Generic[E, S]):
     def job(
         cls,
         *,
-        event: type[Event] | UnionType,
+        event: type[Event] | NoClass,
         flush_after: Duration,
-        state: type[State] | UnionType,
+        state: type[State] | NoClass,
         on_event: Callable[[DebounceEventContext[Event, State]], Awaitable[State] | State],
         **options: Unpack[DebounceOptions],
     ) -> Callable[[Callable[[DebounceContext[State]], Awaitable[None] | None]], Debounce[Event, State]]: ...

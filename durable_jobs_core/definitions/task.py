@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from types import UnionType
 from typing import TYPE_CHECKING, Generic, Unpack
 
 from attrs import frozen
@@ -16,6 +15,7 @@ from durable_jobs_core.definitions._base import (
     Event,
     EventOptions,
     HookFunction,
+    NoClass,
     S,
     State,
     common,
@@ -70,8 +70,8 @@ class Task(Definition[S], Generic[E, S]):
     def make(
         cls,
         *,
-        state: type[State] | UnionType,
-        event: type[Event] | UnionType,
+        state: type[State] | NoClass,
+        event: type[Event] | NoClass,
         on_event: Callable[[Event, TaskContext[State]], Awaitable[None] | None],
         execute: Callable[[TaskContext[State]], Awaitable[None] | None],
         on_idle: Callable[[TaskContext[State]], Awaitable[None] | None] | None = None,
@@ -102,8 +102,8 @@ class Task(Definition[S], Generic[E, S]):
     def job(
         cls,
         *,
-        state: type[State] | UnionType,
-        event: type[Event] | UnionType,
+        state: type[State] | NoClass,
+        event: type[Event] | NoClass,
         on_event: Callable[[Event, TaskContext[State]], Awaitable[None] | None],
         on_idle: Callable[[TaskContext[State]], Awaitable[None] | None] | None = None,
         on_error: Callable[[Failure, TaskContext[State]], Awaitable[None] | None] | None = None,

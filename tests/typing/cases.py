@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any, Literal, assert_type
 
 from attrs import frozen
+from typing_extensions import TypeAliasType
 
 from durable_jobs_core import (
     Backoff,
@@ -48,6 +49,7 @@ class Pull:
 
 Change = Push | Pull  # mypy wants a union to have a name
 Pushes = list[Push]
+NamedChange = TypeAliasType("NamedChange", Push | Pull)  # as `type NamedChange = ...` does
 
 
 # -- continuous
@@ -83,6 +85,13 @@ counter = Continuous.make(state=int, schedule=cron("0 0 * * *"), execute=plain, 
 @Continuous.job(state=Change, schedule=every("1s"))
 def one_of_both(ctx: ContinuousContext[Change]) -> None:
     assert_type(ctx.state, Push | Pull)
+
+
+@Continuous.job(state=NamedChange, schedule=every("1s"))
+def one_of_the_named(ctx: ContinuousContext[NamedChange]) -> None: ...
+
+
+assert_type(one_of_the_named, Continuous[Change])
 
 
 one_of = Continuous.make(state=Change, schedule=every("1s"), execute=either)
@@ -127,6 +136,13 @@ async def deliver(ctx: DebounceContext[list[Push]]) -> None:
 @Debounce.job(event=Push, flush_after="5 seconds")
 def latest(ctx: DebounceContext[Push]) -> None:
     assert_type(ctx.state, Push)
+
+
+@Debounce.job(event=NamedChange, flush_after="5 seconds")
+def latest_by_name(ctx: DebounceContext[NamedChange]) -> None: ...
+
+
+assert_type(latest_by_name, Debounce[Change, Change])
 
 
 @Debounce.job(event=Change, flush_after="5 seconds")
@@ -186,6 +202,8 @@ def on_push(event: Push, ctx: TaskContext[list[str]]) -> None: ...
 work = Task.make(
     state=list[str], event=Change, on_event=on_event, execute=execute, on_idle=execute, on_error=on_error
 )
+by_name = Task.make(state=Pushes, event=NamedChange, on_event=on_change, execute=keep)
+assert_type(by_name, Task[Change, Pushes])
 either_way = Task.job(state=Pushes, event=Change, on_event=on_change)(keep)
 pushes = Task.job(state=list[str], event=Push, on_event=on_push)(execute)
 assert_type(work, Task[Push | Pull, list[str]])

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import datetime
 from typing import Any
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import pytest
 
@@ -87,6 +88,17 @@ def test_S_32_another_number_of_fields_is_refused(expression: str) -> None:
 def test_S_32_an_unknown_zone_is_refused(tz: str) -> None:
     with pytest.raises(DefinitionError, match="unknown time zone"):
         Cron.parse("* * * * *", tz)
+
+
+def test_S_32_utc_needs_no_data_of_zones(monkeypatch: pytest.MonkeyPatch) -> None:
+    def find_none(key: str) -> ZoneInfo:
+        raise ZoneInfoNotFoundError(key)
+
+    monkeypatch.setattr(sys.modules[Cron.__module__], "ZoneInfo", find_none)
+
+    assert Cron.parse("0 4 * * *", "UTC").next_after(0) == 4 * 3_600_000
+    with pytest.raises(DefinitionError, match="is the tzdata package there"):
+        Cron.parse("0 4 * * *", "Europe/Paris")
 
 
 def test_S_32_the_same_moment_means_the_same_in_both_forms() -> None:
