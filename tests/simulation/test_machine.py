@@ -25,9 +25,13 @@ from durable_jobs_core import (
     InstanceNotFoundError,
     Jobs,
     Key,
+    OutcomeUnknownError,
+    Task,
+    TaskContext,
     create_durable_jobs,
     every,
 )
+from durable_jobs_core.engine import Limits
 
 KEY = Key("continuous", "tick", "a")
 FEW = settings(max_examples=25, stateful_step_count=15, phases=[Phase.generate])
@@ -238,3 +242,52 @@ def test_a_violation_in_a_rule_is_raised_with_its_trace() -> None:
 
     assert (caught.value.invariant, caught.value.why) == ("I-1", "it is lost")
     machine.teardown()
+
+
+# -- timers of any length
+
+
+class Reminding(JobsMachine):
+    """Who has not paid in three days is reminded; who pays must not be."""
+
+    def make_jobs(self) -> Jobs:
+        self.reminded: list[str] = []
+
+        async def on_event(event: str, ctx: TaskContext[str]) -> None:
+            ctx.set_state(event)
+            if event == "placed":
+                ctx.schedule("3 days")
+
+        async def execute(ctx: TaskContext[str]) -> None:
+            if ctx.state == "paid":
+                self.reminded.append(ctx.instance_id)
+
+        orders = Task.make(event=str, state=str, on_event=on_event, execute=execute)
+        return create_durable_jobs({"orders": orders})
+
+    @rule(event=st.sampled_from(["placed", "paid"]))
+    def send(self, event: str) -> None:
+        with suppress(ClosedError, OutcomeUnknownError):
+            self.ask(self.client.task("orders").send("a", event))
+
+    @invariant()
+    def nobody_who_has_paid_is_reminded(self) -> None:
+        assert not self.reminded, f"{self.reminded} have paid"
+
+
+def test_a_timer_that_is_not_cancelled_shrinks_to_its_alarm_however_late_it_is() -> None:
+    error, steps, _ = shrunk(Reminding)
+
+    assert "have paid" in str(error)
+    assert steps == ["send(event='placed')", "send(event='paid')", "next_alarm_comes()"]
+
+
+def test_the_next_alarm_is_none_if_nothing_is_due_or_not_for_longer_than_can_be_simulated() -> None:
+    class Hasty(Reminding):
+        limits = Limits(poll=1_000)
+
+    for machine, there in ((Reminding(), True), (Hasty(), False)):
+        assert machine.next_alarm is None
+        machine.send("placed")
+        assert (machine.next_alarm is not None) == there
+        machine.teardown()

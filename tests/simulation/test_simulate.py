@@ -300,6 +300,23 @@ def test_I_8_a_job_that_can_never_run_is_found() -> None:
     assert caught.value.invariant == "I-8"
 
 
+def test_workers_that_seldom_look_for_work_are_told_what_is_due_before_they_look() -> None:
+    began: list[int] = []
+
+    async def note(ctx: ContinuousContext[int]) -> None:
+        began.append(current().elapsed_ms // 1_000)
+
+    async def start(sim: Simulation) -> None:
+        await sim.sleep("5 seconds")
+        await sim.client_of("c1").continuous("tick").start("a", 0)
+        await sim.sleep("40 seconds")
+
+    jobs = ticking(note, start_immediately=False)
+    simulate(jobs, start, seed=1, faults=NONE, limits=Limits(poll=600_000))
+
+    assert began[:4] == [15, 25, 35, 45]
+
+
 # -- determinism
 
 

@@ -15,9 +15,9 @@
 
     TestOrdering = Ordering.TestCase
 
-Rules that let time pass and that crash a node are there already. Between rules the world stands still.
-I-1 to I-9 are checked all the time; when the rules are over, all that is due is done, and `at_end` is
-called. What fails is shown with its last events.
+Rules that let time pass, a little or to the next alarm, and that crash a node are there already. Between
+rules the world stands still. I-1 to I-9 are checked all the time; when the rules are over, all that is due is
+done, and `at_end` is called. What fails is shown with its last events.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ import hypothesis
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
+from durable_jobs_core.backend import Row
 from durable_jobs_core.client import Client
 from durable_jobs_core.durations import Duration, to_ms
 from durable_jobs_core.engine import Limits
@@ -51,6 +52,8 @@ MOMENTS: dict[str, Callable[[Node], bool]] = {
 }
 """When a node may be made to crash."""
 _AWAITED_MS = 60_000
+_POLLS_MAX = 5_000
+"""How often idle workers look for work until the next alarm: a second or two."""
 _SHOWN = 30
 """Events of a failing run."""
 _ANY_WORKER = st.runner().flatmap(lambda machine: st.sampled_from(machine.workers))
@@ -60,13 +63,14 @@ class JobsMachine(RuleBasedStateMachine):
     """Base of a state machine whose rules act on simulated nodes.
 
     Define `make_jobs`, rules, and invariants. `nodes`, `clients`, `faults`, `limits` and `seed` are those
-    of `simulate`; by default nothing goes wrong but what the rules do.
+    of `simulate`; by default nothing goes wrong but what the rules do, and idle workers seldom look for
+    work, so that days take little time.
     """
 
     nodes: ClassVar[int] = 1
     clients: ClassVar[int] = 1
     faults: ClassVar[Faults] = Faults()
-    limits: ClassVar[Limits] = Limits()
+    limits: ClassVar[Limits] = Limits(poll=600_000)
     seed: ClassVar[int] = 0
 
     def __init__(self) -> None:
@@ -107,6 +111,14 @@ class JobsMachine(RuleBasedStateMachine):
         """What has happened so far."""
         return self._world.trace
 
+    @property
+    def next_alarm(self) -> int | None:
+        """In how many milliseconds the next instance is due, if one is to be and it is not too far."""
+        now, rows = self._world.now, self._world.store.rows.values()
+        wakes = [row.wake for row in rows if isinstance(row, Row) and row.wake is not None and row.wake > now]
+        ms = min(wakes, default=now) - now
+        return ms if 0 < ms <= _POLLS_MAX * self._world.limits.poll else None
+
     def ask(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run a request, or any coroutine that a scenario could run, to its end: its result, or its error
         raised. Virtual time passes meanwhile."""
@@ -134,6 +146,11 @@ class JobsMachine(RuleBasedStateMachine):
     def time_passes(self, span: Duration) -> None:
         """So long, and what is due in it happens."""
         self._let_pass(to_ms(span, "span"))
+
+    @rule()
+    def next_alarm_comes(self) -> None:
+        """The time until the next instance is due, be it days, and a second more, in which it begins."""
+        self._let_pass((self.next_alarm or 0) + 1_000)
 
     @rule(node=_ANY_WORKER, when=st.sampled_from(tuple(MOMENTS)))
     def node_crashes(self, node: str, when: str = "now") -> None:

@@ -38,7 +38,9 @@ from durable_jobs_simulation.trace import EPOCH, Event, Exchanged, Trace
 from durable_jobs_simulation.violation import Violated
 
 SOON_MS = 1_000
-"""Of what falls due later than that nobody is told: they will look by then."""
+"""Of what falls due later than that nobody is told: they will look by then, or soon after."""
+SELDOM_MS = 10_000
+"""Who looks less often than that is told of all that falls due before, as by real backends."""
 STEPS_AT_ONCE = 20_000
 """So many steps without time passing are a loop."""
 
@@ -375,7 +377,8 @@ class World:
 
     def hint(self, engine: int, wake: int | None) -> None:
         """Something was committed that may make work due: the other nodes are told, if all goes well."""
-        if wake is None or wake > self.now + SOON_MS:
+        poll = self.limits.poll
+        if wake is None or wake > self.now + (poll if poll > SELDOM_MS else SOON_MS):
             return
         for node in self.nodes:
             if node.engine_id == engine:
