@@ -286,8 +286,8 @@ class TaskClient(_JobClient["Task[E, S]"], Generic[E, S]):
 
     async def trigger(self, id: str, *, wait: Duration | None = None) -> TriggerResult:
         """Run `execute` now, or what waits or is parked of the unfinished run; a pending schedule stays in
-        place (S-53). While a hook of that run is in flight, be it `on_idle`, it is joined and nothing begins:
-        what may not be missed is an event, for `send`. `wait` as for continuous jobs.
+        place (S-53). While `execute` or its `on_error` is in flight, that is joined and nothing begins: what
+        may not be missed is an event, for `send`. `wait` as for continuous jobs.
         """
         return await self._ask(TriggerResult, id, events.TriggerRequested(), wait=wait)
 

@@ -50,8 +50,8 @@ class Run:
     `number`: counts the runs of this life, and makes the idempotency key. `hook`: the one to call.
     `attempt`: of that hook, the one in flight or the next. `crashes`: since the run began or was
     revived. `first_at`: when its first attempt since then began. `scheduled_for`: the tick it serves.
-    `failure`: what made `execute` or `on_event` give up. `forced`: may start although the instance is
-    paused.
+    `failure`: what made `execute` or `on_event` give up. `forced`: a trigger came, so that it may start
+    although the instance is paused; of an `on_idle` in flight, so that `execute` follows it.
     """
 
     number: int

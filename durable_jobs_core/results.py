@@ -38,7 +38,8 @@ class StartResult:
 class TriggerResult:
     """`triggered`: there was an instance; `joined`: its attempt was already in flight (S-34, S-38).
 
-    What is joined is any hook of the run: an `on_idle` or `on_error` in flight ends it without `execute`.
+    An `on_error` in flight is joined too, and ends the run without `execute`; an `on_idle` is not, for its
+    run is over: `execute` follows it.
     """
 
     instance_id: str

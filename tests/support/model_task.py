@@ -136,7 +136,10 @@ class TaskModel:
         if not self.exists:
             return False, False
         if self.run is not None and self.run.stands == "flies":
-            return True, True
+            if self.run.hook != "on_idle":
+                return True, True
+            self.run.forced = True
+            return True, False
         if self.intake is not None and self.intake.stands == "parked":
             self.intake.revive(now)
         self.run_now(now)
@@ -230,6 +233,9 @@ class TaskModel:
         if taking_over is not None and worker:
             taking_over.stands = "flies"
             return True
+        if self.run is not None and self.run.hook == "on_idle" and self.run.forced:
+            self.run = None
+            self.run_now(now)
         if self.run is not None and self.run.hook == "on_idle" and self.scheduled is not None:
             self.run = None
         if self.inbox and self.intake is None:
@@ -262,6 +268,8 @@ class TaskModel:
             self.events += 1
             self.retry_parked(asked, now)
             self.event_done(now)
+        elif piece.forced:
+            self.hand_back(now)
         elif piece.hook == "on_idle":
             self.run = None
         else:
@@ -304,6 +312,8 @@ class TaskModel:
         elif piece is self.intake and len(self.dead) < self.limit:
             self.dead.append(self.inbox[0])
             self.event_done(now)
+        elif piece.forced:
+            self.hand_back(now)
         elif piece is self.intake or piece.hook != "execute" or self.policy == "park":
             piece.stands = "parked"
         elif self.policy == "continue":

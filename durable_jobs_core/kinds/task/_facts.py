@@ -10,6 +10,7 @@ from durable_jobs_core.kinds.task._work import (
     applied,
     end,
     event_done,
+    make_way,
     next_hook,
     owe_idle,
     retry_parked,
@@ -41,6 +42,9 @@ def succeed(d: TaskDraft, run: Run, event: HandlerSucceeded) -> None:
         retry_parked(d, asked)
         event_done(d)
         return
+    if run.forced:
+        make_way(d, run)
+        return
     d.ended(run.number, "succeeded" if run.failure is None else "failed", run.failure)
     if run.hook == "on_idle":
         d.change(run=None)
@@ -67,7 +71,7 @@ def fail(d: TaskDraft, run: Run, event: HandlerFailed) -> None:
         give_up(d, run, event.failure, after.reason)
         return
     d.keep(after)
-    if not takes_event:
+    if not (takes_event or run.forced):
         d.ended(run.number, "retrying", event.failure, after.due)
 
 
@@ -86,6 +90,9 @@ def give_up(d: TaskDraft, run: Run, failure: Failure, reason: GiveUpReason) -> N
     elif takes_event:
         d.exhausted(run, reason, parks=True)
         _bury(d, run, failure)
+    elif run.forced:
+        d.exhausted(run, reason, parks=False)
+        make_way(d, run)
     elif policy == "terminate":
         d.exhausted(run, reason, parks=False)
         end(d, reason)

@@ -18,8 +18,11 @@ def advance(d: TaskDraft) -> None:
     if d.body.in_flight is not None:
         return
     run, scheduled = d.body.run, d.body.scheduled_at
-    if run is not None and run.hook == "on_idle" and scheduled is not None:
-        d.change(run=None)  # it is for an instance that has nothing scheduled (S-53)
+    if run is not None and run.hook == "on_idle":
+        if run.forced:
+            run_now(d)  # a trigger came while it was in flight
+        elif scheduled is not None:
+            d.change(run=None)  # it is for an instance that has nothing scheduled (S-53)
     if d.body.inbox and d.body.intake is None:
         d.change(intake=_new_run(d, "on_event"))
     if scheduled is not None and scheduled <= d.now and d.env.may_start:
@@ -53,9 +56,13 @@ def run_now(d: TaskDraft) -> None:
     """Make the unfinished run due now with fresh attempts, or a new one.
 
     An `on_idle` that waits is no work: `execute` goes first, and it follows (S-53). A parked one is tried.
+    One in flight ends first, in whatever way.
     """
     run = d.body.run
-    if run is not None and (run.hook != "on_idle" or run.parked):
+    if run is not None and run.lease is not None:
+        if not run.forced:
+            d.keep(evolve(run, forced=True))
+    elif run is not None and (run.hook != "on_idle" or run.parked):
         d.keep(revived(run, d.now))
     else:
         run = _new_run(d, "execute")
@@ -121,6 +128,11 @@ def retry_parked(d: TaskDraft, asked: Operations) -> None:
     run = d.body.run
     if run is not None and run.parked and asked.schedule is None:
         d.keep(revived(run, d.now))
+
+
+def make_way(d: TaskDraft, run: Run) -> None:
+    """An `on_idle` that was in flight when a trigger came has ended: `advance` has `execute` follow."""
+    d.keep(evolve(run, due=d.now, lease=None))
 
 
 def owe_idle(d: TaskDraft, run: Run | None) -> None:

@@ -681,6 +681,75 @@ def test_S_34_S_53_trigger_joins_an_attempt_in_flight_and_writes_nothing() -> No
     assert (reply.triggered, reply.joined, bench.transition.commit) == (True, True, ())
 
 
+def idling(**options: Any) -> Bench:
+    """`execute` is over, and `on_idle` is in flight when the task is triggered."""
+    bench = triggered(task("on_idle", **options))
+    bench.succeed()
+    bench.trigger()
+    return bench
+
+
+@pytest.mark.parametrize("end", ["succeed", "fail", "fail_for_good", "crash", "release"])
+def test_S_53_a_trigger_while_on_idle_is_in_flight_runs_execute_after_it(end: str) -> None:
+    bench = idling(max_crashes=1)
+
+    getattr(bench, end)()
+
+    assert (bench.call.hook, bench.call.run, bench.call.execute_count) == ("execute", 2, 2)
+    bench.succeed()
+    assert bench.call.hook == "on_idle"
+    bench.succeed()
+    assert bench.phase == "idle"
+
+
+def test_S_53_a_trigger_while_on_idle_is_in_flight_leaves_what_it_schedules_in_place() -> None:
+    bench = idling()
+
+    bench.succeed(asked("idled", after=MINUTE))
+    bench.succeed()
+
+    assert (bench.phase, bench.alarm, bench.state) == ("scheduled", T + MINUTE, "idled")
+
+
+@pytest.mark.parametrize("end", ["succeed", "fail", "fail_for_good"])
+def test_S_38_who_waits_for_a_trigger_while_on_idle_is_in_flight_waits_for_execute(end: str) -> None:
+    bench = idling()
+    waiting = bench.waiting()
+    getattr(bench, end)()  # of `on_idle`
+
+    assert waiting() is None
+    bench.fail("of execute")
+    assert (waiting().outcome, str(waiting().error)) == ("retrying", "Error: of execute")
+
+
+def test_S_53_two_triggers_while_on_idle_is_in_flight_are_one() -> None:
+    bench = idling()
+
+    reply = bench.trigger()
+
+    assert (reply.triggered, reply.joined, bench.transition.commit) == (True, False, ())
+
+
+def test_S_51_events_sent_while_on_idle_is_in_flight_go_before_the_execute_that_was_triggered() -> None:
+    bench = idling()
+    bench.send("queued")
+
+    bench.succeed()
+    first = bench.call.hook
+    bench.succeed()
+
+    assert (first, bench.call.hook) == ("on_event", "execute")
+
+
+def test_S_8_a_trigger_is_not_lost_with_an_on_idle_that_a_newer_definition_no_longer_has() -> None:
+    bench = idling()
+    bench.definition = task()
+
+    bench.fail_for_good()
+
+    assert bench.call.hook == "execute"
+
+
 def test_S_34_S_61_trigger_of_no_instance_triggers_nothing() -> None:
     assert not Bench(task()).trigger().triggered
 
@@ -734,6 +803,20 @@ def test_S_38_a_run_that_was_dropped_has_failed_also_after_its_on_idle() -> None
     bench.succeed()  # on_idle
 
     assert (waiting().outcome, str(waiting().error)) == ("failed", "Error: boom")
+
+
+@pytest.mark.parametrize("hook", ["on_idle", "on_error"])
+def test_S_10_S_21_a_hook_that_follows_has_the_whole_duration_of_the_policy(hook: str) -> None:
+    retry = Retry(max_attempts=9, delay="1 minute", jitter=0, max_duration="90 seconds")
+    bench = triggered(task(hook, retry=retry))
+    bench.fail()
+    bench.wake()
+    end = bench.succeed if hook == "on_idle" else bench.fail_for_good
+    end()
+
+    bench.fail()  # of the hook, a minute after the first attempt of `execute`
+
+    assert (bench.phase, bench.body.run.hook) == ("pending", hook)
 
 
 def test_S_54_on_error_is_told_of_crashes_too() -> None:
