@@ -123,13 +123,15 @@ def answered(state: State, answered: Answered) -> None:
         for job, count in claim.limits.items():
             state.slots.give(job, count)
     answer = answered.answer
+    trouble: str | None
     if isinstance(answer, BaseException):
         trouble = str(describe(answer))
-    elif trouble := flaw(answer, flight.batch) or "":
+    elif (trouble := flaw(answer, flight.batch)) is not None:
         answer = StorageError(trouble)
     if state.journal is not None:
         state.journal.answered(flight.batch.writes, answer)
     if isinstance(answer, BaseException):
+        assert trouble is not None, "why it is no answer"
         _lost(state, lane, flight, trouble)
         return
     lane.trusted = True

@@ -768,7 +768,8 @@ def test_a_claim_that_was_not_used_is_put_back_to_its_due_time() -> None:
     assert rig.invokes == []
 
 
-def test_an_index_entry_that_could_not_be_put_back_costs_a_hold() -> None:
+@pytest.mark.parametrize("outcome", [Refused("no", transient=True), Unknown("no")])
+def test_an_index_entry_that_could_not_be_put_back_costs_a_hold(outcome: Refused | Unknown) -> None:
     rig = greeted()
     start(rig, "tick", "a")
     row = rig.row(TICK)
@@ -778,7 +779,7 @@ def test_an_index_entry_that_could_not_be_put_back_costs_a_hold() -> None:
     rig.answer()
     (exchange,) = rig.exchanges
 
-    rig.answer(Answer(outcomes=(Refused("no", transient=True),), clock=rig.now()))
+    rig.answer(Answer(outcomes=(outcome,), clock=rig.now()))
 
     assert isinstance(exchange.batch.writes[0], Defer)
     assert rig.entry(TICK) == EPOCH + 5_000
