@@ -405,6 +405,18 @@ def test_a_trace_has_one_line_an_event_in_every_form() -> None:
     diagram = trace.mermaid(last=50).splitlines()
     assert diagram[0] == "sequenceDiagram"
     assert sum("participant" not in line for line in diagram[1:]) == 50
+    assert any("invoke continuous:tick:a execute run" in line for line in diagram)
+
+
+def test_what_users_say_stays_in_its_line() -> None:
+    async def say(sim: Simulation) -> None:
+        sim.say("one; two #3\nfour: five")
+
+    trace = simulate(ticking(count), say, seed=1, faults=NONE)
+    ends = [line.rpartition("note")[2].strip() for line in (trace.text() + trace.mermaid()).splitlines()]
+
+    assert r"-                            one; two #3\nfour: five" in ends
+    assert r"one  two  3\nfour: five" in ends
 
 
 def test_many_seeds_are_run_and_summed_up(capsys: pytest.CaptureFixture[str]) -> None:

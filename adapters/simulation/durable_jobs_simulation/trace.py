@@ -48,7 +48,7 @@ class Event(NamedTuple):
         key = "-" if self.key is None else str(self.key)
         mark = "!" if self.fault else " "
         head = f"{self.step:>6} {clock(self.at)} {mark} {self.lane:<6} {self.what:<9}"
-        return f"{head} {key:<28} {self.text}".rstrip()
+        return _line(f"{head} {key:<28} {self.text}".rstrip())
 
 
 def clock(ms: int) -> str:
@@ -169,16 +169,24 @@ def _mermaid(events: list[Event], violation: str | None) -> Iterable[str]:
     for lane in lanes:
         yield f"    participant {lane}"
     for event in events:
-        label = f"{clock(event.at)} {event.what} {event.key or ''} {event.text}"
-        label = "".join(" " if char in ";:#" else char for char in label).strip()
+        label = _label(f"{clock(event.at)} {event.what} {event.key or ''} {event.text}")
         arrow = _ARROWS.get(event.what)
         if arrow is None or arrow[1] not in lanes or event.lane == arrow[1]:
             yield f"    Note over {event.lane}: {'💥 ' if event.fault else ''}{label}"
         else:
             yield f"    {event.lane}{arrow[0]}{arrow[1]}: {label}"
     if violation is not None:
-        said = "".join(" " if char in ";:#\n" else char for char in violation)
-        yield f"    Note over {next(iter(lanes), 'world')}: VIOLATED {said}"
+        yield f"    Note over {next(iter(lanes), 'world')}: VIOLATED {_label(violation)}"
+
+
+def _line(text: str) -> str:
+    """What users wrote stays in its line."""
+    return text.replace("\n", "\\n")
+
+
+def _label(text: str) -> str:
+    """The same, without what ends a label."""
+    return "".join(" " if char in ";#" else char for char in _line(text)).strip()
 
 
 _ARROWS = {"ask": ("->>", "store"), "lost": ("-x", "store"), "reply": ("-->>", "client")}
