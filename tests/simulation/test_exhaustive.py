@@ -22,6 +22,7 @@ STATES = {
     "terminate": 809,
     "compete": 804,
     "inbox": 134,
+    "idle": 153,
     "shutdown": 1837,
     "threads": 840,
     "flush": 180,

@@ -33,7 +33,7 @@ from durable_jobs_simulation.exhaustive.scope import Asked, Scope, budgets
 
 RETRY = Retry(max_attempts=2, delay=Backoff.constant("4 seconds"), jitter=0)
 TICK, PLAIN = Key("continuous", "tick", "a"), Key("continuous", "plain", "a")
-HOOKS, ORDER = Key("debounce", "hooks", "a"), Key("task", "order", "a")
+HOOKS, ORDER, IDLER = Key("debounce", "hooks", "a"), Key("task", "order", "a"), Key("task", "idler", "a")
 
 
 async def _tick(ctx: ContinuousContext[int]) -> None:
@@ -57,6 +57,10 @@ async def _note(event: int, ctx: TaskContext[list[int]]) -> None:
     ctx.schedule("4 seconds")
 
 
+async def _keep(event: int, ctx: TaskContext[list[int]]) -> None:
+    ctx.set_state([*(ctx.state or ()), event])
+
+
 async def _work(ctx: TaskContext[list[int]]) -> None:
     pass
 
@@ -77,6 +81,9 @@ JOBS = create_durable_jobs(
             retry=RETRY,
         ),
         "order": Task.make(event=int, state=list[int], on_event=_note, execute=_work, retry=RETRY),
+        "idler": Task.make(
+            event=int, state=list[int], on_event=_keep, execute=_work, on_idle=_work, retry=RETRY
+        ),
     }
 )
 
@@ -108,6 +115,7 @@ _CALLERS: dict[str, tuple[str, tuple[tuple[Asked, ...], ...]]] = {
     "debounce": ("two adds, which fill a window", (_asked(HOOKS, _add(1)), _asked(HOOKS, _add(2)))),
     "task": ("two sends, which schedule", (_asked(ORDER, _send(1)), _asked(ORDER, _send(2)))),
     "inbox": ("a send, a trigger; a send", (_asked(ORDER, _send(1), _TRIGGER), _asked(ORDER, _send(2)))),
+    "idle": ("a send, a trigger; a trigger", (_asked(IDLER, _send(1), _TRIGGER), _asked(IDLER, _TRIGGER))),
     "unknown": ("two adds, exchanges and answers lost", (_asked(HOOKS, _add(1)), _asked(HOOKS, _add(2)))),
     "terminate": ("a start, and an end at any moment", (_asked(TICK, _START), _asked(TICK, _END))),
     "shutdown": ("a start and a trigger, and the node shut down", (_asked(TICK, _START, _TRIGGER),)),
@@ -158,6 +166,7 @@ _SMALL: dict[str, dict[str, int]] = {
     "debounce": {"jump": 1, "crash": 1},
     "task": {"jump": 1, "crash": 1},
     "inbox": {"jump": 0},
+    "idle": {"jump": 0},
     "unknown": {"jump": 1, "lose": 1},
     "terminate": {"jump": 1, "lose": 1},
     "shutdown": {"jump": 1, "stop": 1},
@@ -173,6 +182,7 @@ _LARGE: dict[str, dict[str, int]] = {
     "debounce-large": {"jump": 2, "crash": 1, "raise": 1},
     "task-large": {"jump": 2, "crash": 1, "raise": 1},
     "inbox-large": {"jump": 1, "crash": 1},
+    "idle-large": {"jump": 1, "crash": 1, "raise": 1},
     "unknown-large": {"jump": 1, "lose": 2},
     "terminate-large": {"jump": 2, "lose": 1, "crash": 1},
     "shutdown-large": {"jump": 2, "stop": 1, "crash": 1},
