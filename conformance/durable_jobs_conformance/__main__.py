@@ -109,7 +109,7 @@ def _find(name: str) -> Harness:
         raise _NoHarness(name, f"{module_name} has no {attribute}")
     found = getattr(module, attribute)
     if not isinstance(found, Harness):
-        raise _NoHarness(name, f"{module_name}:{attribute} is of type {type(found).__name__}")
+        raise _NoHarness(name, f"{attribute} is of type {type(found).__name__}")
     return found
 
 

@@ -154,7 +154,7 @@ def test_it_runs_from_asyncio_in_a_thread_and_a_capability_that_a_store_lacks_co
         (":H", "no module is named"),
         ("support.harnesses:NOPE", "support.harnesses has no NOPE"),
         ("support.harnesses", "support.harnesses has no HARNESS"),
-        ("support.harnesses:on_cluster", "support.harnesses:on_cluster is of type function"),
+        ("support.harnesses:on_cluster", "on_cluster is of type function"),
     ],
 )
 def test_what_is_no_harness_is_told_in_a_line(

@@ -70,7 +70,7 @@ def test_what_is_no_scenario_is_told_in_a_line(
     line = refused(capsys, "run", name)
 
     assert said in line
-    assert "expected module:scenario" in line
+    assert "expected module:case" in line
     assert "shop:orders" in line, "an example"
     assert "tokens" in line, "one of ours"
 
@@ -149,7 +149,7 @@ def test_a_file_that_cannot_be_replayed_is_told_in_a_line(
     line = refused(capsys, "replay", "file", *jobs)
 
     assert said in line
-    assert "replay trace.jsonl" in line or "expected module:scenario" in line
+    assert "replay trace.jsonl" in line or "expected module:case" in line
 
 
 @pytest.mark.parametrize("seeds", ["--seed", "--seeds"])
@@ -191,7 +191,7 @@ def test_a_number_out_of_range_is_told_in_a_line(
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["run", ""], ": no module is named; expected module:scenario"),
+        (["run", ""], ": no module is named; expected module:case"),
         (["run", "tokens", "--seed", "1", "--table"], "--table is for many seeds"),
         (["run", "tokens", "--seed", "1", "--first", "5"], "--first is for many seeds"),
         (["run", "tokens", "--seed", "1", "--processes", "2"], "--processes is for many seeds"),

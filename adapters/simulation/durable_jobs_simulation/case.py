@@ -66,7 +66,7 @@ MakeCase: TypeAlias = Callable[[], Case]
 
 
 SCENARIO = (
-    "expected module:scenario, as in shop:orders: a Case, a function that makes one, or a scenario in a "
+    "expected module:case, as in shop:orders: a Case, a function that makes one, or a scenario in a "
     "module that has `jobs`"
 )
 

@@ -28,7 +28,7 @@ BAR = 24
 
 
 def find(name: str) -> MakeCase:
-    """One of our own cases, or the one `module:scenario` names. Raises `SimulationError` if it is none; what
+    """One of our own cases, or the one `module:case` names. Raises `SimulationError` if it is none; what
     the module raises comes as it is."""
     if name in CASES:
         return CASES[name]
