@@ -39,7 +39,7 @@ class TriggerResult:
     """`triggered`: there was an instance; `joined`: its attempt was already in flight (S-34, S-38).
 
     An `on_error` in flight is joined too, and ends the run without `execute`; an `on_idle` is not, for its
-    run is over: `execute` follows it.
+    run is over: `execute` follows it, once for all triggers, of which those after the first are `joined`.
     """
 
     instance_id: str

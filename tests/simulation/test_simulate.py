@@ -431,6 +431,7 @@ def test_many_seeds_are_run_and_summed_up(capsys: pytest.CaptureFixture[str]) ->
         ("orders", 105_789, 1, 0.00054),
         ("webhooks", 108_121, 1, 0.0),
         ("tokens", 684, 2, 0.0),
+        ("orders", 367, 2, 0.0),
     ],
 )
 def test_seeds_that_failed_once_hold(case: str, seed: int, lanes: int, damage: float) -> None:

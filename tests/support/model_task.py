@@ -136,7 +136,7 @@ class TaskModel:
         if not self.exists:
             return False, False
         if self.run is not None and self.run.stands == "flies":
-            if self.run.hook != "on_idle":
+            if self.run.hook != "on_idle" or self.run.forced:
                 return True, True
             self.run.forced = True
             return True, False

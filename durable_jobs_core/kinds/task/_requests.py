@@ -180,7 +180,7 @@ def trigger(d: TaskDraft, event: TriggerRequested) -> None:
     """`execute` now; a pending schedule stays (S-53)."""
     result = TriggerResult(instance_id=str(d.key), triggered=True, outcome="accepted")
     run, intake = d.body.run, d.body.intake
-    if run is not None and run.lease is not None and run.hook != "on_idle":
+    if run is not None and run.lease is not None and (run.hook != "on_idle" or run.forced):
         d.reply(evolve(result, joined=True), d.watch())
         return
     d.reply(result, d.watch())

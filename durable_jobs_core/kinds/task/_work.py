@@ -60,8 +60,7 @@ def run_now(d: TaskDraft) -> None:
     """
     run = d.body.run
     if run is not None and run.lease is not None:
-        if not run.forced:
-            d.keep(evolve(run, forced=True))
+        d.keep(evolve(run, forced=True))
     elif run is not None and (run.hook != "on_idle" or run.parked):
         d.keep(revived(run, d.now))
     else:
