@@ -15,8 +15,13 @@ _TABLE: dict[tuple[str, str], dict[str, tuple[str, ...]]] = {
     ("_engine.py", "state.stamp += 1"): {
         "stamps are only compared: what counts is that each is larger than the ones before": ("1 -> 2",),
     },
+    ("turn.py", "state.ready[keeper.key] = keeper"): {
+        "after the grace: what else waited for the key was refused, or is urgent and was stepped before": (
+            "state.ready[keeper.key] = keeper -> pass",
+        ),
+    },
     ("state.py", "self.ids += 1"): {
-        "numbers of needs only have to differ from each other": ("self.ids += 1 -> self.ids -= 1", "1 -> 2"),
+        "numbers of needs only have to differ from each other": ("1 -> 2",),
     },
     ("state.py", "stamp: int = 0"): {"stamps are only compared, and each is larger": ("0 -> 1",)},
     ("state.py", "ids: int = 0"): {"numbers of needs only have to differ from each other": ("0 -> 1",)},
