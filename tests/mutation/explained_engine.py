@@ -15,11 +15,6 @@ _TABLE: dict[tuple[str, str], dict[str, tuple[str, ...]]] = {
     ("_engine.py", "state.stamp += 1"): {
         "stamps are only compared: what counts is that each is larger than the ones before": ("1 -> 2",),
     },
-    ("turn.py", "state.ready[keeper.key] = keeper"): {
-        "after the grace: what else waited for the key was refused, or is urgent and was stepped before": (
-            "state.ready[keeper.key] = keeper -> pass",
-        ),
-    },
     ("state.py", "self.ids += 1"): {
         "numbers of needs only have to differ from each other": ("1 -> 2",),
     },
@@ -203,6 +198,11 @@ _TABLE: dict[tuple[str, str], dict[str, tuple[str, ...]]] = {
     ("lane.py", "writes.sort(key=_BY_KEY)"): {
         "no two writes have one key, so that nothing else is compared": (
             "writes.sort(key=_BY_KEY) -> writes.sort()",
+        ),
+    },
+    ("turn.py", "state.ready[keeper.key] = keeper"): {
+        "after the grace: what else waited for the key was refused, or is urgent and was stepped before": (
+            "state.ready[keeper.key] = keeper -> pass",
         ),
     },
     ("turn.py", "if keeper.number > state.highest:"): {

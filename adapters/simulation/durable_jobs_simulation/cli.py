@@ -18,7 +18,7 @@ from durable_jobs_simulation.exhaustive import command
 from durable_jobs_simulation.faults import Faults
 from durable_jobs_simulation.incident import lines_of, replay, write_test
 from durable_jobs_simulation.many import find, run_many, show_strikes
-from durable_jobs_simulation.options import check_numbers, parser
+from durable_jobs_simulation.options import OF_MANY, check_numbers, parser
 from durable_jobs_simulation.progress import Progress
 from durable_jobs_simulation.scenarios import CASES
 from durable_jobs_simulation.shrink import shrink
@@ -31,8 +31,6 @@ INTERRUPTED = 130
 """What a shell says of a program that was."""
 JOBS = "expected module:jobs, as in shop:jobs: what create_durable_jobs gives, or a function that makes it"
 FILE = "expected a trace or a journal, as in: replay trace.jsonl, replay journal.jsonl shop:jobs"
-OF_MANY = {"first": 0, "processes": 1, "table": False}
-"""The options of many seeds, with what they are if nobody gives them."""
 
 
 def explain(name: str, seed: int, path: str | None) -> int:

@@ -62,7 +62,7 @@ def run_one(name: str, seed: int) -> Ran:
 
 @define
 class Tally:
-    """What was run so far. `goal`: seeds or seconds."""
+    """What was run so far."""
 
     began: float = field(factory=time.monotonic)
     runs: int = 0

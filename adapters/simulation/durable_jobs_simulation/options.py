@@ -28,9 +28,11 @@ from durable_jobs_simulation.exhaustive import command
 from durable_jobs_simulation.scenarios import CASES
 from durable_jobs_simulation.tasks import SimulationError
 
-TRACE = "write the trace of --seed, or of the first violation: .html, .txt, .mmd (Mermaid), else JSON"
-LEAST = {"seed": 0, "first": 0, "minutes": 0, "seeds": 1, "processes": 1, "depth": 1, "states": 1}
-POSITIVE = ("hours", "gib")
+_TRACE = "write the trace of --seed, or of the first violation: .html, .txt, .mmd (Mermaid), else JSON"
+_LEAST = {"seed": 0, "first": 0, "minutes": 0, "seeds": 1, "processes": 1, "depth": 1, "states": 1}
+_POSITIVE = ("hours", "gib")
+OF_MANY = {"first": 0, "processes": 1, "table": False}
+"""The options of many seeds, with what they are if nobody gives them."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -60,10 +62,11 @@ def parser() -> argparse.ArgumentParser:
     much.add_argument("--seed", type=int, metavar="N", help="one run, and its trace")
     much.add_argument("--seeds", type=int, metavar="N", help="so many runs of each case, 20 if not given")
     much.add_argument("--hours", type=float, metavar="H", help="runs for so many hours")
-    run.add_argument("--first", type=int, default=0, metavar="N", help="the first seed, 0 if not given")
-    run.add_argument("--processes", type=int, default=1, metavar="N", help="so many at a time")
+    run.add_argument("--first", type=int, metavar="N", help="the first seed, 0 if not given")
+    run.add_argument("--processes", type=int, metavar="N", help="so many at a time")
     run.add_argument("--table", action="store_true", help="show where faults struck; fail if some never did")
-    run.add_argument("--trace", metavar="FILE", help=TRACE)
+    run.add_argument("--trace", metavar="FILE", help=_TRACE)
+    run.set_defaults(**OF_MANY)
     again = add("replay", "run again what a trace or a journal was written of")
     again.add_argument("file", type=Path, help="a trace in JSON lines, or a journal")
     again.add_argument(
@@ -82,9 +85,9 @@ def check_numbers(args: argparse.Namespace) -> None:
     for name, number in vars(args).items():
         if number is None:
             continue
-        if name in LEAST and not number >= LEAST[name]:
-            expected = f"at least {LEAST[name]}"
-        elif name in POSITIVE and not number > 0:
+        if name in _LEAST and not number >= _LEAST[name]:
+            expected = f"at least {_LEAST[name]}"
+        elif name in _POSITIVE and not number > 0:
             expected = "more than 0"
         else:
             continue

@@ -11,6 +11,9 @@ from attrs import frozen
 
 from durable_jobs_core import Continuous, Debounce, Retry, Task, every, skip
 from durable_jobs_core.definitions import DEFAULT_RETRY
+from durable_jobs_core.definitions.continuous import ContinuousOptions
+from durable_jobs_core.definitions.debounce import DebounceOptions
+from durable_jobs_core.definitions.task import TaskOptions
 from durable_jobs_core.errors import DefinitionError
 from durable_jobs_core.schema import StrictCodec
 
@@ -49,6 +52,18 @@ def test_the_defaults_are_those_of_the_specification() -> None:
     assert (latest().quiet, latest().max_events, latest().max_pending) == (False, None, None)
     assert (tick().start_immediately, tick().misfire) == (True, "coalesce")
     assert [make().kind for make in KINDS] == ["continuous", "debounce", "task"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [(Continuous, ContinuousOptions), (Debounce, DebounceOptions), (Task, TaskOptions)],
+)
+def test_the_help_of_a_kind_explains_each_of_its_options(kind: type, options: type) -> None:
+    unused = {"hook_timeout"} if kind is Continuous else set[str]()  # it has `execute` alone
+
+    explained = {name for name in options.__annotations__ if f"`{name}`" in (kind.__doc__ or "")}
+
+    assert explained == set(options.__annotations__) - unused
 
 
 def test_a_definition_is_shown_by_its_kind_and_its_hook() -> None:
