@@ -113,7 +113,7 @@ def advance(d: _Draft) -> None:
     run = d.lease(run)
     d.change(run=run, runs=run.number)
     call = d.call_of("execute", run, state=body.state, run_count=run.number, scheduled_for=run.scheduled_for)
-    d.call(call)
+    d.call(run, call)
 
 
 def _due_tick(d: _Draft) -> Run | None:

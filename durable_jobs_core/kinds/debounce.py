@@ -157,7 +157,7 @@ def _start(d: _Draft, run: Run) -> None:
         flush_reason=batch.reason,
         started_at=batch.started_at,
     )
-    d.call(call)
+    d.call(run, call)
 
 
 def _batch(d: _Draft) -> Batch:
