@@ -178,14 +178,8 @@ def _record(row: Row, data: dict[str, Any]) -> Loaded:
     writers = tuple(map(tuple, data["writers"]))
     if not writers or writers[0] != (revision.engine, revision.number):
         return _damaged(row, "the revision is not that of the last writer")
-    return Record(
-        revision=revision,
-        writers=writers,
-        created_at=data["created_at"],
-        at=data["at"],
-        seq=data["seq"],
-        body=_READ[row.key.kind](data["body"], _BODIES[row.key.kind]),
-    )
+    body = _READ[row.key.kind](data["body"], _BODIES[row.key.kind])
+    return Record(revision, writers, data["created_at"], data["at"], data["seq"], body)
 
 
 def _damaged(row: Row, why: str) -> Damaged:

@@ -336,7 +336,7 @@ def close_context(definition: AnyDefinition, ctx: AnyContext, returned: Any) -> 
         origin = ("as on_event returned it",) if isinstance(ctx, DebounceEventContext) else ()
         value, _ = definition.state.encode(ctx._state, "new state of", ctx._call.key, *origin)
         state = Stored(definition.state_version, value)
-    return Operations(state=state, schedule=ctx._schedule)
+    return Operations(state, ctx._schedule)
 
 
 def _check_returned(definition: AnyDefinition, ctx: AnyContext, returned: Any) -> None:

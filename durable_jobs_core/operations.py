@@ -67,7 +67,7 @@ class Termination:
     reason: str | None = None
 
 
-@value(kw_only=True)
+@value
 class Operations:
     """What a hook that returned asked for; `None` leaves a thing as it is."""
 

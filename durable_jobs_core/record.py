@@ -71,7 +71,7 @@ class Run:
         return self.due is None and self.lease is None
 
 
-@value(kw_only=True)
+@value
 class Outcome:
     """How the last attempt ended, for those who wait for it (S-38).
 
@@ -210,7 +210,7 @@ class TaskBody(Body):
 AnyBody: TypeAlias = ContinuousBody | DebounceBody | TaskBody
 
 
-@value(kw_only=True)
+@value
 class Record:
     """One instance, as it is stored.
 

@@ -60,7 +60,7 @@ def step(definition: AnyDefinition, record: Record | None, event: Event, env: En
     if after is None:
         return Transition(None, then, writes=True)
     written = _written(record, draft, after, env)
-    return Transition(written, then, writes=True, alarm=alarm_of(definition.kind, written))
+    return Transition(written, then, True, alarm_of(definition.kind, written))
 
 
 def alarm_of(kind: Kind, record: Record) -> int | None:
@@ -75,14 +75,9 @@ def _written(record: Record | None, draft: Draft[Any, Any], body: AnyBody, env: 
     """The record this commit writes: the new body under a revision of its own."""
     writers = () if record is None else record.writers
     others = [entry for entry in writers if entry[0] != env.engine]
-    return Record(
-        revision=Revision(draft.life, env.number, env.engine),
-        writers=((env.engine, env.number), *others)[:WRITERS_MAX],
-        created_at=draft.created_at,
-        at=env.now,
-        seq=draft.seq,
-        body=body,
-    )
+    revision = Revision(draft.life, env.number, env.engine)
+    writers = ((env.engine, env.number), *others)[:WRITERS_MAX]
+    return Record(revision, writers, draft.created_at, env.now, draft.seq, body)
 
 
 def observe(watch: Watch, record: Record | None, result: Any) -> Any | None:

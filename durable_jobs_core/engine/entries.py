@@ -16,20 +16,20 @@ from durable_jobs_core.record import Record
 class Entry:
     """One input of a key.
 
-    `arrived`: when, in the engine's count of inputs; `call`: of the caller, if it has one; `wait_ms`:
-    how long the caller waits for a run; `conflicts`: how often it was stepped in vain; `exposed`: it is
-    in a write that may still land; `brings_slot`: it ends an attempt, whose slot it may use again;
-    `urgent`: it overtakes inline hooks.
+    `arrived`: when, in the engine's count of inputs; `urgent`: it overtakes inline hooks; `brings_slot`: it
+    ends an attempt, whose slot it may use again; `call`: of the caller, if it has one; `wait_ms`: how long
+    the caller waits for a run; `conflicts`: how often it was stepped in vain; `exposed`: it is in a write
+    that may still land.
     """
 
     event: Event
     arrived: int
     urgent: bool = False
+    brings_slot: bool = False
     call: int | None = None
     wait_ms: int | None = None
     conflicts: int = 0
     exposed: bool = False
-    brings_slot: bool = False
 
 
 @value

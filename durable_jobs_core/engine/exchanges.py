@@ -264,7 +264,7 @@ def _take_claimed(state: State, lane: Lane, flight: Flight, claim: Claim, answer
         if job not in state.jobs:
             continue
         keeper = state.keeper(row.key)
-        state.push(keeper, Entry(_FIRED, flight.stamp, urgent=True))
+        state.push(keeper, Entry(_FIRED, flight.stamp, True))
         _loaded(state, keeper, row, flight)
         useful = useful or not isinstance(keeper.base, Newer)
     lane.asked = True

@@ -116,17 +116,8 @@ def prepare(id: int, keeper: Keeper, call: HookCall, token: Token | None) -> tup
     ctx, args = open_context(definition, call)
     function = definition.hooks[call.hook]
     reduces = isinstance(definition, Debounce) and call.hook == "on_event"
-    invoke = Invoke(
-        id=id,
-        key=call.key,
-        hook=call.hook,
-        function=function,
-        args=args,
-        ctx=ctx,
-        leased=token is not None,
-        timeout_ms=definition.timeout_of(call.hook),
-        inline_def=reduces,
-    )
+    timeout_ms = definition.timeout_of(call.hook)
+    invoke = Invoke(id, call.key, call.hook, function, args, ctx, token is not None, timeout_ms, reduces)
     return Invocation(id, keeper, call, ctx, token), invoke
 
 

@@ -69,7 +69,7 @@ def current_lease(keeper: Keeper, token: Token | None) -> Lease | None:
 
 def urgent(state: State, event: Event, *, brings_slot: bool = False) -> Entry:
     """An input of the engine's own."""
-    return Entry(event, state.stamp, urgent=True, brings_slot=brings_slot)
+    return Entry(event, state.stamp, True, brings_slot)
 
 
 def cancel(state: State, invocation: Invocation, reason: CancelReason) -> None:

@@ -29,7 +29,7 @@ B = TypeVar("B", bound=Body)
 D = TypeVar("D", bound=AnyDefinition)
 
 
-@value(kw_only=True)
+@value
 class Env:
     """What a step may know of the world (S-1).
 
@@ -148,9 +148,10 @@ class Draft(Generic[B, D]):
         lease = Lease(self.env.token, now, now + self.env.lease_ms)
         return evolve(run, lease=lease, due=None, first_at=now if run.first_at is None else run.first_at)
 
-    def call(self, call: HookCall) -> None:
-        """Call a hook after the commit, under the lease it takes."""
-        self.then.append(CallHandler(call, self.env.token))
+    def call(self, run: Run, call: HookCall) -> None:
+        """Call a hook after the commit, under the lease that `run` takes by it."""
+        assert run.lease is not None, "just taken"
+        self.then.append(CallHandler(call, run.lease.token))
 
     def cancel(self, run: Run | None) -> bool:
         """Cancel the handler of a run that loses its lease; whether there may be one."""
@@ -170,7 +171,7 @@ class Draft(Generic[B, D]):
     ) -> None:
         """Note how an attempt of that run ended, for those who wait for it, together with `changes`."""
         error = None if error is None else plain(error)
-        outcome = Outcome(run=run, result=result, at=self.now, error=error, retry_at=retry_at)
+        outcome = Outcome(run, result, self.now, error, retry_at)
         self.body = evolve(self.body, ended=self.body.ended + 1, outcome=outcome, **changes)
 
     def failed(

@@ -66,15 +66,20 @@ class Phase(StrEnum):
     PARKED = "parked"
 
 
+_ABSENT, _WAITING, _PENDING, _RUNNING, _PARKED = Phase
+_EXISTING = (_WAITING, _PENDING, _RUNNING, _PARKED)
+_NOT_RUNNING = (_ABSENT, _WAITING, _PENDING, _PARKED)
+
+
 def phase_of(body: ContinuousBody | None) -> Phase:
     """The phase of a body."""
     if body is None:
-        return Phase.ABSENT
+        return _ABSENT
     if body.run is None:
-        return Phase.WAITING
+        return _WAITING
     if body.run.lease is not None:
-        return Phase.RUNNING
-    return Phase.PARKED if body.run.parked else Phase.PENDING
+        return _RUNNING
+    return _PARKED if body.run.parked else _PENDING
 
 
 def deadline(body: ContinuousBody) -> int | None:
@@ -113,7 +118,7 @@ def advance(d: _Draft) -> None:
     run = d.lease(run)
     d.change(run=run, runs=run.number)
     call = d.call_of("execute", run, state=body.state, run_count=run.number, scheduled_for=run.scheduled_for)
-    d.call(call)
+    d.call(run, call)
 
 
 def _due_tick(d: _Draft) -> Run | None:
@@ -276,7 +281,7 @@ def _terminate(d: _Draft, event: TerminateRequested) -> None:
 
 
 def _next_run_at(body: ContinuousBody) -> int | None:
-    return None if phase_of(body) is Phase.RUNNING else deadline(body)
+    return None if phase_of(body) is _RUNNING else deadline(body)
 
 
 def _status(d: _Draft, event: StatusRequested) -> None:
@@ -330,10 +335,6 @@ def _fail(d: _Draft, run: Run, event: HandlerFailed) -> None:
     else:
         d.ended(run.number, "retrying", event.failure, after.due, run=evolve(after, forced=False))
 
-
-_ABSENT, _WAITING, _PENDING, _RUNNING, _PARKED = Phase
-_EXISTING = (_WAITING, _PENDING, _RUNNING, _PARKED)
-_NOT_RUNNING = (_ABSENT, _WAITING, _PENDING, _PARKED)
 
 TABLE: Table = {
     StartRequested: {

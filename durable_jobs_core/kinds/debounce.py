@@ -70,15 +70,21 @@ class Phase(StrEnum):
     PARKED = "parked"
 
 
+_ABSENT, _IDLE, _COLLECTING, _PENDING, _RUNNING, _PARKED = Phase
+_EXISTING = (_IDLE, _COLLECTING, _PENDING, _RUNNING, _PARKED)
+_NOT_RUNNING = (_ABSENT, _IDLE, _COLLECTING, _PENDING, _PARKED)
+_AFTER_RUN = (_ABSENT, _IDLE, _COLLECTING, _PENDING, _RUNNING)
+
+
 def phase_of(body: DebounceBody | None) -> Phase:
     """The phase of a body."""
     if body is None:
-        return Phase.ABSENT
+        return _ABSENT
     if body.run is None:
-        return Phase.IDLE if body.window is None else Phase.COLLECTING
+        return _IDLE if body.window is None else _COLLECTING
     if body.run.lease is not None:
-        return Phase.RUNNING
-    return Phase.PARKED if body.run.parked else Phase.PENDING
+        return _RUNNING
+    return _PARKED if body.run.parked else _PENDING
 
 
 def deadline(body: DebounceBody) -> int | None:
@@ -103,12 +109,12 @@ def _kept_until(body: DebounceBody) -> int:
 
 
 _STATUS: dict[Phase, DebounceState] = {
-    Phase.ABSENT: "not_found",
-    Phase.IDLE: "idle",
-    Phase.COLLECTING: "debouncing",
-    Phase.PENDING: "flushing",
-    Phase.RUNNING: "flushing",
-    Phase.PARKED: "parked",
+    _ABSENT: "not_found",
+    _IDLE: "idle",
+    _COLLECTING: "debouncing",
+    _PENDING: "flushing",
+    _RUNNING: "flushing",
+    _PARKED: "parked",
 }
 
 
@@ -157,7 +163,7 @@ def _start(d: _Draft, run: Run) -> None:
         flush_reason=batch.reason,
         started_at=batch.started_at,
     )
-    d.call(call)
+    d.call(run, call)
 
 
 def _batch(d: _Draft) -> Batch:
@@ -348,11 +354,6 @@ def _fail(d: _Draft, run: Run, event: HandlerFailed) -> None:
     else:
         d.ended(run.number, "retrying", event.failure, after.due, run=after)
 
-
-_ABSENT, _IDLE, _COLLECTING, _PENDING, _RUNNING, _PARKED = Phase
-_EXISTING = (_IDLE, _COLLECTING, _PENDING, _RUNNING, _PARKED)
-_NOT_RUNNING = (_ABSENT, _IDLE, _COLLECTING, _PENDING, _PARKED)
-_AFTER_RUN = (_ABSENT, _IDLE, _COLLECTING, _PENDING, _RUNNING)
 
 TABLE: Table = {
     AddRequested: {

@@ -163,13 +163,25 @@ class _Loop:
         return future
 
     def start_hook(self, invoke: Invoke, finished: Callable[[int, HookOutcome], None]) -> None:
-        # not the task's result: a cancellation that comes too late takes that away
-        outcomes: list[HookOutcome] = []
-        task = asyncio.Task(self._run(invoke, outcomes), loop=self._loop)  # a task factory may begin at once
-        self._hooks[invoke.id] = task
-        task.add_done_callback(lambda _: self._hook_ended(invoke.id, outcomes, finished))
+        def never_began(task: asyncio.Task[None]) -> None:
+            """The program has cancelled it before its first step."""
+            self._hooks.pop(invoke.id, None)
+            finished(invoke.id, HookRaised(asyncio.CancelledError()))
 
-    async def _run(self, invoke: Invoke, outcomes: list[HookOutcome]) -> None:
+        running = self._run(invoke, finished, never_began)
+        task = asyncio.Task(running, loop=self._loop)  # a task factory may begin at once
+        task.add_done_callback(never_began)
+        self._hooks[invoke.id] = task
+
+    async def _run(
+        self,
+        invoke: Invoke,
+        finished: Callable[[int, HookOutcome], None],
+        never_began: Callable[[asyncio.Task[None]], None],
+    ) -> None:
+        task = asyncio.current_task()
+        assert task is not None, "it was made for this"
+        task.remove_done_callback(never_began)
         outcome: HookOutcome
         limit: asyncio.TimerHandle | None = None
         if invoke.timeout_ms is not None:
@@ -186,15 +198,9 @@ class _Loop:
                 outcome = HookRaised(error)
         if limit is not None:
             limit.cancel()
-        outcomes.append(outcome)
-
-    def _hook_ended(
-        self, invocation: int, outcomes: list[HookOutcome], finished: Callable[[int, HookOutcome], None]
-    ) -> None:
-        """Tell how it ended; a task that the program cancelled before it began never ran."""
-        self._hooks.pop(invocation, None)
-        self._late.discard(invocation)
-        finished(invocation, outcomes[0] if outcomes else HookRaised(asyncio.CancelledError()))
+        self._hooks.pop(invoke.id, None)
+        self._late.discard(invoke.id)
+        finished(invoke.id, outcome)
 
     def _time_is_up(self, invocation: int) -> None:
         self._late.add(invocation)

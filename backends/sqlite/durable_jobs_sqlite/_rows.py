@@ -121,8 +121,9 @@ def _statement(write: Write | Defer) -> tuple[str, tuple[Any, ...]]:
     row = write.row
     if row is None:
         return _DELETE, (*place, write.expected)
-    cells = (row.revision, row.wake, row.wake, row.status, row.blob, *place)
-    return (_INSERT, cells) if write.expected is None else (_UPDATE, (*cells, write.expected))
+    # as `bytearray`: of `bytes`, `sqlite3` looks for an adapter each time, a fifth of what a write takes
+    cells = (bytearray(row.revision), row.wake, row.wake, row.status, bytearray(row.blob), *place)
+    return (_INSERT, cells) if write.expected is None else (_UPDATE, (*cells, bytearray(write.expected)))
 
 
 def put_back(connection: sqlite3.Connection, n: int) -> None:

@@ -24,18 +24,21 @@ class Phase(StrEnum):
     PARKED = "parked"
 
 
+_ABSENT, _IDLE, _SCHEDULED, _QUEUED, _PENDING, _RUNNING, _PARKED = Phase
+
+
 def phase_of(body: TaskBody | None) -> Phase:
     """The phase of a body."""
     if body is None:
-        return Phase.ABSENT
+        return _ABSENT
     if body.in_flight is not None:
-        return Phase.RUNNING
+        return _RUNNING
     if body.inbox:
         assert body.intake is not None, "`advance` gives the inbox a run"
-        return Phase.PARKED if body.intake.parked else Phase.QUEUED
+        return _PARKED if body.intake.parked else _QUEUED
     if body.run is not None:
-        return Phase.PARKED if body.run.parked else Phase.PENDING
-    return Phase.IDLE if body.scheduled_at is None else Phase.SCHEDULED
+        return _PARKED if body.run.parked else _PENDING
+    return _IDLE if body.scheduled_at is None else _SCHEDULED
 
 
 def deadline(body: TaskBody) -> int | None:
@@ -62,7 +65,7 @@ def status_of(body: TaskBody) -> TaskState:
     """The status, the first that applies (S-55)."""
     if parked_run(body) is not None:
         return "parked"
-    return "idle" if phase_of(body) is Phase.IDLE else "active"
+    return "idle" if phase_of(body) is _IDLE else "active"
 
 
 TaskDraft = Draft[TaskBody, Task[Any, Any]]

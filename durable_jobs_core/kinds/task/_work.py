@@ -37,7 +37,7 @@ def start(d: TaskDraft, run: Run) -> None:
     if is_due(run, d.now) and d.env.may_start:
         run = d.lease(run)
         d.keep(run)
-        d.call(call_of_hook(d, d.body, run.hook, run))
+        d.call(run, call_of_hook(d, d.body, run.hook, run))
 
 
 def _consume(d: TaskDraft) -> None:
