@@ -1,4 +1,4 @@
-"""The clients: typed requests to instances, the same for every driver (reference page, S-61).
+"""The clients: typed requests to instances, the same for every driver (S-61).
 
 A client holds no state. Each method checks its arguments, sends one request to the engine through the
 driver's `Caller`, and gives back a typed result. A request that raises has changed nothing, except that

@@ -1,4 +1,4 @@
-"""`Keeper` and writes whose outcome is unknown: the cases (a) to (f) of DESIGN D-6, and late landings."""
+"""`Keeper` and writes whose outcome is unknown: the cases (a) to (f) of D-6, and late landings."""
 
 from __future__ import annotations
 
