@@ -1,4 +1,4 @@
-"""The port: what a backend is asked, and what it promises (DESIGN §1a). Contract version 1.
+"""The port: what a backend is asked, and what it promises. Contract version 1.
 
 A backend is blocking and batched, and knows nothing of jobs: it keeps *rows*, and beside each row an
 *index entry*, the instant at which the row wants to be claimed. `durable_jobs_memory` is the readable

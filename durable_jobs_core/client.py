@@ -1,4 +1,4 @@
-"""The clients: typed requests to instances, the same for every driver (reference page, S-61).
+"""The clients: typed requests to instances, the same for every driver (S-61).
 
 A client holds no state. Each method checks its arguments, sends one request to the engine through the
 driver's `Caller`, and gives back a typed result. A request that raises has changed nothing, except that
@@ -143,7 +143,8 @@ class _JobClient(Generic[D]):
     async def terminate(self, id: str, *, reason: str | None = None) -> TerminateResult:
         """End an instance and delete all of it; the id is free again (S-36).
 
-        It does not wait for an attempt in flight, which is cancelled (`was_running`).
+        It does not wait for an attempt in flight, which is cancelled (`was_running`). `reason`: for the
+        telemetry, at most 512 bytes.
         """
         return await self._ask(TerminateResult, id, events.TerminateRequested(_check_reason(reason)))
 
@@ -172,7 +173,7 @@ class _JobClient(Generic[D]):
 
 
 class ContinuousClient(_JobClient[Continuous[S]]):
-    """Requests to the instances of a continuous job."""
+    """Requests to the instances of a continuous job; `help(Client)` has what all of them may raise."""
 
     _kind: Kind = "continuous"
 
@@ -227,16 +228,16 @@ class ContinuousClient(_JobClient[Continuous[S]]):
                 return count
 
     async def status(self, id: str) -> ContinuousStatus:
-        """Where an instance stands."""
+        """Where an instance stands; `not_found` if there is none."""
         return await self._ask(ContinuousStatus, id, events.StatusRequested())
 
     async def get_state(self, id: str) -> StateResult[S]:
-        """The stored state. Raises `ValidationError` if it does not fit the schema."""
+        """The stored state, `None` of no instance. Raises `ValidationError` if it does not fit the schema."""
         return self._decoded(await self._ask(StateResult, id, events.StateRequested()))
 
 
 class DebounceClient(_JobClient["Debounce[E, S]"], Generic[E, S]):
-    """Requests to the instances of a debounce."""
+    """Requests to the instances of a debounce; `help(Client)` has what all of them may raise."""
 
     _kind: Kind = "debounce"
 
@@ -252,7 +253,10 @@ class DebounceClient(_JobClient["Debounce[E, S]"], Generic[E, S]):
         return await self._ask(AddResult, id, events.AddRequested(event=data, event_id=event_id), size=size)
 
     async def flush(self, id: str, *, wait: Duration | None = "30 seconds") -> FlushResult:
-        """Make all that is held due now, and wait for it (S-44, S-38)."""
+        """Make all that is held due now, the parked batch too, and wait for it (S-44).
+
+        `wait`: how long at most; with `None` it is answered once all is due (S-38).
+        """
         return await self._ask(FlushResult, id, events.FlushRequested(), wait=wait)
 
     async def clear(self, id: str) -> ClearResult:
@@ -260,7 +264,7 @@ class DebounceClient(_JobClient["Debounce[E, S]"], Generic[E, S]):
         return await self._ask(ClearResult, id, events.ClearRequested())
 
     async def status(self, id: str) -> DebounceStatus:
-        """Where an instance stands."""
+        """Where an instance stands; `not_found` if there is none."""
         return await self._ask(DebounceStatus, id, events.StatusRequested())
 
     async def get_state(self, id: str) -> StateResult[S]:
@@ -269,7 +273,7 @@ class DebounceClient(_JobClient["Debounce[E, S]"], Generic[E, S]):
 
 
 class TaskClient(_JobClient["Task[E, S]"], Generic[E, S]):
-    """Requests to the instances of a task."""
+    """Requests to the instances of a task; `help(Client)` has what all of them may raise."""
 
     _kind: Kind = "task"
 
@@ -296,7 +300,10 @@ class TaskClient(_JobClient["Task[E, S]"], Generic[E, S]):
         return await self._ask(DeadLettersResult, id, events.DeadLettersRequested())
 
     async def redrive(self, id: str) -> RedriveResult:
-        """Put all dead letters back at the end of the inbox, or none (`OverloadedError`)."""
+        """Put all dead letters back at the end of the inbox, or none if it has no room (`OverloadedError`).
+
+        Raises `InstanceNotFoundError`.
+        """
         return await self._ask(RedriveResult, id, events.RedriveRequested())
 
     async def discard(self, id: str) -> DiscardResult:
@@ -307,7 +314,7 @@ class TaskClient(_JobClient["Task[E, S]"], Generic[E, S]):
         return await self._ask(DiscardResult, id, events.DiscardRequested())
 
     async def status(self, id: str) -> TaskStatus:
-        """Where an instance stands."""
+        """Where an instance stands; `not_found` if there is none."""
         return await self._ask(TaskStatus, id, events.StatusRequested())
 
     async def get_state(self, id: str) -> TaskStateResult[S]:
@@ -316,7 +323,14 @@ class TaskClient(_JobClient["Task[E, S]"], Generic[E, S]):
 
 
 class Client:
-    """Clients by job. Pass the definition for checked types, or the name it is registered under."""
+    """Clients by job. Pass the definition for checked types, or the name it is registered under.
+
+    A request is answered once it is stored, and one that raises has changed nothing; but after
+    `OutcomeUnknownError`, or if you cancel it, no one can tell: repeat it with the same `event_id` (S-3).
+    Besides what its method names it may raise `ValidationError` for an id that is none, `NewerVersionError`,
+    and, to be repeated later, `OverloadedError`, `StorageError`, `ClosedError` (S-61). An instance that
+    there is not is a normal answer, unless a method says otherwise.
+    """
 
     def __init__(self, jobs: Jobs, caller: Caller) -> None:
         self._jobs = jobs
@@ -366,7 +380,8 @@ class Client:
     ) -> InstancePage:
         """One page of all instances in the store, unregistered jobs included (S-66, S-8).
 
-        A page may hold fewer than `limit`, even none: there are more until its `after` is `None`.
+        A page may hold fewer than `limit`, 1 to 1,000, even none: there are more until its `after` is
+        `None`. Raises `ValidationError` for an `after` that no page gave.
         """
         return await self._caller.page(kind, job, status, after, limit)
 

@@ -1,4 +1,4 @@
-"""A record as bytes (DESIGN D-9): a fixed frame, then one canonical JSON text.
+"""A record as bytes (D-9): a fixed frame, then one canonical JSON text.
 
     magic "DJ" · schema u16 · length u32 · CRC-32 u32 (of all else) · text
 

@@ -29,7 +29,7 @@ UNCHANGED = " (nothing was changed)"
 
 
 class DurableJobsError(Exception):
-    """The base of all errors of this library."""
+    """The base of all errors of this library. `changed`: `False`, nothing was; `None`, no one can tell."""
 
     changed: bool | None = False
 
@@ -128,17 +128,17 @@ class OverloadedError(DurableJobsError):
 
 
 class StorageError(DurableJobsError):
-    """The backend could not do it, or not in time; it is proven that nothing happened."""
+    """The backend could not do it, or not in time; nothing happened, and it may be repeated later (S-3)."""
 
 
 class OutcomeUnknownError(DurableJobsError):
-    """The write may or may not have happened (S-3). Repeat the request with the same event id."""
+    """The write may or may not have happened (S-3). Repeat the request with the same `event_id`."""
 
     changed = None
 
 
 class NewerVersionError(DurableJobsError):
-    """The record was written by a newer release, which alone may touch it (S-6)."""
+    """The record was written by a newer release, which alone may touch it: end the deployment (S-6)."""
 
     def __init__(self, key: Key, what: str, found: int, known: int) -> None:
         self.key, self.what, self.found, self.known = key, what, found, known
@@ -150,7 +150,7 @@ class SchedulerError(DurableJobsError):
 
 
 class ClosedError(DurableJobsError):
-    """The runtime is shutting down or closed; the request was not begun."""
+    """The runtime is shutting down or closed; the request was not begun, and may be repeated elsewhere."""
 
 
 class DriverError(DurableJobsError):

@@ -15,7 +15,7 @@ FlushReason = Literal["flushAfter", "maxEvents", "manual"]
 Result = Literal["succeeded", "retrying", "failed", "parked", "terminated", "cleared"]
 
 WRITERS_MAX = 8
-"""How many engines a record remembers the last write of (DESIGN D-6)."""
+"""How many engines a record remembers the last write of (D-6)."""
 
 LOST_MAX = 4
 """How many runs whose events were dropped a debounce remembers, for the flushes that wait (S-38)."""

@@ -36,8 +36,10 @@ class StartResult:
 
 @frozen(kw_only=True)
 class TriggerResult:
-    """`triggered`: there was an instance; `joined`: its attempt was already in flight (S-34, S-38).
+    """`triggered`: there was an instance; `joined`: its attempt was already in flight (S-34).
 
+    `outcome`: without `wait=` `"accepted"`; else how the run stands after the next attempt, with its `error`
+    and `retry_at`, or `"pending"` if the wait ended first (S-38).
     An `on_error` in flight is joined too, and ends the run without `execute`; an `on_idle` is not, for its
     run is over: `execute` follows it, once for all triggers, of which those after the first are `joined`.
     """
@@ -57,7 +59,7 @@ class TriggerResult:
 
 @frozen(kw_only=True)
 class PauseResult:
-    """`paused`: whether this call changed it."""
+    """`paused`: whether this call changed it; no instance has not changed."""
 
     instance_id: str
     paused: bool
@@ -65,7 +67,7 @@ class PauseResult:
 
 @frozen(kw_only=True)
 class ResumeResult:
-    """`resumed`: whether this call changed it."""
+    """`resumed`: whether this call changed it; no instance has not changed."""
 
     instance_id: str
     resumed: bool
@@ -94,8 +96,8 @@ class TerminateResult:
 
 @frozen(kw_only=True)
 class ContinuousStatus:
-    """`attempt`: the one in flight or the next of an unfinished run, else `None`; `last_run_at`: when a run
-    last succeeded (S-35)."""
+    """`next_run_at`: `None` while paused, parked, or an attempt is in flight; `attempt`: that one, or the
+    next of an unfinished run, else `None`; `last_run_at`: when a run last succeeded (S-35)."""
 
     instance_id: str
     status: ContinuousState
@@ -127,7 +129,10 @@ class AddResult:
 
 @frozen(kw_only=True)
 class FlushResult:
-    """`flushed`: all that was held has succeeded; `event_count`: how many events that is (S-44)."""
+    """`flushed`: all that was held has succeeded; `event_count`: how many events that is (S-44).
+
+    `reason`: `"empty"` if nothing was held; `outcome`, `error`, `retry_at`: as in a `TriggerResult`.
+    """
 
     instance_id: str
     flushed: bool
@@ -150,7 +155,8 @@ class ClearResult:
 
 @frozen(kw_only=True)
 class DebounceStatus:
-    """The window's `event_count`, `started_at`, `will_flush_at`; the batch's count (S-45)."""
+    """The window's `event_count`, `started_at`, `will_flush_at`; the batch's `batch_event_count`, and its
+    `attempt`, in flight or next (S-45)."""
 
     instance_id: str
     status: DebounceState
@@ -164,8 +170,8 @@ class DebounceStatus:
 
 @frozen(kw_only=True)
 class SendResult:
-    """`queued`: the event waits in the inbox behind an attempt; `terminated`: the hook ended the
-    instance (S-50, S-51)."""
+    """`scheduled_at`: when `execute` is to be called, `None` if it is not, or not known as the event is
+    `queued`, in the inbox behind an attempt; `terminated`: the hook ended the instance (S-50, S-51)."""
 
     instance_id: str
     created: bool
@@ -176,7 +182,8 @@ class SendResult:
 
 @frozen(kw_only=True)
 class TaskStatus:
-    """`queued_events`, `dead_letters`: how many; `parked_at`: the hook that gave up (S-55)."""
+    """`event_count`: how many were applied; `queued_events`, `dead_letters`: how many wait, or were given up;
+    `attempt`: in flight, or the next of an unfinished run; `parked_at`: the hook that gave up (S-55)."""
 
     instance_id: str
     status: TaskState
@@ -193,7 +200,7 @@ class TaskStatus:
 
 @frozen(kw_only=True)
 class TaskStateResult(Generic[S]):
-    """A task's state with its pending schedule."""
+    """A task's state with its pending schedule; all `None` where there is none."""
 
     instance_id: str
     state: S | None = None

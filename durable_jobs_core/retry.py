@@ -127,6 +127,7 @@ class Retry:
     `jitter`: the share by which the wait is moved up or down at random, 0 to 1, applied before the cap.
     `max_duration`: no attempt is planned later than this after the first one of the run.
     `retry_on`: exception types, or a predicate; what it does not match gives up at once.
+    Raises `DefinitionError`, as `Backoff` does, for what can never work.
     """
 
     max_attempts: int = 7

@@ -67,7 +67,7 @@ def cron(expression: str, *, tz: str = "UTC") -> Cron:
 
 
 def skip(grace: Duration) -> Skip:
-    """The misfire policy that drops a missed tick older than `grace`."""
+    """The misfire policy that drops a missed tick older than `grace` (S-33); raises `DefinitionError`."""
     return Skip(defined_ms(grace, "skip(grace)"))
 
 

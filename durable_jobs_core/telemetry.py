@@ -287,7 +287,7 @@ class JobUnregistered(TelemetryEvent):
 
 @value(kw_only=True)
 class HistoryRegressed(TelemetryEvent):
-    """A store gave back a record older than one it had acknowledged (DESIGN D-6)."""
+    """A store gave back a record older than one it had acknowledged (D-6)."""
 
     type = "history.regressed"
     found: int

@@ -131,12 +131,12 @@ class Definition(Generic[S]):
         return value
 
 
-def maybe_span(options: Mapping[str, Any], name: str, default: int | None, least: int = 0) -> int | None:
-    """The milliseconds of an optional duration; `None` is one where the caller says so."""
+def _maybe_span(options: Mapping[str, Any], name: str, default: int | None) -> int | None:
+    """The milliseconds, at least 1, of an optional duration; `None` is one where the caller says so."""
     value = options.get(name, NOT_GIVEN)
     if value is NOT_GIVEN:
         return default
-    return None if value is None else defined_ms(value, name, least)
+    return None if value is None else defined_ms(value, name, 1)
 
 
 def count(options: Mapping[str, Any], name: str, default: Any) -> Any:
@@ -201,8 +201,8 @@ def common(state: Any, hooks: Mapping[Hook, HookFunction], options: Any, allowed
         "hooks": MappingProxyType(hooks),
         "retry": retry,
         "on_exhausted": choice(options, "on_exhausted", "park", ("park", "continue", "terminate")),
-        "timeout_ms": maybe_span(options, "timeout", None, least=1),
-        "hook_timeout_ms": maybe_span(options, "hook_timeout", HOOK_TIMEOUT_MS, least=1),
+        "timeout_ms": _maybe_span(options, "timeout", None),
+        "hook_timeout_ms": _maybe_span(options, "hook_timeout", HOOK_TIMEOUT_MS),
         "max_crashes": count(options, "max_crashes", 5),
         "concurrency": count(options, "concurrency", None),
         "state_version": version,

@@ -1,4 +1,4 @@
-"""Rows kept after their commit, to be written from (DESIGN D-7). Bounded in bytes.
+"""Rows kept after their commit, to be written from (D-7). Bounded in bytes.
 
 What is kept is text, not records: they would be some ten objects each for the garbage collector to visit
 again and again, and most rows are not used before they are dropped. It soon leaves plain tuples alone.

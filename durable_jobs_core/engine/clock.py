@@ -1,4 +1,4 @@
-"""The engine's time: a lower bound of the backend's clock that never goes back (DESIGN D-8)."""
+"""The engine's time: a lower bound of the backend's clock that never goes back (D-8)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What goes into an engine and what comes out: the values drivers handle (DESIGN §1b)."""
+"""What goes into an engine and what comes out: the values drivers handle."""
 
 from __future__ import annotations
 

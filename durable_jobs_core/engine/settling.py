@@ -1,4 +1,4 @@
-"""What became of writes whose outcome is unknown, told from the record that is there now (DESIGN D-6).
+"""What became of writes whose outcome is unknown, told from the record that is there now (D-6).
 
 A record names, for each of the last eight engines that wrote it, the number of that engine's last
 write; an engine has one write of a key in flight. So reading back decides nearly every case, and what

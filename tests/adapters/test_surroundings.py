@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any, cast
@@ -762,6 +763,13 @@ def test_S_3_a_caller_whose_own_request_breaks_the_runtime_is_told(driver: Drive
 # -- signals
 
 
+async def terminate(driver: Driver) -> None:
+    """A moment later the process is asked to end."""
+    for _ in range(3):
+        await driver.turn()
+    signal.raise_signal(signal.SIGTERM)
+
+
 def test_serve_leaves_the_handlers_of_the_program_as_they_were(driver: Driver) -> None:
     heard: list[int] = []
 
@@ -770,13 +778,7 @@ def test_serve_leaves_the_handlers_of_the_program_as_they_were(driver: Driver) -
 
     async def main() -> None:
         async with driver.open(one_job(), "memory://") as runtime:
-
-            async def kill() -> None:
-                for _ in range(3):
-                    await driver.turn()
-                signal.raise_signal(signal.SIGTERM)
-
-            await driver.together(runtime.serve, kill)
+            await driver.together(runtime.serve, partial(terminate, driver))
 
     before = signal.signal(signal.SIGTERM, handler)
     try:
@@ -793,13 +795,7 @@ def test_all_who_serve_in_one_loop_are_ended_by_one_signal(driver: Driver) -> No
             driver.open(one_job(), "memory://") as first,
             driver.open(one_job(), "memory://") as second,
         ):
-
-            async def kill() -> None:
-                for _ in range(3):
-                    await driver.turn()
-                signal.raise_signal(signal.SIGTERM)
-
-            await driver.together(first.serve, second.serve, kill)
+            await driver.together(first.serve, second.serve, partial(terminate, driver))
 
     before = signal.getsignal(signal.SIGTERM)
     driver.run(main)

@@ -23,7 +23,7 @@ def webhooks(folder: Path, kills: int, seed: int) -> None:
 
 def one_repository(folder: Path, kills: int, seed: int) -> None:
     """A thousand files of one repository."""
-    deliver_one_repository(folder / "payloads", folder / "jobs.db", files=1_000, kills=kills, seed=seed)
+    deliver_one_repository(folder / "payloads", folder / "jobs.db", kills=kills, seed=seed)
 
 
 def tokens(folder: Path, kills: int, seed: int) -> None:

@@ -80,10 +80,10 @@ def deliver_recorded(database: Path, *, kills: int, seed: int, otherwise: Path) 
     deliver(recorded() or generated(otherwise), database, kills=kills, seed=seed, meanwhile=10)
 
 
-def deliver_one_repository(folder: Path, database: Path, *, files: int, kills: int, seed: int) -> None:
-    """Many files of one repository: none is forgotten, none sent twice."""
+def deliver_one_repository(folder: Path, database: Path, *, kills: int, seed: int) -> None:
+    """A thousand files of one repository: none is forgotten, none sent twice."""
     payload = {"repository": {"full_name": "octo/large"}}
-    write(folder, {f"push.{n:05d}.json": payload for n in range(files)})
+    write(folder, {f"push.{n:05d}.json": payload for n in range(1_000)})
     server = deliver(folder, database, kills=kills, seed=seed, meanwhile=1)
     assert {batch["repository"] for batch in server.batches} == {"octo/large"}
 
@@ -93,7 +93,7 @@ def test_I_2_S_18_webhooks_are_each_in_one_batch_through_twenty_kills(tmp_path: 
 
 
 def test_S_60_a_thousand_files_of_one_repository_are_remembered_through_kills(tmp_path: Path) -> None:
-    deliver_one_repository(tmp_path / "payloads", tmp_path / "jobs.db", files=1_000, kills=10, seed=2)
+    deliver_one_repository(tmp_path / "payloads", tmp_path / "jobs.db", kills=10, seed=2)
 
 
 def test_an_event_without_a_repository_goes_by_its_owner(tmp_path: Path) -> None:

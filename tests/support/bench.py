@@ -15,6 +15,7 @@ from durable_jobs_core.engine.entries import Entry, Released, Writing
 from durable_jobs_core.engine.keeper import Keeper
 from durable_jobs_core.engine.slots import Slots, job_of
 from durable_jobs_core.errors import DurableJobsError
+from durable_jobs_core.events import AddRequested
 from durable_jobs_core.operations import HookCall, InlineOutcome
 from durable_jobs_core.record import Record
 from durable_jobs_core.step import Env, step
@@ -24,6 +25,11 @@ NODE = 7
 OTHER = 9
 LEASE_MS = 30_000
 EXCHANGE_MS = 10_000
+
+
+def add(event: int, event_id: str | None = None) -> AddRequested:
+    """A request to a debounce."""
+    return AddRequested(event=event, event_id=event_id)
 
 
 class Bench:

@@ -34,7 +34,6 @@ def kill_often(
     random: Random,
     busy: threading.Event,
     killed: Callable[[], None] = lambda: None,
-    longest: float = 1.2,
 ) -> None:
     """Start a program `kills` times and kill it each time, always while it is running.
 
@@ -48,7 +47,7 @@ def kill_often(
                 if round_ % 2:
                     busy.wait(BUSY_SECONDS)  # however long a loaded machine takes to start it
                 else:
-                    process.wait(random.uniform(0.1, longest))
+                    process.wait(random.uniform(0.1, 1.2))
             except subprocess.TimeoutExpired:
                 pass  # as it should
             ended = process.poll()

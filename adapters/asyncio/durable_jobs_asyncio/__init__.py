@@ -69,7 +69,7 @@ async def open_runtime(
     A hook that swallows its cancellation is cancelled again every 5 seconds.
 
     Raises `ValidationError`, with all that is wrong, before anything is opened, and `StorageError` if the
-    backend cannot be opened.
+    backend cannot be opened. Raises `RuntimeError` where asyncio does not run.
     """
     options = Options.checked(
         jobs,
@@ -235,13 +235,14 @@ class _Loop:
 
 
 class Runtime(BaseRuntime):
-    """A runtime on asyncio. Made by `open_runtime`."""
+    """A runtime on asyncio: its `client` has the typed requests. Made by `open_runtime`."""
 
     def __init__(self, options: Options, backend: Backend, loop: _Loop) -> None:
         super().__init__(options, backend, loop)
         self._loop = loop
 
     async def start(self) -> None:
+        """Begin, as the beginning of the block does."""
         self._machine.start()
         await self.health()
 
@@ -280,7 +281,10 @@ class Runtime(BaseRuntime):
 
     async def serve(self) -> None:
         """Return at SIGTERM or SIGINT, or when the runtime is stopped; leaving the block then shuts down in
-        two phases (S-67), which a second Ctrl-C cuts short. For the main thread alone."""
+        two phases (S-67), which a second Ctrl-C cuts short.
+
+        Raises `RuntimeError` in another thread than the main one, and `ClosedError` once it has closed.
+        """
         self._machine.check_open()
         event = asyncio.Event()
         self._machine.when_closed(event.set)
@@ -291,6 +295,7 @@ class Runtime(BaseRuntime):
             interrupt_at_once(self._machine.when_closed)
 
     async def stop(self) -> None:
+        """Shut down now, as the end of the block does (S-67): later requests raise `ClosedError`."""
         await self._ended()
         await self.in_thread(self._machine.close, CLOSE_SECONDS)
 

@@ -114,7 +114,8 @@ class BaseRuntime:
     async def health(self) -> RuntimeHealth:
         """What an acknowledgement means here, warnings, and what was dropped.
 
-        Also says, once a job, which jobs have instances in the store and are not registered (S-8).
+        Also says, once a job, which jobs have instances in the store and are not registered (S-8). Raises
+        `StorageError` if the backend cannot tell, and `ClosedError`.
         """
         self._machine.check_open()
         health = _given(await self.in_thread(self._backend.health), Health, "health")

@@ -35,10 +35,6 @@ class Dice:
         z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & _MASK
         return z ^ (z >> 31)
 
-    def unit(self) -> float:
-        """A number from 0 up to, and without, 1."""
-        return (self.bits() >> 11) * _UNIT
-
     def chance(self, rate: float) -> bool:
         """True in `rate` of the cases. Nothing is drawn if it is 0."""
         return rate > 0 and (self.bits() >> 11) * _UNIT < rate

@@ -120,19 +120,14 @@ HIGHEST = {
 }
 """A rate at which a run still gets something done."""
 
-LOSES_DATA = ("damage",)
 
-
-def swarm(dice: Dice, *, loses_data: bool = True) -> Faults:
-    """A random subset of the faults, each with a random rate: a run with all of them finds less.
-
-    `loses_data`: also those that destroy what is stored.
-    """
+def swarm(dice: Dice) -> Faults:
+    """A random subset of the faults, each with a random rate: a run with all of them finds less."""
     share = dice.between(10, 60) / 100
     rates: dict[str, float] = {}
     for name in ALL:
         on, strength = dice.chance(share), dice.between(5, 100) / 100
-        if on and (loses_data or name not in LOSES_DATA):
+        if on:
             rates[name] = round(strength * HIGHEST.get(name, 0.25), 6)
     return Faults(**rates)
 

@@ -326,7 +326,7 @@ class Observer:
             self._check_ids(history, call.key, id)
 
     def _check_read(self, history: History, call: Call, result: Any) -> None:
-        """S-3: a read shows what was stored at some instant between its call and its answer (DESIGN D-7)."""
+        """S-3: a read shows what was stored at some instant between its call and its answer (D-7)."""
         if history.replaced or not isinstance(result, answers.READS):
             return
         if history.written.get(call.engine, 0) > call.commits:
@@ -345,7 +345,7 @@ class Observer:
             raise Violated("S-38", f"{call.key}: {outcome} was told, and no attempt has ended so")
 
     def _check_terminated(self, history: History, call: Call, result: Any) -> None:
-        """I-5. Who ended the life is not known: another may have been first (DESIGN D-6, d)."""
+        """I-5. Who ended the life is not known: another may have been first (D-6, d)."""
         if isinstance(result, results.TerminateResult) and result.terminated and history.record is not None:
             if history.record.revision.life == call.life:
                 raise Violated("I-5", f"{call.key}: it was terminated, and lives on")

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from durable_jobs_core.checks import check
 from durable_jobs_core.durations import Duration, to_ms
-from durable_jobs_simulation.faults import ALL, HIGHEST, LOSES_DATA, Faults
+from durable_jobs_simulation.faults import ALL, HIGHEST, Faults
 
 
 def seeds() -> st.SearchStrategy[int]:
@@ -30,7 +30,7 @@ def faults(*, only: Sequence[str] = ALL, loses_data: bool = True) -> st.SearchSt
     `only`: of these; `loses_data`: also those that destroy what is stored.
     """
     check(set(only) <= set(ALL), "faults(only)", f"names of faults: some of {', '.join(ALL)}", only)
-    names = [name for name in only if loses_data or name not in LOSES_DATA]
+    names = [name for name in only if loses_data or name != "damage"]
     rates = {name: st.sampled_from([HIGHEST.get(name, 0.25) / part for part in (10, 4, 1)]) for name in names}
     return st.fixed_dictionaries({}, optional=rates).map(lambda chosen: Faults(**chosen))
 

@@ -58,7 +58,7 @@ async def open_runtime(
     `request_timeout`: how long a request may take, at least a millisecond.
 
     Raises `ValidationError`, with all that is wrong, before anything is opened, and `StorageError` if the
-    backend cannot be opened.
+    backend cannot be opened. Raises `RuntimeError` where trio does not run.
     """
     options = Options.checked(
         jobs,
@@ -178,7 +178,7 @@ class _Loop:
 
 
 class Runtime(BaseRuntime):
-    """A runtime on trio. Made by `open_runtime`.
+    """A runtime on trio: its `client` has the typed requests. Made by `open_runtime`.
 
     Whatever feeds the machine is protected from Ctrl-C, which comes as soon as the task waits.
     """
@@ -188,6 +188,7 @@ class Runtime(BaseRuntime):
         self._loop = loop
 
     async def start(self) -> None:
+        """Begin, as the beginning of the block does."""
         self._machine.start()
         await self.health()
 
@@ -232,7 +233,10 @@ class Runtime(BaseRuntime):
 
     async def serve(self) -> None:
         """Return at SIGTERM or SIGINT, or when the runtime is stopped; leaving the block then shuts down in
-        two phases (S-67). For the main thread alone."""
+        two phases (S-67).
+
+        Raises `RuntimeError` in another thread than the main one, and `ClosedError` once it has closed.
+        """
         self._machine.check_open()
         event = trio.Event()
         self._machine.when_closed(event.set)
@@ -242,6 +246,7 @@ class Runtime(BaseRuntime):
 
     @trio.lowlevel.enable_ki_protection
     async def stop(self) -> None:
+        """Shut down now, as the end of the block does (S-67): later requests raise `ClosedError`."""
         if self._loop.is_over():
             self._machine.drop()
         event = trio.Event()

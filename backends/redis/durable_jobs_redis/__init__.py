@@ -8,10 +8,10 @@
                                              the primary that Sentinels name; or rediss+sentinel;
                                              sentinel_username, sentinel_password, if they ask for them
 
-Options, in the URL: `namespace`, for several stores in one database; `shards`, in how many parts a store is
-made, to be spread over the nodes of a Cluster (16, or 1 on a server of its own); `timeout` of a call and
-`connect_timeout`, in seconds; `wait_replicas=1` and `wait_aof=1`, to acknowledge a write only when so many
-replicas, or the server's own log, have confirmed it within `wait_ms`.
+Options, in the URL: `namespace`, for several stores in one database (`durable-jobs`); `shards`, in how many
+parts a store is made, to be spread over the nodes of a Cluster (16, or 1 on a server of its own); `timeout`
+of a call and `connect_timeout`, in seconds (5 and 2); `wait_replicas=1` and `wait_aof=1`, to acknowledge a
+write only when so many replicas, or the server's own log, have confirmed it within `wait_ms` (1,000).
 
 What an acknowledgement is worth depends on the server's settings; `health()` says it.
 

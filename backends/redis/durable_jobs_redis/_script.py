@@ -56,7 +56,7 @@ def pack_write(write: Write | Defer, place: Place | None) -> tuple[Argument, ...
     return "put", *pack_place(place), expected, row.revision, _text(row.wake), status, row.blob
 
 
-def pack_claim(claim: Claim | None, *, takes: bool = True) -> list[Argument]:
+def pack_claim(claim: Claim | None, *, takes: bool) -> list[Argument]:
     """The arguments of a claim; one that does not take tells what is due, and leaves it there."""
     if claim is None or not claim.limits:
         return [0]

@@ -1,4 +1,4 @@
-"""The store's clock: one for all processes of one boot, kept in the file (DESIGN D-8).
+"""The store's clock: one for all processes of one boot, kept in the file (D-8).
 
 It is the machine's boot clock, which nobody can step, plus an offset that the file keeps. The first
 process after a boot sets the offset, so that the clock is the wall clock, but never behind the last

@@ -59,7 +59,10 @@ class NewerStoreError(StoreError):
 
 
 class StoreLostError(StoreError):
-    """The file was replaced or unlinked while it was open: what is written now would be lost."""
+    """The file was replaced or unlinked while it was open: what is written now would be lost.
+
+    Nothing is written while it is so; to use what is there instead, open it anew.
+    """
 
 
 def cause_of(error: Exception) -> str:

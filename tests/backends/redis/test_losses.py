@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from durable_jobs_conformance import Port
-from durable_jobs_redis import RedisBackend, RedisStoreError, StoreLostError, _making
+from durable_jobs_redis import NewerStoreError, RedisBackend, RedisStoreError, StoreLostError, _making
 from support.ports import refusal
 from support.redis_servers import Server, Space
 
@@ -114,6 +114,32 @@ def test_a_store_that_has_lost_a_part_of_its_making_is_not_made_anew(server, por
     with pytest.raises(RedisStoreError, match=r"lost|not there any more"):
         port.again()
     assert image(server) == before
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "error", "why"),
+    [
+        ("format", "99", NewerStoreError, "it has the format 99; this release knows 1"),
+        ("format", "new", RedisStoreError, "is not of this library"),
+        ("shards", "many", RedisStoreError, "is not of this library"),
+    ],
+)
+def test_a_store_of_a_newer_release_or_of_others_is_refused_and_left_as_it_is(
+    server, field, value, error, why
+) -> None:
+    RedisBackend.open(server.url).close()
+    with server.client() as client:
+        client.hset("{durable-jobs}:meta", field, value)
+    before = image(server)
+    with pytest.raises(error, match=why):
+        RedisBackend.open(server.url)
+    assert image(server) == before
+
+
+def test_a_store_keeps_the_number_of_its_shards(server) -> None:
+    RedisBackend.open(f"{server.url}?shards=2").close()
+    with pytest.raises(RedisStoreError, match="made with 2 shards, and keeps them; the URL says 3"):
+        RedisBackend.open(f"{server.url}?shards=3")
 
 
 def test_what_cannot_be_opened_leaves_no_connection_open(server) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from itertools import count
 from typing import Any
 
+from attrs import evolve
 from durable_jobs_conformance import Port
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from support.redis_servers import Space, shared
 
-from durable_jobs_core.backend import Claim, Committed, Row, Write
+from durable_jobs_core.backend import Claim, Committed, Refused, Row, Write
 from durable_jobs_core.words import Key
 
 _numbers = count()
@@ -113,3 +114,13 @@ def test_S_64_the_script_is_one_whatever_the_ids_and_payloads_are(
         assert port.ask(loads=tuple(row.key for row in rows)).rows == tuple(rows)
         assert client.info("memory")["number_of_cached_scripts"] == 1
     port.close_all()
+
+
+def test_what_is_no_text_is_refused_alone() -> None:
+    port = port_of(f"names-{next(_numbers)}", 1)
+    rows = [row_of(Key("task", "mail", "\ud800"), 1), evolve(port.row("a"), status="\ud800"), port.row("b")]
+    answer = port.ask(*(Write(row.key, None, row) for row in rows), loads=(rows[0].key,))
+    port.close_all()
+    refused = Refused("its key, or its status, has characters that are no text", transient=False)
+    assert answer.outcomes == (refused, refused, Committed())
+    assert answer.rows == (None,)

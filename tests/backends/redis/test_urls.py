@@ -57,6 +57,14 @@ def test_a_user_goes_to_servers_and_a_sentinel_has_its_own() -> None:
         ("unix:///run/redis.sock?ssl_check_hostname=0", "ssl_check_hostname is for rediss:// only"),
         ("http://me:secret@one", "the scheme has to be one of"),
         ("redis+clutser://me:secret@one", "the scheme has to be one of"),
+        ("redis://me:secret@[one", "is no URL"),
+        ("redis://me:secret@one?poll=1", "unknown option 'poll'"),
+        ("redis://me:secret@one?namespace=", "namespace is 1 to 64 letters"),
+        ("redis://me:secret@one?shards=0", "shards is a number from 1 to 4096, not '0'"),
+        ("redis://me:secret@one?wait_ms=1.5", "wait_ms is a number from 1 to 60000, not '1.5'"),
+        ("redis://me:secret@one?timeout=soon", "timeout is a number of seconds"),
+        ("redis://me:secret@one?timeout=601", "timeout is a number of seconds, more than 0 and at most 600"),
+        ("redis://me:secret@one?wait_aof=yes", "wait_aof is 0 or 1, not 'yes'"),
     ],
 )
 def test_a_url_that_is_not_understood_is_refused_and_its_password_not_told(url, why) -> None:

@@ -1,4 +1,4 @@
-"""The store's clock as a function of the machine's clocks and of what the file says (DESIGN D-8)."""
+"""The store's clock as a function of the machine's clocks and of what the file says (D-8)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The wall clock is stepped under running workers: no one notices (DESIGN D-8)."""
+"""The wall clock is stepped under running workers: no one notices (D-8)."""
 
 from __future__ import annotations
 

@@ -196,11 +196,11 @@ def pages_of(path: Path, name: str) -> list[int]:
     return sorted(found)
 
 
-def overwrite(path: Path, page: int, size: int = 4096) -> None:
+def overwrite(path: Path, page: int) -> None:
     """A page is lost."""
     with open(path, "r+b") as file:
-        file.seek((page - 1) * size)
-        file.write(b"\xa5" * size)
+        file.seek((page - 1) * 4096)
+        file.write(b"\xa5" * 4096)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The clients: arguments are checked, requests are sent, answers are decoded (reference page, S-61, S-63)."""
+"""The clients: arguments are checked, requests are sent, answers are decoded (S-61, S-63)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A record as bytes: frame, checksum, versions, and the upcasters of users (S-6, DESIGN D-9)."""
+"""A record as bytes: frame, checksum, versions, and the upcasters of users (S-6, D-9)."""
 
 from __future__ import annotations
 

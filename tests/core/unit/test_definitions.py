@@ -1,4 +1,4 @@
-"""Definitions are checked whole where they are written (S-20, S-24, S-41, S-60; reference page)."""
+"""Definitions are checked whole where they are written (S-20, S-24, S-41, S-60)."""
 
 from __future__ import annotations
 

@@ -57,6 +57,16 @@ def called(rig: Rig, hook: str = "on_event") -> int:
 # -- renewing (S-13)
 
 
+def renewing() -> Rig:
+    """An engine whose renewal of a lease is with the store."""
+    rig = running()
+    rig.wait(10_000, settle=False)
+    while not any(writes(exchange) for exchange in rig.exchanges):
+        rig.answer()
+        rig.tick()
+    return rig
+
+
 def test_S_13_a_lease_is_renewed_at_a_third_of_its_length() -> None:
     rig = running()
 
@@ -217,11 +227,7 @@ def test_S_13_a_late_lease_is_renewed_before_the_ones_taken_after_it(first: str,
 
 
 def test_S_13_a_renewal_that_is_refused_is_tried_again() -> None:
-    rig = running()
-    rig.wait(10_000, settle=False)
-    while not any(writes(exchange) for exchange in rig.exchanges):
-        rig.answer()
-        rig.tick()
+    rig = renewing()
 
     rig.refuse(transient=False)
     rig.wait(20_000)
@@ -231,11 +237,7 @@ def test_S_13_a_renewal_that_is_refused_is_tried_again() -> None:
 
 
 def test_S_13_a_renewal_whose_answer_is_lost_is_a_renewal_if_it_landed() -> None:
-    rig = running()
-    rig.wait(10_000, settle=False)
-    while not any(writes(exchange) for exchange in rig.exchanges):
-        rig.answer()
-        rig.tick()
+    rig = renewing()
 
     rig.fail(landed=True)
     rig.wait(1_000)

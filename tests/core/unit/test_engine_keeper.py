@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from support.bench import Bench, answers, effects, error_types
+from support.bench import Bench, add, answers, effects, error_types
 from support.samples import CHORE, FOLD, LATEST, TICK, chore, folding, latest, nothing, number, tick
 
 from durable_jobs_core.backend import Damaged, Defer, Row
@@ -22,7 +22,6 @@ from durable_jobs_core.errors import (
     StorageError,
 )
 from durable_jobs_core.events import (
-    AddRequested,
     AlarmFired,
     AlarmMisfiled,
     ClearRequested,
@@ -42,10 +41,6 @@ from durable_jobs_core.telemetry import JobStale
 from durable_jobs_core.words import INSTANT_MAX, Key
 
 START = StartRequested(number(0))
-
-
-def add(event: int, event_id: str | None = None) -> AddRequested:
-    return AddRequested(event=event, event_id=event_id)
 
 
 def send(event: int) -> SendRequested:

@@ -1,15 +1,14 @@
-"""`Keeper` and writes whose outcome is unknown: the cases (a) to (f) of DESIGN D-6, and late landings."""
+"""`Keeper` and writes whose outcome is unknown: the cases (a) to (f) of D-6, and late landings."""
 
 from __future__ import annotations
 
 import pytest
-from support.bench import NODE, Bench, answers, effects, error_types
+from support.bench import NODE, Bench, add, answers, effects, error_types
 from support.samples import FOLD, LATEST, TICK, folding, latest, number, tick
 
 from durable_jobs_core.effects import CallHandler
 from durable_jobs_core.errors import OutcomeUnknownError, StorageError
 from durable_jobs_core.events import (
-    AddRequested,
     AlarmFired,
     AlarmMisfiled,
     ClearRequested,
@@ -25,10 +24,6 @@ from durable_jobs_core.record import WRITERS_MAX, DebounceBody
 from durable_jobs_core.words import Key
 
 START = StartRequested(number(0))
-
-
-def add(event: int, event_id: str | None = None) -> AddRequested:
-    return AddRequested(event=event, event_id=event_id)
 
 
 def collecting() -> Bench:

@@ -1,4 +1,4 @@
-"""The verdicts on lost writes, from what is there now: a table of the cases of DESIGN D-6."""
+"""The verdicts on lost writes, from what is there now: a table of the cases of D-6."""
 
 from __future__ import annotations
 

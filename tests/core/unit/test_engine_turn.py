@@ -262,14 +262,14 @@ def test_D_4_index_entries_whose_exchange_was_lost_cost_a_hold_and_no_more() -> 
 # -- reading back
 
 
-def test_D_6_a_request_that_comes_while_a_lost_write_is_looked_for_does_not_wait_for_it() -> None:
-    rig = greeted()
+def give_up(rig: Rig) -> int:
+    """A request whose write is lost, and whose time is up before anyone can tell what became of it."""
     rig.ask(TICK, START)
     rig.finish()
     rig.settle()
-    given_up = rig.call(TICK, PauseRequested(), deadline=1_000)
+    call = rig.call(TICK, PauseRequested(), deadline=1_000)
     rig.fail()
-    while given_up not in rig.replies:
+    while call not in rig.replies:
         if not rig.exchanges:
             rig.t = rig.engine.next_wakeup or rig.t
             rig.tick()
@@ -277,6 +277,12 @@ def test_D_6_a_request_that_comes_while_a_lost_write_is_looked_for_does_not_wait
             rig.refuse(transient=True)
         else:
             rig.answer()
+    return call
+
+
+def test_D_6_a_request_that_comes_while_a_lost_write_is_looked_for_does_not_wait_for_it() -> None:
+    rig = greeted()
+    given_up = give_up(rig)
     assert isinstance(rig.result(given_up), OutcomeUnknownError)
     while not (rig.exchanges and rig.exchanges[0].batch.settle):
         if rig.exchanges:
@@ -294,19 +300,7 @@ def test_D_6_a_request_that_comes_while_a_lost_write_is_looked_for_does_not_wait
 
 def test_D_6_a_request_on_a_key_whose_lost_write_is_not_settled_yet_is_written_without_reading() -> None:
     rig = greeted(poll=1_000_000)
-    rig.ask(TICK, START)
-    rig.finish()
-    rig.settle()
-    given_up = rig.call(TICK, PauseRequested(), deadline=1_000)
-    rig.fail()
-    while given_up not in rig.replies:
-        if not rig.exchanges:
-            rig.t = rig.engine.next_wakeup or rig.t
-            rig.tick()
-        elif writes(rig.exchanges[0]):
-            rig.refuse(transient=True)
-        else:
-            rig.answer()
+    give_up(rig)
     rig.settle()
 
     call = rig.call(TICK, PauseRequested())

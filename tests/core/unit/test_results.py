@@ -1,4 +1,4 @@
-"""What the clients answer: plain values with the names of the reference page."""
+"""What the clients answer: plain values with the names of the original."""
 
 from __future__ import annotations
 
