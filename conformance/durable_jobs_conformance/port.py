@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import zip_longest
+from itertools import groupby, zip_longest
 from typing import Any
 
 from durable_jobs_conformance.forms import misfit, named
@@ -57,7 +57,9 @@ class Broken(AssertionError):
         lines += [f"  asked     {asked}" for asked in self.asked]
         expected, got = apart(self.expected, self.got)
         lines += [f"  expected  {clip(expected)}", f"  got       {clip(got)}"]
-        lines += [f"  note      {note}" for note in getattr(self, "__notes__", ())]
+        for note, same in groupby(getattr(self, "__notes__", ())):
+            count = len(tuple(same))
+            lines.append(f"  note      {note}" + f"  ({count} times)" * (count > 1))
         return "\n".join(line for line in lines if line)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from durable_jobs_conformance import Broken, Harness, Store, certify, checks, durability, threads
+from durable_jobs_conformance import Broken, Check, Harness, Store, certify, checks, durability, threads
 from durable_jobs_memory import MemoryBackend
 from support import wrong_lanes
 from support.harnesses import MEMORY
@@ -64,6 +64,25 @@ def test_the_report_says_what_the_rules_are_that_are_broken_each_once() -> None:
     (claim,) = [text for rule, _, text in said if rule == "R-7"]
     assert claim.startswith("*Claim.* Of its lane, per job up to its limit, entries <= `now`, earliest first")
     assert claim.endswith("two claims never return the same entry.")
+
+
+def test_no_search_is_made_after_an_example_that_failed() -> None:
+    harness = Harness("late", lambda: Rows(DueOnlyAfterTheInstant))
+    ran: list[Check] = []
+
+    certify(harness, progress=ran.append)
+
+    assert [check for check in checks(harness) if check not in ran] == [
+        c for c in checks(harness) if c.is_search
+    ]
+
+
+def test_what_is_noted_again_and_again_is_told_once() -> None:
+    broken = Broken(1, 2)
+    for note in "step", "step", "step", "another":
+        broken.add_note(note)
+
+    assert str(broken).splitlines()[2:] == ["  note      step  (3 times)", "  note      another"]
 
 
 def test_of_two_long_sequences_the_first_place_is_told_where_they_differ() -> None:
