@@ -27,13 +27,18 @@ def checks(harness: Harness) -> tuple[Check, ...]:
 
 
 def certify(harness: Harness, *, progress: Callable[[Check], None] = lambda check: None) -> Report:
-    """Run every check that applies, and none after one that finds the harness itself wrong.
+    """Run every check that applies.
+
+    None after one that finds the harness itself wrong, and no search after a check that failed: that tells
+    more, and sooner.
 
     Never raises for a fault of the backend; `progress` is told what runs.
     """
     failed: list[Failed] = []
     ran = 0
     for check in checks(harness):
+        if check.is_search and failed:
+            continue
         ran += 1
         progress(check)
         try:

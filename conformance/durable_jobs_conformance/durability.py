@@ -5,14 +5,18 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
+from collections.abc import Callable
+from functools import partial
 
 from durable_jobs_conformance.check import check, registered_for_harnesses
 from durable_jobs_conformance.forks import forked
 from durable_jobs_conformance.harness import Harness
-from durable_jobs_conformance.port import DONE, Port
+from durable_jobs_conformance.port import DONE, Broken, Port
 from durable_jobs_core.backend import Claim, Conflicted, Damaged, Defer, Row, Write
 
 KILLED_AFTER = 40
+PATIENCE_SECONDS = 10.0
 
 
 @check("R-3", needs="durable")
@@ -35,6 +39,32 @@ def commits_survive_when_all_handles_are_closed(port: Port) -> None:
     after = port.again()
     port.same(after.load("a"), row)
     port.same(after.claim(10), ["a"])
+
+
+@check("R-3", needs="durable")
+def a_handle_goes_on_after_a_crash(port: Port) -> None:
+    """What it had open is gone: it closes that, and opens another."""
+    port.create("a", wake=10)
+    port.scan()
+    port.store.crash()
+    for act in (partial(port.ask, claim=Claim({port.JOB: 1}, 10, 99)), port.scan, port.health):
+        _comes_back(port, act)
+
+
+def _comes_back(port: Port, act: Callable[[], object]) -> None:
+    last: Exception | None = None
+    ends = time.monotonic() + PATIENCE_SECONDS
+    while time.monotonic() < ends:
+        try:
+            act()
+            return
+        except Broken:
+            raise
+        except Exception as error:  # unknown, as what was open is gone
+            last = error
+            time.sleep(0.05)
+    why = f"the same handle, {PATIENCE_SECONDS:g} s after the crash"
+    port.holds(False, "an answer", f"{type(last).__name__}: {last}", why)
 
 
 @check("R-8", needs="durable")
@@ -106,6 +136,17 @@ def a_damaged_row_is_told_and_disturbs_no_other(port: Port) -> None:
     after.same(sorted(after.scan(2)), ["a", "b", "c"], "ids listed")
     claimed = after.ask(claim=Claim({port.JOB: 9}, 10, 99)).claimed
     after.same({row.key.id for row in claimed} >= {"a", "c"}, True, "the others are claimed")
+    after.same(after.scan(2, status="idle"), ["a", "c"], "a damaged row has no status")
+
+
+@check("R-9", needs="damage")
+def a_damaged_row_that_is_due_is_claimed_as_such(port: Port) -> None:
+    """One that is skipped stays due, and whoever asks when to come again never rests."""
+    after, row = damaged(port)
+    after.same(after.ask(Defer(row.key, row.revision, 5)).outcomes, (DONE,))
+    answer = after.ask(claim=Claim({port.JOB: 9}, 5, 99))
+    after.same(answer.claimed, (row,))
+    after.same(answer.next_wake, 10)
 
 
 @check("R-9", needs="damage")
@@ -113,7 +154,7 @@ def a_damaged_row_is_not_overwritten_unasked(port: Port) -> None:
     after, row = damaged(port)
     for expected in (None, b"another"):
         (outcome,) = after.ask(Write(row.key, expected, port.row("b", b"r1"))).outcomes
-        after.holds(isinstance(outcome, Conflicted), "Conflicted", outcome)
+        after.same(outcome, Conflicted(row))
         after.holds(isinstance(after.load("b"), Damaged), "Damaged, as before", after.load("b"))
 
 

@@ -52,4 +52,17 @@ def _check_handle(handle: Any) -> None:
     lane = handle.lane(key)
     if type(lane) is not int or not 0 <= lane < lanes:
         raise Broken(f"lane({key}): a number from 0, below {lanes}", lane)
+    salted = [handle.lane(Port.key(_Salted(id))) for id in _IDS]
+    if salted != [handle.lane(Port.key(id)) for id in _IDS]:
+        raise Broken("lane(key): the same in every process", "another one where hash() differs")
     handle.close()
+
+
+_IDS = tuple(map(str, range(64)))
+
+
+class _Salted(str):
+    """As text is in another process, its `hash()` is another."""
+
+    def __hash__(self) -> int:
+        return hash((str(self), "salt"))

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from unittest import mock
 
 from durable_jobs_conformance.check import check
 from durable_jobs_conformance.port import DONE, Port
 from durable_jobs_core.backend import Claim, Conflicted, Defer, Row, Write
+
+JOBS = 500
 
 # -- R-6: the index entry
 
@@ -134,6 +138,16 @@ def limits_are_per_job(port: Port) -> None:
 
 
 @check("R-7")
+def a_claim_names_any_number_of_jobs(port: Port) -> None:
+    jobs: list[Any] = [("task", f"job{n:03}") for n in range(JOBS)]
+    keys = [port.key("a", job=job) for _, job in jobs[::50] + jobs[-1:]]
+    port.ask(*(Write(key, None, Row(key, b"r0", n, "idle", b"")) for n, key in enumerate(keys)))
+    answer = port.ask(claim=Claim(dict.fromkeys(jobs, 1), 99, 999))
+    port.same(sorted(row.key for row in answer.claimed), keys, f"due, of a claim of {JOBS} jobs")
+    port.same(answer.next_wake, 999)
+
+
+@check("R-7")
 def a_claimed_row_comes_again_when_its_hold_ends(port: Port) -> None:
     port.create("a", wake=10)
     port.same(port.claim(10, until=50), ["a"])
@@ -219,3 +233,19 @@ def the_clock_is_the_wall_clock_and_never_goes_back(port: Port) -> None:
         before = clock
     wall = time.time() * 1000
     port.holds(abs(before - wall) < 2_000, f"about the wall clock, {wall:.0f}", before)
+
+
+@check("R-8")
+def the_clock_does_not_go_back_with_that_of_the_machine(port: Port) -> None:
+    """Somebody sets it: the handles there are, and those opened later, go on from where the store was."""
+    other, before = port.again(), port.ask().clock
+    with mock.patch.multiple(
+        time, time=_earlier(time.time, 3_600), time_ns=_earlier(time.time_ns, 3_600 * 10**9)
+    ):
+        for handle in (port, other, port.again()):
+            clock = handle.ask().clock
+            port.holds(clock >= before, f"at least {before}", clock, "`time.time()` was set back by an hour")
+
+
+def _earlier(clock: Callable[[], Any], by: int) -> Callable[[], Any]:
+    return lambda: clock() - by

@@ -7,8 +7,9 @@ as given (R-8).
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import groupby, zip_longest
 from typing import Any
 
 from durable_jobs_conformance.forms import misfit, named
@@ -32,7 +33,7 @@ from durable_jobs_core.words import Key
 
 FOREVER = 2**63 - 1
 DONE = Committed()
-PAGES_MAX = 10_000
+PAGES_MAX = 1_000
 ASKED = "asked: "
 """How the notes of an exception begin that say what was asked."""
 _TEXT = 400
@@ -54,8 +55,11 @@ class Broken(AssertionError):
     def __str__(self) -> str:
         lines = [f"{self.rule} {self.check.replace('_', ' ')}".strip(), self.why]
         lines += [f"  asked     {asked}" for asked in self.asked]
-        lines += [f"  expected  {clip(self.expected)}", f"  got       {clip(self.got)}"]
-        lines += [f"  note      {note}" for note in getattr(self, "__notes__", ())]
+        expected, got = apart(self.expected, self.got)
+        lines += [f"  expected  {clip(expected)}", f"  got       {clip(got)}"]
+        for note, same in groupby(getattr(self, "__notes__", ())):
+            count = len(tuple(same))
+            lines.append(f"  note      {note}" + f"  ({count} times)" * (count > 1))
         return "\n".join(line for line in lines if line)
 
 
@@ -63,6 +67,19 @@ def clip(value: Any) -> str:
     """A value as text, of bearable length."""
     text = value if isinstance(value, str) else repr(value)
     return text if len(text) <= _TEXT else f"{text[:_TEXT]}… ({len(text)} characters)"
+
+
+def apart(expected: Any, got: Any) -> tuple[Any, Any]:
+    """Where two long sequences differ first, and not the whole, in which that may not be seen."""
+    if not (expected and got and isinstance(expected, (list, tuple)) and isinstance(got, (list, tuple))):
+        return expected, got
+    if max(len(repr(expected)), len(repr(got))) <= _TEXT:
+        return expected, got
+    pairs = zip_longest(map(repr, expected), map(repr, got), fillvalue="nothing")
+    place, pair = next(((n, pair) for n, pair in enumerate(pairs) if pair[0] != pair[1]), (0, ("", "")))
+    counts = len(expected), len(got)
+    first, second = (f"at {place} of {count}: {text}" for count, text in zip(counts, pair, strict=True))
+    return first, second
 
 
 class Port:
@@ -166,6 +183,11 @@ class Port:
         claim = Claim({self.JOB: limit}, now, now + 1_000 if until is None else until, **more)
         return [row.key.id for row in self.ask(claim=claim).claimed]
 
+    def clock_of_all(self) -> int:
+        """The clock of the lane that is behind, of a batch that asks for nothing else."""
+        lanes = range(self.backend.lanes)
+        return min(self.backend.exchange(lane, Batch(not_after=FOREVER)).clock for lane in lanes)
+
     def next_wake(self, *jobs: tuple[Any, str]) -> int | None:
         """The earliest entry, without claiming any."""
         return self.ask(claim=Claim(dict.fromkeys(jobs or (self.JOB,), 1), -(2**63), 0)).next_wake
@@ -200,6 +222,7 @@ class Port:
                 self.formed("page", page, Page)
             self.holds(len(page.rows) <= limit, f"at most {limit} rows", len(page.rows))
             yield page
+            self.holds(page.after != after or after is None, "a cursor that goes on", f"{after!r} again")
             after = page.after
             if after is None:
                 return
@@ -236,15 +259,24 @@ def refuses(port: Port, act: Callable[[], object]) -> None:
 def told(batch: Batch) -> str:
     """A batch in one line."""
     parts = [f"{type(write).__name__} {_write(write)}" for write in batch.writes[:3]]
-    parts += [f"and {len(batch.writes) - 3} more"] * (len(batch.writes) > 3)
+    parts += _more(batch.writes, 3)
     if batch.loads:
         parts.append(f"load {', '.join(map(str, batch.loads[:4]))}")
+        parts += _more(batch.loads, 4)
     if batch.claim is not None:
-        limits = {f"{kind}:{job}": limit for (kind, job), limit in batch.claim.limits.items()}
+        jobs = list(batch.claim.limits.items())
+        limits = {f"{kind}:{job}": limit for (kind, job), limit in jobs[:4]}
         parts.append(f"claim {limits} due at {batch.claim.now}, hold until {batch.claim.until}")
+        parts += _more(jobs, 4)
+    if batch.settle:
+        parts.append("settle")
     if batch.not_after != FOREVER:
         parts.append(f"not after {batch.not_after}")
     return clip("; ".join(parts) or "nothing")
+
+
+def _more(parts: Sequence[object], shown: int) -> list[str]:
+    return [f"and {len(parts) - shown} more"] if len(parts) > shown else []
 
 
 def _write(write: Write | Defer) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Literal
 
 from attrs import frozen
 
 from durable_jobs_conformance.harness import Capability
 from durable_jobs_conformance.port import Broken
+from durable_jobs_core import backend
 
 CONTRACT_VERSION = 1
 """Of `durable_jobs_core.backend`, the rules of which are checked."""
@@ -73,7 +75,7 @@ class Report:
 
 
 def table(reports: list[Report]) -> str:
-    """One line a backend, then what failed, in full."""
+    """One line a backend, then what failed, in full, then what the rules say."""
     head = ("backend", "level", "checks", "failed", "skipped")
     rows = [head] + [
         (r.name, r.level, str(r.checks), str(len(r.failed)), r.missing or ", ".join(r.skipped) or "-")
@@ -82,4 +84,13 @@ def table(reports: list[Report]) -> str:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
     whys = [f"\n{report.name}: {failed.why}" for report in reports for failed in report.failed]
-    return "\n".join([line.rstrip() for line in lines] + whys)
+    broken = dict.fromkeys(failed.rule for report in reports for failed in report.failed)
+    says = [f"\n{rule} says: {_RULES[rule]}" for rule in broken if rule in _RULES]
+    return "\n".join([line.rstrip() for line in lines] + whys + says)
+
+
+_RULES = {
+    f"R-{number}": " ".join(text.split())
+    for number, text in re.findall(r"^ *(\d+)\. (.+?)(?=^ *\d+\.|^\S|\Z)", backend.__doc__ or "", re.M | re.S)
+}
+"""The sentences of the port, by their names."""

@@ -9,10 +9,13 @@ import time
 from collections.abc import Callable
 from concurrent import futures
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
+from itertools import count
 
-from durable_jobs_conformance.check import check
+from durable_jobs_conformance.check import check, registered_for_harnesses
 from durable_jobs_conformance.forks import forked
+from durable_jobs_conformance.harness import Harness
 from durable_jobs_conformance.port import DONE, Port, refuses
 from durable_jobs_core.backend import Damaged, Row, Write
 from durable_jobs_core.errors import StorageError
@@ -20,6 +23,7 @@ from durable_jobs_core.words import Key
 
 PATIENCE_SECONDS = 10.0
 HINTS_FOR_NOTHING = 100
+OPENED_AT_ONCE = 8
 
 # -- R-10: threads
 
@@ -132,6 +136,43 @@ def lanes_work_beside_each_other(port: Port) -> None:
     port.same(sorted(row.blob.decode() for row in told if isinstance(row, Row)), [key.id for key in keys])
 
 
+@registered_for_harnesses("R-10")
+def handles_are_opened_at_once_on_an_empty_store(harness: Harness) -> None:
+    """As the workers of a first deployment are."""
+    store, opened = harness.fresh(), list[Port]()
+
+    def begin(number: int) -> None:
+        port = Port(store)
+        opened.append(port)
+        port.create(f"{number}")
+
+    try:
+        with ThreadPoolExecutor(OPENED_AT_ONCE) as threads:
+            tuple(threads.map(begin, range(OPENED_AT_ONCE)))
+        opened[0].same(sorted(opened[0].scan()), [f"{n}" for n in range(OPENED_AT_ONCE)])
+    finally:
+        for port in opened:
+            port.close_all()
+        store.discard()
+
+
+@check("R-10")
+def close_comes_in_the_midst_of_exchanges(port: Port) -> None:
+    """They end, and what they were told holds."""
+    begun, handle, told = threading.Event(), port.again(), list[str]()
+
+    def work() -> None:
+        for n in count():
+            told.extend(row.key.id for row in handle.create(f"{n:04}"))
+            begun.set()
+
+    working = _begin(work)
+    begun.wait(PATIENCE_SECONDS)
+    _ends(port, "close", handle.backend.close)
+    _ends(port, "exchanges of a handle that is closed", working.exception)
+    port.same([id for id in told if port.load(id) is None], [], "acknowledged, and not there")
+
+
 @check("R-10")
 def a_forked_child_is_refused_and_harms_nothing(port: Port) -> None:
     if sys.platform == "win32":
@@ -139,12 +180,20 @@ def a_forked_child_is_refused_and_harms_nothing(port: Port) -> None:
     (row,) = port.create("a")
 
     def act(say: int) -> None:
-        try:
-            port.ask(Write(row.key, b"r0", None))
-        except StorageError:
-            os.write(say, b"refused")
+        for what, call in (
+            ("exchange", lambda: port.ask(Write(row.key, b"r0", None))),
+            ("scan", port.scan),
+            ("health", port.health),
+        ):
+            try:
+                call()
+            except StorageError:
+                os.write(say, f"{what} ".encode())
+        with suppress(StorageError):
+            port.backend.close()
 
     with forked(act) as (_, said):
-        words = said.read()
-    port.same(words, "refused", "an exchange in the child raises StorageError")
-    port.same(port.load("a"), row)
+        words = said.read().split()
+    port.same(words, ["exchange", "scan", "health"], "what raises StorageError in the child")
+    port.same(port.load("a"), row, "after the child has closed its copy of the handle")
+    port.same(port.scan(), ["a"], "after the child has closed its copy of the handle")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 from durable_jobs_conformance.check import check
 from durable_jobs_conformance.port import DONE, Port
@@ -267,6 +269,7 @@ def a_write_after_its_deadline_is_refused_and_nothing_happened(port: Port) -> No
     late = port.ask().clock - 1
     writes = (
         Write(port.key("a"), b"r0", port.row("a", b"r1")),
+        Write(port.key("a"), b"r0", None),
         Write(port.key("b"), None, port.row("b")),
         Defer(port.key("a"), b"r0", None),
     )
@@ -293,3 +296,30 @@ def loads_and_claims_have_no_deadline(port: Port) -> None:
 def a_write_in_time_is_committed(port: Port) -> None:
     not_after = port.ask().clock + 60_000
     port.same(port.ask(Write(port.key("a"), None, port.row("a")), not_after=not_after).outcomes, (DONE,))
+
+
+@check("R-5")
+def a_load_under_settle_waits_out_the_writes_in_progress(port: Port) -> None:
+    """The deadline of a batch passes in its midst: what it committed, a settle begun later has seen."""
+    ids = [f"{n:03}" for n in range(200)]
+    rows, other = port.create(*ids, blob=b"x" * 1_000), port.again()
+    began = time.monotonic()
+    port.ask(*(Write(row.key, b"r0", row) for row in rows))
+    lasts = (time.monotonic() - began) * 1_000
+    stored = dict.fromkeys(ids, b"r0")
+    for part in range(1, 9):
+        revision = b"r%d" % part
+        new = {id: port.row(id, revision, blob=b"x" * 1_000) for id in ids}
+        not_after = other.clock_of_all() + round(lasts * part / 9) + 4 * part  # a thread has to be begun
+        with ThreadPoolExecutor(1) as threads:
+            writes = [Write(row.key, stored[id], row) for id, row in new.items()]
+            written = threads.submit(port.ask, *writes, not_after=not_after)
+            while other.clock_of_all() <= not_after:
+                time.sleep(0)
+            found = other.ask(loads=tuple(map(port.key, ids)), not_after=not_after, settle=True).rows
+            outcomes = written.result().outcomes
+        committed = [id for id, outcome in zip(ids, outcomes, strict=True) if outcome == DONE]
+        seen = {id for id, row in zip(ids, found, strict=True) if row == new[id]}
+        missed = [id for id in committed if id not in seen]
+        port.same(missed, [], "committed, and not seen by a settle that began after their deadline")
+        stored |= dict.fromkeys(committed, revision)

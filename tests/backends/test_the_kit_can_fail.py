@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from durable_jobs_conformance import Broken, Harness, Store, certify, checks, threads
+from durable_jobs_conformance import Broken, Check, Harness, Store, certify, checks, durability, threads
 from durable_jobs_memory import MemoryBackend
 from support import wrong_lanes
 from support.harnesses import MEMORY
@@ -25,6 +25,7 @@ def test_the_wrong_one_is_caught_by_the_check_of_the_rule_it_breaks(
     wrong: Harness, right: Harness, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(threads, "PATIENCE_SECONDS", 1.0)  # it is not to be met
+    monkeypatch.setattr(durability, "PATIENCE_SECONDS", 1.0)
     (check,) = [check for check in checks(wrong) if str(check) == name]
 
     with pytest.raises(Broken) as caught:
@@ -53,6 +54,46 @@ def test_the_report_explains_what_was_asked_expected_and_got() -> None:
         "  expected  ['a']",
         "  got       []",
     ]
+
+
+def test_the_report_says_what_the_rules_are_that_are_broken_each_once() -> None:
+    report = str(certify(Harness("late", lambda: Rows(DueOnlyAfterTheInstant))))
+
+    said = [line.partition(" says: ") for line in report.splitlines() if " says: " in line]
+    assert [rule for rule, _, _ in said] == list(dict.fromkeys(rule for rule, _, _ in said))
+    (claim,) = [text for rule, _, text in said if rule == "R-7"]
+    assert claim.startswith("*Claim.* Of its lane, per job up to its limit, entries <= `now`, earliest first")
+    assert claim.endswith("two claims never return the same entry.")
+
+
+def test_no_search_is_made_after_an_example_that_failed() -> None:
+    harness = Harness("late", lambda: Rows(DueOnlyAfterTheInstant))
+    ran: list[Check] = []
+
+    certify(harness, progress=ran.append)
+
+    assert [check for check in checks(harness) if check not in ran] == [
+        c for c in checks(harness) if c.is_search
+    ]
+
+
+def test_what_is_noted_again_and_again_is_told_once() -> None:
+    broken = Broken(1, 2)
+    for note in "step", "step", "step", "another":
+        broken.add_note(note)
+
+    assert str(broken).splitlines()[2:] == ["  note      step  (3 times)", "  note      another"]
+
+
+def test_of_two_long_sequences_the_first_place_is_told_where_they_differ() -> None:
+    long = [f"{n:03}" for n in range(300)]
+
+    for expected, got, shown in (
+        (long, [*long[:-1], "x"], ("at 299 of 300: '299'", "at 299 of 300: 'x'")),
+        (long, long[:-1], ("at 299 of 300: '299'", "at 299 of 299: nothing")),
+    ):
+        lines = str(Broken(expected, got)).splitlines()
+        assert lines == [f"  expected  {shown[0]}", f"  got       {shown[1]}"]
 
 
 @pytest.mark.parametrize("wrong", [ComparesNothing, DueOnlyAfterTheInstant])

@@ -5,6 +5,7 @@ They are the memory backend, or the plain-file one of the examples, with one thi
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -277,6 +278,16 @@ class ClockStandsStill(Wrong):
         super().__init__(lambda: at)
 
 
+class ClockIsThatOfTheMachine(Wrong):
+    def __init__(self, clock: Callable[[], int]) -> None:
+        super().__init__(lambda: int(time.time() * 1000))
+
+
+class ClaimsOfAHundredJobs(Wrong):
+    def _claim(self, claim: Claim) -> Iterator[Row]:
+        return super()._claim(attrs.evolve(claim, limits=dict(list(claim.limits.items())[:100])))
+
+
 class ClockGoesBack(Wrong):
     def exchange(self, batch: Batch) -> Answer:
         answer = super().exchange(batch)
@@ -331,6 +342,49 @@ class ClaimsInTwoSteps(MemoryBackend):
             for key in keys:
                 self._store._index(key, batch.claim.until)
         return attrs.evolve(answer, claimed=rows)
+
+
+class SettlesNothing(MemoryBackend):
+    """A write that was in time is still on its way, and whoever settles it reads what is there."""
+
+    def exchange(self, lane: int, batch: Batch) -> Answer:
+        settled: threading.Event = vars(self._store).setdefault("settled", threading.Event())
+        if batch.settle:
+            answer = super().exchange(lane, batch)
+            settled.set()
+            return answer
+        if batch.writes and batch.not_after < 2**62 and self._store.clock() <= batch.not_after:
+            settled.clear()
+            settled.wait(1)
+            batch = attrs.evolve(batch, not_after=2**62)
+        return super().exchange(lane, batch)
+
+
+class OpensInTwoSteps(MemoryBackend):
+    """Of two that find no tables, one makes them, and the other fails."""
+
+    def __init__(self, clock: Callable[[], int] | None = None, *, store: _Store | None = None) -> None:
+        super().__init__(clock, store=store)
+        shelf = vars(self._store)
+        is_made = "tables" in shelf
+        time.sleep(0.005)  # one that begins now finds none either
+        if not is_made and shelf.setdefault("tables", self) is not self:
+            raise ValueError("there are tables already")
+
+
+class ForgetsWhenClosed(MemoryBackend):
+    """An exchange that is closed in its midst says that it wrote, and did not."""
+
+    def exchange(self, lane: int, batch: Batch) -> Answer:
+        self._check_usable()
+        closing: threading.Event = vars(self).setdefault("closing", threading.Event())
+        if not closing.wait(0.002 if batch.writes else 0):
+            return super().exchange(lane, batch)
+        return Answer(outcomes=(Committed(),) * len(batch.writes), clock=self._store.clock())
+
+    def close(self) -> None:
+        vars(self).setdefault("closing", threading.Event()).set()
+        super().close()
 
 
 class ListsByOffset(MemoryBackend):
@@ -446,7 +500,8 @@ class Decays(MemoryBackend):
 
     def scan(self, query: Query, after: str | None, limit: int) -> Page:
         page = super().scan(query, after, limit)
-        return Page(tuple(map(self.told, page.rows)), page.after)
+        rows = [self.told(row) for row in page.rows]
+        return Page(tuple(row for row in rows if query.status is None or isinstance(row, Row)), page.after)
 
 
 class RaisesOnDamage(Decays):
@@ -460,6 +515,34 @@ class SkipsDamage(Decays):
     def scan(self, query: Query, after: str | None, limit: int) -> Page:
         page = super().scan(query, after, limit)
         return Page(tuple(row for row in page.rows if isinstance(row, Row)), page.after)
+
+
+class ListsDamageUnderItsStatus(Decays):
+    def scan(self, query: Query, after: str | None, limit: int) -> Page:
+        page = MemoryBackend.scan(self, query, after, limit)
+        return Page(tuple(map(self.told, page.rows)), page.after)
+
+
+class ConflictsWithoutTheDamage(Decays):
+    def exchange(self, lane: int, batch: Batch) -> Answer:
+        answer = super().exchange(lane, batch)
+        outcomes = tuple(
+            Conflicted(None) if isinstance(outcome, Conflicted) else outcome for outcome in answer.outcomes
+        )
+        return attrs.evolve(answer, outcomes=outcomes)
+
+
+class LeavesDamageDue(Decays):
+    def exchange(self, lane: int, batch: Batch) -> Answer:
+        answer = super().exchange(lane, batch)
+        if batch.claim is None:
+            return answer
+        with self._store.lock:
+            for key in self.damaged & {row.key for row in answer.claimed}:
+                self._store._index(key, batch.claim.now)
+            wake = self._store._next_wake(batch.claim)
+        claimed = tuple(row for row in answer.claimed if isinstance(row, Row))
+        return attrs.evolve(answer, claimed=claimed, next_wake=wake)
 
 
 class OverwritesDamage(Decays):
@@ -491,6 +574,60 @@ class WritesLater(FileBackend):
         for item in before.items():
             super()._replace(*item)
         return None
+
+
+class ClosesForItsParent(FileBackend):
+    """What a child closes is closed for all who have it."""
+
+    def close(self) -> None:
+        super().close()
+        if os.getpid() != self._pid:
+            (self._folder / f"closed-{self._pid}").touch()
+
+    def _check_usable(self) -> None:
+        super()._check_usable()
+        if (self._folder / f"closed-{self._pid}").exists():
+            raise ConnectionError("the connection was closed")
+
+
+# -- crashes, of a server
+
+
+class Served(Rows):
+    """Rows of a server: what is open at a crash is gone."""
+
+    served = 0
+
+    def open(self) -> MemoryBackend:
+        handle = super().open()
+        vars(handle)["server"] = self
+        return handle
+
+    def crash(self) -> None:
+        self.served += 1
+
+
+class Reconnects(MemoryBackend):
+    """The right one: what fails is closed, and opened again for the next exchange."""
+
+    server: Served
+    connected: int | None = None
+
+    def exchange(self, lane: int, batch: Batch) -> Answer:
+        if self.connected is None:
+            self.connected = self.server.served
+        if self.connected != self.server.served:
+            self.fail()
+        return super().exchange(lane, batch)
+
+    def fail(self) -> None:
+        self.connected = None
+        raise ConnectionError("the server has gone away")
+
+
+class KeepsWhatBroke(Reconnects):
+    def fail(self) -> None:
+        raise ConnectionError("the server has gone away")
 
 
 class Folders(Folder):
@@ -550,6 +687,8 @@ STORES: list[tuple[type[_Store], str]] = [
     (RevisionsAreText, "R-2-revisions_are_bytes_of_any_value[24]"),
     (RevisionsAreCut, "R-2-revisions_are_bytes_of_any_value[24]"),
     (ClockStandsStill, "R-8-the_clock_goes_on"),
+    (ClockIsThatOfTheMachine, "R-8-the_clock_does_not_go_back_with_that_of_the_machine"),
+    (ClaimsOfAHundredJobs, "R-7-a_claim_names_any_number_of_jobs"),
     (ClockGoesBack, "R-8-the_clock_is_the_wall_clock_and_never_goes_back"),
 ]
 HANDLES: list[tuple[type[MemoryBackend], str]] = [
@@ -557,6 +696,9 @@ HANDLES: list[tuple[type[MemoryBackend], str]] = [
     (renamed(joined), "R-2-keys_never_collide"),
     (ComparesAndStoresInTwoSteps, "R-2-commits_at_once_form_one_chain_a_key"),
     (ClaimsInTwoSteps, "R-7-every_entry_is_claimed_once_while_commits_go_on"),
+    (SettlesNothing, "R-5-a_load_under_settle_waits_out_the_writes_in_progress"),
+    (OpensInTwoSteps, "R-10-handles_are_opened_at_once_on_an_empty_store"),
+    (ForgetsWhenClosed, "R-10-close_comes_in_the_midst_of_exchanges"),
     (ListsByOffset, "S-66-scan_misses_nothing_while_rows_come_and_go"),
     (LosesAPage, "S-66-scan_lists_every_row_once[2]"),
     (CloseLeavesThemWaiting, "R-10-close_ends_every_wait_and_may_be_called_again"),
@@ -572,11 +714,19 @@ HANDLES: list[tuple[type[MemoryBackend], str]] = [
 DAMAGE: list[tuple[type[MemoryBackend], str]] = [
     (RaisesOnDamage, "R-9-a_damaged_row_is_told_and_disturbs_no_other"),
     (SkipsDamage, "R-9-a_damaged_row_is_told_and_disturbs_no_other"),
+    (ListsDamageUnderItsStatus, "R-9-a_damaged_row_is_told_and_disturbs_no_other"),
+    (ConflictsWithoutTheDamage, "R-9-a_damaged_row_is_not_overwritten_unasked"),
+    (LeavesDamageDue, "R-9-a_damaged_row_that_is_due_is_claimed_as_such"),
     (OverwritesDamage, "R-9-a_damaged_row_is_not_overwritten_unasked"),
 ]
 FILES: list[tuple[type[FileBackend], str]] = [
     (WritesLater, "R-3-commits_survive_a_crash"),
     (WritesLater, "R-3-what_a_killed_process_was_told_is_there"),
+    (ClosesForItsParent, "R-10-a_forked_child_is_refused_and_harms_nothing"),
+]
+
+SERVED: list[tuple[type[Reconnects], str]] = [
+    (KeepsWhatBroke, "R-3-a_handle_goes_on_after_a_crash"),
 ]
 
 SHELF: list[tuple[str, Harness, Harness, str]] = [
@@ -594,6 +744,15 @@ SHELF: list[tuple[str, Harness, Harness, str]] = [
     *(
         (w.__name__, harness(Folders, w, can=("durable",)), harness(Folders, can=("durable",)), check)
         for w, check in FILES
+    ),
+    *(
+        (
+            w.__name__,
+            harness(Served, _Store, w, can=("durable",)),
+            harness(Served, _Store, Reconnects, can=("durable",)),
+            check,
+        )
+        for w, check in SERVED
     ),
 ]
 """Name, the wrong one, the right one in its place, the check that tells them apart."""

@@ -97,6 +97,13 @@ class HoldsOneExchangeAtATime(Lanes):
             self.busy.release()
 
 
+class LanesByHash(Lanes):
+    """Another process computes another lane."""
+
+    def lane(self, key: Key) -> int:
+        return hash(key) % LANES
+
+
 class Laned(Store):
     """A store of `handle`."""
 
@@ -111,6 +118,7 @@ class Laned(Store):
 
 RIGHT = Harness("lanes", Laned)
 WRONG: list[tuple[type[Lanes], str]] = [
+    (LanesByHash, "harness-fresh_stores_are_empty_and_every_handle_is_another"),
     (ClaimsOfAnother, "R-7-what_is_due_comes_earliest_first"),
     (WritesOfAnother, "R-2-keys_never_collide"),
     (ClaimsInOneLaneOnly, "R-7-what_is_due_comes_earliest_first"),
