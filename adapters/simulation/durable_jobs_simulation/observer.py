@@ -368,9 +368,11 @@ class Observer:
         was, is_ = getattr(before and before.body, "ids", ()), getattr(after and after.body, "ids", ())
         if was == is_:
             return
-        known = {id for id, _ in was}
-        for id, _ in is_:
-            if id not in known:
+        known = dict(was)
+        for id, until in is_:
+            if until != known.get(id):
+                if after is not None and known.get(id, 0) > after.at:
+                    raise Violated("S-60", f"the remembered {id!r} was taken again")
                 history.seen[id] += 1
                 self._check_ids(history, key, id)
 
