@@ -251,8 +251,8 @@ class TaskContext(_StateContext[S]):
     def schedule(self, when: Duration | datetime) -> None:
         """Run `execute` at an aware `datetime`, or a duration after the end of this hook.
 
-        The last call wins; a past instant is due at once. Raises `ValidationError` for a bare
-        number, a naive datetime, or an instant out of range.
+        The last call wins; a past instant is due at once. Raises `ValidationError` for a bare number, a
+        naive datetime, one finer than a millisecond (`.replace(microsecond=0)` mends it), or out of range.
         """
         self._check_open()
         if isinstance(when, datetime):
