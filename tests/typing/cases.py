@@ -21,6 +21,7 @@ from durable_jobs_core import (
     DebounceContext,
     DebounceEventContext,
     Failure,
+    InstanceStatus,
     Retry,
     Task,
     TaskClient,
@@ -270,3 +271,8 @@ async def use_names(client: Client) -> None:
     client.task(refresher)  # expect-error
     client.task(unknown)  # expect-error  # noqa: F821
     client.task(5)  # expect-error
+
+
+async def page(client: Client, status: InstanceStatus | None, anything: str) -> None:
+    assert_type((await client.list(status=status)).after, str | None)
+    await client.list(status=anything)  # expect-error
