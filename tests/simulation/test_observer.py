@@ -31,6 +31,30 @@ def sent_twice(pause: str) -> Trace:
     return simulate(create_durable_jobs({"keeper": KEEPER}), scenario, seed=1, faults=Faults())
 
 
+async def refuse(event: int, ctx: TaskContext[int]) -> None:
+    ctx.terminate("there is no such order")
+
+
+async def fail(event: int, ctx: TaskContext[int]) -> None:
+    raise ValueError("there is no such order")
+
+
+async def end(trouble: object, ctx: TaskContext[int]) -> None:
+    ctx.terminate("it failed")
+
+
+@pytest.mark.parametrize("on_event", [refuse, fail])
+def test_I_7_an_instance_that_its_first_event_ends_was_never_stored(on_event: Any) -> None:
+    job = Task.make(state=int, event=int, on_event=on_event, execute=nothing, on_error=end)
+
+    async def scenario(sim: Simulation) -> None:
+        sent = await sim.client.task(job).send("a", 1, event_id="once")
+        assert (sent.created, sent.terminated) == (True, True)
+
+    trace = simulate(create_durable_jobs({"job": job}), scenario, seed=1, faults=Faults())
+    assert [event.what for event in trace.events if event.what == "commit"] == []
+
+
 def test_S_60_an_id_that_was_forgotten_is_taken_again() -> None:
     sent_twice("11 seconds")
 
