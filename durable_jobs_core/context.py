@@ -108,6 +108,22 @@ class _LeasedContext(_Context[S]):
         return self._call.idempotency_key
 
 
+class _RunContext(_LeasedContext[S]):
+    """What the hooks may ask that are always called for a run."""
+
+    __slots__ = ()
+
+    @property
+    def idempotency_key(self) -> str:
+        """The same for every attempt of a run, crashes included; give it to the systems you call.
+
+        ASCII, at most 60 characters (S-18).
+        """
+        key = super().idempotency_key
+        assert key is not None, "a run has a key"
+        return key
+
+
 class _StateContext(_LeasedContext[S]):
     """What the hooks of continuous jobs and tasks may ask, and change."""
 
@@ -135,7 +151,7 @@ class _StateContext(_LeasedContext[S]):
         raise TerminateSignal
 
 
-class ContinuousContext(_StateContext[S]):
+class ContinuousContext(_RunContext[S], _StateContext[S]):
     """What `execute` of a continuous job is given (S-37)."""
 
     __slots__ = ()
@@ -161,7 +177,7 @@ class ContinuousContext(_StateContext[S]):
         return maybe_datetime(self._call.scheduled_for)
 
 
-class DebounceContext(_LeasedContext[S]):
+class DebounceContext(_RunContext[S]):
     """What `execute` of a debounce is given: one closed window (S-43)."""
 
     __slots__ = ()
@@ -235,8 +251,8 @@ class TaskContext(_StateContext[S]):
     def schedule(self, when: Duration | datetime) -> None:
         """Run `execute` at an aware `datetime`, or a duration after the end of this hook.
 
-        The last call wins; a past instant is due at once. Raises `ValidationError` for a bare
-        number, a naive datetime, or an instant out of range.
+        The last call wins; a past instant is due at once. Raises `ValidationError` for a bare number, a
+        naive datetime, one finer than a millisecond (`.replace(microsecond=0)` mends it), or out of range.
         """
         self._check_open()
         if isinstance(when, datetime):

@@ -19,9 +19,11 @@ def describe(error: BaseException) -> Failure:
 
     Never raises, reads no file, and keeps to the stated lengths.
     """
-    message = [_text(error)]
+    text = _text(error)
+    message = [text]
     message += [f"  {_named(leaf)}" for leaf in leaves(error) if leaf is not error]
-    message += [f"  caused by {_named(cause)}" for cause in _causes(error)]
+    causes = map(_named, _causes(error))
+    message += [f"  caused by {cause}" for cause in causes if cause not in text]  # it may be quoted there
     stack: list[str] = []
     trace = error.__traceback__
     while trace is not None:

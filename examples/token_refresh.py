@@ -77,7 +77,6 @@ def refresher(url: str, seconds: float) -> Continuous[Tokens]:
     """
 
     def refresh(ctx: ContinuousContext[Tokens]) -> None:
-        assert ctx.idempotency_key is not None, "execute always has one"
         form = {"grant_type": "refresh_token", "refresh_token": ctx.state.refresh_token}
         ctx.set_state(ask(url, form, ctx.idempotency_key))
 

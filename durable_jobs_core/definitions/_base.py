@@ -175,7 +175,7 @@ def schema(type_: Any, name: str, options: Mapping[str, Any]) -> Schema:
     check(
         all(map(callable, methods)) and not issubclass(type(codec), type),
         "codec",
-        "encode, decode and schema",
+        "an object with encode, decode and schema",
         codec,
     )
     if isinstance(codec, StrictCodec):

@@ -81,7 +81,8 @@ class Task(Definition[S], Generic[E, S]):
         """A job that applies events with `on_event(event, ctx)` and does what it scheduled in `execute(ctx)`.
 
         `state`, `event`: their classes, unions too; `on_idle(ctx)` is called when nothing is scheduled any
-        more, `on_error(error, ctx)` when an event or a run gave up; `help(Task)` lists the options.
+        more, `on_error(error, ctx)` when a run gave up, and in place of an `on_event` that raised, which is
+        not tried again then; `help(Task)` lists the options.
         Raises `DefinitionError`, which says what was expected.
         """
         hooks: dict[Hook, HookFunction] = {

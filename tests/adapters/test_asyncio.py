@@ -20,8 +20,8 @@ if sys.version_info >= (3, 12):
     FACTORIES.append(asyncio.eager_task_factory)
 
 
-def test_S_67_a_hook_that_swallows_its_cancellation_is_cancelled_again(
-    monkeypatch: pytest.MonkeyPatch,
+def test_S_67_a_hook_that_swallows_its_cancellation_is_cancelled_again_and_told_of(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(durable_jobs_asyncio, "AGAIN_SECONDS", 0.0)
     swallowed: list[int] = []
@@ -46,6 +46,11 @@ def test_S_67_a_hook_that_swallows_its_cancellation_is_cancelled_again(
 
     asyncio.run(main())
     assert swallowed == [0, 1, 2]
+    warned = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert warned == [
+        "execute of continuous:job:a was cancelled and does not end: its instance waits for it, as does the "
+        "end of this process; it is cancelled again every 0 seconds"
+    ]
 
 
 def test_S_14_a_hook_that_the_program_cancels_before_it_began_has_failed_and_is_tried_again() -> None:

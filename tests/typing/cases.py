@@ -21,6 +21,7 @@ from durable_jobs_core import (
     DebounceContext,
     DebounceEventContext,
     Failure,
+    InstanceStatus,
     Retry,
     Task,
     TaskClient,
@@ -59,7 +60,7 @@ NamedChange = TypeAliasType("NamedChange", Push | Pull)  # as `type NamedChange 
 async def refresher(ctx: ContinuousContext[Tokens]) -> None:
     assert_type(ctx.state, Tokens)
     assert_type(ctx.scheduled_for, datetime | None)
-    assert_type(ctx.idempotency_key, str | None)
+    assert_type(ctx.idempotency_key, str)
     ctx.set_state(Tokens("new"))
     ctx.set_state("new")  # expect-error
     ctx.update_state(lambda tokens: Tokens(tokens.value + "!"))
@@ -128,6 +129,7 @@ def wrong(ctx: DebounceEventContext[Push, list[Push]]) -> list[str]:
 
 
 async def deliver(ctx: DebounceContext[list[Push]]) -> None:
+    assert_type(ctx.idempotency_key, str)
     assert_type(ctx.state, list[Push])
     assert_type(ctx.flush_reason, Literal["flushAfter", "maxEvents", "manual"])
     ctx.set_state([])  # expect-error
@@ -183,6 +185,7 @@ def on_event(event: Push | Pull, ctx: TaskContext[list[str]]) -> None:
 
 
 async def execute(ctx: TaskContext[list[str]]) -> None:
+    assert_type(ctx.idempotency_key, str | None)  # `None` in an inline hook
     assert_type(ctx.is_retry, bool)
 
 
@@ -268,3 +271,8 @@ async def use_names(client: Client) -> None:
     client.task(refresher)  # expect-error
     client.task(unknown)  # expect-error  # noqa: F821
     client.task(5)  # expect-error
+
+
+async def page(client: Client, status: InstanceStatus | None, anything: str) -> None:
+    assert_type((await client.list(status=status)).after, str | None)
+    await client.list(status=anything)  # expect-error

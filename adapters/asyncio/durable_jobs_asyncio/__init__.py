@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager, closing, suppress
 from contextvars import copy_context
@@ -19,6 +20,7 @@ from durable_jobs_runtime import (
     on_signals,
     open_backend,
 )
+from durable_jobs_runtime.trackers import say
 
 from durable_jobs_core import Jobs, Key
 from durable_jobs_core.backend import Backend
@@ -40,6 +42,10 @@ __all__ = ["Runtime", "open_runtime"]
 T = TypeVar("T")
 CLOSE_SECONDS = 5.0
 AGAIN_SECONDS = 5.0
+DEAF = (
+    "%s of %s was cancelled and does not end: its instance waits for it, as does the end of this process; "
+    "it is cancelled again every %g seconds"
+)
 
 
 @asynccontextmanager
@@ -130,7 +136,7 @@ class _Loop:
         except RuntimeError:
             raise RuntimeError("no asyncio runs here; in trio it is durable_jobs_trio") from None
         self._threads = threads
-        self._hooks: dict[int, asyncio.Task[None]] = {}
+        self._hooks: dict[int, tuple[asyncio.Task[None], Invoke]] = {}
         self._late: set[int] = set()
         self._users = asyncio.current_task()
         self._is_broken = False
@@ -171,7 +177,7 @@ class _Loop:
         running = self._run(invoke, finished, never_began)
         task = asyncio.Task(running, loop=self._loop)  # a task factory may begin at once
         task.add_done_callback(never_began)
-        self._hooks[invoke.id] = task
+        self._hooks[invoke.id] = task, invoke
 
     async def _run(
         self,
@@ -207,15 +213,17 @@ class _Loop:
         self.cancel_hook(invocation)
 
     def cancel_hook(self, invocation: int) -> None:
-        task = self._hooks.pop(invocation, None)
-        if task is not None:
-            self._loop.call_soon(self._cancel, task)  # after its first step: before that it would never run
+        hook = self._hooks.pop(invocation, None)
+        if hook is not None:
+            self._loop.call_soon(self._cancel, *hook)  # after its first step: before that it would never run
 
-    def _cancel(self, task: asyncio.Task[None]) -> None:
+    def _cancel(self, task: asyncio.Task[None], invoke: Invoke, times: int = 0) -> None:
         """Cancel, and say it again to a hook that swallows it: its instance waits for its end."""
         if not task.done():
+            if times == 1:
+                say(logging.WARNING, DEAF, invoke.hook, invoke.key, AGAIN_SECONDS)
             task.cancel()
-            self._loop.call_later(AGAIN_SECONDS, self._cancel, task)
+            self._loop.call_later(AGAIN_SECONDS, self._cancel, task, invoke, times + 1)
 
     def is_here(self) -> bool:
         return asyncio.get_running_loop() is self._loop

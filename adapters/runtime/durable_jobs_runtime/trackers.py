@@ -124,7 +124,7 @@ class LoggingTracker:
 
 
 class HttpTracker:
-    """POSTs values to a collector in the original's format: `{"events": [...]}`.
+    """POSTs values to a collector as JSON, `{"events": [...]}`, each as its `wire()` is.
 
     `endpoint`: the URL; `env`, `service_key`: added to each event; `headers`: added to each request;
     `include_state`: send the user's state and input too, which may hold secrets, default no.

@@ -42,7 +42,9 @@ def wrote(result: Any) -> bool:
             return result.redriven > 0
         case results.DiscardResult():
             return result.discarded > 0
-        case results.AddResult() | results.SendResult():
+        case results.SendResult():
+            return not (result.created and result.terminated)
+        case results.AddResult():
             return True
         case _:
             return False

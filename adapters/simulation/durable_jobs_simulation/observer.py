@@ -368,9 +368,11 @@ class Observer:
         was, is_ = getattr(before and before.body, "ids", ()), getattr(after and after.body, "ids", ())
         if was == is_:
             return
-        known = {id for id, _ in was}
-        for id, _ in is_:
-            if id not in known:
+        known = dict(was)
+        for id, until in is_:
+            if until != known.get(id):
+                if after is not None and known.get(id, 0) > after.at:
+                    raise Violated("S-60", f"the remembered {id!r} was taken again")
                 history.seen[id] += 1
                 self._check_ids(history, key, id)
 
@@ -378,6 +380,7 @@ class Observer:
 
     def emitted(self, node: Peer, values: tuple[TelemetryEvent, ...]) -> None:
         """I-7: telemetry follows its commit, and is said once."""
+        over = {value.life for value in values if value.type == "job.terminated"}  # and maybe never stored
         for value in values:
             history = self.history(value.key)
             self._world.say(
@@ -389,7 +392,8 @@ class Observer:
             if value.seq in told and value.life not in history.ended:  # (d) of D-6 may tell an end twice
                 raise Violated("I-7", f"{value.key}: {value.type} was told twice as {value.seq}")
             told[value.seq] = node.name
-            if value.seq > history.seq.get(value.life, 0) and value.life not in history.ended:
+            last = history.seq.get(value.life, value.seq if value.life in over else 0)
+            if value.seq > last and value.life not in history.ended:
                 raise Violated("I-7", f"{value.key}: {value.type} was told before its commit")
 
     # -- at the end

@@ -56,6 +56,16 @@ def test_S_61_the_whole_cause_is_told() -> None:
     )
 
 
+def test_a_cause_that_the_message_quotes_is_not_told_again() -> None:
+    def quote() -> None:
+        try:
+            boom()
+        except ValueError as error:
+            raise RuntimeError(f"expected an int, got ValueError: {error}") from error
+
+    assert describe(caught(quote)).message == "expected an int, got ValueError: no stock"
+
+
 def test_a_cause_that_was_hidden_is_not_told_and_a_circle_ends() -> None:
     def hide() -> None:
         try:
