@@ -141,7 +141,7 @@ def _nothing(state: State, input: object) -> None:
 
 def _nudged(state: State, input: protocol.Nudged) -> None:
     for lane in state.lanes:
-        lane.called, lane.poll_at = True, min(lane.poll_at, state.t + lane.later)
+        lane.hinted, lane.poll_at = True, min(lane.poll_at, state.t + lane.later)
     state.calls.hurry(state.t)
 
 

@@ -272,9 +272,9 @@ def _take_claimed(state: State, lane: Lane, flight: Flight, claim: Claim, answer
         lane.came_first()
     elif answer.claimed:
         lane.gives_way()
-    elif lane.called and not _is_near(answer.next_wake, claim.now):
+    elif lane.called or (lane.hinted and not _is_near(answer.next_wake, claim.now)):
         lane.came_in_vain(state.node)
-    lane.called = False
+    lane.called = lane.hinted = False
     lane.told_wake = None if answer.next_wake == claim.until else answer.next_wake
     full = {job for job, limit in claim.limits.items() if counts[job] >= limit}
     lane.hot = (lane.hot - claim.limits.keys()) | full
@@ -286,7 +286,7 @@ def _take_claimed(state: State, lane: Lane, flight: Flight, claim: Claim, answer
 
 
 def _is_near(instant: int | None, now: int) -> bool:
-    """Whether something falls due in a moment: then nobody has taken it."""
+    """Whether something falls due in a moment, of which a hint has told: then nobody has taken it."""
     return instant is not None and instant - now <= SHY_MAX_MS
 
 

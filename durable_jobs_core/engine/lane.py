@@ -52,10 +52,10 @@ class Lane:
     `hot`: those that filled their last claim; `turn`: which job is named first; `poll_at`, `retry_at`, and
     `asked_t`, when it was asked last: on the driver's clock; `max_writes`: halved when a batch fails, so
     that one bad write fails alone (D-3); `behind`: some writes did not fit in the last batch.
-    `told_wake`: the `next_wake` of the last claim's answer, unless it is of what that claim took; `called`: a
-    hint, or that instant, says that there is due work. Who then finds that others have taken it is `shy` for
-    so many milliseconds, and comes `later` the next time by a part of them. `trouble`: why the backend could
-    not do what it was asked last, empty if it could.
+    `told_wake`: the `next_wake` of the last claim's answer, unless it is of what that claim took; `called`:
+    that instant has come; `hinted`: a hint says that there is work, due now or soon. Who then finds that
+    others have taken it is `shy` for so many milliseconds, and comes `later` the next time by a part of them.
+    `trouble`: why the backend could not do what it was asked last, empty if it could.
     """
 
     id: int
@@ -78,6 +78,7 @@ class Lane:
     turn: int = 0
     told_wake: int | None = None
     called: bool = False
+    hinted: bool = False
     shy: int = 0
     later: int = 0
     trouble: str = ""

@@ -660,12 +660,13 @@ def later(rig: Rig) -> int:
     return rig.engine._state.lanes[0].later
 
 
-def test_D_4_who_comes_at_the_instant_it_was_told_and_finds_nothing_has_come_in_vain() -> None:
+@pytest.mark.parametrize("next_one", [10, 900_000])
+def test_D_4_who_comes_at_the_instant_it_was_told_and_finds_nothing_has_come_in_vain(next_one: int) -> None:
     rig = Rig(ticks("a"), poll=1_000_000)
     start(rig, "a", 1)
     falls_due(rig, 1_000)
     rig.settle()
-    falls_due(rig, 900_000)  # another has taken it
+    falls_due(rig, 1_000 + next_one)  # another has taken it
 
     rig.wait(999)
     before = later(rig)
