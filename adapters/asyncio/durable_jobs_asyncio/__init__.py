@@ -40,6 +40,8 @@ __all__ = ["Runtime", "open_runtime"]
 T = TypeVar("T")
 CLOSE_SECONDS = 5.0
 AGAIN_SECONDS = 5.0
+END_SECONDS = 0.1
+"""A program that ends cancels all its tasks, hooks too; so much later its blocks are being left."""
 
 
 @asynccontextmanager
@@ -134,6 +136,7 @@ class _Loop:
         self._late: set[int] = set()
         self._users = asyncio.current_task()
         self._is_broken = False
+        self._is_left = False
 
     def soon(self, function: Callable[[], None]) -> None:
         self._loop.call_soon(function)
@@ -167,7 +170,7 @@ class _Loop:
         outcomes: list[HookOutcome] = []
         task = asyncio.Task(self._run(invoke, outcomes), loop=self._loop)  # a task factory may begin at once
         self._hooks[invoke.id] = task
-        task.add_done_callback(lambda _: self._hook_ended(invoke.id, outcomes, finished))
+        task.add_done_callback(lambda task: self._hook_ended(invoke.id, task, outcomes, finished))
 
     async def _run(self, invoke: Invoke, outcomes: list[HookOutcome]) -> None:
         outcome: HookOutcome
@@ -189,12 +192,24 @@ class _Loop:
         outcomes.append(outcome)
 
     def _hook_ended(
-        self, invocation: int, outcomes: list[HookOutcome], finished: Callable[[int, HookOutcome], None]
+        self,
+        invocation: int,
+        task: asyncio.Task[None],
+        outcomes: list[HookOutcome],
+        finished: Callable[[int, HookOutcome], None],
     ) -> None:
         """Tell how it ended; a task that the program cancelled before it began never ran."""
-        self._hooks.pop(invocation, None)
+        is_ours = self._hooks.pop(invocation, None) is None
         self._late.discard(invocation)
-        finished(invocation, outcomes[0] if outcomes else HookRaised(asyncio.CancelledError()))
+        outcome = outcomes[0] if outcomes else HookRaised(asyncio.CancelledError())
+
+        def tell() -> None:
+            finished(invocation, HookCancelled() if self._is_left else outcome)
+
+        if is_ours or not task.cancelling() or not isinstance(outcome, HookRaised):
+            finished(invocation, outcome)
+        else:  # others have cancelled it: has it failed, or does the program end?
+            self._loop.call_later(END_SECONDS, tell)
 
     def _time_is_up(self, invocation: int) -> None:
         self._late.add(invocation)
@@ -222,7 +237,9 @@ class _Loop:
             self._users.cancel()
 
     def leaving(self) -> None:
-        """Take back the cancellation of `broken`, now and later: the error is raised instead."""
+        """The block is being left. Take back the cancellation of `broken`, now and later: the error is raised
+        instead."""
+        self._is_left = True
         if self._is_broken and self._users is not None:
             self._users.uncancel()
         self._users = None

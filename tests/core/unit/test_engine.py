@@ -415,6 +415,17 @@ def test_S_67_released_leases_are_due_now_and_another_engine_runs_the_same_attem
     assert (invoke.ctx.attempt, invoke.ctx.crashes) == (1, 0)
 
 
+def test_S_67_a_hook_that_is_cancelled_with_all_else_as_the_program_ends_is_handed_back() -> None:
+    rig = running()
+    rig.stop(5_000)
+
+    rig.finish(HookCancelled())
+    rig.settle()
+
+    run = run_of(rig)
+    assert (rig.cancels, run.attempt, run.crashes, run.lease, rig.closed) == ([], 1, 0, None, True)
+
+
 def test_rule_11_leases_are_renewed_while_handlers_have_their_grace() -> None:
     rig = running()
     rig.stop(100_000)
