@@ -13,7 +13,7 @@ from durable_jobs_core.engine.handlers import (
     unreadable,
 )
 from durable_jobs_core.engine.keeper import Keeper
-from durable_jobs_core.engine.protocol import Cancel, Finished, HookCancelled, HookDetached, Returned
+from durable_jobs_core.engine.protocol import Cancel, Finished, HookDetached, Returned
 from durable_jobs_core.engine.state import State
 from durable_jobs_core.errors import ValidationError
 from durable_jobs_core.events import AlarmFired, Event, HandlerReleased, LeaseRenewed
@@ -84,8 +84,6 @@ def finished(state: State, finished: Finished) -> None:
     invocation = state.handlers.remove(finished.invocation)
     keeper, key = invocation.keeper, invocation.call.key
     detached = isinstance(finished.outcome, HookDetached)
-    if isinstance(finished.outcome, HookCancelled) and invocation.cancelled is None:
-        invocation.cancelled = "lost" if state.stop_at is None else "stopping"
     if detached:
         cancel_context(invocation.ctx)
         leased = invocation.token is not None
