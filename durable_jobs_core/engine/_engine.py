@@ -10,6 +10,7 @@ from durable_jobs_core.definitions import AnyDefinition
 from durable_jobs_core.engine import callers, exchanges, faults, hooks, protocol
 from durable_jobs_core.engine.cache import Cache
 from durable_jobs_core.engine.entropy import Entropy
+from durable_jobs_core.engine.keeper import Keeper
 from durable_jobs_core.engine.lane import Lane
 from durable_jobs_core.engine.protocol import Input, Limits, Need
 from durable_jobs_core.engine.slots import Job, Slots
@@ -156,11 +157,21 @@ def _stopping(state: State, stopping: protocol.Stopping) -> None:
             callers.refuse(state, call, ClosedError("the runtime is closing"))
 
 
+def _finished(state: State, finished: protocol.Finished) -> None:
+    """A hook has ended; one that was cancelled unasked, as the program ends, has not failed (S-14)."""
+    invocation = state.handlers.running[finished.invocation]
+    if isinstance(finished.outcome, protocol.HookCancelled) and invocation.cancelled is None:
+        invocation.cancelled = "lost" if state.stop_at is None else "stopping"
+        if state.stop_at is not None and invocation.token is None:
+            _refuse_inline(state, invocation.keeper)
+    hooks.finished(state, finished)
+
+
 _FEEDS: dict[type, Callable[[State, Any], None]] = {
     protocol.Called: callers.called,
     protocol.Abandoned: callers.abandoned,
     protocol.Answered: exchanges.answered,
-    protocol.Finished: hooks.finished,
+    protocol.Finished: _finished,
     protocol.Returned: hooks.returned,
     protocol.Ticked: _nothing,
     protocol.Nudged: _nudged,
@@ -184,11 +195,16 @@ def _look_at_time(state: State) -> None:
 
 def _cut_short(state: State) -> None:
     """The grace is over: cancel what runs. A request whose inline hook is cancelled has not happened."""
-    for call in tuple(state.calls.by_id.values()):
-        if state.keepers[call.key].inline is call.entry:
-            callers.refuse(state, call, ClosedError("the runtime is closing"))
     for invocation in tuple(state.handlers.running.values()):
+        _refuse_inline(state, invocation.keeper)
         hooks.cancel(state, invocation, "stopping")
+
+
+def _refuse_inline(state: State, keeper: Keeper) -> None:
+    """The request whose hook is cancelled, if there is one, has not happened."""
+    call = None if keeper.inline is None else state.calls.by_id.get(keeper.inline.call)
+    if call is not None:
+        callers.refuse(state, call, ClosedError("the runtime is closing"))
 
 
 def _close_when_done(state: State) -> None:

@@ -41,7 +41,10 @@ class HookTimedOut:
 
 @value
 class HookCancelled:
-    """The hook was cancelled because of a `Cancel`, and has ended."""
+    """The hook was cancelled because of a `Cancel`, or with all else as the program ends, and has ended.
+
+    Unasked, it has not failed: its lease is released by an engine that is stopping, else expires (S-14).
+    """
 
 
 @value

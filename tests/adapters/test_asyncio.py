@@ -6,11 +6,13 @@ import asyncio
 import signal
 import sys
 import threading
+from pathlib import Path
 from typing import Any
 
 import durable_jobs_asyncio
 import pytest
 import trio
+from durable_jobs_runtime import MemoryTracker
 from support.one_job import Closing, Nothing, one_job
 
 from durable_jobs_core import ContinuousContext, Retry, create_durable_jobs
@@ -209,6 +211,47 @@ def test_S_67_a_program_that_ends_while_its_runtime_shuts_down_lets_it_end() -> 
     asyncio.run(main())  # which cancels all tasks at its end
     assert blocks[0].cancelled()
     assert backend.closed.is_set()
+
+
+@pytest.mark.parametrize("fails", [False, True])
+@pytest.mark.parametrize("turns", [0, 5])
+def test_S_67_a_program_that_ends_and_cancels_all_its_tasks_fails_no_attempt(
+    turns: int, fails: bool, tmp_path: Path
+) -> None:
+    began: list[tuple[int, int]] = []
+    tracker = MemoryTracker()
+
+    async def main() -> None:
+        running = asyncio.Event()
+
+        async def execute(ctx: ContinuousContext[Nothing]) -> None:
+            began.append((ctx.attempt, ctx.crashes))
+            running.set()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                if fails:
+                    raise ValueError("on the way out")
+
+        async def block() -> None:
+            jobs = one_job(execute, retry=None, on_exhausted="terminate")
+            url = f"sqlite:///{tmp_path / 'jobs.db'}"
+            async with durable_jobs_asyncio.open_runtime(jobs, url, trackers=[tracker]) as runtime:
+                await runtime.client.continuous("job").start("a", Nothing())
+                try:
+                    await asyncio.Event().wait()
+                finally:
+                    for _ in range(turns):  # what the program has to do before it leaves the block
+                        await asyncio.sleep(0)
+
+        block_task = asyncio.create_task(block())
+        await running.wait()
+        assert not block_task.done()
+
+    for _ in range(2):
+        asyncio.run(main())  # which cancels all tasks at its end
+    assert began == [(1, 0), (1, 0)]
+    assert "job.failed" not in tracker.types()
 
 
 @pytest.mark.parametrize("in_thread", [False, True])

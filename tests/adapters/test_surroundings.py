@@ -17,7 +17,7 @@ from typing import Any, cast
 import pytest
 from attrs import evolve
 from durable_jobs_memory import MemoryBackend
-from durable_jobs_runtime import machine
+from durable_jobs_runtime import hints, machine
 from support.drivers import Driver, Main
 from support.killing import finish
 from support.one_job import Closing, Nothing, one_job
@@ -517,7 +517,37 @@ def test_hints_that_come_without_end_leave_the_process_its_rest(driver: Driver) 
             await driver.in_default_thread(backend.heard.wait)
 
     driver.run(main)
-    assert backend.times[10] - backend.times[0] >= 10 * machine.HINT_REST_SECONDS
+    assert backend.times[10] - backend.times[0] >= 10 * hints.HINT_REST_SECONDS
+
+
+class SlowToLetGo(MemoryBackend):
+    """Its `wait` returns a moment after it was ended."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waits, self.closing, self.left = threading.Event(), threading.Event(), threading.Event()
+        self.was_left: list[bool] = []
+
+    def wait(self, timeout: float) -> None:
+        self.waits.set()
+        self.closing.wait()
+        self.was_left.append(self.left.wait(0.1))
+
+    def close(self) -> None:
+        super().close()
+        self.closing.set()
+
+
+def test_a_block_that_has_been_left_has_nothing_of_the_backend_open(driver: Driver) -> None:
+    backend = SlowToLetGo()
+
+    async def main() -> None:
+        async with driver.open(one_job(), backend):
+            await driver.in_default_thread(backend.waits.wait)
+        backend.left.set()
+
+    driver.run(main)
+    assert backend.was_left == [False]
 
 
 class ListsForEver(MemoryBackend):

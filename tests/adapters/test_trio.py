@@ -10,6 +10,7 @@ from typing import Any
 import durable_jobs_trio
 import pytest
 import trio
+from durable_jobs_runtime import MemoryTracker
 from support.drivers import Driver
 from support.one_job import Closing, Nothing, one_job
 
@@ -41,7 +42,7 @@ def test_S_67_a_run_that_ends_within_the_block_waits_for_no_thread() -> None:
 
 @pytest.mark.parametrize("children", [0, 2])
 def test_S_67_a_run_that_ends_within_the_block_ends_its_hooks_and_closes_the_backend(children: int) -> None:
-    backend = Closing()
+    backend, tracker = Closing(), MemoryTracker()
     blocks: list[AbstractAsyncContextManager[Any]] = []
 
     async def main() -> None:
@@ -54,13 +55,14 @@ def test_S_67_a_run_that_ends_within_the_block_ends_its_hooks_and_closes_the_bac
                 running.set()
                 await trio.sleep_forever()
 
-        blocks.append(durable_jobs_trio.open_runtime(one_job(execute), backend))
+        blocks.append(durable_jobs_trio.open_runtime(one_job(execute), backend, trackers=[tracker]))
         runtime = await blocks[0].__aenter__()
         await runtime.client.continuous("job").start("a", Nothing())
         await running.wait()
 
     trio.run(main)
     assert backend.closed.is_set()
+    assert "job.failed" not in tracker.types()
 
 
 def test_a_runtime_that_is_stopped_outside_of_trio_goes_on(driver: Driver) -> None:

@@ -46,6 +46,8 @@ DEAF = (
     "%s of %s was cancelled and does not end: its instance waits for it, as does the end of this process; "
     "it is cancelled again every %g seconds"
 )
+END_SECONDS = 0.1
+"""A program that ends cancels all its tasks, hooks too; so much later its blocks are being left."""
 
 
 @asynccontextmanager
@@ -140,6 +142,7 @@ class _Loop:
         self._late: set[int] = set()
         self._users = asyncio.current_task()
         self._is_broken = False
+        self._is_left = False
 
     def soon(self, function: Callable[[], None]) -> None:
         self._loop.call_soon(function)
@@ -171,8 +174,7 @@ class _Loop:
     def start_hook(self, invoke: Invoke, finished: Callable[[int, HookOutcome], None]) -> None:
         def never_began(task: asyncio.Task[None]) -> None:
             """The program has cancelled it before its first step."""
-            self._hooks.pop(invoke.id, None)
-            finished(invoke.id, HookRaised(asyncio.CancelledError()))
+            self._ended(invoke, task, HookRaised(asyncio.CancelledError()), finished)
 
         running = self._run(invoke, finished, never_began)
         task = asyncio.Task(running, loop=self._loop)  # a task factory may begin at once
@@ -204,9 +206,26 @@ class _Loop:
                 outcome = HookRaised(error)
         if limit is not None:
             limit.cancel()
-        self._hooks.pop(invoke.id, None)
+        self._ended(invoke, task, outcome, finished)
+
+    def _ended(
+        self,
+        invoke: Invoke,
+        task: asyncio.Task[None],
+        outcome: HookOutcome,
+        finished: Callable[[int, HookOutcome], None],
+    ) -> None:
+        """Tell how a hook ended."""
+        is_ours = self._hooks.pop(invoke.id, None) is None
         self._late.discard(invoke.id)
-        finished(invoke.id, outcome)
+        if is_ours or not isinstance(outcome, HookRaised) or not task.cancelling():
+            finished(invoke.id, outcome)
+            return
+
+        def tell() -> None:
+            finished(invoke.id, HookCancelled() if self._is_left else outcome)
+
+        self._loop.call_later(END_SECONDS, tell)  # others cancelled it: has it failed, or does the program end?
 
     def _time_is_up(self, invocation: int) -> None:
         self._late.add(invocation)
@@ -236,7 +255,9 @@ class _Loop:
             self._users.cancel()
 
     def leaving(self) -> None:
-        """Take back the cancellation of `broken`, now and later: the error is raised instead."""
+        """The block is being left. Take back the cancellation of `broken`, now and later: the error is raised
+        instead."""
+        self._is_left = True
         if self._is_broken and self._users is not None:
             self._users.uncancel()
         self._users = None

@@ -6,7 +6,6 @@ needs are performed once per turn of the loop, so that what comes together is wr
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -42,15 +41,13 @@ from durable_jobs_core.errors import ClosedError, OutcomeUnknownError
 from durable_jobs_core.events import Request
 from durable_jobs_core.jobs import Jobs
 from durable_jobs_core.words import Key
+from durable_jobs_runtime.hints import HintThread
 from durable_jobs_runtime.journal import FileJournal
 from durable_jobs_runtime.lanes import LaneThread
 from durable_jobs_runtime.threads import ThreadPool
 from durable_jobs_runtime.trackers import Trackers
 
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
-HINT_SECONDS = 1.0
-HINT_REST_SECONDS = 0.005
-"""After a hint: however many come, they are heard so often, and what they are about is done meanwhile."""
 
 
 def clock() -> float:
@@ -125,7 +122,8 @@ class Machine:
             journal=journal,
         )
         self._lanes = [LaneThread(backend, lane, self._from_lane) for lane in range(backend.lanes)]
-        self._hints = threading.Thread(target=self._hint, daemon=True) if worker else None
+        nudge = partial(loop.from_thread, self._feed, Nudged())
+        self._hints = HintThread(backend, nudge) if worker else None
         self._calls = 0
         self._deliver: dict[int, Deliver] = {}
         self._threads: dict[int, Callable[[], None]] = {}
@@ -209,6 +207,8 @@ class Machine:
         """Release threads, trackers and the backend, each whatever another raises. Blocks."""
         with ExitStack() as closing:
             closing.callback(self._pool.close)
+            if self._hints is not None:
+                closing.callback(self._hints.end)
             closing.callback(self._backend.close)
             if self._journal is not None:
                 closing.callback(self._journal.close)
@@ -394,19 +394,6 @@ class Machine:
     def _answered(self, lane: int, answered: Answered) -> None:
         self._feed(answered)
         self._lanes[lane].tell(self._engine.troubles[lane])
-
-    def _hint(self) -> None:
-        """Hear of due work that other processes made; losing a hint costs a poll."""
-        while not self.closed:
-            began = time.monotonic()
-            try:
-                self._backend.wait(HINT_SECONDS)
-            except Exception:
-                time.sleep(HINT_SECONDS)
-                continue
-            if time.monotonic() - began < HINT_SECONDS and not self.closed:
-                self._loop.from_thread(self._feed, Nudged())
-                time.sleep(HINT_REST_SECONDS)
 
 
 def _now() -> int:

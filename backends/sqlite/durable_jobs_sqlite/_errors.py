@@ -77,6 +77,11 @@ def is_busy(error: Exception) -> bool:
     return _code(error) in _BUSY
 
 
+def is_full(error: BaseException | None) -> bool:
+    """Whether a file could not grow: the disk is full, or a quota, which SQLite calls a failed write."""
+    return _code(error) == sqlite3.SQLITE_FULL or _full_code(error) == sqlite3.SQLITE_IOERR_WRITE
+
+
 def is_transient(error: Exception) -> bool:
     """Whether trying again later may help."""
     return _code(error) in _TRANSIENT
@@ -92,7 +97,11 @@ def concerns_all(error: Exception) -> bool:
     return _code(error) in _WHOLE
 
 
-def _code(error: Exception) -> int:
+def _code(error: BaseException | None) -> int:
     if not hasattr(error, "sqlite_errorcode") and "decode" in str(error):
         return sqlite3.SQLITE_CORRUPT
-    return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
+    return _full_code(error) & 0xFF
+
+
+def _full_code(error: BaseException | None) -> int:
+    return int(getattr(error, "sqlite_errorcode", 0))

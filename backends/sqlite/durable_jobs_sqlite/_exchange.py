@@ -16,6 +16,7 @@ import logging
 import sqlite3
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 
 from attrs import evolve
@@ -24,7 +25,7 @@ from durable_jobs_core.backend import Answer, Batch, Claim, Damaged, Outcome, Re
 from durable_jobs_sqlite import _attempt, _rows, _schema
 from durable_jobs_sqlite._attempt import AgainError, Care, UndoneError
 from durable_jobs_sqlite._clock import MARK_AHEAD_MS, Plan, Reading, read_clocks, ticks
-from durable_jobs_sqlite._errors import SQLITE_ERRORS, StoreError, StoreLostError, cause_of, is_busy
+from durable_jobs_sqlite._errors import SQLITE_ERRORS, StoreError, StoreLostError, cause_of, is_busy, is_full
 from durable_jobs_sqlite._file import StoreFile, read_plan, write_plan
 from durable_jobs_sqlite._rows import COMMITTED, Job, Stored
 from durable_jobs_sqlite._turns import BUSY_MAX_SECONDS, Turns, wait_a_little
@@ -57,6 +58,7 @@ class Exchanger:
         self._plan = file.plan
         self._followed = float("-inf")
         self._emptied = float("-inf")
+        self._lacks_room = False
         self.hint: tuple[Sequence[Job], int | None] | None = None
         self.warnings: dict[str, None] = {}
 
@@ -70,7 +72,7 @@ class Exchanger:
             refused = Refused(str(error), error.transient)
             return Answer(outcomes=(refused,) * len(batch.writes), clock=self._plan.clock(ticks()))
         except SQLITE_ERRORS as error:
-            self.close()
+            self._fail(error)
             raise StoreError.of(self._file.path, error) from error
         except BaseException:
             self.close()
@@ -82,6 +84,10 @@ class Exchanger:
         if connection is not None:
             self._file.give_up(connection)
 
+    def _fail(self, error: BaseException | None) -> None:
+        self._lacks_room |= is_full(error)
+        self.close()
+
     def _perform(self, batch: Batch) -> Answer:
         connection = self._connected()
         if not (batch.writes or batch.settle):
@@ -92,7 +98,7 @@ class Exchanger:
             return self._write(connection, batch)
         except UndoneError as undone:
             if undone.reopen:
-                self.close()
+                self._fail(undone.__cause__)
             if batch.settle:
                 raise StoreError(self._file.path, undone.reason, transient=undone.transient) from undone
             refused = Refused(f"{self._file.path}: {undone.reason}", undone.transient)
@@ -104,6 +110,9 @@ class Exchanger:
         connection = self._connection
         if connection is None:
             self._connection = connection = self._file.reconnect()
+            if self._lacks_room:
+                with suppress(sqlite3.Error):  # what is not in the file yet needs room there
+                    self._lacks_room = not self._is_emptied(connection)
             return connection
         try:
             self._file.check()

@@ -6,6 +6,7 @@ import ctypes
 import logging
 import os
 import sqlite3
+import threading
 import time
 import weakref
 from collections.abc import Callable, Generator
@@ -48,6 +49,7 @@ class StoreFile:
         self.identity: Identity | None = None
         self._wal: Identity | None = None
         self._connections: set[sqlite3.Connection] = set()
+        self._closing = threading.Lock()
 
     def open(self) -> sqlite3.Connection:
         """Make the file a store of this release, and connect. Raises `StoreError`."""
@@ -88,7 +90,8 @@ class StoreFile:
     def disconnect(self, connection: sqlite3.Connection) -> None:
         """Close a connection; what it had not committed is undone."""
         self._connections.discard(connection)
-        connection.close()
+        with self._closing:  # of two that close at once neither is the last, which tidies the log away
+            connection.close()
 
     def give_up(self, connection: sqlite3.Connection) -> None:
         """Close the connection that stays open, and with it perhaps the log."""

@@ -89,6 +89,27 @@ def test_r3_a_log_that_cannot_grow_loses_nothing_acknowledged(sqlite) -> None:
     assert again.load("left") == left
 
 
+def test_r3_a_log_that_has_taken_all_the_room_is_emptied_and_work_goes_on(sqlite, path) -> None:
+    names = [f"{n}" for n in range(10)]
+    rows = [sqlite.create(name, blob=b"x" * 9_000)[0] for name in names]
+    sqlite.backend.close()
+    again, outcomes = sqlite.again(), []
+    with raw(path) as other, limited_files(250_000):
+        other.execute("SELECT count(*) FROM rows")  # while another has the file open, no close empties it
+        for n in range(100):
+            held = rows[n % 10]
+            row = again.row(held.key.id, blob=b"%02d" % n * 4_500)
+            try:
+                (outcome,) = again.ask(Write(row.key, held.revision, row)).outcomes
+            except StoreError:  # it was found at the COMMIT
+                outcome = None
+            if outcome == DONE:
+                rows[n % 10] = row
+            outcomes.append(outcome)
+        assert outcomes.count(DONE) > 80
+    assert [again.load(name) for name in names] == rows
+
+
 # -- another process holds the lock
 
 

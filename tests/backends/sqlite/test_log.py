@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import threading
 
 import pytest
 from durable_jobs_sqlite import _backend, _exchange
@@ -77,3 +78,22 @@ def test_warnings_are_few_and_the_latest(sqlite) -> None:
         sqlite.backend._exchanger._warn(f"warning {n % 12}")
     warnings = sqlite.backend.health().warnings
     assert warnings == tuple(f"warning {n % 12}" for n in range(12, 20))
+
+
+def test_of_connections_that_close_at_once_one_is_the_last_and_tidies_the_log_away(sqlite, path) -> None:
+    sqlite.create("first")
+    sqlite.backend.close()
+    file = sqlite.backend._file
+    together = threading.Barrier(2)
+
+    def close(connection: sqlite3.Connection) -> None:
+        together.wait()
+        file.disconnect(connection)
+
+    for _ in range(100):
+        threads = [threading.Thread(target=close, args=(file.connect(),)) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert not os.path.exists(f"{path}-wal")

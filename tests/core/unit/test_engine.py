@@ -415,6 +415,17 @@ def test_S_67_released_leases_are_due_now_and_another_engine_runs_the_same_attem
     assert (invoke.ctx.attempt, invoke.ctx.crashes) == (1, 0)
 
 
+def test_S_67_a_hook_that_is_cancelled_with_all_else_as_the_program_ends_is_handed_back() -> None:
+    rig = running()
+    rig.stop(5_000)
+
+    rig.finish(HookCancelled())
+    rig.settle()
+
+    run = run_of(rig)
+    assert (rig.cancels, run.attempt, run.crashes, run.lease, rig.closed) == ([], 1, 0, None, True)
+
+
 def test_rule_11_leases_are_renewed_while_handlers_have_their_grace() -> None:
     rig = running()
     rig.stop(100_000)
@@ -463,6 +474,35 @@ def test_S_67_a_request_whose_hook_is_cancelled_by_the_shutdown_has_not_happened
 
     assert isinstance(rig.result(call), ClosedError)
     assert (rig.invokes, rig.row(CHORE), rig.closed) == ([], None, True)
+
+
+def test_S_67_a_request_whose_hook_is_cancelled_with_all_else_as_the_program_ends_has_not_happened() -> None:
+    rig = greeted(jobs(chore=chore(on_error=nothing)))
+    call = rig.call(CHORE, SendRequested(event=1))
+    rig.settle()
+    rig.stop(5_000)
+
+    rig.finish(HookCancelled())
+    rig.settle()
+
+    assert isinstance(rig.result(call), ClosedError)
+    assert (rig.cancels, rig.invokes, rig.row(CHORE), rig.closed) == ([], [], None, True)
+
+
+def test_S_67_a_batch_that_is_cancelled_as_the_program_ends_leaves_the_reducer_beside_it_alone() -> None:
+    rig = greeted()
+    rig.ask_inline(FOLD, AddRequested(event=1))
+    rig.ask(FOLD, FlushRequested())
+    (batch,) = rig.invokes
+    call = rig.call(FOLD, AddRequested(event=2))
+    rig.settle()
+    rig.stop(5_000)
+
+    rig.finish(HookCancelled(), invoke=batch)
+    rig.finish()
+    rig.settle()
+
+    assert (rig.result(call).event_count, rig.closed) == (1, True)
 
 
 def test_S_67_who_waits_for_a_run_is_told_pending_when_the_engine_closes() -> None:

@@ -195,7 +195,6 @@ class Unspeakable(Exception):
         (HookRaised(BaseExceptionGroup("many", [KeyError("a"), SystemExit()])), "BaseExceptionGroup"),
         (HookTimedOut(), "TimeoutError"),
         (HookDetached(), "TimeoutError"),
-        (HookCancelled(), "RuntimeError"),
     ],
     ids=repr,
 )

@@ -245,6 +245,15 @@ def test_S_13_a_renewal_whose_answer_is_lost_is_a_renewal_if_it_landed() -> None
     assert (lease_of(rig).until, rig.cancels) == (EPOCH + 10_000 + LEASE, [])
 
 
+def test_S_14_a_hook_that_is_cancelled_unasked_has_not_failed_and_its_lease_ends_by_itself() -> None:
+    rig = running(limits={"poll": 1_000_000}, retry=None)
+    rig.finish(HookCancelled())
+    rig.wait(LEASE)
+
+    (invoke,) = rig.invokes
+    assert (invoke.ctx.attempt, invoke.ctx.crashes) == (1, 1)
+
+
 def test_S_36_another_engine_cancels_its_handler_at_its_next_renewal() -> None:
     rig = running()
     client(rig).ask(TICK, TerminateRequested())
