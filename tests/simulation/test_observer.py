@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from durable_jobs_simulation import Faults, Simulation, Trace, Violation, simulate
 
-from durable_jobs_core import Task, TaskContext, create_durable_jobs
+from durable_jobs_core import Debounce, DebounceContext, Task, TaskContext, create_durable_jobs
 from durable_jobs_core.kinds import _shared
 
 
@@ -16,6 +16,9 @@ async def keep(event: int, ctx: TaskContext[int]) -> None:
 
 
 async def nothing(ctx: TaskContext[int]) -> None: ...
+
+
+async def deliver(ctx: DebounceContext[int]) -> None: ...
 
 
 KEEPER = Task.make(state=int, event=int, on_event=keep, execute=nothing, remember_ids_for="10 seconds")
@@ -70,3 +73,15 @@ def test_S_60_an_id_that_is_taken_while_it_is_remembered_is_found(monkeypatch: p
         Violation, match=r"S-60: task:keeper:a, committed by .*: the remembered 'once' was taken again"
     ):
         sent_twice("9 seconds")
+
+
+def test_S_60_more_ids_come_in_one_write_than_are_remembered() -> None:
+    job = Debounce.make(event=int, flush_after="1 hour", execute=deliver, remember_ids=2)
+
+    async def scenario(sim: Simulation) -> None:
+        for number in range(3):
+            sim.spawn(sim.client.debounce(job).add("a", number, event_id=f"{number}"))
+
+    trace = simulate(create_durable_jobs({"job": job}), scenario, seed=1, faults=Faults(), nodes=1, clients=0)
+    commits = [event for event in trace.events if event.what == "commit"]
+    assert "window of 3" in str(commits[0].details[1])

@@ -361,11 +361,12 @@ class Observer:
         self, history: History, engine: int, key: Key, before: Record | None, after: Record | None
     ) -> None:
         life_ends = before is not None and (after is None or after.revision.life != before.revision.life)
-        if life_ends:
+        was, is_ = getattr(before and before.body, "ids", ()), getattr(after and after.body, "ids", ())
+        most = getattr(self._world.releases[-1].by_key.get((key.kind, key.job)), "ids_max", 0)
+        if life_ends or (is_ and len(is_) >= most and is_[0] not in was):  # all are new, and some may be gone
             for call in self._calls.values():
                 if call.key == key and call.engine == engine:
                     call.excused = True
-        was, is_ = getattr(before and before.body, "ids", ()), getattr(after and after.body, "ids", ())
         if was == is_:
             return
         known = dict(was)
