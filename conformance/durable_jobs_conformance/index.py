@@ -105,9 +105,12 @@ def what_is_due_comes_earliest_first(port: Port) -> None:
     wakes = {f"{n:02}": 10 + n * 7 % 24 for n in range(24)}
     rows = [port.row(id, wake=wake) for id, wake in wakes.items()]
     port.ask(*(Write(row.key, None, row) for row in rows))
-    due = sorted((id for id, wake in wakes.items() if wake <= 30), key=wakes.__getitem__)
-    claimed = port.claim(30, limit=50)
-    port.same(port.by_lane(map(port.key, claimed)), port.by_lane(map(port.key, due)))
+    due = port.by_lane(
+        map(port.key, sorted((id for id, wake in wakes.items() if wake <= 30), key=wakes.__getitem__))
+    )
+    for limit, of in (2, slice(2)), (50, slice(2, None)):
+        claimed = port.by_lane(map(port.key, port.claim(30, limit=limit)))
+        port.same(claimed, [keys[of] for keys in due], f"at most {limit} of each lane")
 
 
 @check("R-7")
