@@ -196,6 +196,24 @@ class ClaimsLatestFirst(Wrong):
         return reversed(list(super()._claim(claim)))  # type: ignore[return-value]
 
 
+class ClaimsAnyThatAreDue(Wrong):
+    """The earliest first, of those that it happens to find."""
+
+    def _claim(self, claim: Claim) -> Iterator[Row]:
+        found: list[Row] = []
+        for job, limit in claim.limits.items():
+            due = [
+                key
+                for key in sorted(self.rows)
+                if key[:2] == job and self._entries.get(key, 2**62) <= claim.now
+            ]
+            found += [self.rows[key] for key in due[:limit]]
+        found.sort(key=lambda row: self._entries[row.key])
+        for row in found:
+            self._index(row.key, claim.until)
+        return iter(found)
+
+
 class ClaimsWithoutMoving(Wrong):
     def _claim(self, claim: Claim) -> Iterator[Row]:
         claimed = list(super()._claim(claim))
@@ -674,6 +692,7 @@ STORES: list[tuple[type[_Store], str]] = [
     (TruncatesBlobs, "R-3-blobs_of_every_size_come_back[70000]"),
     (DueOnlyAfterTheInstant, "R-7-an_entry_is_due_at_its_instant_and_not_before"),
     (ClaimsLatestFirst, "R-7-what_is_due_comes_earliest_first"),
+    (ClaimsAnyThatAreDue, "R-7-what_is_due_comes_earliest_first"),
     (ClaimsWithoutMoving, "R-7-two_claims_never_return_the_same_entry"),
     (ClaimsOneLimitForAll, "R-7-limits_are_per_job"),
     (ClaimsNothingTooLarge, "R-7-at_least_one_row_and_no_more_bytes_than_asked_for"),
