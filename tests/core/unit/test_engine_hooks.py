@@ -268,6 +268,18 @@ def test_S_36_another_engine_cancels_its_handler_at_its_next_renewal() -> None:
     assert not any(isinstance(event, JobStale) for event in rig.events)
 
 
+def test_S_14_a_handler_that_has_lost_its_lease_has_nothing_to_hand_back_though_the_engine_stops() -> None:
+    rig = running()
+    client(rig).ask(TICK, TerminateRequested())
+    rig.wait(10_000)
+    rig.stop(5_000)
+    rig.finish(HookCancelled())
+    rig.settle()
+
+    assert rig.closed
+    assert not any(isinstance(event, JobStale) for event in rig.events)
+
+
 def test_S_13_a_renewal_for_a_lease_that_is_gone_wakes_nobody_in_vain() -> None:
     rig = running(limits={"poll": 1_000_000})
     client(rig).ask(TICK, TerminateRequested())
