@@ -161,7 +161,7 @@ def _finished(state: State, finished: protocol.Finished) -> None:
     """A hook has ended; one that was cancelled unasked, as the program ends, has not failed (S-14)."""
     invocation = state.handlers.running[finished.invocation]
     if isinstance(finished.outcome, protocol.HookCancelled) and invocation.cancelled is None:
-        invocation.cancelled = "lost" if state.stop_at is None else "stopping"
+        invocation.cancel("lost" if state.stop_at is None else "stopping")
         if state.stop_at is not None and invocation.token is None:
             _refuse_inline(state, invocation.keeper)
     hooks.finished(state, finished)

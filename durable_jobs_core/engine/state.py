@@ -111,7 +111,7 @@ class State:
     def env(self, keeper: Keeper, entry: Entry) -> Env:
         """What a step of this keeper may know."""
         base = keeper.base.revision.number if isinstance(keeper.base, Record) else 0
-        number = keeper.number if keeper.steps else max(base, self.highest) + 1
+        number = keeper.number if keeper.dirty else max(base, self.highest) + 1
         may_start = self._may_start(keeper, entry)
         return Env(
             keeper.key, self.clock.now, self.entropy(), number, self.node, may_start, self.limits.lease

@@ -34,7 +34,7 @@ def turn(state: State) -> None:
 def file(state: State, keeper: Keeper) -> None:
     """Put a keeper where it waits: for a write, for a load, or for nothing."""
     lane, key = state.lane(keeper.key), keeper.key
-    if keeper.steps and not keeper.blocked:
+    if keeper.dirty and not keeper.blocked:
         lane.writes[key] = keeper
     else:
         lane.writes.pop(key, None)

@@ -66,6 +66,7 @@ class Phase(StrEnum):
     PARKED = "parked"
 
 
+# by name: to look one up in its class is slow in Python 3.11
 _ABSENT, _WAITING, _PENDING, _RUNNING, _PARKED = Phase
 _EXISTING = (_WAITING, _PENDING, _RUNNING, _PARKED)
 _NOT_RUNNING = (_ABSENT, _WAITING, _PENDING, _PARKED)

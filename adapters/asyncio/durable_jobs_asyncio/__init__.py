@@ -225,9 +225,8 @@ class _Loop:
         def tell() -> None:
             finished(invoke.id, HookCancelled() if self._is_left else outcome)
 
-        self._loop.call_later(
-            END_SECONDS, tell
-        )  # others cancelled it: has it failed, or does the program end?
+        # others cancelled it: has it failed, or does the program end?
+        self._loop.call_later(END_SECONDS, tell)
 
     def _time_is_up(self, invocation: int) -> None:
         self._late.add(invocation)

@@ -24,6 +24,7 @@ class Phase(StrEnum):
     PARKED = "parked"
 
 
+# by name: to look one up in its class is slow in Python 3.11
 _ABSENT, _IDLE, _SCHEDULED, _QUEUED, _PENDING, _RUNNING, _PARKED = Phase
 
 
