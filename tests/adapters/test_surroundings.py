@@ -18,7 +18,7 @@ import pytest
 from attrs import evolve
 from durable_jobs_memory import MemoryBackend
 from durable_jobs_runtime import hints, machine
-from support.drivers import Driver, Main
+from support.drivers import Driver, Main, again
 from support.killing import finish
 from support.one_job import Closing, Nothing, one_job
 
@@ -473,7 +473,7 @@ def test_health_says_why_the_backend_fails_for_as_long_as_it_does(driver: Driver
                 await runtime.client.continuous("job").start("a", Nothing())
             assert (await runtime.health()).failing == ("the disk is full",)
             backend.full = False
-            await runtime.client.continuous("job").start("a", Nothing())
+            await again(lambda: runtime.client.continuous("job").start("a", Nothing()))
             assert (await runtime.health()).failing == ()
 
     driver.run(main)

@@ -11,15 +11,15 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack
 from functools import partial
 from random import Random
-from typing import Any, TypeVar
+from typing import Any
 
 from attrs import define, field
 from durable_jobs_redis import RedisBackend
-from support.drivers import Driver
+from support.drivers import Driver, again
 from support.redis_proxy import Asked, Fate, Proxy
 
 from durable_jobs_core import Continuous, Jobs, Task, create_durable_jobs, every
@@ -35,7 +35,6 @@ beyond their deadline."""
 
 TIMEOUT = "400 ms"
 LONGEST_SECONDS = 3_600.0
-T = TypeVar("T")
 Told = Callable[[str], None]
 
 
@@ -186,15 +185,6 @@ class Keeper:
             await again(lambda: self._books.send(self._id, name, event_id=name))
         except DuplicateEventError:
             self._storm.counts["duplicates"] += 1
-
-
-async def again(ask: Callable[[], Awaitable[T]]) -> T:
-    """Ask until there is an answer."""
-    while True:
-        try:
-            return await ask()
-        except (OutcomeUnknownError, StorageError):
-            continue
 
 
 def storm(

@@ -6,12 +6,15 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import durable_jobs_asyncio
 import durable_jobs_trio
 import trio
 
+from durable_jobs_core.errors import OutcomeUnknownError, StorageError
+
+T = TypeVar("T")
 Main = Callable[[], Awaitable[None]]
 
 
@@ -168,3 +171,12 @@ class Trio:
 
 
 DRIVERS: tuple[Driver, ...] = (Asyncio(), Trio())
+
+
+async def again(ask: Callable[[], Awaitable[T]]) -> T:
+    """Ask until there is an answer: a backend that failed is asked again after a pause only."""
+    while True:
+        try:
+            return await ask()
+        except (OutcomeUnknownError, StorageError):
+            continue

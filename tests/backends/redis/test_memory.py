@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from durable_jobs_redis import CallRefusedError, RedisBackend, _warnings
-from soak.redis_proxy import again
+from support.drivers import again
 
 from durable_jobs_core import Task, create_durable_jobs
 from durable_jobs_core.backend import Claim, Committed, Defer, Refused, Write
