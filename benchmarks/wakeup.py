@@ -231,13 +231,12 @@ async def _ask(url: str, count: int, gap: float) -> dict[str, float]:
 @contextmanager
 def stores() -> Iterator[dict[str, str]]:
     """A URL of each store at hand, by its name."""
-    from support.redis_servers import SAFE, Server, find
+    from support.redis_servers import PROGRAMS, SAFE, launch
 
-    program = find("redis-server")
     with tempfile.TemporaryDirectory(prefix="wakeup-") as folder, ExitStack() as stack:
         found = {"SQLite": f"sqlite:///{folder}/jobs.db"}
-        if program is not None:
-            server = Server(program, *SAFE)
+        if PROGRAMS:
+            server = launch(PROGRAMS[0], *SAFE)
             stack.callback(server.discard)
             found["Redis"] = server.url + "/0"
         yield found

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from support.redis_servers import find
+from support.needs import A_REDIS
 from support.scripts import ROOT
 
 sys.path.insert(0, str(ROOT))
@@ -32,7 +32,7 @@ def test_ours_takes_in_and_runs_by_the_protocol_on_sqlite(tmp_path: Path) -> Non
         connection.close()
 
 
-@pytest.mark.skipif(find("redis-server") is None, reason="there is no redis-server")
+@A_REDIS
 def test_ours_takes_in_and_runs_by_the_protocol_on_redis(tmp_path: Path) -> None:
     figures = REDIS.measures[0].run(tmp_path, COUNT)
 

@@ -27,7 +27,7 @@ from soak.on_redis import SYNCS, soak
 from soak.redis_proxy import storm
 from soak.share import share
 from support.drivers import DRIVERS
-from support.redis_servers import shared
+from support.redis_servers import PROGRAMS, shared
 
 CAMPAIGN = 25
 """Rounds on one file; then another is begun, and the log with it."""
@@ -86,7 +86,7 @@ def cut(arguments: argparse.Namespace) -> bool:
         def told(text: str, name: str = driver.name) -> None:
             PROGRESS.show(lambda: f"redis-proxy, {name}: {text}")
 
-        result, proxy = storm(driver, shared("redis-server").port, arguments.seed, goal, 6, told)
+        result, proxy = storm(driver, shared(PROGRAMS[0]).port, arguments.seed, goal, 6, told)
         minutes = (time.monotonic() - began) / 60
         PROGRESS.clear()
         print(f"redis-proxy, {driver.name}: {result}, {dict(proxy.counts)}, {minutes:.1f} minutes")

@@ -12,6 +12,7 @@ from typing import Any
 
 import redis
 from support.redis_clusters import RedisCluster, slot_of
+from support.redis_servers import PROGRAMS
 
 SHARDS = 16
 KEYS_AT_ONCE = 2
@@ -21,7 +22,7 @@ class Moving:
     """A new Cluster; `options`: of each node. The seed decides which slot moves, and which node is killed."""
 
     def __init__(self, seed: int, *options: str) -> None:
-        self._cluster = RedisCluster("redis-server", *options)
+        self._cluster = RedisCluster(PROGRAMS[0], *options)
         self._chance = random.Random(f"{seed} nodes")
         self._killed = self._cluster.nodes[0]
 

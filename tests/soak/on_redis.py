@@ -12,7 +12,7 @@ from typing import Any
 
 from soak.fleet import Fleet, Result
 from soak.on_cluster import Moving
-from support.redis_servers import Server, launch
+from support.redis_servers import PROGRAMS, Server, launch
 
 PART = 5_000
 """Runs of one campaign; then another begins on an empty server, with logs of its own."""
@@ -51,7 +51,7 @@ def campaign(folder: Path, variant: str, seed: int, runs: int, **options: Any) -
         server = Moving(seed, *log)
         options["meanwhile"] = server.step
     else:
-        server = launch("redis-server", *log)
+        server = launch(PROGRAMS[0], *log)
     try:
         may_lose = variant == "everysec"
         return Fleet(
@@ -71,15 +71,15 @@ def campaign(folder: Path, variant: str, seed: int, runs: int, **options: Any) -
 def cut(server: Server) -> Callable[[], None]:
     """Takes the log of the killed server back to where it is now, as the end of the machine could.
 
-    The server says where a whole command ends; a log cut within one is another matter.
+    It is looked at while nobody may write: a log that is cut within a command is another matter.
     """
     with server.client() as client:
-        size: int = client.info("persistence")["aof_current_size"]
+        client.client_pause(10_000, all=False)
+        sizes = {log: log.stat().st_size for log in server.folder.rglob("*.aof*")}
+        client.client_unpause()
 
     def undo() -> None:
-        logs = sorted(server.folder.rglob("*.aof*"), key=lambda path: path.stat().st_mtime)
-        logs = [path for path in logs if not path.name.endswith(".manifest")]
-        more = sum(path.stat().st_size for path in logs) - size
-        os.truncate(logs[-1], max(0, logs[-1].stat().st_size - more))
+        for log, size in sizes.items():
+            os.truncate(log, size)
 
     return undo

@@ -13,17 +13,16 @@ from soak.chains import chains
 from soak.fleet import Result, history_of, leases_are_kept, regressions_are_reported
 from soak.member import LEASE_MS
 from soak.on_redis import campaign, cut
-from support.redis_servers import Server, find
+from support.needs import A_REDIS
+from support.redis_servers import PROGRAMS, launch
 
 RUNS = 100
 SERVER_SECONDS = 3.0
 LIFE = "0123456789abcdef"
 KEY = "continuous:ticker:a"
 
-needs_redis = pytest.mark.skipif(find("redis-server") is None, reason="redis-server is not installed")
 
-
-@needs_redis
+@A_REDIS
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("variant", ["always", "stalled"])
 def test_I_1_I_2_I_3_I_4_I_5_I_6_I_7_I_8_I_9_hold_for_workers_on_a_server_all_of_them_killed(
@@ -34,7 +33,7 @@ def test_I_1_I_2_I_3_I_4_I_5_I_6_I_7_I_8_I_9_hold_for_workers_on_a_server_all_of
     assert (result.lost, result.regressions) == (0, 0)
 
 
-@needs_redis
+@A_REDIS
 @pytest.mark.timeout(300)
 def test_I_1_I_2_I_3_I_4_I_5_I_6_I_7_I_8_I_9_hold_for_workers_on_a_cluster_whose_slots_move(
     tmp_path: Path,
@@ -45,7 +44,7 @@ def test_I_1_I_2_I_3_I_4_I_5_I_6_I_7_I_8_I_9_hold_for_workers_on_a_cluster_whose
     assert result.moves > 0
 
 
-@needs_redis
+@A_REDIS
 @pytest.mark.timeout(300)
 def test_I_3_no_history_forks_on_a_server_that_loses_the_end_of_its_log(tmp_path: Path) -> None:
     short_campaign("everysec", tmp_path)
@@ -64,11 +63,10 @@ def short_campaign(variant: str, folder: Path) -> Result:
     return result
 
 
-@needs_redis
-def test_a_log_that_is_cut_takes_back_what_was_acknowledged() -> None:
-    program = find("redis-server")
-    assert program is not None
-    server = Server(program, "--appendonly", "yes")
+@A_REDIS
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_a_log_that_is_cut_takes_back_what_was_acknowledged(program: str) -> None:
+    server = launch(program, "--appendonly", "yes")
     with server.client() as client:
         client.set("kept", 1)
         undo = cut(server)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 from soak.redis_proxy import Book, storm
-from support.redis_servers import shared
+from support.redis_servers import PROGRAMS, shared
 
 FAULTS = 150
 
 
 def test_D_6_S_3_each_event_is_applied_as_it_was_said_whatever_is_cut_or_comes_late(driver) -> None:
-    result, proxy = storm(driver, shared("redis-server").port, seed=1, goal=FAULTS, runtimes=3)
+    result, proxy = storm(driver, shared(PROGRAMS[0]).port, seed=1, goal=FAULTS, runtimes=3)
 
     assert result.faults == []
     assert proxy.counts.total() - proxy.counts["fine"] >= FAULTS

@@ -13,7 +13,7 @@ import pytest
 from crash.log import read
 from soak.share import Worker, fill, in_store, overlaps, share
 from support.drivers import DRIVERS
-from support.redis_servers import find, shared
+from support.redis_servers import PROGRAMS, shared
 
 RUNS = 500
 LONG = 3
@@ -27,9 +27,9 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     if request.param == "sqlite":
         yield f"sqlite:///{tmp_path / 'jobs.db'}"
         return
-    if find("redis-server") is None:
-        pytest.skip("redis-server is not installed")
-    server = shared("redis-server")
+    if not PROGRAMS:
+        pytest.skip("there is no Redis server")
+    server = shared(PROGRAMS[0])
     yield f"{server.url}/0?namespace=share&shards=5"
     with server.client() as client:
         client.flushall()

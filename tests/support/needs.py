@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from support.redis_servers import PROGRAMS, find
+from support.redis_servers import PROGRAMS
 
-A_REDIS = pytest.mark.skipif(not any(map(find, PROGRAMS)), reason="there is no Redis server")
+A_REDIS = pytest.mark.skipif(not PROGRAMS, reason="there is no Redis server")

