@@ -10,6 +10,7 @@ import sqlite3
 from pathlib import Path
 
 import pytest
+from durable_jobs_conformance.forks import forked
 from support.files import raw
 
 
@@ -40,27 +41,27 @@ def test_a_commit_of_a_fork_is_lost_if_its_parent_had_the_file_open(table, inher
     parent.execute("SELECT * FROM t").fetchall()
     if not inherited:
         parent.close()
-    from_child, to_parent = os.pipe()
     from_parent, to_child = os.pipe()
-    pid = os.fork()
-    if pid == 0:
+
+    def commit(say: int) -> None:
         child = sqlite3.connect(table, isolation_level=None)
         child.execute("SELECT * FROM t").fetchall()
-        os.write(to_parent, b"read")
+        os.write(say, b"read")
         os.read(from_parent, 1)
         child.execute("INSERT INTO t VALUES (2)")
-        os.write(to_parent, b"done")
+        os.write(say, b"done")
         os.kill(os.getpid(), signal.SIGKILL)
-    if not inherited:
-        parent = sqlite3.connect(table, isolation_level=None)
-        parent.execute("SELECT * FROM t").fetchall()
-    assert os.read(from_child, 4) == b"read"
-    parent.close()
-    os.write(to_child, b"x")
-    assert os.read(from_child, 4) == b"done"
-    os.waitpid(pid, 0)
-    for end in from_child, to_parent, from_parent, to_child:
-        os.close(end)
+
+    with forked(commit) as (_, said):
+        if not inherited:
+            parent = sqlite3.connect(table, isolation_level=None)
+            parent.execute("SELECT * FROM t").fetchall()
+        assert said.read(4) == "read"
+        parent.close()
+        os.write(to_child, b"x")
+        assert said.read(4) == "done"
+    os.close(from_parent)
+    os.close(to_child)
 
     assert numbers(table) == ([1] if inherited else [1, 2])
 

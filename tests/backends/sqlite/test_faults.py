@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from durable_jobs_conformance.forks import forked
 from durable_jobs_sqlite import SQLiteBackend, StoreError, StoreLostError, _exchange, _file, _turns
 from support.children import Spawn
 from support.files import raw
@@ -496,20 +497,12 @@ def test_r10_a_closed_backend_is_refused(sqlite) -> None:
 
 def in_a_fork(act: Callable[[], Any]) -> str:
     """What a forked child says when it acts: its result or its error."""
-    reader, writer = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        try:
-            said = str(act())
-        except BaseException as error:
-            said = f"{type(error).__name__}: {error}"
-        os.write(writer, said.encode())
-        os._exit(0)
-    os.close(writer)
-    with os.fdopen(reader) as file:
-        said = file.read()
-    os.waitpid(pid, 0)
-    return said
+
+    def tell(say: int) -> None:
+        os.write(say, str(act()).encode())
+
+    with forked(tell) as (_, said):
+        return said.read().rstrip()
 
 
 def test_r10_a_forked_child_is_refused_and_harms_nothing(sqlite, path) -> None:
