@@ -11,7 +11,7 @@
 Options, in the URL: `namespace`, for several stores in one database (`durable-jobs`); `shards`, in how many
 parts a store is made, to be spread over the nodes of a Cluster (16, or 1 on a server of its own); `timeout`
 of a call and `connect_timeout`, in seconds (5 and 2); `wait_replicas=1` and `wait_aof=1`, to acknowledge a
-write only when so many replicas, or the server's own log, have confirmed it within `wait_ms` (1,000).
+write only when so many replicas, or the server's own log, have confirmed it within `wait_ms` (2,000).
 
 What an acknowledgement is worth depends on the server's settings; `health()` says it.
 
