@@ -17,7 +17,7 @@ import pytest
 from attrs import define
 from durable_jobs_memory import MemoryBackend
 from durable_jobs_runtime import MemoryTracker
-from support.drivers import Driver
+from support.drivers import Driver, StoppedClock
 
 from durable_jobs_core import (
     ClosedError,
@@ -463,20 +463,36 @@ def test_S_3_cancelling_a_caller_drops_the_wait_and_never_the_commit(driver: Dri
     driver.run(main)
 
 
-def test_S_3_a_request_that_runs_out_of_time_says_what_is_true(driver: Driver) -> None:
-    backend = Gate()
+def test_S_3_a_request_that_runs_out_of_time_says_what_is_true(
+    driver: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend, clock = Gate(), StoppedClock(monkeypatch)
     job = continuous(count, start_immediately=False)
 
     async def main() -> None:
-        async with driver.open(
-            create_durable_jobs({"job": job}), backend, request_timeout="300 ms"
-        ) as runtime:
+        async with driver.open(create_durable_jobs({"job": job}), backend) as runtime:
             client = runtime.client.continuous(job)
             backend.open_gate.clear()
-            with pytest.raises(OutcomeUnknownError):  # its write is with the backend
-                await client.start("a", Counter())
-            with pytest.raises(StorageError, match="not done in time"):  # still queued behind it
-                await client.start("b", Counter())
+
+            async def start_with_the_backend() -> None:
+                with pytest.raises(OutcomeUnknownError):
+                    await client.start("a", Counter())
+
+            async def start_behind_it() -> None:
+                with pytest.raises(StorageError, match="not done in time"):
+                    await client.start("b", Counter())
+
+            async def run_out_of_time() -> None:
+                while not runtime._machine._deliver:
+                    await driver.turn()
+                clock.let_pass(60, runtime)
+
+            async def run_out_of_time_there() -> None:
+                await runtime.in_thread(backend.entered.acquire)
+                await run_out_of_time()
+
+            await driver.together(start_with_the_backend, run_out_of_time_there)
+            await driver.together(start_behind_it, run_out_of_time)
             backend.open_gate.set()
             await runtime.run_until_idle()
         stored = MemoryBackend(store=backend._store)

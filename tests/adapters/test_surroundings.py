@@ -18,7 +18,7 @@ import pytest
 from attrs import evolve
 from durable_jobs_memory import MemoryBackend
 from durable_jobs_runtime import hints, machine
-from support.drivers import Driver, Main, again
+from support.drivers import Driver, Main, StoppedClock
 from support.killing import finish
 from support.one_job import Closing, Nothing, one_job
 
@@ -464,16 +464,32 @@ class Full(MemoryBackend):
         return evolve(answer, outcomes=(refused,) * len(batch.writes)) if self.full else answer
 
 
-def test_health_says_why_the_backend_fails_for_as_long_as_it_does(driver: Driver) -> None:
+def test_health_says_why_the_backend_fails_for_as_long_as_it_does(
+    driver: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def main() -> None:
-        backend = Full()
-        async with driver.open(one_job(), backend, worker=False, request_timeout="200 ms") as runtime:
-            assert (await runtime.health()).failing == ()
-            with pytest.raises(StorageError, match="not done in time; the backend fails: the disk is full"):
+        backend, clock = Full(), StoppedClock(monkeypatch)
+        async with driver.open(one_job(), backend, worker=False) as runtime:
+
+            async def start() -> None:
                 await runtime.client.continuous("job").start("a", Nothing())
+
+            async def ask_in_vain() -> None:
+                with pytest.raises(
+                    StorageError, match="not done in time; the backend fails: the disk is full"
+                ):
+                    await start()
+
+            async def run_out_of_time() -> None:
+                while not (await runtime.health()).failing:
+                    await driver.turn()
+                clock.let_pass(60, runtime)
+
+            assert (await runtime.health()).failing == ()
+            await driver.together(ask_in_vain, run_out_of_time)
             assert (await runtime.health()).failing == ("the disk is full",)
             backend.full = False
-            await again(lambda: runtime.client.continuous("job").start("a", Nothing()))
+            await start()
             assert (await runtime.health()).failing == ()
 
     driver.run(main)

@@ -55,9 +55,9 @@ def test_it_runs_without_asyncio_and_without_trio() -> None:
     said = finish([sys.executable, "-c", script]).stdout
 
     assert "  Persist\n  SetAlarm\nthen\n" in said
-    assert [line for line in said.splitlines() if "run " in line] == [
-        f"  continuous:tick:a: run {n}" for n in (1, 2, 3)
-    ]
+    runs = [line for line in said.splitlines() if "run " in line]
+    assert runs == [f"  continuous:tick:a: run {n + 1}" for n in range(len(runs))]
+    assert len(runs) >= 3  # until it is told to end, another may come
     assert "terminated=True" in said
     assert "loaded: []" in said
 

@@ -12,7 +12,9 @@ from random import Random
 from support.killing import ROOT, command, finish, kill_often
 from support.servers import Receiver, receiver, unreliable
 
-OPTIONS = {"timeout": 0.5, "flush_after": 0.2}
+OPTIONS = {"timeout": 60, "flush_after": 0.2}
+IMPATIENT = {**OPTIONS, "timeout": 0.5}
+"""For a receiver that hangs now and then."""
 
 
 def recorded() -> Path | None:
@@ -58,7 +60,7 @@ def deliver(folder: Path, database: Path, *, kills: int, seed: int, meanwhile: i
     random = Random(seed)
     with receiver(unreliable(random)) as server:
         server.allowed = 0.0
-        arguments = command("webhooks.py", payloads=folder, db=database, url=server.url, **OPTIONS)
+        arguments = command("webhooks.py", payloads=folder, db=database, url=server.url, **IMPATIENT)
 
         def killed() -> None:
             server.allowed += meanwhile / kills

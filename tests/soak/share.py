@@ -112,9 +112,10 @@ class Worker:
         self._process.kill()
         self._process.communicate()
 
-    def count(self, what: bytes = b"ran") -> int:
-        """How many lines of this sort it has written."""
-        return self.log.read_bytes().count(b'"what": "%s"' % what) if self.log.exists() else 0
+    def count(self, what: bytes = b"ran", of: bytes = b"") -> int:
+        """How many lines of this sort it has written, of instances whose ids begin so."""
+        lines = self.log.read_bytes().splitlines() if self.log.exists() else []
+        return sum(b'"what": "%s"' % what in line and b":share:%s" % of in line for line in lines)
 
 
 def _work(folder: Path, url: str, names: list[str], runs: int) -> float:

@@ -71,7 +71,7 @@ def test_S_67_S_14_workers_come_and_go_under_load_and_every_run_is_made_once(
         crew[0].go()
         codes = []
         for leaves, joins in pairwise(crew):
-            wait_until(lambda worker=leaves: worker.count(b"began") - worker.count() >= LONG)
+            wait_until(lambda worker=leaves: worker.count(b"began", b"long") == LONG)
             joins.go()
             until = time.monotonic() + PATIENCE_SECONDS
             while not joins.count():
@@ -79,7 +79,7 @@ def test_S_67_S_14_workers_come_and_go_under_load_and_every_run_is_made_once(
                 load()
             load()
             codes.append(leaves.leave())
-        wait_until(lambda: crew[-1].count(b"began") - crew[-1].count() == LONG)
+        wait_until(lambda: crew[-1].count(b"began", b"long") == LONG)
         (tmp_path / "enough").touch()
         wait_until(lambda: sum(worker.count() for worker in crew) == len(names))
         codes.append(crew[-1].leave())

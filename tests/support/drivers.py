@@ -10,8 +10,11 @@ from typing import Any, Protocol, TypeVar
 
 import durable_jobs_asyncio
 import durable_jobs_trio
+import pytest
 import trio
+from durable_jobs_runtime import machine
 
+from durable_jobs_core.engine import Ticked
 from durable_jobs_core.errors import OutcomeUnknownError, StorageError
 
 T = TypeVar("T")
@@ -180,3 +183,17 @@ async def again(ask: Callable[[], Awaitable[T]]) -> T:
             return await ask()
         except (OutcomeUnknownError, StorageError):
             continue
+
+
+class StoppedClock:
+    """The clock of engines, which goes on when a test says so, however late its threads are."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._ms = machine._now()
+        monkeypatch.setattr(machine, "_now", lambda: self._ms)
+        monkeypatch.setattr(machine, "clock", lambda: self._ms / 1000)
+
+    def let_pass(self, seconds: int, runtime: Any) -> None:
+        """So much later, as the runtime sees too."""
+        self._ms += seconds * 1000
+        runtime._machine._feed(Ticked())

@@ -33,11 +33,15 @@ HURRY_SECONDS = 0.5
 
 
 @contextmanager
-def in_a_hurry(port: Port) -> Iterator[None]:
-    """Within the block the first lane of a store on a Redis server gives up soon: nobody answers there."""
+def in_a_hurry(port: Port, *, only: str = "") -> Iterator[None]:
+    """Within the block the first lane of a store on Redis servers gives up soon: nobody answers there.
+
+    `only`: the end of the URL of the one that does not answer; the others have their time.
+    """
     options = port.backend._location.options
     for wire in port.backend._lanes[0].exchanger._line.wires():
-        wire._connection._sock.settimeout(HURRY_SECONDS)
+        if wire.server.endswith(only):
+            wire._connection._sock.settimeout(HURRY_SECONDS)
     patience, options["socket_timeout"] = options["socket_timeout"], HURRY_SECONDS
     try:
         yield

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 
-from durable_jobs_sqlite import SQLiteBackend
+from durable_jobs_sqlite import SQLiteBackend, _file
 
 from durable_jobs_core.backend import Batch, Claim, Committed, Refused, Row, Write
 from durable_jobs_core.words import Key
@@ -26,6 +26,7 @@ def row(name: str, number: int, id: int) -> Row:
 
 def main(url: str, name: str, count: int) -> None:
     """Commit until killed."""
+    _file.OPEN_MAX_SECONDS = 60.0  # another may have the lock nearly all the time
     backend = SQLiteBackend.open(url)
     claim = Claim({("task", name): 3}, FOREVER, FOREVER)
     stored = backend.exchange(0, Batch(loads=(row(name, 0, 0).key,), not_after=FOREVER)).rows[0]

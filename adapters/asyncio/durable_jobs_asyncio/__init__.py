@@ -47,7 +47,7 @@ DEAF = (
     "it is cancelled again every %g seconds"
 )
 END_SECONDS = 0.1
-"""A program that ends cancels all its tasks, hooks too; so much later its blocks are being left."""
+"""A program that ends cancels all its tasks, hooks too: by so much later its blocks are being left."""
 
 
 @asynccontextmanager
@@ -140,6 +140,7 @@ class _Loop:
         self._threads = threads
         self._hooks: dict[int, tuple[asyncio.Task[None], Invoke]] = {}
         self._late: set[int] = set()
+        self._cut_off: dict[int, Callable[[], None]] = {}
         self._users = asyncio.current_task()
         self._is_broken = False
         self._is_left = False
@@ -223,10 +224,12 @@ class _Loop:
             return
 
         def tell() -> None:
-            finished(invoke.id, HookCancelled() if self._is_left else outcome)
+            if self._cut_off.pop(invoke.id, None) is not None:
+                finished(invoke.id, HookCancelled() if self._is_left else outcome)
 
         # others cancelled it: has it failed, or does the program end?
-        self._loop.call_later(END_SECONDS, tell)
+        self._cut_off[invoke.id] = tell
+        self._loop.call_later(0 if self._is_left else END_SECONDS, tell)
 
     def _time_is_up(self, invocation: int) -> None:
         self._late.add(invocation)
@@ -259,6 +262,8 @@ class _Loop:
         """The block is being left. Take back the cancellation of `broken`, now and later: the error is raised
         instead."""
         self._is_left = True
+        for tell in self._cut_off.values():
+            self.from_thread(tell)  # once the shutdown has begun
         if self._is_broken and self._users is not None:
             self._users.uncancel()
         self._users = None

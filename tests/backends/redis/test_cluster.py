@@ -137,7 +137,7 @@ def test_a_node_that_hangs_makes_its_own_writes_unknown_and_the_others_are_commi
     node = cluster.owner(slot(0))
     node.stop()
     try:
-        with in_a_hurry(port):
+        with in_a_hurry(port, only=f":{node.port}"):
             outcomes = port.ask(*(Write(port.key(id), None, port.row(id)) for id in IDS)).outcomes
     finally:
         node.resume()
