@@ -46,7 +46,7 @@ DEAF = (
     "%s of %s was cancelled and does not end: its instance waits for it, as does the end of this process; "
     "it is cancelled again every %g seconds"
 )
-END_SECONDS = 0.1
+END_SECONDS = 1.0
 """A program that ends cancels all its tasks, hooks too: by so much later its blocks are being left."""
 
 
