@@ -90,7 +90,6 @@ class SQLiteBackend:
 
     def _watch(self, until: float) -> None:
         self._file.check()
-        self._file.check_log()
         connection = self._file.connect()
         try:
             seen = _data_version(connection)
@@ -98,6 +97,7 @@ class SQLiteBackend:
             while not news and not self._closed.wait(min(HINT_SECONDS, max(0.0, until - time.monotonic()))):
                 if time.monotonic() >= until:
                     return
+                self._file.check_log()
                 version = _data_version(connection)
                 if version != seen:
                     seen = version

@@ -82,7 +82,7 @@ class Exchanger:
         """Close the connection; the next exchange opens another."""
         connection, self._connection = self._connection, None
         if connection is not None:
-            self._file.give_up(connection)
+            self._file.disconnect(connection)
 
     def _fail(self, error: BaseException | None) -> None:
         self._lacks_room |= is_full(error)
@@ -232,6 +232,7 @@ class Exchanger:
 
     def _fill(self, connection: sqlite3.Connection, batch: Batch, care: Care) -> Answer:
         """Writes, loads, the claim and the clock, in this order (R-4)."""
+        self._file.check_log()  # within the lock: who finds it lost waits for the lock before leaving it
         plan = self._read_plan(connection)
         outcomes: tuple[Outcome, ...] = ()
         if batch.writes and plan.clock(ticks()) > batch.not_after:
@@ -312,7 +313,11 @@ class Exchanger:
         try:
             if not self._is_emptied(connection):
                 return
+            connection.execute("BEGIN IMMEDIATE")  # all who leave it do so one by one
+            self._file.remove_log()
         except sqlite3.Error as error:
+            if is_busy(error):
+                return
             self._warn(f"a write-ahead log that was lost cannot be read: {cause_of(error)}")
         self.close()
 
