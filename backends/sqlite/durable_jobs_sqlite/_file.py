@@ -10,7 +10,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Generator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from functools import partial
 from typing import TypeAlias, TypeVar
 from urllib.parse import quote
@@ -56,7 +56,7 @@ class StoreFile:
         try:
             connection = self.patiently(self._prepare, OPEN_MAX_SECONDS)
         except SQLITE_ERRORS as error:
-            raise StoreError.of(self.path, error, self._where()) from error
+            raise StoreError.of(self.path, error, self._where(error)) from error
         self.identity = _identity(self.path)
         self._note_log()
         _files.add(self)
@@ -149,7 +149,7 @@ class StoreFile:
                     os.unlink(path)
 
     def _note_log(self) -> None:
-        self._log = {path: _identity(path) for path in (self._wal_path, f"{self.path}-shm")}
+        self._log = {path: _identity(path) for path in (self._wal_path, self._index_path)}
 
     def _lost_part(self) -> str | None:
         """The part of its log that is no more what the connections have; none of a log not made yet."""
@@ -204,6 +204,7 @@ class StoreFile:
             wait_a_little()
 
     def _prepare(self) -> sqlite3.Connection:
+        self._check_alone()
         connection = self.connect(create=True)
         try:
             _schema.check_file(connection, self.path)  # before a foreign file is changed in any way
@@ -218,6 +219,19 @@ class StoreFile:
         if version == 0:
             _log.info("%s: a new store was made: there was none", self.path)
         return connection
+
+    def _check_alone(self) -> None:
+        """Raise if others have the file open, and there is no index: then they have lost it, and their log
+        perhaps, and who opens the file now would write another one."""
+        if os.path.exists(self._index_path) or not os.path.exists(self.path):
+            return
+        with closing(sqlite3.connect(f"file:{quote(self.path)}?mode=rw", uri=True, timeout=0)) as connection:
+            try:
+                connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+                connection.execute("BEGIN EXCLUSIVE")
+            except SQLITE_ERRORS as error:
+                if is_busy(error):
+                    raise  # what else is wrong is found when it is opened
 
     def _adopt_clock(self, connection: sqlite3.Connection) -> None:
         found, reading = find_plan(connection), read_clocks()
@@ -239,13 +253,20 @@ class StoreFile:
                 "it was open when this process was forked; open it after the fork, or spawn instead",
             )
 
-    def _where(self) -> str:
+    def _where(self, error: Exception) -> str:
         folder = os.path.dirname(self.path)
-        return "" if os.path.isdir(folder) else f"there is no directory {folder}"
+        if not os.path.isdir(folder):
+            return f"there is no directory {folder}"
+        is_cut_off = is_busy(error) and not os.path.exists(self._index_path)
+        return "its -shm file was removed while it was open" if is_cut_off else ""
 
     @property
     def _wal_path(self) -> str:
         return f"{self.path}-wal"
+
+    @property
+    def _index_path(self) -> str:
+        return f"{self.path}-shm"
 
     def leak(self) -> None:
         """Keep the connections from ever being closed: in a forked child that would harm the parent."""

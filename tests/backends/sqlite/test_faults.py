@@ -386,6 +386,27 @@ def test_a_log_that_two_handles_of_a_process_have_lost_is_left_by_both_before_an
     assert sqlite.scan() == ["a", "b", "c", "d"]
 
 
+@pytest.mark.parametrize("names", [("-shm",), ("-wal", "-shm")])
+def test_who_opens_a_file_whose_log_others_have_lost_waits_until_they_have_left_it(
+    sqlite, path, spawn: Spawn, monkeypatch, names
+) -> None:
+    """It would write a log of its own beside theirs, and one of the two would be lost."""
+    child = spawn(FRIEND, f"sqlite:///{path}")
+    assert child.hear() == "Committed"
+    sqlite.backend.close()
+    unlink(path, names)
+    monkeypatch.setattr(_file, "OPEN_MAX_SECONDS", 0.05)
+    with pytest.raises(StoreError, match="its -shm file was removed while it was open"):
+        sqlite.again()
+    child.tell()
+    assert "file was replaced or unlinked" in child.hear()
+    sqlite.again().create("a")
+    child.tell()
+    assert child.hear() == "Committed"
+    assert child.end() == []
+    assert sqlite.again().scan() == ["0", "2", "a"]
+
+
 @pytest.mark.parametrize("names", LOST)
 def test_a_log_that_is_lost_before_the_lock_is_had_is_not_written_to(
     sqlite, path, monkeypatch, names
