@@ -142,8 +142,11 @@ class StoreFile:
             raise StoreLostError(self.path, text, transient=True)
 
     def remove_log(self) -> None:
-        """Remove what is left of a log that is empty: others, who have all of it, may empty it again."""
-        for path, known in self._log.items():
+        """Remove what is left of a log that is empty: others, who have all of it, may empty it again.
+
+        The index goes first: of two who open it meanwhile, neither may get an index of its own for one log.
+        """
+        for path, known in reversed(self._log.items()):
             if _identity(path) == known:
                 with suppress(OSError):
                     os.unlink(path)
@@ -171,7 +174,8 @@ class StoreFile:
         finally:
             if is_lost:
                 with suppress(OSError):
-                    os.link(spare, self._wal_path)
+                    if os.stat(spare).st_size:
+                        os.link(spare, self._wal_path)
                 with suppress(OSError):
                     os.unlink(spare)
 
