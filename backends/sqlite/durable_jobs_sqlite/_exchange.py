@@ -117,6 +117,9 @@ class Exchanger:
         try:
             self._file.check()
         except StoreError:
+            if self._file.is_away:  # who makes another removes the log that has its name
+                with suppress(sqlite3.Error):
+                    self._is_emptied(connection)
             self.close()
             raise
         try:
@@ -232,7 +235,8 @@ class Exchanger:
 
     def _fill(self, connection: sqlite3.Connection, batch: Batch, care: Care) -> Answer:
         """Writes, loads, the claim and the clock, in this order (R-4)."""
-        self._file.check_log()  # within the lock: who finds it lost waits for the lock before leaving it
+        self._file.check()  # within the lock, for which who has found a loss waits before leaving
+        self._file.check_log()
         plan = self._read_plan(connection)
         outcomes: tuple[Outcome, ...] = ()
         if batch.writes and plan.clock(ticks()) > batch.not_after:

@@ -192,6 +192,11 @@ class StoreFile:
             raise StoreError(self.path, "it belongs to the process this one was forked from")
 
     @property
+    def is_away(self) -> bool:
+        """Whether it was unlinked or moved away, and there is no other yet: others would share its index."""
+        return not self.is_inherited and not os.path.exists(self.path)
+
+    @property
     def is_inherited(self) -> bool:
         """Whether this process was forked from the one that opened the file."""
         return os.getpid() != self.pid

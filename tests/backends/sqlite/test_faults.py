@@ -263,6 +263,16 @@ def test_a_file_that_is_put_back_is_the_same_again(sqlite, path) -> None:
     sqlite.create("b")
 
 
+def test_a_file_that_is_put_back_after_another_was_made_has_all_that_was_acknowledged(sqlite, path) -> None:
+    """Who makes a new one removes the log that has its name."""
+    rows = sqlite.create("a", "b")
+    os.rename(path, f"{path}.away")
+    refusal(sqlite)
+    sqlite.again().backend.close()
+    os.replace(f"{path}.away", path)
+    assert [sqlite.load("a"), sqlite.load("b")] == rows
+
+
 def test_a_backup_that_is_put_in_its_place_gets_nothing_of_its_log(sqlite, path) -> None:
     """SQLite would take the log that is left for the backup's own, write it there, and remove it."""
     rows = sqlite.create("a", "b")
