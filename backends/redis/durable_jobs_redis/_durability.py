@@ -40,13 +40,15 @@ class Settings(NamedTuple):
 
 
 def read(wire: Wire) -> Settings:
-    """Ask the server."""
+    """Ask the server. Raises `RedisStoreError`; that CONFIG is not allowed is no error."""
     info, *found = wire.call(("INFO",), *(("CONFIG", "GET", name) for name in _SETTINGS))
     config: dict[str, str] = {}
     for answer in found:
         if isinstance(answer, list):
             words = [word.decode(errors="replace") for word in answer]
             config.update(zip(words[::2], words[1::2], strict=True))
+        elif answer.__cause__ is not None:  # the connection has ended, which says nothing of CONFIG
+            raise answer
     lines = (line.partition(":") for line in info.decode(errors="replace").splitlines())
     return Settings(config, {name: text for name, _, text in lines})
 

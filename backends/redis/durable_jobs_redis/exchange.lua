@@ -42,18 +42,26 @@ if string.sub(mark, 1, #identity) ~= identity then
   return redis.error_reply('LOST the store that was opened is not here')
 end
 
--- Milliseconds are exact in a double. The mark keeps the clock from going back when the server's is stepped.
+-- Milliseconds are exact in a double. The mark keeps the clock from going back when the server's is stepped: it then
+-- stands still, and with it all that waits for it.
 mark = string.sub(mark, #identity + 1)
 local time = redis.call('TIME')
 local clock = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
+local trouble = ''
 if tonumber(mark) > tonumber(clock) then
+  if tonumber(mark) - tonumber(clock) > 1000 then
+    trouble = 'its clock is behind the last commit: due work waits, and leases last, until it has caught up'
+  end
   clock = mark
 end
 -- The clock of another node, which set the deadline, may be ahead: what came too late by it is late here, too.
 if settle and tonumber(clock) <= not_after and not_after < 2 ^ 53 then
   clock = string.format('%.0f', not_after + 1)
 end
-local wrote, trouble = settle, unable and 'no writes are taken: ' .. unable or ''
+local wrote = settle
+if unable then
+  trouble = 'no writes are taken: ' .. unable
+end
 
 -- -- rows
 

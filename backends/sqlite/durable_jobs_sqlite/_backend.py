@@ -10,7 +10,7 @@ from durable_jobs_core.backend import Answer, Batch, Cursor, Health, Page, Query
 from durable_jobs_core.words import Key
 from durable_jobs_sqlite import _listing, _rows
 from durable_jobs_sqlite._clock import Plan, read_clocks
-from durable_jobs_sqlite._errors import SQLITE_ERRORS, StoreError
+from durable_jobs_sqlite._errors import SQLITE_ERRORS, StoreError, StoreLostError
 from durable_jobs_sqlite._exchange import Exchanger
 from durable_jobs_sqlite._file import StoreFile, read_plan
 from durable_jobs_sqlite._url import parse
@@ -85,12 +85,13 @@ class SQLiteBackend:
         until = time.monotonic() + timeout
         try:
             self._watch(until)
-        except (*SQLITE_ERRORS, StoreError):
+        except (*SQLITE_ERRORS, StoreError) as error:
+            if isinstance(error, StoreLostError) and error.transient:  # for an exchange to leave the lost log
+                until = min(until, time.monotonic() + HINT_SECONDS)
             self._closed.wait(max(0.0, until - time.monotonic()))
 
     def _watch(self, until: float) -> None:
         self._file.check()
-        self._file.check_log()
         connection = self._file.connect()
         try:
             seen = _data_version(connection)
@@ -98,6 +99,7 @@ class SQLiteBackend:
             while not news and not self._closed.wait(min(HINT_SECONDS, max(0.0, until - time.monotonic()))):
                 if time.monotonic() >= until:
                     return
+                self._file.check_log()
                 version = _data_version(connection)
                 if version != seen:
                     seen = version

@@ -82,7 +82,7 @@ class Exchanger:
         """Close the connection; the next exchange opens another."""
         connection, self._connection = self._connection, None
         if connection is not None:
-            self._file.give_up(connection)
+            self._file.disconnect(connection)
 
     def _fail(self, error: BaseException | None) -> None:
         self._lacks_room |= is_full(error)
@@ -117,6 +117,9 @@ class Exchanger:
         try:
             self._file.check()
         except StoreError:
+            if self._file.is_away:  # who makes another removes the log that has its name
+                with suppress(sqlite3.Error):
+                    self._is_emptied(connection)
             self.close()
             raise
         try:
@@ -232,6 +235,8 @@ class Exchanger:
 
     def _fill(self, connection: sqlite3.Connection, batch: Batch, care: Care) -> Answer:
         """Writes, loads, the claim and the clock, in this order (R-4)."""
+        self._file.check()  # within the lock, for which who has found a loss waits before leaving
+        self._file.check_log()
         plan = self._read_plan(connection)
         outcomes: tuple[Outcome, ...] = ()
         if batch.writes and plan.clock(ticks()) > batch.not_after:
@@ -312,7 +317,11 @@ class Exchanger:
         try:
             if not self._is_emptied(connection):
                 return
+            connection.execute("BEGIN IMMEDIATE")  # all who leave it do so one by one
+            self._file.remove_log()
         except sqlite3.Error as error:
+            if is_busy(error):
+                return
             self._warn(f"a write-ahead log that was lost cannot be read: {cause_of(error)}")
         self.close()
 

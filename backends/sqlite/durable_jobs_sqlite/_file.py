@@ -10,7 +10,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from functools import partial
 from typing import TypeAlias, TypeVar
 from urllib.parse import quote
@@ -36,18 +36,16 @@ class StoreFile:
     """A file that this process has open.
 
     `path`, `synchronous`: as the URL says; `boot`: the boot in which it was opened, `plan`: how the clock ran
-    then; `wal_bytes`: the size of the write-ahead log when it was last looked at. `_wal`: which log it is;
-    `None` while there is no connection that stays open.
+    then. `_log`: which write-ahead log its connections have, and which index of it.
     """
 
     def __init__(self, location: Location) -> None:
         self.path, self.synchronous = location.path, location.synchronous
         self.boot = boot_id()
         self.plan: Plan
-        self.wal_bytes = 0
         self.pid = os.getpid()
         self.identity: Identity | None = None
-        self._wal: Identity | None = None
+        self._log: dict[str, Identity | None] = {}
         self._connections: set[sqlite3.Connection] = set()
         self._closing = threading.Lock()
 
@@ -58,9 +56,9 @@ class StoreFile:
         try:
             connection = self.patiently(self._prepare, OPEN_MAX_SECONDS)
         except SQLITE_ERRORS as error:
-            raise StoreError.of(self.path, error, self._where()) from error
+            raise StoreError.of(self.path, error, self._where(error)) from error
         self.identity = _identity(self.path)
-        self._wal = _identity(self._wal_path)
+        self._note_log()
         _files.add(self)
         return connection
 
@@ -69,7 +67,16 @@ class StoreFile:
         _files.discard(self)
 
     def connect(self, *, create: bool = False) -> sqlite3.Connection:
-        """A connection that never waits by itself, and begins no transaction unasked."""
+        """A connection that never waits by itself, and begins no transaction unasked.
+
+        Raises `StoreLostError` while there are connections to a log that was lost: SQLite has one index in a
+        process, whichever log it opens.
+        """
+        identity = _identity(self.path)
+        for file in tuple(_files):
+            if file.identity == identity:
+                with file._closing:
+                    file.check_log()
         connection = sqlite3.connect(
             f"file:{quote(self.path)}?mode={'rwc' if create else 'rw'}",
             uri=True,
@@ -84,19 +91,17 @@ class StoreFile:
         except BaseException:
             connection.close()
             raise
+        if not self._connections:
+            self._note_log()
         self._connections.add(connection)
         return connection
 
     def disconnect(self, connection: sqlite3.Connection) -> None:
         """Close a connection; what it had not committed is undone."""
-        self._connections.discard(connection)
         with self._closing:  # of two that close at once neither is the last, which tidies the log away
-            connection.close()
-
-    def give_up(self, connection: sqlite3.Connection) -> None:
-        """Close the connection that stays open, and with it perhaps the log."""
-        self._wal = None
-        self.disconnect(connection)
+            with self._sparing_the_log_of_others():
+                connection.close()
+            self._connections.discard(connection)
 
     def reconnect(self) -> sqlite3.Connection:
         """A connection in place of one that was given up, to the same file. Raises `StoreError`."""
@@ -105,7 +110,6 @@ class StoreFile:
             connection = self.patiently(self.connect, BUSY_MAX_SECONDS)
         except SQLITE_ERRORS as error:
             raise StoreError.of(self.path, error) from error
-        self._wal = _identity(self._wal_path)
         self.check()
         return connection
 
@@ -113,7 +117,6 @@ class StoreFile:
     def reading(self) -> Generator[sqlite3.Connection]:
         """A connection of its own for one use, which sees one state of the store."""
         self.check()
-        self.check_log()
         connection = None
         try:
             connection = self.patiently(self.connect, BUSY_MAX_SECONDS)
@@ -133,22 +136,65 @@ class StoreFile:
             raise StoreLostError(self.path, "it was replaced or unlinked while it was open")
 
     def check_log(self) -> None:
-        """The same of its write-ahead log, which is a part of it while it is open."""
-        if self._wal is None:
-            return
+        """The same of its write-ahead log and the log's index, which are parts of it while it is open."""
+        if self._connections and (lost := self._lost_part()) is not None:
+            text = f"its {lost} file was replaced or unlinked while it was open"
+            raise StoreLostError(self.path, text, transient=True)
+
+    def remove_log(self) -> None:
+        """Remove what is left of a log that is empty: others, who have all of it, may empty it again.
+
+        The index goes first: of two who open it meanwhile, neither may get an index of its own for one log.
+        """
+        for path, known in reversed(self._log.items()):
+            if _identity(path) == known:
+                with suppress(OSError):
+                    os.unlink(path)
+
+    def _note_log(self) -> None:
+        self._log = {path: _identity(path) for path in (self._wal_path, self._index_path)}
+
+    def _lost_part(self) -> str | None:
+        """The part of its log that is no more what the connections have; none of a log not made yet."""
+        for path, known in self._log.items():
+            if known is not None and _identity(path) != known:
+                return path.removeprefix(self.path)
+        return None
+
+    @contextmanager
+    def _sparing_the_log_of_others(self) -> Generator[None]:
+        """The last connection to a file removes what has the name of its log: also the next one of others."""
+        spare = f"{self._wal_path}-spare"
+        is_lost = self._lost_part() is not None
         try:
-            found = os.stat(self._wal_path)
-        except OSError:
-            found = None
-        if found is None or (found.st_dev, found.st_ino) != self._wal:
-            lost = "its -wal file was replaced or unlinked while it was open"
-            raise StoreLostError(self.path, lost, transient=True)
-        self.wal_bytes = found.st_size
+            if is_lost:
+                with suppress(OSError):
+                    os.link(self._wal_path, spare)
+            yield
+        finally:
+            if is_lost:
+                with suppress(OSError):
+                    if os.stat(spare).st_size:
+                        os.link(spare, self._wal_path)
+                with suppress(OSError):
+                    os.unlink(spare)
+
+    @property
+    def wal_bytes(self) -> int:
+        """The size of the write-ahead log."""
+        with suppress(OSError):
+            return os.stat(self._wal_path).st_size
+        return 0
 
     def check_process(self) -> None:
         """Raise in a forked child: SQLite's locks are not inherited, though it believes they are."""
         if self.is_inherited:
             raise StoreError(self.path, "it belongs to the process this one was forked from")
+
+    @property
+    def is_away(self) -> bool:
+        """Whether it was unlinked or moved away, and there is no other yet: others would share its index."""
+        return not self.is_inherited and not os.path.exists(self.path)
 
     @property
     def is_inherited(self) -> bool:
@@ -167,6 +213,7 @@ class StoreFile:
             wait_a_little()
 
     def _prepare(self) -> sqlite3.Connection:
+        self._check_alone()
         connection = self.connect(create=True)
         try:
             _schema.check_file(connection, self.path)  # before a foreign file is changed in any way
@@ -181,6 +228,19 @@ class StoreFile:
         if version == 0:
             _log.info("%s: a new store was made: there was none", self.path)
         return connection
+
+    def _check_alone(self) -> None:
+        """Raise if others have the file open, and there is no index: then they have lost it, and their log
+        perhaps, and who opens the file now would write another one."""
+        if os.path.exists(self._index_path) or not os.path.exists(self.path):
+            return
+        with closing(sqlite3.connect(f"file:{quote(self.path)}?mode=rw", uri=True, timeout=0)) as connection:
+            try:
+                connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+                connection.execute("BEGIN EXCLUSIVE")
+            except SQLITE_ERRORS as error:
+                if is_busy(error):
+                    raise  # what else is wrong is found when it is opened
 
     def _adopt_clock(self, connection: sqlite3.Connection) -> None:
         found, reading = find_plan(connection), read_clocks()
@@ -202,13 +262,20 @@ class StoreFile:
                 "it was open when this process was forked; open it after the fork, or spawn instead",
             )
 
-    def _where(self) -> str:
+    def _where(self, error: Exception) -> str:
         folder = os.path.dirname(self.path)
-        return "" if os.path.isdir(folder) else f"there is no directory {folder}"
+        if not os.path.isdir(folder):
+            return f"there is no directory {folder}"
+        is_cut_off = is_busy(error) and not os.path.exists(self._index_path)
+        return "its -shm file was removed while it was open" if is_cut_off else ""
 
     @property
     def _wal_path(self) -> str:
         return f"{self.path}-wal"
+
+    @property
+    def _index_path(self) -> str:
+        return f"{self.path}-shm"
 
     def leak(self) -> None:
         """Keep the connections from ever being closed: in a forked child that would harm the parent."""

@@ -95,6 +95,24 @@ def test_a_server_that_does_not_show_its_settings_is_said_to_promise_nothing(ser
     assert any("CONFIG is not allowed here" in text for text in health.warnings)
 
 
+def test_a_server_that_goes_away_while_it_is_asked_for_its_settings_is_not_said_to_hide_them(
+    server, port, monkeypatch
+) -> None:
+    wire = port.backend._aside
+    answer = wire._answer
+
+    def first_only() -> Any:
+        monkeypatch.setattr(wire, "_answer", gone)
+        return answer()
+
+    def gone() -> Any:
+        raise ConnectionError("gone")
+
+    monkeypatch.setattr(wire, "_answer", first_only)
+    with pytest.raises(RedisStoreError, match="gone"):
+        port.backend._settings()
+
+
 # -- replicas
 
 

@@ -252,6 +252,24 @@ def test_r3_a_script_that_is_forgotten_between_any_two_calls(server, port) -> No
             assert port.claim(10, until=10) == ["a"]
 
 
+# -- a clock that is set back
+
+
+@pytest.mark.parametrize(("ahead", "is_told"), [(500, False), (60_000, True)])
+def test_a_clock_that_was_set_back_is_told_for_nothing_falls_due(
+    server, port, caplog, ahead, is_told
+) -> None:
+    """As after a step by an hour, or a failover to a server that is behind: it stands still."""
+    port.create("a")
+    mark = "{durable-jobs:0}:clock"
+    with server.client() as client:
+        client.set(mark, port.backend._names.identity + b" %d" % (port.ask().clock + ahead))
+    port.ask()
+    told = [text for text in port.backend.health().warnings if "its clock" in text]
+    assert len(told) == is_told
+    assert caplog.text.count("its clock is behind") == is_told
+
+
 # -- no answer
 
 

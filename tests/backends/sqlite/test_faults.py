@@ -8,8 +8,9 @@ import os
 import resource
 import shutil
 import sqlite3
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from durable_jobs_conformance.forks import forked
 from durable_jobs_sqlite import SQLiteBackend, StoreError, StoreLostError, _exchange, _file, _turns
 from support.children import Spawn
 from support.files import raw
-from support.ports import refusal
+from support.ports import PATIENCE_SECONDS, is_committed, refusal
 
 from durable_jobs_core.backend import Batch, Claim, Committed, Query, Refused, Write
 from durable_jobs_core.errors import StorageError
@@ -263,6 +264,16 @@ def test_a_file_that_is_put_back_is_the_same_again(sqlite, path) -> None:
     sqlite.create("b")
 
 
+def test_a_file_that_is_put_back_after_another_was_made_has_all_that_was_acknowledged(sqlite, path) -> None:
+    """Who makes a new one removes the log that has its name."""
+    rows = sqlite.create("a", "b")
+    os.rename(path, f"{path}.away")
+    refusal(sqlite)
+    sqlite.again().backend.close()
+    os.replace(f"{path}.away", path)
+    assert [sqlite.load("a"), sqlite.load("b")] == rows
+
+
 def test_a_backup_that_is_put_in_its_place_gets_nothing_of_its_log(sqlite, path) -> None:
     """SQLite would take the log that is left for the backup's own, write it there, and remove it."""
     rows = sqlite.create("a", "b")
@@ -309,25 +320,122 @@ def test_a_log_that_was_unlinked_is_noticed_and_nothing_acknowledged_is_lost(sql
     assert sqlite.again().scan() == ["a", "b", "c"]
 
 
-def test_a_log_that_several_have_lost_loses_nothing_acknowledged(sqlite, path, spawn: Spawn) -> None:
+LOST = [("-wal",), ("-shm",), ("-wal", "-shm")]
+
+
+def unlink(path: Path, names: Sequence[str]) -> None:
+    """Take parts of its log away from who has a store open."""
+    for name in names:
+        os.unlink(f"{path}{name}")
+
+
+@pytest.mark.parametrize("names", LOST)
+def test_a_log_that_several_have_lost_loses_nothing_acknowledged(sqlite, path, spawn: Spawn, names) -> None:
     rows = sqlite.create(*"abcdefgh", blob=b"x" * 3_000)
     child = spawn(FRIEND, f"sqlite:///{path}")
     assert child.hear() == "Committed"
-    os.unlink(f"{path}-wal")
+    unlink(path, names)
     refusal(sqlite)
     assert sqlite.load("a") == rows[0]
-    sqlite.create("i")
+    sqlite.create(*"ijkl", blob=b"x" * 3_000)
     child.tell()
-    said = child.hear()
-    assert "-wal file was replaced or unlinked" in said
+    assert "file was replaced or unlinked" in child.hear()
     child.tell()
     assert child.hear() == "Committed"
     assert child.end() == []
-    sqlite.create("j")
+    sqlite.create("m")
     sqlite.backend.close()
     again = sqlite.again()
     assert [again.load(row.key.id) for row in rows] == rows
-    assert again.scan() == ["0", "2", *"abcdefghij"]
+    assert again.scan() == ["0", "2", *"abcdefghijklm"]
+
+
+@pytest.mark.parametrize("names", LOST)
+def test_a_log_that_is_lost_while_a_thread_watches_it_is_left_before_another_is_opened(
+    sqlite, path, spawn: Spawn, names
+) -> None:
+    """SQLite has one index in a process, and would take it for that of whichever log is opened next."""
+    sqlite.create("a")
+    watcher = threading.Thread(target=sqlite.backend.wait, args=(60.0,))
+    watcher.start()
+    while len(sqlite.backend._file._connections) < 2:
+        pass
+    child = spawn(FRIEND, f"sqlite:///{path}")
+    assert child.hear() == "Committed"
+    unlink(path, names)
+    child.tell()
+    assert "was replaced or unlinked" in child.hear()
+    child.tell()
+    assert child.hear() == "Committed"
+    until = time.monotonic() + PATIENCE_SECONDS
+    while not is_committed(sqlite, "b"):
+        assert time.monotonic() < until
+    assert child.end() == []
+    sqlite.backend.close()
+    watcher.join()
+    again = sqlite.again()
+    assert again.scan() == ["0", "2", "a", "b"]
+    assert [again.load(id).key.id for id in ("0", "2", "a", "b")] == ["0", "2", "a", "b"]
+
+
+@pytest.mark.parametrize("names", LOST)
+def test_a_log_that_two_handles_of_a_process_have_lost_is_left_by_both_before_another_is_opened(
+    sqlite, path, names
+) -> None:
+    rows = sqlite.create("a")
+    other = sqlite.again()
+    other.create("b")
+    unlink(path, names)
+    for _ in range(2):
+        assert refusal(sqlite).transient
+    assert refusal(other).transient
+    sqlite.create("c")
+    other.create("d")
+    assert sqlite.backend.health().warnings == ()
+    other.backend.close()
+    assert sqlite.load("a") == rows[0]
+    assert sqlite.scan() == ["a", "b", "c", "d"]
+
+
+@pytest.mark.parametrize("names", [("-shm",), ("-wal", "-shm")])
+def test_who_opens_a_file_whose_log_others_have_lost_waits_until_they_have_left_it(
+    sqlite, path, spawn: Spawn, monkeypatch, names
+) -> None:
+    """It would write a log of its own beside theirs, and one of the two would be lost."""
+    child = spawn(FRIEND, f"sqlite:///{path}")
+    assert child.hear() == "Committed"
+    sqlite.backend.close()
+    unlink(path, names)
+    monkeypatch.setattr(_file, "OPEN_MAX_SECONDS", 0.05)
+    with pytest.raises(StoreError, match="its -shm file was removed while it was open"):
+        sqlite.again()
+    child.tell()
+    assert "file was replaced or unlinked" in child.hear()
+    sqlite.again().create("a")
+    child.tell()
+    assert child.hear() == "Committed"
+    assert child.end() == []
+    assert sqlite.again().scan() == ["0", "2", "a"]
+
+
+@pytest.mark.parametrize("names", LOST)
+def test_a_log_that_is_lost_before_the_lock_is_had_is_not_written_to(
+    sqlite, path, monkeypatch, names
+) -> None:
+    """Another may have left it already, and begun a new one."""
+    rows = sqlite.create("a")
+    begin = sqlite.backend._exchanger._begin
+
+    def late(*asked: Any) -> None:
+        monkeypatch.setattr(sqlite.backend._exchanger, "_begin", begin)
+        unlink(path, names)
+        begin(*asked)
+
+    monkeypatch.setattr(sqlite.backend._exchanger, "_begin", late)
+    assert f"{names[0]} file was replaced or unlinked" in refusal(sqlite).reason
+    refusal(sqlite)
+    sqlite.create("b")
+    assert sqlite.load("a") == rows[0]
 
 
 def test_a_log_that_another_still_reads_is_kept_until_it_has_done_so(sqlite, path) -> None:
