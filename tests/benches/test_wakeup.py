@@ -10,7 +10,7 @@ import time
 from typing import Any
 
 import pytest
-from support.redis_servers import PROGRAMS
+from support.needs import A_REDIS
 from support.scripts import ROOT
 
 sys.path.insert(0, str(ROOT))
@@ -24,10 +24,8 @@ IDLE_MAX = 0.2
 
 
 @pytest.mark.timeout(180)
-@pytest.mark.parametrize("store", ["SQLite", "Redis"])
+@pytest.mark.parametrize("store", ["SQLite", pytest.param("Redis", marks=A_REDIS)])
 def test_what_another_process_makes_due_wakes_a_worker_that_costs_nothing_while_it_waits(store: str) -> None:
-    if store == "Redis" and not PROGRAMS:
-        pytest.skip("there is no Redis server")
     with stores() as found:
         woken = measure(found[store], workers=2, count=COUNT, idle_seconds=3, gap=0.02, poll=POLL_MS)
 

@@ -13,6 +13,7 @@ import pytest
 from crash.log import read
 from soak.share import Worker, fill, in_store, overlaps, share
 from support.drivers import DRIVERS
+from support.needs import A_REDIS
 from support.redis_servers import PROGRAMS, shared
 
 RUNS = 500
@@ -21,14 +22,12 @@ BATCH = 60
 PATIENCE_SECONDS = 25.0
 
 
-@pytest.fixture(params=["sqlite", "redis"])
+@pytest.fixture(params=["sqlite", pytest.param("redis", marks=A_REDIS)])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """A store of each kind; the server's in several shards."""
     if request.param == "sqlite":
         yield f"sqlite:///{tmp_path / 'jobs.db'}"
         return
-    if not PROGRAMS:
-        pytest.skip("there is no Redis server")
     server = shared(PROGRAMS[0])
     yield f"{server.url}/0?namespace=share&shards=5"
     with server.client() as client:
