@@ -37,7 +37,7 @@ The contract, whole:
     cannot tell is an exception, hence an unknown outcome. At most one is outstanding a lane.
  4. *Hooks.* Every `Invoke` gets exactly one `Finished`. The driver enforces `timeout_ms` by cancelling. What
     can be cancelled is finished when it has truly ended, also after `Cancel`. A thread is finished at its
-    timeout or `Cancel` with `HookDetached`; `Returned` follows when it returns.
+    timeout, or at or soon after `Cancel`, with `HookDetached`; `Returned` follows when it returns.
  5. *Callers.* Every `Called` gets exactly one `Reply`, unless `Abandoned` came first. Abandoning drops the
     wait, never the commit. A `deadline` ends in nothing-happened or `OutcomeUnknownError`, whichever is true.
  6. *After the commit.* No `Reply` (errors and reads included), leased `Invoke` or `Emit` is given before the

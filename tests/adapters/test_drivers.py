@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from attrs import define
 from durable_jobs_memory import MemoryBackend
-from durable_jobs_runtime import MemoryTracker
+from durable_jobs_runtime import MemoryTracker, plain
 from support.drivers import Driver, StoppedClock
 
 from durable_jobs_core import (
@@ -771,7 +771,40 @@ def test_a_client_is_refused_in_another_event_loop(driver: Driver) -> None:
     driver.run(main)
 
 
-def test_S_67_a_thread_that_does_not_return_does_not_hold_up_the_shutdown(driver: Driver) -> None:
+@pytest.mark.parametrize("fails", [True, False], ids=("raises", "returns"))
+def test_S_67_a_thread_that_heeds_its_cancellation_ends_as_others_do(driver: Driver, fails: bool) -> None:
+    seen: list[tuple[int, int]] = []
+    running = threading.Event()
+
+    def heed(ctx: ContinuousContext[Counter]) -> None:
+        seen.append((ctx.attempt, ctx.crashes))
+        running.set()
+        while not ctx.cancelled and len(seen) == 1:
+            time.sleep(0)
+        if fails and len(seen) == 1:
+            raise InterruptedError
+        ctx.set_state(Counter(ctx.state.n + 1))
+
+    job = continuous(heed)
+    jobs, backend = create_durable_jobs({"job": job}), f"memory://heeds-{driver.name}-{fails}"
+
+    async def main() -> None:
+        async with driver.open(jobs, backend, grace="0 s") as runtime:
+            await runtime.client.continuous(job).start("a", Counter())
+            while not running.is_set():
+                await driver.turn()
+        async with driver.open(jobs, backend) as runtime:
+            await runtime.run_until_idle()
+            assert (await runtime.client.continuous(job).get_state("a")).state == Counter(1)
+
+    driver.run(main)
+    assert seen == [(1, 0)] * (2 if fails else 1)
+
+
+def test_S_67_a_thread_that_does_not_return_does_not_hold_up_the_shutdown(
+    driver: Driver, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(plain, "RETURN_SECONDS", 0.01)
     release, running = threading.Event(), threading.Event()
 
     def block(ctx: ContinuousContext[Counter]) -> None:
@@ -788,6 +821,7 @@ def test_S_67_a_thread_that_does_not_return_does_not_hold_up_the_shutdown(driver
 
     driver.run(main)
     release.set()
+    assert "execute of continuous:job:a did not return and is left behind" in caplog.text
 
 
 def test_S_67_a_hook_cancelled_before_its_first_line_ends_too(driver: Driver) -> None:
