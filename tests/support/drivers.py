@@ -189,8 +189,8 @@ class StoppedClock:
     """The clock of engines, which goes on when a test says so, however late its threads are."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self._ms = machine._now()
-        monkeypatch.setattr(machine, "_now", lambda: self._ms)
+        self._ms = machine.now_ms()
+        monkeypatch.setattr(machine, "now_ms", lambda: self._ms)
         monkeypatch.setattr(machine, "clock", lambda: self._ms / 1000)
 
     def let_pass(self, seconds: int, runtime: Any) -> None:
