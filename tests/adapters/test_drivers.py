@@ -8,7 +8,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ import pytest
 from attrs import define
 from durable_jobs_memory import MemoryBackend
 from durable_jobs_runtime import MemoryTracker, plain
-from support.drivers import Driver, StoppedClock
+from support.drivers import DRIVERS, Asyncio, Driver, StoppedClock
 
 from durable_jobs_core import (
     ClosedError,
@@ -41,7 +41,19 @@ from durable_jobs_core import (
 from durable_jobs_core.backend import Answer, Batch
 from durable_jobs_core.engine import Answered, Limits
 
+ALL: dict[str, Driver] = {driver.name: driver for driver in DRIVERS}
+with suppress(ImportError):  # there is none for some interpreters
+    import uvloop
+
+    ALL["uvloop"] = Asyncio(uvloop.new_event_loop)
+
 HOURLY = every("1 hour")
+
+
+@pytest.fixture(params=ALL)
+def driver(request: pytest.FixtureRequest) -> Driver:
+    """Both drivers, and asyncio on the loop that many servers bring."""
+    return ALL[request.param]
 
 
 @define
@@ -514,7 +526,7 @@ def test_a_client_only_node_leaves_the_work_to_a_worker(driver: Driver) -> None:
         ran.append("ran")
 
     jobs = create_durable_jobs({"job": continuous(execute)})
-    backend = f"memory://nodes-{driver.name}"
+    backend = f"memory://nodes-{id(driver)}"
 
     async def main() -> None:
         async with driver.open(jobs, backend, worker=False) as front:
@@ -530,7 +542,7 @@ def test_a_client_only_node_leaves_the_work_to_a_worker(driver: Driver) -> None:
 
 def test_S_38_any_node_may_wait_for_a_run_of_another(driver: Driver) -> None:
     jobs = create_durable_jobs({"job": continuous(count, start_immediately=False)})
-    backend = f"memory://wait-{driver.name}"
+    backend = f"memory://wait-{id(driver)}"
 
     async def main() -> None:
         async with (
@@ -546,7 +558,7 @@ def test_S_38_any_node_may_wait_for_a_run_of_another(driver: Driver) -> None:
 
 
 def test_S_8_instances_of_an_unregistered_job_are_said_once_and_listed(driver: Driver) -> None:
-    backend = f"memory://unregistered-{driver.name}"
+    backend = f"memory://unregistered-{id(driver)}"
     job = continuous(count, start_immediately=False)
     tracker = MemoryTracker()
 
@@ -624,7 +636,7 @@ def test_S_67_a_handler_may_finish_within_its_grace(driver: Driver) -> None:
             done.append("done")
 
         job = continuous(execute)
-        jobs, backend = create_durable_jobs({"job": job}), f"memory://grace-{driver.name}"
+        jobs, backend = create_durable_jobs({"job": job}), f"memory://grace-{id(driver)}"
         async with driver.open(jobs, backend) as runtime:
             await runtime.client.continuous(job).start("a", Counter())
             await running.wait()
@@ -649,7 +661,7 @@ def test_S_67_a_handler_beyond_its_grace_is_cancelled_and_handed_back(driver: Dr
                 await driver.forever()
 
         job = continuous(execute)
-        jobs, backend = create_durable_jobs({"job": job}), f"memory://back-{driver.name}"
+        jobs, backend = create_durable_jobs({"job": job}), f"memory://back-{id(driver)}"
         async with driver.open(jobs, backend, grace="0 s") as runtime:
             await runtime.client.continuous(job).start("a", Counter())
             await running.wait()
@@ -786,7 +798,7 @@ def test_S_67_a_thread_that_heeds_its_cancellation_ends_as_others_do(driver: Dri
         ctx.set_state(Counter(ctx.state.n + 1))
 
     job = continuous(heed)
-    jobs, backend = create_durable_jobs({"job": job}), f"memory://heeds-{driver.name}-{fails}"
+    jobs, backend = create_durable_jobs({"job": job}), f"memory://heeds-{id(driver)}-{fails}"
 
     async def main() -> None:
         async with driver.open(jobs, backend, grace="0 s") as runtime:
