@@ -64,9 +64,9 @@ soak: $(READY) ## hours: SIGKILLs, cut connections, 10,000 seeds, 5,000,000 stat
 bench: $(READY) ## jobs a second, beside other libraries; writes build/bench.json and plots
 	$(BIN)/python -m benchmarks
 
-bench-full: $(READY) ## an hour: all benchmarks, five rounds
-	$(BIN)/python -m benchmarks --full
+bench-full: $(READY) ## half an hour: all benchmarks, five rounds
 	$(BIN)/python -m benchmarks.micro
+	$(BIN)/python -m benchmarks --full
 
 reference: $(READY) ## replay recorded runs of the TypeScript original; RUNS=DIR names others
 	$(BIN)/python -m tests.reference --runs $(RUNS)

@@ -56,9 +56,9 @@ def _fails(ratio: Ratio, value: float) -> str:
     return "" if ratio.holds(value) else f"  beyond {ratio.floor}: FAILED"
 
 
-def holds(result: Result) -> bool:
-    """Whether no ratio is beyond its floor."""
-    return all(ratio.holds(result.ratios[ratio.name]) for ratio in result.part.ratios)
+def failed(result: Result) -> list[str]:
+    """The ratios that are beyond their floors."""
+    return [ratio.name for ratio in result.part.ratios if not ratio.holds(result.ratios[ratio.name])]
 
 
 def _table(result: Result) -> dict[str, dict[str, float]]:

@@ -95,7 +95,11 @@ class _LeasedContext(_Context[S]):
 
     @property
     def cancelled(self) -> bool:
-        """Whether this call has lost its right to commit; a plain `def` should look and return."""
+        """Whether this call is not to go on: its right to commit is lost, or the program ends (S-15, S-67).
+
+        A plain `def` that takes long should look, and raise or return: at the end of a program it has two
+        seconds, and what it returns in that time is committed.
+        """
         return self._cancelled
 
     @property

@@ -37,7 +37,7 @@ The contract, whole:
     cannot tell is an exception, hence an unknown outcome. At most one is outstanding a lane.
  4. *Hooks.* Every `Invoke` gets exactly one `Finished`. The driver enforces `timeout_ms` by cancelling. What
     can be cancelled is finished when it has truly ended, also after `Cancel`. A thread is finished at its
-    timeout or `Cancel` with `HookDetached`; `Returned` follows when it returns.
+    timeout, or at or soon after `Cancel`, with `HookDetached`; `Returned` follows when it returns.
  5. *Callers.* Every `Called` gets exactly one `Reply`, unless `Abandoned` came first. Abandoning drops the
     wait, never the commit. A `deadline` ends in nothing-happened or `OutcomeUnknownError`, whichever is true.
  6. *After the commit.* No `Reply` (errors and reads included), leased `Invoke` or `Emit` is given before the
@@ -47,10 +47,10 @@ The contract, whole:
     of this engine whose `Finished` is missing.
  9. *Pure.* Equal construction and equal feeds give equal needs. `node` is the only entropy.
 10. *Bounded.* Memory follows queued requests, live runs and the cache limit, never stored instances.
-11. *Stopping.* After `Stopping` no claim, start or new request. Handlers have their grace, then `Cancel`,
-    and no hook begins any more; the leases of the ended ones are released; `Closed` comes when every
-    exchange is answered and every `Finished` is in; detached threads do not hold it up. Dropping the engine
-    instead is a crash, and safe.
+11. *Stopping.* After `Stopping` no claim, start or new request. Handlers have their grace, which another
+    `Stopping` may shorten, then `Cancel`, and no hook begins any more; the leases of the ended ones are
+    released; `Closed` comes when every exchange is answered and every `Finished` is in; detached threads do
+    not hold it up. Dropping the engine instead is a crash, and safe.
 12. *Faults.* `feed` raises only `DriverError` (unknown id, second answer, `t` going back, what is no such
     input), and then nothing has changed. No behaviour of users, hooks or backends makes it raise. The
     values inside a key and a request are not looked at: give those that a client makes, checked at its edge.

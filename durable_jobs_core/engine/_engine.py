@@ -147,10 +147,12 @@ def _nudged(state: State, input: protocol.Nudged) -> None:
 
 
 def _stopping(state: State, stopping: protocol.Stopping) -> None:
-    """No more claims, starts or requests; handlers have their grace (S-67)."""
+    """No more claims, starts or requests; handlers have their grace (S-67), the shortest that is given."""
+    stop_at = state.t + stopping.grace_ms
     if state.stop_at is not None:
+        state.stop_at = min(state.stop_at, stop_at)
         return
-    state.stop_at = state.t + stopping.grace_ms
+    state.stop_at = stop_at
     for call in tuple(state.calls.by_id.values()):
         keeper = state.keepers[call.key]
         if call.entry in keeper.requests and keeper.inline is not call.entry:

@@ -6,13 +6,14 @@ import asyncio
 import signal
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
 import durable_jobs_asyncio
 import pytest
 import trio
-from durable_jobs_runtime import MemoryTracker
+from durable_jobs_runtime import MemoryTracker, plain
 from support.one_job import Closing, Nothing, one_job
 
 from durable_jobs_core import ContinuousContext, Retry, create_durable_jobs
@@ -257,7 +258,10 @@ def test_S_67_a_program_that_ends_and_cancels_all_its_tasks_fails_no_attempt(
 
 
 @pytest.mark.parametrize("in_thread", [False, True])
-def test_S_67_a_program_that_ends_within_the_block_closes_it(in_thread: bool) -> None:
+def test_S_67_a_program_that_ends_within_the_block_closes_it(
+    in_thread: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plain, "RETURN_SECONDS", 0.01)
     backend, running, release = Closing(), threading.Event(), threading.Event()
     blocks: list[Any] = []
     waited_for: list[str] = []
@@ -300,6 +304,35 @@ def test_a_second_interrupt_after_serve_ends_the_program_at_once() -> None:
     first, leaving, after = seen
     assert leaving is signal.default_int_handler
     assert after is first
+
+
+def test_a_second_interrupt_cuts_the_grace_of_a_thread_short() -> None:
+    """It ends the loop: all its tasks are cancelled."""
+    handed_back: list[bool] = []
+    backend, running = Closing(), threading.Event()
+
+    def heed(ctx: ContinuousContext[Nothing]) -> None:
+        running.set()
+        while not ctx.cancelled:
+            time.sleep(0)
+        handed_back.append(True)
+        raise InterruptedError
+
+    async def main() -> None:
+        async with durable_jobs_asyncio.open_runtime(one_job(heed), backend, grace="20 s") as runtime:
+            await runtime.client.continuous("job").start("a", Nothing())
+            while not running.is_set():
+                await asyncio.sleep(0)
+            asyncio.get_running_loop().call_soon(signal.raise_signal, signal.SIGINT)
+            await runtime.serve()
+            asyncio.get_running_loop().call_soon(signal.raise_signal, signal.SIGINT)
+
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        asyncio.run(main())
+    assert time.monotonic() - began < 20
+    assert handed_back == [True]
+    assert backend.closed.is_set()
 
 
 def test_an_interrupt_that_meets_the_engine_is_raised_and_ends_the_program(

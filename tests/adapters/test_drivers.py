@@ -8,7 +8,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 from attrs import define
 from durable_jobs_memory import MemoryBackend
-from durable_jobs_runtime import MemoryTracker
-from support.drivers import Driver, StoppedClock
+from durable_jobs_runtime import MemoryTracker, plain
+from support.drivers import DRIVERS, Asyncio, Driver, StoppedClock
 
 from durable_jobs_core import (
     ClosedError,
@@ -41,7 +41,19 @@ from durable_jobs_core import (
 from durable_jobs_core.backend import Answer, Batch
 from durable_jobs_core.engine import Answered, Limits
 
+ALL: dict[str, Driver] = {driver.name: driver for driver in DRIVERS}
+with suppress(ImportError):  # there is none for some interpreters
+    import uvloop
+
+    ALL["uvloop"] = Asyncio(uvloop.new_event_loop)
+
 HOURLY = every("1 hour")
+
+
+@pytest.fixture(params=ALL)
+def driver(request: pytest.FixtureRequest) -> Driver:
+    """Both drivers, and asyncio on the loop that many servers bring."""
+    return ALL[request.param]
 
 
 @define
@@ -514,7 +526,7 @@ def test_a_client_only_node_leaves_the_work_to_a_worker(driver: Driver) -> None:
         ran.append("ran")
 
     jobs = create_durable_jobs({"job": continuous(execute)})
-    backend = f"memory://nodes-{driver.name}"
+    backend = f"memory://nodes-{id(driver)}"
 
     async def main() -> None:
         async with driver.open(jobs, backend, worker=False) as front:
@@ -530,7 +542,7 @@ def test_a_client_only_node_leaves_the_work_to_a_worker(driver: Driver) -> None:
 
 def test_S_38_any_node_may_wait_for_a_run_of_another(driver: Driver) -> None:
     jobs = create_durable_jobs({"job": continuous(count, start_immediately=False)})
-    backend = f"memory://wait-{driver.name}"
+    backend = f"memory://wait-{id(driver)}"
 
     async def main() -> None:
         async with (
@@ -546,7 +558,7 @@ def test_S_38_any_node_may_wait_for_a_run_of_another(driver: Driver) -> None:
 
 
 def test_S_8_instances_of_an_unregistered_job_are_said_once_and_listed(driver: Driver) -> None:
-    backend = f"memory://unregistered-{driver.name}"
+    backend = f"memory://unregistered-{id(driver)}"
     job = continuous(count, start_immediately=False)
     tracker = MemoryTracker()
 
@@ -624,7 +636,7 @@ def test_S_67_a_handler_may_finish_within_its_grace(driver: Driver) -> None:
             done.append("done")
 
         job = continuous(execute)
-        jobs, backend = create_durable_jobs({"job": job}), f"memory://grace-{driver.name}"
+        jobs, backend = create_durable_jobs({"job": job}), f"memory://grace-{id(driver)}"
         async with driver.open(jobs, backend) as runtime:
             await runtime.client.continuous(job).start("a", Counter())
             await running.wait()
@@ -649,7 +661,7 @@ def test_S_67_a_handler_beyond_its_grace_is_cancelled_and_handed_back(driver: Dr
                 await driver.forever()
 
         job = continuous(execute)
-        jobs, backend = create_durable_jobs({"job": job}), f"memory://back-{driver.name}"
+        jobs, backend = create_durable_jobs({"job": job}), f"memory://back-{id(driver)}"
         async with driver.open(jobs, backend, grace="0 s") as runtime:
             await runtime.client.continuous(job).start("a", Counter())
             await running.wait()
@@ -771,7 +783,40 @@ def test_a_client_is_refused_in_another_event_loop(driver: Driver) -> None:
     driver.run(main)
 
 
-def test_S_67_a_thread_that_does_not_return_does_not_hold_up_the_shutdown(driver: Driver) -> None:
+@pytest.mark.parametrize("fails", [True, False], ids=("raises", "returns"))
+def test_S_67_a_thread_that_heeds_its_cancellation_ends_as_others_do(driver: Driver, fails: bool) -> None:
+    seen: list[tuple[int, int]] = []
+    running = threading.Event()
+
+    def heed(ctx: ContinuousContext[Counter]) -> None:
+        seen.append((ctx.attempt, ctx.crashes))
+        running.set()
+        while not ctx.cancelled and len(seen) == 1:
+            time.sleep(0)
+        if fails and len(seen) == 1:
+            raise InterruptedError
+        ctx.set_state(Counter(ctx.state.n + 1))
+
+    job = continuous(heed)
+    jobs, backend = create_durable_jobs({"job": job}), f"memory://heeds-{id(driver)}-{fails}"
+
+    async def main() -> None:
+        async with driver.open(jobs, backend, grace="0 s") as runtime:
+            await runtime.client.continuous(job).start("a", Counter())
+            while not running.is_set():
+                await driver.turn()
+        async with driver.open(jobs, backend) as runtime:
+            await runtime.run_until_idle()
+            assert (await runtime.client.continuous(job).get_state("a")).state == Counter(1)
+
+    driver.run(main)
+    assert seen == [(1, 0)] * (2 if fails else 1)
+
+
+def test_S_67_a_thread_that_does_not_return_does_not_hold_up_the_shutdown(
+    driver: Driver, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(plain, "RETURN_SECONDS", 0.01)
     release, running = threading.Event(), threading.Event()
 
     def block(ctx: ContinuousContext[Counter]) -> None:
@@ -788,6 +833,7 @@ def test_S_67_a_thread_that_does_not_return_does_not_hold_up_the_shutdown(driver
 
     driver.run(main)
     release.set()
+    assert "execute of continuous:job:a did not return and is left behind" in caplog.text
 
 
 def test_S_67_a_hook_cancelled_before_its_first_line_ends_too(driver: Driver) -> None:

@@ -882,7 +882,7 @@ def test_an_interrupt_in_the_middle_of_a_request_leaves_the_block_in_good_order(
     driver: Driver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     backend = Closing()
-    now, asked = machine._now, 0
+    now, asked = machine.now_ms, 0
     left: list[BaseException | None] = []
 
     def interrupting() -> int:
@@ -895,7 +895,7 @@ def test_an_interrupt_in_the_middle_of_a_request_leaves_the_block_in_good_order(
 
     async def main() -> None:
         async with driver.open(one_job(start_immediately=False), backend) as runtime:
-            monkeypatch.setattr(machine, "_now", interrupting)
+            monkeypatch.setattr(machine, "now_ms", interrupting)
             try:
                 await runtime.client.continuous("job").start("a", Nothing())
                 await driver.forever()

@@ -62,16 +62,20 @@ class Driver(Protocol):
 
 
 class Asyncio:
-    """asyncio, with its native cancellation."""
+    """asyncio, with its native cancellation, on its own loop or on that of another library."""
 
     name = "asyncio"
+
+    def __init__(self, loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None) -> None:
+        self.loop_factory = loop_factory
 
     def run(self, main: Main, seconds: float = 20) -> None:
         async def limited() -> None:
             async with asyncio.timeout(seconds):
                 await main()
 
-        asyncio.run(limited())
+        with asyncio.Runner(loop_factory=self.loop_factory) as runner:
+            runner.run(limited())
 
     def open(self, *args: Any, **kwargs: Any) -> AbstractAsyncContextManager[Any]:
         return durable_jobs_asyncio.open_runtime(*args, **kwargs)
@@ -189,8 +193,8 @@ class StoppedClock:
     """The clock of engines, which goes on when a test says so, however late its threads are."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self._ms = machine._now()
-        monkeypatch.setattr(machine, "_now", lambda: self._ms)
+        self._ms = machine.now_ms()
+        monkeypatch.setattr(machine, "now_ms", lambda: self._ms)
         monkeypatch.setattr(machine, "clock", lambda: self._ms / 1000)
 
     def let_pass(self, seconds: int, runtime: Any) -> None:

@@ -340,10 +340,17 @@ class Runtime(BaseRuntime):
             self._machine.drop()
             self._machine.close(CLOSE_SECONDS)
             self._machine.check_open()
+        while_open = asyncio.Task(asyncio.Event().wait())
+        while_open.add_done_callback(self._hurry)
         try:
             await _to_the_end(self._ended())
         finally:
+            while_open.cancel()
             await _to_the_end(self._loop.in_thread(self._machine.close, CLOSE_SECONDS))
+
+    def _hurry(self, _: object) -> None:
+        """All tasks are cancelled, as at a second Ctrl-C: the program has no time left for a grace."""
+        self._machine.stop(0, lambda: None)
 
     def _ended(self) -> asyncio.Future[None]:
         """Begin to shut down; done when the engine has closed."""

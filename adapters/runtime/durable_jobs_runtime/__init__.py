@@ -3,9 +3,11 @@
 arguments   what is wrong with an argument
 backends    finding and opening a backend by URL
 lanes       the threads in which a backend is asked
-machine     an engine with its lanes, threads and trackers; a driver lends it its event loop
+loop        what a driver lends: its event loop
+machine     an engine with its lanes, hooks and trackers
+plain       plain `def` hooks
 signals     being asked to end
-threads     plain `def` hooks in worker threads
+threads     threads that nobody has to wait for
 trackers    telemetry out: HTTP, logging, memory
 journal     what happens to chosen instances in a file, for a replay
 options     what `open_runtime` is given, checked
@@ -14,7 +16,8 @@ runtime     what `open_runtime` gives, but for the awaiting
 
 from durable_jobs_runtime.backends import open_backend
 from durable_jobs_runtime.journal import FileJournal
-from durable_jobs_runtime.machine import Loop, Machine
+from durable_jobs_runtime.loop import Loop
+from durable_jobs_runtime.machine import Machine
 from durable_jobs_runtime.options import Options
 from durable_jobs_runtime.runtime import BaseRuntime, RuntimeHealth, node_id
 from durable_jobs_runtime.signals import interrupt_at_once, on_signals

@@ -6,12 +6,10 @@ needs are performed once per turn of the loop, so that what comes together is wr
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from contextvars import copy_context
 from functools import partial
-from typing import Any, Protocol
 
 from durable_jobs_core.backend import Backend
 from durable_jobs_core.engine import (
@@ -24,10 +22,7 @@ from durable_jobs_core.engine import (
     Engine,
     Exchange,
     Finished,
-    HookDetached,
     HookOutcome,
-    HookRaised,
-    HookReturned,
     Input,
     Invoke,
     Limits,
@@ -44,48 +39,9 @@ from durable_jobs_core.words import Key
 from durable_jobs_runtime.hints import HintThread
 from durable_jobs_runtime.journal import FileJournal
 from durable_jobs_runtime.lanes import LaneThread
-from durable_jobs_runtime.threads import ThreadPool
+from durable_jobs_runtime.loop import Loop, clock, now_ms
+from durable_jobs_runtime.plain import PlainHooks
 from durable_jobs_runtime.trackers import Trackers
-
-_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
-
-
-def clock() -> float:
-    """Seconds that pass also while the machine sleeps, where the system has such a clock."""
-    return time.clock_gettime(_CLOCK)
-
-
-class Loop(Protocol):
-    """What a driver lends."""
-
-    def soon(self, function: Callable[[], None]) -> None:
-        """Call `function` in a coming turn of the loop. Called from the loop."""
-        ...
-
-    def from_thread(self, function: Callable[..., None], *args: Any) -> None:
-        """The same, from any thread; harmless once the loop has closed."""
-        ...
-
-    def after(self, seconds: float, function: Callable[[], None]) -> Callable[[], None]:
-        """Call `function` in so many seconds, unless the function returned is called first."""
-        ...
-
-    def start_hook(self, invoke: Invoke, finished: Callable[[int, HookOutcome], None]) -> None:
-        """Call an async hook, with its timeout, and `finished` with its id when it has ended."""
-        ...
-
-    def cancel_hook(self, invocation: int) -> None:
-        """Cancel an async hook."""
-        ...
-
-    def is_here(self) -> bool:
-        """Whether this is the loop that runs the caller."""
-        ...
-
-    def broken(self) -> None:
-        """The machine cannot go on, for a bug of the library: cancel those who use it, and all hooks."""
-        ...
-
 
 Deliver = Callable[[Reply], None]
 
@@ -109,7 +65,7 @@ class Machine:
         self._journal = journal
         self._loop = loop
         self._trackers = trackers
-        self._pool = ThreadPool()
+        self._plain = PlainHooks(loop, self._finished, self._returned)
         self._context = copy_context()
         """The context variables that each hook finds: of who opened the runtime, never of a caller."""
         self._engine = Engine(
@@ -126,7 +82,6 @@ class Machine:
         self._hints = HintThread(backend, nudge) if worker else None
         self._calls = 0
         self._deliver: dict[int, Deliver] = {}
-        self._threads: dict[int, Callable[[], None]] = {}
         self._pumping = False
         self._wake_at: float | None = None
         self._unset_timer: Callable[[], None] | None = None
@@ -167,7 +122,7 @@ class Machine:
         self.check_open()
         self._calls += 1
         self._deliver[self._calls] = deliver
-        called = Called(self._calls, key, request, _now() + timeout_ms, wait_ms, size)
+        called = Called(self._calls, key, request, now_ms() + timeout_ms, wait_ms, size)
         self._feed(called)
         return self._calls
 
@@ -196,6 +151,7 @@ class Machine:
     def stop(self, grace_ms: int, done: Callable[[], None]) -> None:
         """Shut down; `done` when the engine has closed (S-67)."""
         self.when_closed(done)
+        self._plain.stopping = True
         self._feed(Stopping(grace_ms))
 
     def drop(self) -> None:
@@ -206,7 +162,7 @@ class Machine:
     def close(self, timeout: float) -> None:
         """Release threads, trackers and the backend, each whatever another raises. Blocks."""
         with ExitStack() as closing:
-            closing.callback(self._pool.close)
+            closing.callback(self._plain.close)
             if self._hints is not None:
                 closing.callback(self._hints.end)
             closing.callback(self._backend.close)
@@ -237,7 +193,7 @@ class Machine:
         if self.closed:
             return
         try:
-            self._engine.feed(_now(), input)
+            self._engine.feed(now_ms(), input)
         except BaseException as error:
             self._break(error)
         else:
@@ -297,10 +253,7 @@ class Machine:
             case Emit():
                 self._trackers.emit(need.events)
             case Cancel():
-                detach = self._threads.get(need.invocation)
-                if detach is not None:
-                    detach()
-                else:
+                if not self._plain.cancel(need.invocation):
                     self._loop.cancel_hook(need.invocation)
             case Closed():
                 self._close()
@@ -333,58 +286,14 @@ class Machine:
     def _invoke(self, invoke: Invoke) -> None:
         if invoke.function.is_async:
             self._loop.start_hook(invoke, self._finished)
-        elif invoke.inline_def:
-            self._reduce(invoke)
         else:
-            self._invoke_in_thread(invoke)
+            self._plain.start(invoke)
 
     def _finished(self, invocation: int, outcome: HookOutcome) -> None:
         self._feed(Finished(invocation, outcome))
 
-    def _reduce(self, invoke: Invoke) -> None:
-        """A plain reducer runs here; its timeout is judged when it returns (S-15)."""
-        began = clock()
-        outcome: HookOutcome
-        try:
-            outcome = HookReturned(copy_context().run(invoke.function.call, *invoke.args))
-        except BaseException as error:  # also an exit or a cancellation of the hook's own (S-14)
-            outcome = HookRaised(error)
-        limit = invoke.timeout_ms
-        if limit is not None and (clock() - began) * 1000 > limit:
-            text = f"{invoke.hook} took longer than {limit} ms"
-            outcome = HookRaised(TimeoutError(text))
-        self._finished(invoke.id, outcome)
-
-    def _invoke_in_thread(self, invoke: Invoke) -> None:
-        """A plain hook runs in a thread; one whose time is up is left behind (S-15)."""
-        unset: list[Callable[[], None]] = []
-
-        def end() -> bool:
-            for function in unset:
-                function()
-            return self._threads.pop(invoke.id, None) is not None
-
-        def detach() -> None:
-            if end():
-                self._finished(invoke.id, HookDetached())
-
-        def returned(value: Any, error: BaseException | None) -> None:
-            if end():
-                self._finished(invoke.id, HookReturned(value) if error is None else HookRaised(error))
-            else:
-                self._feed(Returned(invoke.id))
-
-        self._threads[invoke.id] = detach
-        if invoke.timeout_ms is not None:
-            unset.append(self._loop.after(invoke.timeout_ms / 1000, detach))
-        try:
-            self._pool.run(
-                copy_context().run,
-                (invoke.function.call, *invoke.args),
-                lambda value, error: self._loop.from_thread(returned, value, error),
-            )
-        except RuntimeError as error:  # the system gives no more threads
-            returned(None, error)
+    def _returned(self, invocation: int) -> None:
+        self._feed(Returned(invocation))
 
     # -- threads
 
@@ -394,7 +303,3 @@ class Machine:
     def _answered(self, lane: int, answered: Answered) -> None:
         self._feed(answered)
         self._lanes[lane].tell(self._engine.troubles[lane])
-
-
-def _now() -> int:
-    return time.clock_gettime_ns(_CLOCK) // 1_000_000

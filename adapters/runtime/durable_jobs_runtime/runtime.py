@@ -17,7 +17,8 @@ from durable_jobs_core.results import InstanceStatus
 from durable_jobs_core.telemetry import JobUnregistered
 from durable_jobs_core.words import Key, Kind, maybe_datetime
 from durable_jobs_runtime.arguments import Arguments
-from durable_jobs_runtime.machine import Loop, Machine
+from durable_jobs_runtime.loop import Loop
+from durable_jobs_runtime.machine import Machine
 from durable_jobs_runtime.options import Options
 from durable_jobs_runtime.trackers import LoggingTracker, Trackers
 

@@ -1,4 +1,4 @@
-"""Plain `def` hooks in worker threads that nobody has to wait for.
+"""Threads that nobody has to wait for, for what blocks.
 
 A thread cannot be stopped, so a hook whose time is up is left behind. The threads are daemons: one that
 hangs does not keep the process alive, which the standard executor would.

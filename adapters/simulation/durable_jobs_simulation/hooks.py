@@ -1,7 +1,7 @@
 """A hook that runs in a simulated node: what a driver does with an `Invoke`, on virtual time.
 
 An async hook is a coroutine driven by hand. A plain one is called at its beginning, and its thread
-"returns" a while later; if its time is up before that, it is detached (S-15).
+"returns" a while later; if its time is up before that, or its shutdown a while ago, it is detached (S-15).
 """
 
 from __future__ import annotations
@@ -26,6 +26,10 @@ from durable_jobs_simulation.tasks import Cancelled, Sleep, Task, Wanted, refuse
 
 if TYPE_CHECKING:
     from durable_jobs_simulation.node import Node
+
+
+RETURN_MS = 2_000
+"""How long the drivers let a thread take to return at a shutdown."""
 
 
 class InjectedFailure(Exception):
@@ -151,12 +155,18 @@ class HookRun:
         if self.ended or self._stopped_by is not None:
             return
         self._stopped_by = why
-        if self._task is None:
-            self._end(HookDetached())
+        if self._task is None and self.node.stopping and isinstance(why, HookCancelled):
+            self.node.later(RETURN_MS, self._detach)
+        elif self._task is None:
+            self._detach()
         else:
             if self._deaf_ms:
                 self.node.world.fate.struck("hook_deaf", [self._place])
             self.node.later(self._deaf_ms, self._throw)
+
+    def _detach(self) -> None:
+        if not self.ended:
+            self._end(HookDetached())
 
     def _throw(self) -> None:
         if self._task is not None and not self._task.over:

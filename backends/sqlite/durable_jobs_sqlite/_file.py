@@ -218,16 +218,29 @@ class StoreFile:
         try:
             _schema.check_file(connection, self.path)  # before a foreign file is changed in any way
             _schema.set_wal(connection, self.path)
-            connection.execute("BEGIN IMMEDIATE")
-            version = _schema.migrate(connection, self.path)
-            self._adopt_clock(connection)
-            connection.execute("COMMIT")
+            version = self._bring_up_to_date(connection)
         except BaseException:
             self.disconnect(connection)
             raise
         if version == 0:
             _log.info("%s: a new store was made: there was none", self.path)
         return connection
+
+    def _bring_up_to_date(self, connection: sqlite3.Connection) -> int:
+        """Make it a store of this release, and of this boot, if it is not; the version it had.
+
+        One that others write just now need not wait for them if there is nothing to change.
+        """
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            if not is_busy(error):
+                raise
+            connection.execute("BEGIN")
+        version = _schema.migrate(connection, self.path)
+        self._adopt_clock(connection)
+        connection.execute("COMMIT")
+        return version
 
     def _check_alone(self) -> None:
         """Raise if others have the file open, and there is no index: then they have lost it, and their log

@@ -196,8 +196,17 @@ def test_r5_a_transaction_that_lasts_beyond_the_deadline_is_undone(sqlite, monke
     assert "it came after its deadline" in refusal(sqlite, not_after=begun - 1).reason
 
 
-def test_opening_waits_for_a_lock_but_not_for_ever(sqlite, held, monkeypatch) -> None:
+def test_opening_a_store_waits_for_nobody_who_writes_it(sqlite, held, monkeypatch) -> None:
+    monkeypatch.setattr(_file, "wait_a_little", lambda: pytest.fail("it waits"))
+    assert sqlite.again().load("a") == sqlite.row("a", wake=10)
+    held()
+
+
+def test_opening_a_store_of_another_boot_waits_for_the_lock_but_not_for_ever(
+    sqlite, held, monkeypatch
+) -> None:
     monkeypatch.setattr(_file, "OPEN_MAX_SECONDS", 0.05)
+    monkeypatch.setattr(_file, "boot_id", lambda: "another")
     with pytest.raises(StoreError, match="another process holds its lock"):
         sqlite.again()
     held()

@@ -518,12 +518,17 @@ def test_S_67_who_waits_for_a_run_is_told_pending_when_the_engine_closes() -> No
     assert (rig.result(call).outcome, rig.closed) == ("pending", True)
 
 
-def test_S_67_a_second_stop_changes_nothing() -> None:
+def test_rule_11_S_67_a_second_stop_may_shorten_the_grace_and_not_lengthen_it() -> None:
     rig = running()
     rig.stop(5_000)
-    rig.stop(0)
 
-    assert rig.cancels == []
+    rig.stop(10_000)
+    rig.wait(4_000)
+    before = list(rig.cancels)
+    rig.stop(100)
+    rig.wait(100)
+
+    assert (before, rig.cancels) == ([], [rig.invokes[0].id])
 
 
 def test_rule_11_detached_threads_do_not_hold_it_up() -> None:
