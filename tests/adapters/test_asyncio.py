@@ -371,9 +371,9 @@ def test_S_67_a_second_interrupt_that_meets_a_hook_is_the_programs_and_no_failur
 
 
 def test_an_interrupt_that_meets_the_engine_is_raised_and_ends_the_program(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The second Ctrl-C, which asyncio raises wherever the loop is."""
+    """The second Ctrl-C, which asyncio raises wherever the loop is: no bug of the library."""
     backend = Closing()
 
     def interrupted() -> int:
@@ -388,6 +388,7 @@ def test_an_interrupt_that_meets_the_engine_is_raised_and_ends_the_program(
     with pytest.raises(KeyboardInterrupt):
         asyncio.run(main())
     assert backend.closed.is_set()
+    assert caplog.messages == []
 
 
 def test_the_loop_of_another_driver_is_refused_with_the_name_of_that_driver() -> None:
