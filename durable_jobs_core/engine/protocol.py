@@ -159,7 +159,7 @@ class Invoke:
 
 @value
 class Cancel:
-    """Cancel the hook. Its `Finished` follows when it has ended; of a thread, at once."""
+    """Cancel the hook. Its `Finished` follows when it has ended; of a thread, at once or soon."""
 
     invocation: int
 

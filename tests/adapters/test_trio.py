@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import threading
+import time
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
@@ -63,6 +65,44 @@ def test_S_67_a_run_that_ends_within_the_block_ends_its_hooks_and_closes_the_bac
     trio.run(main)
     assert backend.closed.is_set()
     assert "job.failed" not in tracker.types()
+
+
+@pytest.mark.parametrize("in_thread", [False, True])
+def test_S_67_a_second_interrupt_cuts_the_grace_short_and_hands_back(in_thread: bool) -> None:
+    seen: list[tuple[int, int]] = []
+    url = f"memory://interrupted-{in_thread}"
+
+    async def main() -> None:
+        running = threading.Event()
+
+        async def execute(ctx: ContinuousContext[Nothing]) -> None:
+            seen.append((ctx.attempt, ctx.crashes))
+            running.set()
+            await trio.sleep_forever()
+
+        def heed(ctx: ContinuousContext[Nothing]) -> None:
+            seen.append((ctx.attempt, ctx.crashes))
+            running.set()
+            while not ctx.cancelled:
+                time.sleep(0)
+            raise InterruptedError
+
+        jobs = one_job(heed if in_thread else execute)
+        soon = trio.lowlevel.current_trio_token().run_sync_soon
+        async with durable_jobs_trio.open_runtime(jobs, url, grace="20 s") as runtime:
+            await runtime.client.continuous("job").start("a", Nothing())
+            while not running.is_set():
+                await trio.lowlevel.checkpoint()
+            soon(signal.raise_signal, signal.SIGINT)
+            await runtime.serve()
+            soon(signal.raise_signal, signal.SIGINT)
+
+    began = time.monotonic()
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            trio.run(main)
+    assert time.monotonic() - began < 20
+    assert seen == [(1, 0), (1, 0)]
 
 
 def test_a_runtime_that_is_stopped_outside_of_trio_goes_on(driver: Driver) -> None:

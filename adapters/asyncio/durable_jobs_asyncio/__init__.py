@@ -129,6 +129,10 @@ async def _to_the_end(future: asyncio.Future[T]) -> T:
     return future.result()
 
 
+def _interrupt() -> None:
+    raise KeyboardInterrupt
+
+
 class _Loop:
     """The event loop, lent to the machine."""
 
@@ -219,7 +223,11 @@ class _Loop:
         """Tell how a hook ended."""
         is_ours = self._hooks.pop(invoke.id, None) is None
         self._late.discard(invoke.id)
-        if is_ours or not isinstance(outcome, HookRaised) or not task.cancelling():
+        error = outcome.error if isinstance(outcome, HookRaised) else None
+        is_interrupted = isinstance(error, KeyboardInterrupt)
+        if is_interrupted and not task.cancelling():
+            self._loop.call_soon(_interrupt)  # asyncio raises it anywhere, and it is for the program
+        if is_ours or error is None or not (is_interrupted or task.cancelling()):
             finished(invoke.id, outcome)
             return
 

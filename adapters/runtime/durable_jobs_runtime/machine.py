@@ -223,15 +223,19 @@ class Machine:
             function()
 
     def _break(self, error: BaseException) -> None:
-        self.error = error
+        is_interrupt = isinstance(
+            error, KeyboardInterrupt
+        )  # the second Ctrl-C, which asyncio raises anywhere
+        if not is_interrupt:
+            self.error = error
         self._close()
         self._loop.broken()
         for call in tuple(self._deliver):
             lost = OutcomeUnknownError("the runtime broke before it had an answer")
             reply = Reply(call, error=lost, cause=error)
             self._loop.soon(partial(self._answer, reply))  # the caller may not wait yet
-        if isinstance(error, KeyboardInterrupt):
-            raise error  # which asyncio raises anywhere, for the second time: it is for the program
+        if is_interrupt:
+            raise error  # it is for the program
 
     def _close(self) -> None:
         """Nothing more happens: nobody is left waiting."""

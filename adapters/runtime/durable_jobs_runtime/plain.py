@@ -15,7 +15,8 @@ from durable_jobs_runtime.trackers import say
 RETURN_SECONDS = 2.0
 """How long, at a shutdown, a thread may take to return once `ctx.cancelled` has turned true."""
 
-_LEFT_BEHIND = "%s of %s did not return and is left behind: the attempt is made again and counts as a crash"
+_LEFT_BEHIND = "%s of %s did not return and is left behind"
+_CRASHES = f"{_LEFT_BEHIND}: the attempt is made again and counts as a crash"
 
 
 class PlainHooks:
@@ -73,11 +74,15 @@ class PlainHooks:
 
         At a shutdown one that heeds `ctx.cancelled` is not: it ends as other hooks do (S-67).
         """
-        unset: list[Callable[[], None]] = []
+        unset_timer: Callable[[], None] = _nothing
+
+        def set_timer(seconds: float, function: Callable[[], None]) -> None:
+            nonlocal unset_timer
+            unset_timer()
+            unset_timer = self._loop.after(seconds, function)
 
         def end() -> bool:
-            for function in unset:
-                function()
+            unset_timer()
             return self._running.pop(invoke.id, None) is not None
 
         def detach() -> None:
@@ -85,12 +90,12 @@ class PlainHooks:
                 self._finished(invoke.id, HookDetached())
 
         def leave_behind() -> None:
-            say(logging.WARNING, _LEFT_BEHIND, invoke.hook, invoke.key)
+            say(logging.WARNING, _CRASHES if invoke.leased else _LEFT_BEHIND, invoke.hook, invoke.key)
             detach()
 
         def cancel() -> None:
             if self.stopping:
-                unset.append(self._loop.after(RETURN_SECONDS, leave_behind))
+                set_timer(RETURN_SECONDS, leave_behind)
             else:
                 detach()
 
@@ -102,7 +107,7 @@ class PlainHooks:
 
         self._running[invoke.id] = cancel
         if invoke.timeout_ms is not None:
-            unset.append(self._loop.after(invoke.timeout_ms / 1000, detach))
+            set_timer(invoke.timeout_ms / 1000, detach)
         try:
             self._pool.run(
                 copy_context().run,
@@ -111,3 +116,7 @@ class PlainHooks:
             )
         except RuntimeError as error:  # the system gives no more threads
             returned(None, error)
+
+
+def _nothing() -> None:
+    """There is no timer yet."""

@@ -79,8 +79,7 @@ async def open_runtime(
             await runtime.start()
             yield runtime
     finally:
-        with trio.CancelScope(shield=True):
-            await runtime.stop()
+        await runtime.leave()
     runtime.check()
 
 
@@ -233,7 +232,7 @@ class Runtime(BaseRuntime):
 
     async def serve(self) -> None:
         """Return at SIGTERM or SIGINT, or when the runtime is stopped; leaving the block then shuts down in
-        two phases (S-67).
+        two phases (S-67), which a second Ctrl-C cuts short.
 
         Raises `RuntimeError` in another thread than the main one, and `ClosedError` once it has closed.
         """
@@ -253,3 +252,14 @@ class Runtime(BaseRuntime):
         self._machine.stop(self._grace_ms, event.set)
         await event.wait()
         await self._loop.in_thread(self._machine.close, CLOSE_SECONDS)
+
+    @trio.lowlevel.enable_ki_protection
+    async def leave(self) -> None:
+        """`stop`, to the end, whatever is cancelled; a Ctrl-C cuts the grace short."""
+        with trio.CancelScope(shield=True):
+            try:
+                await self.stop()
+            except KeyboardInterrupt:
+                self._grace_ms = 0
+                await self.stop()
+                raise
