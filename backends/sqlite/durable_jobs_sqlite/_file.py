@@ -205,13 +205,15 @@ class StoreFile:
     def patiently(self, function: Callable[[], T], seconds: float) -> T:
         """Call until no other process is in the way; then its error is raised."""
         until = time.monotonic() + seconds
+        tries = 0
         while True:
             try:
                 return function()
             except sqlite3.OperationalError as error:
                 if not is_busy(error) or time.monotonic() > until:
                     raise
-            wait_a_little()
+            tries = 0 if os.path.exists(self._index_path) else tries + 1  # without it a try holds up others
+            wait_a_little(tries)
 
     def _prepare(self) -> sqlite3.Connection:
         check_place(self.path)

@@ -203,7 +203,7 @@ def test_r5_a_transaction_that_lasts_beyond_the_deadline_is_undone(sqlite, monke
 
 
 def test_opening_a_store_waits_for_nobody_who_writes_it(sqlite, held, monkeypatch) -> None:
-    monkeypatch.setattr(_file, "wait_a_little", lambda: pytest.fail("it waits"))
+    monkeypatch.setattr(_file, "wait_a_little", lambda tries: pytest.fail("it waits"))
     assert sqlite.again().load("a") == sqlite.row("a", wake=10)
     held()
 

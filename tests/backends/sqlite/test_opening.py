@@ -8,10 +8,11 @@ import shutil
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from durable_jobs_sqlite import NewerStoreError, SQLiteBackend, StoreError, _place, _schema
+from durable_jobs_sqlite import NewerStoreError, SQLiteBackend, StoreError, _file, _place, _schema, _turns
 from durable_jobs_sqlite._schema import APPLICATION_ID, MIGRATIONS
 from support.children import Spawn
 from support.files import raw, unprivileged
@@ -324,6 +325,19 @@ def test_any_number_may_make_the_same_store_at_once(path, spawn: Spawn) -> None:
     for child in children:
         child.tell()
         child.end()
+
+
+def test_who_makes_a_store_beside_others_tries_less_and_less_often(path, monkeypatch) -> None:
+    """Each try holds up all others: where a try takes long, none of them got through."""
+    waits: list[float] = []
+    monkeypatch.setattr(_file, "OPEN_MAX_SECONDS", 0.05)
+    monkeypatch.setattr(_turns.random, "uniform", lambda _, longest: longest)
+    monkeypatch.setattr(_turns.time, "sleep", waits.append)
+    with raw(path) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        assert "it is open without its -shm file" in refused(path).cause
+    assert all(longer > 1.5 * wait for wait, longer in pairwise(waits[1:8]))
+    assert max(waits) < 0.11
 
 
 def test_a_store_that_another_makes_in_the_middle_of_a_look_is_no_foreign_file(path, monkeypatch) -> None:
