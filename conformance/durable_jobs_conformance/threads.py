@@ -55,13 +55,15 @@ def _lasts(port: Port) -> bool:
 
 @check("R-10")
 def a_wait_holds_up_nothing(port: Port) -> None:
-    _begin(partial(port.backend.wait, 30))
+    waiting = _begin(partial(port.backend.wait, 30))
     for what, act in (
         ("an exchange with each lane", port.next_wake),
         ("scan", port.scan),
         ("health", port.health),
     ):
         _ends(port, f"{what} beside a wait", act)
+    port.backend.close()
+    futures.wait([waiting], PATIENCE_SECONDS)  # it may still have a file of the store open
 
 
 def _begin(act: Callable[[], object]) -> Future[object]:

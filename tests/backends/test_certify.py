@@ -13,7 +13,9 @@ import pytest
 import trio
 from durable_jobs_conformance import Check, Harness, Report, certify, checks, model
 from durable_jobs_conformance.__main__ import main
+from durable_jobs_memory import MemoryBackend
 from support.harnesses import MEMORY, REDIS, REDIS_CLUSTER, REDIS_SHARDED, SQLITE, VALKEY, on_cluster
+from support.wrong_backends import Rows
 
 CASES = [
     pytest.param(harness, check, id=f"{harness.name}-{check}")
@@ -37,6 +39,27 @@ def test_certified(harness: Harness, check: Check) -> None:
 def few_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     """For tests of what is said, and not of the store: random batches take most of the time."""
     monkeypatch.setattr(model, "RUNS", 2)
+
+
+def test_no_store_is_discarded_while_a_wait_of_it_is_not_over() -> None:
+    """Some file systems keep a folder that has an open file in it."""
+
+    class Waited(MemoryBackend):
+        waits = 0
+
+        def wait(self, timeout: float) -> None:
+            Waited.waits += 1
+            super().wait(timeout)
+            Waited.waits -= 1
+
+    class Folder(Rows):
+        def discard(self) -> None:
+            assert Waited.waits == 0
+
+    harness = Harness("folder", lambda: Folder(handle=Waited))
+    for check in checks(harness):
+        if "wait" in check.name:
+            check(harness)
 
 
 def test_every_rule_of_the_port_has_a_check() -> None:

@@ -25,6 +25,9 @@ _CAUSES = {
     sqlite3.SQLITE_CANTOPEN: "it cannot be opened",
     sqlite3.SQLITE_CORRUPT: "it is damaged",
     sqlite3.SQLITE_FULL: "the disk is full",
+    sqlite3.SQLITE_IOERR_LOCK: "its file system has no locks, or failed",
+    sqlite3.SQLITE_IOERR_SHMMAP: "its file system has no memory that processes share, or there is none left",
+    sqlite3.SQLITE_IOERR_SHMSIZE: "the disk is full",
     sqlite3.SQLITE_NOTADB: "it is not an SQLite database",
     sqlite3.SQLITE_READONLY: "it, or its directory, is read-only",
 }
@@ -68,7 +71,7 @@ class StoreLostError(StoreError):
 def cause_of(error: Exception) -> str:
     """What SQLite's error means, with its own words behind."""
     name = getattr(error, "sqlite_errorname", type(error).__name__)
-    cause = _CAUSES.get(_code(error))
+    cause = _CAUSES.get(_full_code(error)) or _CAUSES.get(_code(error))
     return f"{cause} ({name})" if cause else f"{error} ({name})"
 
 
@@ -79,7 +82,8 @@ def is_busy(error: Exception) -> bool:
 
 def is_full(error: BaseException | None) -> bool:
     """Whether a file could not grow: the disk is full, or a quota, which SQLite calls a failed write."""
-    return _code(error) == sqlite3.SQLITE_FULL or _full_code(error) == sqlite3.SQLITE_IOERR_WRITE
+    failed = (sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_SHMSIZE)
+    return _code(error) == sqlite3.SQLITE_FULL or _full_code(error) in failed
 
 
 def is_transient(error: Exception) -> bool:

@@ -18,6 +18,7 @@ from urllib.parse import quote
 from durable_jobs_sqlite import _schema
 from durable_jobs_sqlite._clock import Plan, boot_id, first_plan, read_clocks
 from durable_jobs_sqlite._errors import SQLITE_ERRORS, StoreError, StoreLostError, is_busy
+from durable_jobs_sqlite._place import check_place
 from durable_jobs_sqlite._turns import BUSY_MAX_SECONDS, wait_a_little
 from durable_jobs_sqlite._url import Location
 
@@ -204,15 +205,18 @@ class StoreFile:
     def patiently(self, function: Callable[[], T], seconds: float) -> T:
         """Call until no other process is in the way; then its error is raised."""
         until = time.monotonic() + seconds
+        tries = 0
         while True:
             try:
                 return function()
             except sqlite3.OperationalError as error:
                 if not is_busy(error) or time.monotonic() > until:
                     raise
-            wait_a_little()
+            tries = 0 if os.path.exists(self._index_path) else tries + 1  # without it a try holds up others
+            wait_a_little(tries)
 
     def _prepare(self) -> sqlite3.Connection:
+        check_place(self.path)
         self._check_alone()
         connection = self.connect(create=True)
         try:
@@ -280,7 +284,7 @@ class StoreFile:
         if not os.path.isdir(folder):
             return f"there is no directory {folder}"
         is_cut_off = is_busy(error) and not os.path.exists(self._index_path)
-        return "its -shm file was removed while it was open" if is_cut_off else ""
+        return "it is open without its -shm file" if is_cut_off else ""
 
     @property
     def _wal_path(self) -> str:

@@ -4,6 +4,8 @@ SQLite's own waiting is not used: it sleeps longer the longer it has waited, so 
 processes starves. Here all look again after short random times, however long they have waited: even a
 process that leaves the lock free for a moment only, now and then, lets others in. And one that has met
 another lets it in on purpose: after a transaction it leaves the lock alone for as long as it held it.
+Those who make a store have no such lock: each holds up all others while it tries, and they have to try
+less and less often until one gets through.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ BUSY_MAX_SECONDS = 0.4
 """How long an exchange waits for the lock before its writes are refused."""
 
 _WAIT_SECONDS = 0.000_25
+_WAIT_MAX_SECONDS = 0.1
 _REMEMBERED = 30
 
 
@@ -48,6 +51,7 @@ class Turns:
         self._held = min(self._released - taken, BUSY_MAX_SECONDS / 4)
 
 
-def wait_a_little() -> None:
-    """Sleep for a short random time."""
-    time.sleep(random.uniform(0.5, 1.5) * _WAIT_SECONDS)
+def wait_a_little(tries: int = 0) -> None:
+    """Sleep for a short random time; after so many tries that held up others, for one that may be longer."""
+    longest = min(_WAIT_SECONDS * 2.0 ** min(tries, 20), _WAIT_MAX_SECONDS)
+    time.sleep(random.uniform(_WAIT_SECONDS / 2, longest + _WAIT_SECONDS / 2))

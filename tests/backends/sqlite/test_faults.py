@@ -71,6 +71,12 @@ def limited_files(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
+def test_opening_where_there_is_no_room_for_the_index_says_so(sqlite) -> None:
+    sqlite.backend.close()
+    with limited_files(21_000), pytest.raises(StoreError, match=r"the disk is full \(SQLITE_IOERR_SHMSIZE\)"):
+        sqlite.again()
+
+
 def test_r3_a_log_that_cannot_grow_loses_nothing_acknowledged(sqlite) -> None:
     acknowledged = []
     with limited_files(200_000):
@@ -197,7 +203,7 @@ def test_r5_a_transaction_that_lasts_beyond_the_deadline_is_undone(sqlite, monke
 
 
 def test_opening_a_store_waits_for_nobody_who_writes_it(sqlite, held, monkeypatch) -> None:
-    monkeypatch.setattr(_file, "wait_a_little", lambda: pytest.fail("it waits"))
+    monkeypatch.setattr(_file, "wait_a_little", lambda tries: pytest.fail("it waits"))
     assert sqlite.again().load("a") == sqlite.row("a", wake=10)
     held()
 
@@ -416,7 +422,7 @@ def test_who_opens_a_file_whose_log_others_have_lost_waits_until_they_have_left_
     sqlite.backend.close()
     unlink(path, names)
     monkeypatch.setattr(_file, "OPEN_MAX_SECONDS", 0.05)
-    with pytest.raises(StoreError, match="its -shm file was removed while it was open"):
+    with pytest.raises(StoreError, match="it is open without its -shm file: another process holds its lock"):
         sqlite.again()
     child.tell()
     assert "file was replaced or unlinked" in child.hear()

@@ -8,10 +8,11 @@ import shutil
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from durable_jobs_sqlite import NewerStoreError, SQLiteBackend, StoreError, _schema
+from durable_jobs_sqlite import NewerStoreError, SQLiteBackend, StoreError, _file, _place, _schema, _turns
 from durable_jobs_sqlite._schema import APPLICATION_ID, MIGRATIONS
 from support.children import Spawn
 from support.files import raw, unprivileged
@@ -157,9 +158,29 @@ def test_a_store_behind_a_link_is_one_store(sqlite, path, tmp_path) -> None:
 
 
 def test_where_no_log_can_be_kept_it_is_said() -> None:
-    """Some file systems share no memory; a database in memory has no log either."""
+    """A database in memory has none."""
     with raw(":memory:") as memory, pytest.raises(StoreError, match="cannot keep a write-ahead log here"):
         _schema.set_wal(memory, "jobs.db")
+
+
+@pytest.mark.parametrize(
+    ("code", "says"),
+    [
+        ("IOERR_SHMMAP", "no memory that processes share"),
+        ("IOERR_LOCK", "no locks"),
+        ("IOERR", "disk I/O error"),
+    ],
+)
+def test_what_a_file_system_lacks_is_said(path, monkeypatch, code, says) -> None:
+    def fail(*args: object) -> None:
+        error = sqlite3.OperationalError("disk I/O error")
+        error.sqlite_errorcode, error.sqlite_errorname = getattr(sqlite3, f"SQLITE_{code}"), f"SQLITE_{code}"
+        raise error
+
+    monkeypatch.setattr(_schema, "set_wal", fail)
+    cause = refused(path).cause
+    assert says in cause
+    assert cause.endswith(f"(SQLITE_{code})")
 
 
 def test_an_sqlite_that_is_too_old_is_refused(path, monkeypatch) -> None:
@@ -167,6 +188,25 @@ def test_an_sqlite_that_is_too_old_is_refused(path, monkeypatch) -> None:
     monkeypatch.setattr(sqlite3, "sqlite_version", "3.36.9")
     assert refused(path).cause == "SQLite 3.37 or later is needed; this Python has 3.36.9"
     assert not path.exists()
+
+
+@pytest.mark.parametrize("name", ["jobs.db", "a b\\c\n\t.db"])
+def test_a_file_that_is_mounted_without_its_folder_is_refused(tmp_path, monkeypatch, name) -> None:
+    """Whoever opens it elsewhere has another log: neither sees what the other committed."""
+    path = tmp_path / name
+    SQLiteBackend.open(f"sqlite:///{path}").close()
+    written = os.fsencode(path)
+    for sign in (b"\\", b" ", b"\n", b"\t"):
+        written = written.replace(sign, b"\\%03o" % ord(sign))
+    mounts = tmp_path / "mountinfo"
+    mounts.write_bytes(
+        b"36 35 98:0 / / rw - ext4 /dev/a rw\n37 36 98:0 /x %s rw - ext4 /dev/a rw\n" % written
+    )
+    monkeypatch.setattr(_place, "_MOUNTS", str(mounts))
+    assert "mount its folder instead" in refused(path).cause
+    SQLiteBackend.open(f"sqlite:///{tmp_path}/other.db").close()
+    monkeypatch.setattr(_place, "_MOUNTS", str(tmp_path / "no such file"))
+    SQLiteBackend.open(f"sqlite:///{path}").close()
 
 
 # -- versions
@@ -227,12 +267,26 @@ def test_a_process_of_the_old_release_stops_when_another_brings_the_file_up_to_d
 # -- rights
 
 
-def test_a_file_one_may_not_write_is_refused(open_folder) -> None:
+@pytest.mark.parametrize("mode", [0o755, 0o777])
+def test_a_file_one_may_not_write_is_refused_and_nothing_is_left_beside_it(open_folder, mode) -> None:
+    """A log of another user would keep out who may write it."""
     path = open_folder / "jobs.db"
     SQLiteBackend.open(f"sqlite:///{path}").close()
     path.chmod(0o444)
+    open_folder.chmod(mode)
     with unprivileged():
-        assert "read-only" in refused(path).cause
+        assert refused(path).cause == "it is read-only"
+    assert os.listdir(open_folder) == ["jobs.db"]
+
+
+def test_a_file_one_may_not_write_is_refused_while_others_write_it(open_folder) -> None:
+    path = open_folder / "jobs.db"
+    backend = SQLiteBackend.open(f"sqlite:///{path}")
+    for file in open_folder.iterdir():
+        file.chmod(0o644)
+    with unprivileged():
+        assert refused(path).cause == "it is read-only"
+    backend.close()
 
 
 def test_a_file_one_may_not_read_is_refused(open_folder) -> None:
@@ -271,6 +325,19 @@ def test_any_number_may_make_the_same_store_at_once(path, spawn: Spawn) -> None:
     for child in children:
         child.tell()
         child.end()
+
+
+def test_who_makes_a_store_beside_others_tries_less_and_less_often(path, monkeypatch) -> None:
+    """Each try holds up all others: where a try takes long, none of them got through."""
+    waits: list[float] = []
+    monkeypatch.setattr(_file, "OPEN_MAX_SECONDS", 0.05)
+    monkeypatch.setattr(_turns.random, "uniform", lambda _, longest: longest)
+    monkeypatch.setattr(_turns.time, "sleep", waits.append)
+    with raw(path) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        assert "it is open without its -shm file" in refused(path).cause
+    assert all(longer > 1.5 * wait for wait, longer in pairwise(waits[1:8]))
+    assert max(waits) < 0.11
 
 
 def test_a_store_that_another_makes_in_the_middle_of_a_look_is_no_foreign_file(path, monkeypatch) -> None:
