@@ -223,9 +223,7 @@ class Machine:
             function()
 
     def _break(self, error: BaseException) -> None:
-        is_interrupt = isinstance(
-            error, KeyboardInterrupt
-        )  # the second Ctrl-C, which asyncio raises anywhere
+        is_interrupt = isinstance(error, KeyboardInterrupt)
         if not is_interrupt:
             self.error = error
         self._close()
@@ -235,7 +233,7 @@ class Machine:
             reply = Reply(call, error=lost, cause=error)
             self._loop.soon(partial(self._answer, reply))  # the caller may not wait yet
         if is_interrupt:
-            raise error  # it is for the program
+            raise error  # the second Ctrl-C, which asyncio raises anywhere: it is for the program
 
     def _close(self) -> None:
         """Nothing more happens: nobody is left waiting."""
