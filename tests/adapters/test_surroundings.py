@@ -15,9 +15,10 @@ from types import FrameType
 from typing import Any, cast
 
 import pytest
+import trio
 from attrs import evolve
 from durable_jobs_memory import MemoryBackend
-from durable_jobs_runtime import hints, machine
+from durable_jobs_runtime import hints, machine, threads
 from support.drivers import Driver, Main, StoppedClock
 from support.killing import finish
 from support.one_job import Closing, Nothing, one_job
@@ -195,6 +196,44 @@ def test_a_hook_for_which_there_is_no_thread_fails_like_others(
             assert str(result.error) == "RuntimeError: can't start new thread"
 
     driver.run(main)
+
+
+def test_a_block_that_is_left_where_no_thread_starts_closes_its_backend(
+    driver: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in an `atexit` of Python 3.12 and later, when those that were idle have ended."""
+    backend = Closing()
+
+    def refuse(*args: object, **options: object) -> None:
+        raise RuntimeError("can't create new thread at interpreter shutdown")
+
+    async def main() -> None:
+        async with driver.open(one_job(), backend) as runtime:
+            assert (await outcome_of_a_run(runtime)).outcome == "succeeded"
+            monkeypatch.setattr(threads.ThreadPool, "run", refuse)
+            monkeypatch.setattr(trio.to_thread, "run_sync", refuse)
+
+    driver.run(main)
+    assert backend.closed.is_set()
+
+
+def test_a_backend_that_fails_to_close_is_closed_once(driver: Driver) -> None:
+    class Failing(Closing):
+        closings = 0
+
+        def close(self) -> None:
+            self.closings += 1
+            raise RuntimeError("it is gone")
+
+    backend = Failing()
+
+    async def main() -> None:
+        async with driver.open(one_job(), backend):
+            pass
+
+    with pytest.raises(RuntimeError, match="it is gone"):
+        driver.run(main)
+    assert backend.closings == 1
 
 
 # -- cancelling, wherever it waits

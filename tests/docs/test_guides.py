@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
 from support.consoles import shape
@@ -122,6 +123,27 @@ def test_the_service_of_the_user_guide_is_one_of_two_processes(folder: Path) -> 
         worker.communicate(timeout=60)
 
     assert (asked.returncode, asked.stdout) == (0, output), asked.stdout + asked.stderr
+
+
+def test_a_child_that_is_forked_too_late_is_told_so_and_does_not_wait(folder: Path) -> None:
+    """As of `gunicorn --preload`."""
+    program = """
+        import os
+        from threads import client, wait_for
+        if child := os.fork():
+            raise SystemExit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+        try:
+            wait_for(client.get_state("1"))
+        except RuntimeError as error:
+            print(error, flush=True)
+        os._exit(7)
+        """
+    (folder / "forks.py").write_text(dedent(program))
+
+    done = _python("forks.py", folder)
+
+    says = "this process was forked after the runtime had been opened\n"
+    assert (done.returncode, done.stdout) == (7, says), done.stderr
 
 
 def _python(command: str, folder: Path) -> subprocess.CompletedProcess[str]:

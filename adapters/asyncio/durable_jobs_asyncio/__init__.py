@@ -340,7 +340,7 @@ class Runtime(BaseRuntime):
     async def stop(self) -> None:
         """Shut down now, as the end of the block does (S-67): later requests raise `ClosedError`."""
         await self._ended()
-        await self.in_thread(self._machine.close, CLOSE_SECONDS)
+        await self._released()
 
     async def leave(self) -> None:
         """`stop`, to the end."""
@@ -354,11 +354,21 @@ class Runtime(BaseRuntime):
             await _to_the_end(self._ended())
         finally:
             while_open.cancel()
-            await _to_the_end(self._loop.in_thread(self._machine.close, CLOSE_SECONDS))
+            await _to_the_end(self._released())
 
     def _hurry(self, _: object) -> None:
         """All tasks are cancelled, as at a second Ctrl-C: the program has no time left for a grace."""
         self._machine.stop(0, lambda: None)
+
+    def _released(self) -> asyncio.Future[None]:
+        """Close the machine."""
+        try:
+            return self._loop.in_thread(self._machine.close, CLOSE_SECONDS)
+        except RuntimeError:  # in an `atexit` of Python 3.12 and later no thread starts any more
+            future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._machine.close(CLOSE_SECONDS)
+            future.set_result(None)
+            return future
 
     def _ended(self) -> asyncio.Future[None]:
         """Begin to shut down; done when the engine has closed."""

@@ -88,6 +88,8 @@ class Machine:
         self._when_idle: list[Callable[[], None]] = []
         self._when_closed: list[Callable[[], object]] = []
         self.closed = False
+        self.released = False
+        """Whether `close` was called."""
         self.error: BaseException | None = None
         """A bug of the library that ended the machine."""
 
@@ -161,6 +163,7 @@ class Machine:
 
     def close(self, timeout: float) -> None:
         """Release threads, trackers and the backend, each whatever another raises. Blocks."""
+        self.released = True
         with ExitStack() as closing:
             closing.callback(self._plain.close)
             if self._hints is not None:

@@ -251,7 +251,12 @@ class Runtime(BaseRuntime):
         event = trio.Event()
         self._machine.stop(self._grace_ms, event.set)
         await event.wait()
-        await self._loop.in_thread(self._machine.close, CLOSE_SECONDS)
+        try:
+            await self._loop.in_thread(self._machine.close, CLOSE_SECONDS)
+        except RuntimeError:  # in an `atexit` of Python 3.12 and later no thread starts any more
+            if self._machine.released:
+                raise
+            self._machine.close(CLOSE_SECONDS)
 
     @trio.lowlevel.enable_ki_protection
     async def leave(self) -> None:
