@@ -221,6 +221,9 @@ def _refuse(state: State, keeper: Keeper, outcome: Refused, *, alone: bool) -> N
     """Nothing happened. If it can help, again later; else what was asked fails, alone (D-3)."""
     steps = keeper.refused()
     state.ready[keeper.key] = keeper
+    for entry in (stepped.entry for stepped in steps):
+        if entry.call is not None and entry.call not in state.calls.by_id:
+            keeper.forget(entry)  # who asked was told that no one can tell, and others of the key wait
     if outcome.transient or not alone:
         return
     for entry in (stepped.entry for stepped in steps if stepped.writes):

@@ -6,6 +6,7 @@ import asyncio
 import signal
 import threading
 import time
+from collections.abc import Iterator
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
@@ -67,6 +68,15 @@ def test_S_67_a_run_that_ends_within_the_block_ends_its_hooks_and_closes_the_bac
     assert "job.failed" not in tracker.types()
 
 
+@pytest.fixture
+def interrupts() -> Iterator[None]:
+    """Ctrl-C as Python has it; a process in the background may have been started without."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interrupts")
 @pytest.mark.parametrize("in_thread", [False, True])
 def test_S_67_a_second_interrupt_cuts_the_grace_short_and_hands_back(in_thread: bool) -> None:
     seen: list[tuple[int, int]] = []

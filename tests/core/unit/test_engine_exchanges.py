@@ -808,6 +808,23 @@ def test_what_is_no_answer_is_the_trouble_of_its_lane() -> None:
     assert rig.engine.troubles == ("its answer has 0 outcomes for 1 writes, 0 rows for 0 loads",)
 
 
+def test_I_9_a_request_refused_after_its_deadline_is_over_and_holds_up_no_other() -> None:
+    """As of a memory that is full for long: its caller was told that no one can tell."""
+    rig = greeted()
+    rig.ask(TICK, START)
+    late = rig.call(TICK, TerminateRequested(), deadline=500)
+    rig.wait(500, settle=False)
+    told = rig.result(late)
+
+    rig.answer(Answer(outcomes=(Refused("full", transient=True),), clock=rig.now()))
+    rig.wait(10_000)
+    status = rig.ask(TICK, StatusRequested())
+
+    assert isinstance(told, OutcomeUnknownError)
+    assert status.run_count == 1
+    assert rig.row(TICK) is not None
+
+
 @pytest.mark.parametrize("reason", ["no", f"{TICK} cannot be written: no"])
 def test_a_request_refused_for_good_names_its_key_once(reason: str) -> None:
     rig = greeted()
