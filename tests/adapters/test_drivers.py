@@ -892,7 +892,7 @@ def test_serve_ends_at_a_signal(driver: Driver, number: signal.Signals) -> None:
     assert signal.getsignal(number) is mine
 
 
-@pytest.mark.usefixtures("handlers")
+@pytest.mark.usefixtures("interrupts")
 def test_an_interrupt_ends_the_block_and_is_no_failure_of_the_hook_it_meets(driver: Driver) -> None:
     ended: list[str] = []
 
@@ -908,7 +908,6 @@ def test_an_interrupt_ends_the_block_and_is_no_failure_of_the_hook_it_meets(driv
             await runtime.client.continuous(job).start("a", Counter())
             await driver.forever()
 
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # else a loop leaves interrupts to who is there
     with pytest.raises(KeyboardInterrupt):
         driver.run(main)
     assert ended == ["hook"]

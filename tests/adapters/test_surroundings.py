@@ -917,6 +917,7 @@ def test_serving_is_for_the_main_thread_and_says_so(driver: Driver) -> None:
     assert failed == []
 
 
+@pytest.mark.usefixtures("interrupts")
 def test_an_interrupt_in_the_middle_of_a_request_leaves_the_block_in_good_order(
     driver: Driver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -941,11 +942,7 @@ def test_an_interrupt_in_the_middle_of_a_request_leaves_the_block_in_good_order(
             finally:
                 left.append(runtime._machine.error)
 
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            driver.run(main)
-    finally:
-        signal.signal(signal.SIGINT, before)
+    with pytest.raises(KeyboardInterrupt):
+        driver.run(main)
     assert left == [None]
     assert backend.closed.is_set()

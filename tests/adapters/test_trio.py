@@ -6,7 +6,6 @@ import asyncio
 import signal
 import threading
 import time
-from collections.abc import Iterator
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
@@ -66,14 +65,6 @@ def test_S_67_a_run_that_ends_within_the_block_ends_its_hooks_and_closes_the_bac
     trio.run(main)
     assert backend.closed.is_set()
     assert "job.failed" not in tracker.types()
-
-
-@pytest.fixture
-def interrupts() -> Iterator[None]:
-    """Ctrl-C as Python has it; a process in the background may have been started without."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.usefixtures("interrupts")
