@@ -74,6 +74,15 @@ class RedisCluster:
             known = int(info["cluster_known_nodes"])
             return info["cluster_state"] == "ok" and known >= len(self.nodes)
 
+    def _is_agreed(self) -> bool:
+        """Whether all nodes say the same of all: which slots each has, and its epoch."""
+        told: list[dict[str, tuple[str, list[list[str]]]]] = []
+        for node in self.nodes:
+            with node.client() as client:
+                known = client.execute_command("CLUSTER NODES")
+            told.append({name: (one["epoch"], one["slots"]) for name, one in known.items()})
+        return all(one == told[0] for one in told)
+
     @contextmanager
     def without(self, node: Server) -> Iterator[None]:
         """Within the block a node is not there, which the others find out soon; then all is whole again."""
@@ -115,13 +124,18 @@ class RedisCluster:
             return len(keys)
 
     def end_move(self, slot: int, source: Server, target: Server) -> None:
-        """All keys of a slot have been moved; every node is told, the new one first."""
+        """All keys of a slot have been moved; every node is told, the new one first.
+
+        Then they have to agree: the new node takes an epoch that it believes to be the latest. One that takes
+        the same for the next slot, or hears of this one later, gives the slot to a node that has left it.
+        """
         with target.client() as new:
             id = _id(new)
         for node in sorted(self.nodes, key=lambda node: (node is not target, node is not source)):
             with node.client() as client:
                 client.execute_command("CLUSTER", "SETSLOT", slot, "NODE", id)
         del self.moving[slot]
+        wait_until(self._is_agreed)
 
     def move(self, slot: int, target: Server) -> None:
         """Move a slot with all its keys, as `redis-cli --cluster reshard` does."""
