@@ -181,17 +181,22 @@ def flaw(answer: Any, batch: Batch) -> str | None:
         if not (row is None or _is_of(row, key)):
             return _strange(f"the load of {key}", row)
     for row in claimed:
-        if not (isinstance(row, (Row, Damaged)) and _is_of(row, row.key)):
+        if not _is_whole(row):
             return _strange("a claim", row)
     return None
 
 
 def _is_of(row: Any, key: Key) -> bool:
     """Whether it is what is stored of `key`, damaged or not."""
+    return _is_whole(row) and row.key == key
+
+
+def _is_whole(row: Any) -> bool:
+    """Whether it is a row, damaged or not, of some key."""
     if not isinstance(row, (Row, Damaged)):
         return False
     data = row.blob if isinstance(row, Row) else row.raw
-    return type(row.key) is Key and row.key == key and type(row.revision) is type(data) is bytes
+    return type(row.key) is Key and type(row.revision) is type(data) is bytes
 
 
 def _strange(what: str, row: Any) -> str:

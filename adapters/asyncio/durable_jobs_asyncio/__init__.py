@@ -192,7 +192,7 @@ class _Loop:
         finished: Callable[[int, HookOutcome], None],
         never_began: Callable[[asyncio.Task[None]], None],
     ) -> None:
-        task = asyncio.current_task()
+        task = asyncio.current_task(self._loop)
         assert task is not None, "it was made for this"
         task.remove_done_callback(never_began)
         outcome: HookOutcome

@@ -113,6 +113,8 @@ class LoggingTracker:
 
     def emit(self, events: Sequence[TelemetryEvent]) -> None:
         """One record a value, if its level is wanted."""
+        if not LOGGER.isEnabledFor(logging.DEBUG):  # as nearly always
+            events = [event for event in events if type(event) in _LEVELS]
         for event in events:
             level = _LEVELS.get(type(event), logging.DEBUG)
             if LOGGER.isEnabledFor(level):
