@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from types import MappingProxyType, UnionType
-from typing import Any, ClassVar, Generic, Literal, Protocol, TypeAlias, TypedDict, TypeVar
+from types import MappingProxyType
+from typing import Any, ClassVar, Generic, Literal, TypeAlias, TypedDict, TypeVar
 
 from attrs import field, frozen
 
@@ -35,18 +35,6 @@ Event = TypeVar("Event")
 Upcaster: TypeAlias = Callable[[Any], Json]
 OnExhausted = Literal["park", "continue", "terminate"]
 
-
-class Named(Protocol):
-    """A type that has a name by `type`, of Python 3.12, or `TypeAliasType`."""
-
-    @property
-    def __value__(self) -> Any:
-        """What it stands for."""
-        ...
-
-
-NoClass: TypeAlias = UnionType | Named
-"""What takes a `type[...]`'s place and is none: `execute` or another hook says of what."""
 DEFAULT_RETRY = Retry()
 HOOK_TIMEOUT_MS = 30_000
 IDS_MAX = 128

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, Unpack, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, Unpack, overload
 
 from attrs import frozen
 
@@ -16,7 +16,6 @@ from durable_jobs_core.definitions._base import (
     Event,
     EventOptions,
     HookFunction,
-    NoClass,
     S,
     State,
     choice,
@@ -30,6 +29,8 @@ from durable_jobs_core.schema import Schema
 from durable_jobs_core.words import Hook
 
 if TYPE_CHECKING:
+    from typing_extensions import TypeForm
+
     from durable_jobs_core.context import DebounceContext, DebounceEventContext
 
 PARK_OR_END = '"park" or "terminate" (a batch cannot be skipped)'
@@ -87,24 +88,24 @@ class Debounce(Definition[S], Generic[E, S]):
     def make(
         cls,
         *,
-        event: type[Event] | NoClass,
+        event: TypeForm[Event],
         flush_after: Duration,
-        execute: Callable[[DebounceContext[Event]], Awaitable[None] | None],
+        execute: Callable[[DebounceContext[State]], Awaitable[None] | None],
+        state: TypeForm[State],
+        on_event: Callable[[DebounceEventContext[Event, State]], Awaitable[State] | State],
         **options: Unpack[DebounceOptions],
-    ) -> Debounce[Event, Event]: ...
+    ) -> Debounce[Event, State]: ...
 
     @overload
     @classmethod
     def make(
         cls,
         *,
-        event: type[Event] | NoClass,
+        event: TypeForm[Event],
         flush_after: Duration,
-        execute: Callable[[DebounceContext[State]], Awaitable[None] | None],
-        state: type[State] | NoClass,
-        on_event: Callable[[DebounceEventContext[Event, State]], Awaitable[State] | State],
+        execute: Callable[[DebounceContext[Event]], Awaitable[None] | None],
         **options: Unpack[DebounceOptions],
-    ) -> Debounce[Event, State]: ...
+    ) -> Debounce[Event, Event]: ...
 
     @classmethod
     def make(
@@ -156,38 +157,22 @@ class Debounce(Definition[S], Generic[E, S]):
     @overload
     @classmethod
     def job(
-        cls, *, event: type[Event], flush_after: Duration, **options: Unpack[DebounceOptions]
-    ) -> Callable[[Callable[[DebounceContext[Event]], Awaitable[None] | None]], Debounce[Event, Event]]: ...
-
-    @overload
-    @classmethod
-    def job(
-        cls, *, event: NoClass, flush_after: Duration, **options: Unpack[DebounceOptions]
-    ) -> DebounceDecorator: ...
-
-    @overload
-    @classmethod
-    def job(
         cls,
         *,
-        event: type[Event] | NoClass,
+        event: TypeForm[Event],
         flush_after: Duration,
-        state: type[State] | NoClass,
+        state: TypeForm[State],
         on_event: Callable[[DebounceEventContext[Event, State]], Awaitable[State] | State],
         **options: Unpack[DebounceOptions],
     ) -> Callable[[Callable[[DebounceContext[State]], Awaitable[None] | None]], Debounce[Event, State]]: ...
+
+    @overload
+    @classmethod
+    def job(
+        cls, *, event: TypeForm[Event], flush_after: Duration, **options: Unpack[DebounceOptions]
+    ) -> Callable[[Callable[[DebounceContext[Event]], Awaitable[None] | None]], Debounce[Event, Event]]: ...
 
     @classmethod
     def job(cls, **arguments: Any) -> Any:
         """`make` as a decorator of `execute`: the arguments are the same, without it."""
         return lambda execute: cls.make(execute=execute, **arguments)
-
-
-class DebounceDecorator(Protocol):
-    """What `job` gives where the event is a union: `execute` says of what."""
-
-    def __call__(
-        self, execute: Callable[[DebounceContext[Event]], Awaitable[None] | None], /
-    ) -> Debounce[Event, Event]:
-        """The job that hands its windows to `execute`."""
-        ...
