@@ -19,7 +19,7 @@ from durable_jobs_core.errors import DefinitionError, Issue, ValidationError
 from durable_jobs_core.failures import RAISED
 from durable_jobs_core.schema._explain import cause_of, explain
 from durable_jobs_core.schema._scalars import read_json
-from durable_jobs_core.schema._strict import strict_converter
+from durable_jobs_core.schema._strict import no_form, strict_converter
 from durable_jobs_core.words import PAYLOAD_MAX_BYTES, Json
 
 __all__ = ["STRICT", "Codec", "Schema", "StrictCodec", "read_json", "to_json"]
@@ -75,7 +75,7 @@ class StrictCodec:
         except NameError:
             pass
         except StructureHandlerNotFoundError as error:
-            raise DefinitionError(str(error)) from error
+            raise no_form(error.type_) from error
         except (AttributeError, TypeError) as error:
             raise DefinitionError(f"expected a type, got {type_!r}") from error
 

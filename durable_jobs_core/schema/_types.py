@@ -111,10 +111,22 @@ def is_alias(type_: Any) -> bool:
 def bare(type_: Any) -> Any:
     """What an alias, a `NewType` or an annotation stands for."""
     if is_alias(type_):
-        return bare(type_.__value__)
+        return bare(_named(type_))
     if hasattr(type_, "__supertype__"):
         return bare(type_.__supertype__)
     return bare(type_.__origin__) if get_origin(type_) is Annotated else type_
+
+
+def _named(alias: Any) -> Any:
+    """What an alias stands for; where it has parameters, with what it was given for them."""
+    value, given = alias.__value__, get_args(alias)
+    if not given:
+        return value
+    by_parameter = dict(zip(get_origin(alias).__type_params__, given, strict=True))
+    if value in by_parameter:
+        return by_parameter[value]
+    parameters = getattr(value, "__parameters__", ())
+    return value[tuple(by_parameter[one] for one in parameters)] if parameters else value
 
 
 def is_typed_dict(type_: Any) -> bool:
