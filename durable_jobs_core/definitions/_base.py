@@ -24,7 +24,7 @@ from durable_jobs_core.failures import RAISED
 from durable_jobs_core.record import Stored
 from durable_jobs_core.retry import Retry
 from durable_jobs_core.schema import STRICT, Codec, Schema, StrictCodec, read_json
-from durable_jobs_core.words import Hook, Json, Kind
+from durable_jobs_core.words import GivenJson, Hook, Kind
 
 S = TypeVar("S")
 E = TypeVar("E")
@@ -32,7 +32,7 @@ E = TypeVar("E")
 # `Continuous.make` and not `Continuous[int].make`.
 State = TypeVar("State")
 Event = TypeVar("Event")
-Upcaster: TypeAlias = Callable[[Any], Json]
+Upcaster: TypeAlias = Callable[[Any], GivenJson]
 OnExhausted = Literal["park", "continue", "terminate"]
 
 DEFAULT_RETRY = Retry()

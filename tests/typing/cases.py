@@ -22,6 +22,7 @@ from durable_jobs_core import (
     DebounceEventContext,
     Failure,
     InstanceStatus,
+    Key,
     Retry,
     Task,
     TaskClient,
@@ -31,6 +32,7 @@ from durable_jobs_core import (
     every,
     skip,
 )
+from durable_jobs_core.backend import Answer, Backend, Batch, Health, Page, Query
 
 
 @frozen
@@ -133,6 +135,61 @@ Continuous.make(state=int, schedule=every("1s"), execute=plain, on_exhausted="ex
 every(60_000)  # expect-error
 Retry(delay=5)  # expect-error
 Retry(retry_on="ValueError")  # expect-error
+
+
+# -- what a user may write for a protocol, in other words and narrower types
+
+
+def add_scope(state: dict[str, str]) -> dict[str, str]:
+    return {**state, "scope": "repo"}
+
+
+async def add_later(state: dict[str, str]) -> dict[str, str]:
+    return state
+
+
+def add_nothing(state: dict[str, str]) -> object:
+    return state
+
+
+class Texts:
+    def encode(self, text: object, declared: Any) -> dict[str, str]:
+        return {"text": str(text)}
+
+    def decode(self, data: dict[str, str], declared: Any) -> str:
+        return data["text"]
+
+    def schema(self, declared: Any) -> None: ...
+
+
+@frozen
+class Store:
+    lanes: int = 1
+
+    def lane(self, of: Key) -> int:
+        return 0
+
+    def exchange(self, lane: int, asked: Batch) -> Answer:
+        return Answer(clock=0)
+
+    def scan(self, query: Query, cursor: str | None, most: int) -> Page:
+        return Page((), None)
+
+    def wait(self, seconds: float) -> None: ...
+
+    def health(self) -> Health:
+        return Health(durability="none", clock=0)
+
+    def close(self) -> None: ...
+
+
+store: Backend = Store()
+Continuous.make(state=int, schedule=every("1s"), execute=plain, state_version=2, upcasters={1: add_scope})
+Continuous.make(state=int, schedule=every("1s"), execute=plain, upcasters={1: add_later})  # expect-error
+Continuous.make(state=int, schedule=every("1s"), execute=plain, upcasters={1: add_nothing})  # expect-error
+Continuous.make(state=int, schedule=every("1s"), execute=plain, codec=Texts())
+Continuous.make(state=int, schedule=every("1s"), execute=plain, codec=Texts)  # expect-error
+Continuous.make(state=int, schedule=every("1s"), execute=plain, codec=Store())  # expect-error
 
 
 # -- debounce
