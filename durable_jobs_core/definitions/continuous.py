@@ -66,8 +66,9 @@ class Continuous(Definition[S]):
         """A job whose `execute` runs by `schedule`, starting with `state`, the input of `start`.
 
         `state`: its class; `schedule`: `every("30 minutes")` or `cron("0 4 * * *", tz="Europe/Paris")`;
-        `execute`: `async def execute(ctx)`, which calls `ctx.set_state`; `help(Continuous)` lists the
-        options. Raises `DefinitionError`, which says what was expected.
+        `execute`: `async def execute(ctx)`, or a plain `def`, which runs in a thread; it calls
+        `ctx.set_state`. `help(Continuous)` lists the options. Raises `DefinitionError`, which says what was
+        expected.
         """
         options.setdefault("on_exhausted", "continue")
         check(isinstance(schedule, Every | Cron), "schedule", "every(...) or cron(...)", schedule)
