@@ -48,8 +48,8 @@ BATCH_MAX_BYTES = 4 * 1024 * 1024
 
 @value
 class Row:
-    """One stored instance. `wake`: its alarm, in milliseconds since 1970, as every instant here; `status`: for
-    listing; `blob`: opaque."""
+    """One stored instance. `wake`: its alarm, in milliseconds since 1970; `status`: for listing; `blob`:
+    opaque."""
 
     key: Key
     revision: bytes

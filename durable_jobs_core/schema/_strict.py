@@ -51,6 +51,7 @@ from durable_jobs_core.schema._types import (
     json_types,
     members_of,
     origin_of,
+    resolve_fields,
     resolved,
 )
 
@@ -163,10 +164,13 @@ def _as_target(hook: _Hook, target: Any) -> _Hook:
 
 
 def _class_union_hook(union: Any, converter: Converter) -> _Hook:
+    for member in get_args(union):
+        resolve_fields(origin_of(member))
     try:
         return converter._gen_attrs_union_structure(union)  # pyright: ignore
     except TypeError as error:
-        raise DefinitionError(f"{type_name(union)}: {error}") from error
+        hint = "a field with a Literal of its own in each tells them apart"
+        raise DefinitionError(f"{type_name(union)}: {error}; {hint}") from error
 
 
 def _union_hook(type_: Any, converter: Converter) -> _Hook:

@@ -12,7 +12,7 @@ from collections.abc import (
     Sequence,
     Set,
 )
-from dataclasses import is_dataclass
+from dataclasses import fields, is_dataclass
 from enum import Enum
 from functools import cache
 from types import NoneType, UnionType
@@ -160,6 +160,15 @@ def members_of(type_: Any) -> Iterator[Any]:
             yield member
     if literals:
         yield Literal[tuple(literals)]  # pyright: ignore
+
+
+def resolve_fields(class_: Any) -> None:
+    """Have the fields of a dataclass know their types where the annotations are text, as attrs has for its
+    classes; cattrs looks at them to tell the members of a union apart."""
+    if is_dataclass(class_) and any(isinstance(field.type, str) for field in fields(class_)):
+        hints = get_type_hints(class_, include_extras=True)
+        for field in fields(class_):
+            field.type = hints[field.name]
 
 
 def json_types(type_: Any) -> set[type]:

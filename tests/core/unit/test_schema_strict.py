@@ -106,6 +106,16 @@ class Square:
     kind: Literal["square"] = "square"
 
 
+@dataclasses.dataclass
+class Opened:
+    kind: Literal["opened"] = "opened"
+
+
+@dataclasses.dataclass
+class Closed:
+    kind: Literal["closed"] = "closed"
+
+
 class Settings(TypedDict):
     name: str
     points: list[Point]
@@ -213,6 +223,7 @@ FORMS: list[tuple[Any, Any, Any]] = [
     (Settings | None, {"name": "n", "points": []}, {"name": "n", "points": []}),
     (Span | None, Span(1), {"low": 1, "high": 9}),
     (Circle | Square | None, Square(2), {"side": 2, "kind": "square"}),
+    (Opened | Closed, Closed(), {"kind": "closed"}),
     (list[Circle | Square], [Circle(1.5)], [{"radius": 1.5, "kind": "circle"}]),
     (Up | Down, "down", "down"),
     (Up | Down | None, None, None),
@@ -399,7 +410,7 @@ def test_a_value_that_cannot_be_shown_is_named_by_its_type_and_a_long_one_is_cut
         (str | UUID, "str | uuid.UUID: str and UUID cannot be told apart in JSON"),
         (list[int] | set[int], "list[int] | set[int]: list[int] and set[int] cannot be told apart in JSON"),
         (Settings | Forest, "Settings and Forest cannot be told apart in JSON"),
-        (Point | Point3, "Could not disambiguate"),
+        (Point | Point3, "a field with a Literal of its own in each tells them apart"),
         (T, "T: there is no form"),
         ("Point", "'Point': there is no form"),
         (list["Point"], "'Point': there is no form"),  # a name in quotes, outside of a class
