@@ -53,7 +53,6 @@ class JobOptions(TypedDict, total=False):
     """The options that all kinds share; `Continuous`, `Debounce` and `Task` explain theirs."""
 
     retry: Retry | None
-    on_exhausted: OnExhausted
     timeout: Duration | None
     hook_timeout: Duration | None
     max_crashes: int
@@ -143,6 +142,11 @@ def choice(options: Mapping[str, Any], name: str, default: str, choices: tuple[s
     return value
 
 
+def on_exhausted(options: Mapping[str, Any]) -> str:
+    """What happens when a run gives up."""
+    return choice(options, "on_exhausted", "park", ("park", "continue", "terminate"))
+
+
 def taking_events(event: Any, options: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of the kinds that take events, checked."""
     remember_for = options.get("remember_ids_for", NOT_GIVEN)
@@ -188,7 +192,7 @@ def common(state: Any, hooks: Mapping[Hook, HookFunction], options: Any, allowed
         "state": schema(state, "state", options),
         "hooks": MappingProxyType(hooks),
         "retry": retry,
-        "on_exhausted": choice(options, "on_exhausted", "park", ("park", "continue", "terminate")),
+        "on_exhausted": on_exhausted(options),
         "timeout_ms": _maybe_span(options, "timeout", None),
         "hook_timeout_ms": _maybe_span(options, "hook_timeout", HOOK_TIMEOUT_MS),
         "max_crashes": count(options, "max_crashes", 5),

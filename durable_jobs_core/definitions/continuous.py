@@ -9,7 +9,7 @@ from attrs import frozen
 
 from durable_jobs_core.checks import check
 from durable_jobs_core.cron import Cron
-from durable_jobs_core.definitions._base import Definition, JobOptions, S, State, common, hook
+from durable_jobs_core.definitions._base import Definition, JobOptions, OnExhausted, S, State, common, hook
 from durable_jobs_core.schedule import Every, Misfire, Schedule, Skip
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 class ContinuousOptions(JobOptions, total=False):
     """The options of a continuous job, as `Continuous` explains them."""
 
+    on_exhausted: OnExhausted
     start_immediately: bool
     misfire: Misfire
 

@@ -22,6 +22,7 @@ from durable_jobs_core.definitions._base import (
     common,
     count,
     hook,
+    on_exhausted,
     taking_events,
 )
 from durable_jobs_core.durations import Duration, defined_ms
@@ -39,6 +40,7 @@ PARK_OR_END = '"park" or "terminate" (a batch cannot be skipped)'
 class DebounceOptions(EventOptions, total=False):
     """The options of a debounce, as `Debounce` explains them."""
 
+    on_exhausted: Literal["park", "terminate"]
     mode: Literal["fixed", "quiet"]
     max_wait: Duration | None
     max_events: int | None
@@ -140,7 +142,7 @@ class Debounce(Definition[S], Generic[E, S]):
             f"at least flush_after, {flush_after_ms} ms",
             max_wait,
         )
-        check(options.get("on_exhausted") != "continue", "on_exhausted", PARK_OR_END, "continue")
+        check(on_exhausted(options) != "continue", "on_exhausted", PARK_OR_END, "continue")
         hooks: dict[Hook, HookFunction] = {"execute": hook("execute", execute, "ctx")}
         if on_event is not None:
             hooks["on_event"] = hook("on_event", on_event, "ctx")

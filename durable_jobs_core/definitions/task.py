@@ -15,6 +15,7 @@ from durable_jobs_core.definitions._base import (
     Event,
     EventOptions,
     HookFunction,
+    OnExhausted,
     S,
     State,
     common,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 class TaskOptions(EventOptions, total=False):
     """The options of a task, as `Task` explains them."""
 
+    on_exhausted: OnExhausted
     inbox_limit: int
 
 

@@ -259,6 +259,8 @@ Debounce.make(event=Pull, state=Pushes, flush_after="5s", on_event=collect, exec
 Debounce.make(event=Push, state=Pushes, flush_after="5s", on_event=wrong, execute=deliver)  # expect-error
 Debounce.make(event=Push, state=Pushes, flush_after="5s", execute=deliver)  # expect-error
 Debounce.make(event=Push, flush_after="5s", execute=plain)  # expect-error
+Debounce.make(event=str, flush_after="5s", execute=print, on_exhausted="terminate")
+Debounce.make(event=str, flush_after="5s", execute=print, on_exhausted="continue")  # expect-error
 
 
 # -- task
