@@ -48,7 +48,8 @@ BATCH_MAX_BYTES = 4 * 1024 * 1024
 
 @value
 class Row:
-    """One stored instance. `wake`: its alarm; `status`: for listing; `blob`: opaque."""
+    """One stored instance. `wake`: its alarm, in milliseconds since 1970; `status`: for listing; `blob`:
+    opaque."""
 
     key: Key
     revision: bytes
@@ -266,26 +267,26 @@ class Health:
 
 
 class Backend(Protocol):
-    """Storage for instances. See the rules above; every method may block.
+    """Storage for instances. See the rules above; every method may block, and is called by position."""
 
-    `lanes`: parts that fail alone, numbered from 0 (Redis Cluster: one a node; others: one).
-    """
+    @property
+    def lanes(self) -> int:
+        """How many parts fail alone, numbered from 0 (Redis Cluster: one a node; others: one)."""
+        ...
 
-    lanes: int
-
-    def lane(self, key: Key) -> int:
+    def lane(self, key: Key, /) -> int:
         """The lane of a key; fixed while the backend is open."""
         ...
 
-    def exchange(self, lane: int, batch: Batch) -> Answer:
+    def exchange(self, lane: int, batch: Batch, /) -> Answer:
         """Perform one batch in one transaction, round trip or call. What it raises is `Unknown`."""
         ...
 
-    def scan(self, query: Query, after: Cursor | None, limit: int) -> Page:
+    def scan(self, query: Query, after: Cursor | None, limit: int, /) -> Page:
         """One page of at most `limit` rows."""
         ...
 
-    def wait(self, timeout: float) -> None:
+    def wait(self, timeout: float, /) -> None:
         """Return when another process may have made work due, or after `timeout` seconds; a hint."""
         ...
 

@@ -52,7 +52,8 @@ R = TypeVar("R")
 
 @frozen(kw_only=True)
 class Instance:
-    """One line of a listing. `status` is as of its last commit; `alarm`: when it wants to be woken."""
+    """One line of a listing. `status`: an `InstanceStatus`, as of its last commit, or a word of a newer
+    release; `alarm`: when it wants to be woken, or `None`."""
 
     key: Key
     status: str

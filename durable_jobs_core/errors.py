@@ -92,7 +92,8 @@ class Issue:
 
 
 class ValidationError(DurableJobsError, ValueError):
-    """A value does not fit its schema, or is of a sort that is refused at the edge (S-62)."""
+    """A value, the `subject`, does not fit its schema, or is of a sort that is refused at the edge (S-62);
+    `issues`: all that is wrong with it."""
 
     def __init__(self, subject: str, issues: tuple[Issue, ...]) -> None:
         self.subject, self.issues = subject, issues

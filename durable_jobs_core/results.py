@@ -38,8 +38,8 @@ class StartResult:
 class TriggerResult:
     """`triggered`: there was an instance; `joined`: its attempt was already in flight (S-34).
 
-    `outcome`: without `wait=` `"accepted"`; else how the run stands after the next attempt, with its `error`
-    and `retry_at`, or `"pending"` if the wait ended first (S-38).
+    `outcome`: `None` if there was none; without `wait=` `"accepted"`; else how the run stands after the next
+    attempt, with its `error` and `retry_at`, or `"pending"` if the wait ended first (S-38).
     An `on_error` in flight is joined too, and ends the run without `execute`; an `on_idle` is not, for its
     run is over: `execute` follows it, once for all triggers, of which those after the first are `joined`.
     """
@@ -75,7 +75,8 @@ class ResumeResult:
 
 @frozen(kw_only=True)
 class RescheduleResult:
-    """`rescheduled`: whether the instance was waiting, and is now due by the schedule in force."""
+    """`rescheduled`: whether the instance was waiting, and is now due by the schedule in force;
+    `next_run_at`: as in a `ContinuousStatus`."""
 
     instance_id: str
     rescheduled: bool
@@ -84,8 +85,11 @@ class RescheduleResult:
 
 @frozen(kw_only=True)
 class TerminateResult:
-    """`was_running`: an attempt was in flight and is being cancelled; `discarded_events`: queued and
-    dead-lettered ones, and those of an open window or a held batch (S-36)."""
+    """`terminated`: there was an instance; `reason`: the given one, or `"not_found"`.
+
+    `was_running`: an attempt was in flight and is being cancelled; `discarded_events`: queued and
+    dead-lettered ones, and those of an open window or a held batch (S-36).
+    """
 
     instance_id: str
     terminated: bool
@@ -131,7 +135,8 @@ class AddResult:
 class FlushResult:
     """`flushed`: all that was held has succeeded; `event_count`: how many events that is (S-44).
 
-    `reason`: `"empty"` if nothing was held; `outcome`, `error`, `retry_at`: as in a `TriggerResult`.
+    `reason`: `"empty"` if nothing was held, and then `outcome` is `None`; else `outcome`, `error`, `retry_at`
+    are as in a `TriggerResult`.
     """
 
     instance_id: str

@@ -125,7 +125,7 @@ class Retry:
     `max_attempts`: how many attempts in all, the first included, at least 1.
     `delay`: a duration, a `Backoff`, or a pure function of the attempt number that gives a duration.
     `jitter`: the share by which the wait is moved up or down at random, 0 to 1, applied before the cap.
-    `max_duration`: no attempt is planned later than this after the first one of the run.
+    `max_duration`: no attempt is planned later than this after the first of the run; kept as milliseconds.
     `retry_on`: exception types, or a predicate; what it does not match gives up at once.
     Raises `DefinitionError`, as `Backoff` does, for what can never work.
     """

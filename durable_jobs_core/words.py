@@ -9,12 +9,16 @@ from __future__ import annotations
 import re
 import struct
 from datetime import UTC, datetime, timedelta
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 from attrs import frozen
 
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 """What a stored value is made of. Values of this type are never changed in place."""
+
+GivenJson: TypeAlias = bool | int | float | str | list[Any] | dict[str, Any] | None
+"""JSON of a user's function, which may say more of its items than a type checker takes for `Json`; it is
+checked before it is stored."""
 
 Kind = Literal["continuous", "debounce", "task"]
 Hook = Literal["execute", "on_event", "on_idle", "on_error"]

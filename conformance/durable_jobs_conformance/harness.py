@@ -41,7 +41,7 @@ class Harness:
 
     name: str
     fresh: Callable[[], Store]
-    can: frozenset[Capability] = frozenset()
+    can: Set[Capability] = frozenset()
     missing: str | None = None
 
     def __attrs_post_init__(self) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from types import MappingProxyType, UnionType
-from typing import Any, ClassVar, Generic, Literal, Protocol, TypeAlias, TypedDict, TypeVar
+from types import MappingProxyType
+from typing import Any, ClassVar, Generic, Literal, TypeAlias, TypedDict, TypeVar
 
 from attrs import field, frozen
 
@@ -24,7 +24,7 @@ from durable_jobs_core.failures import RAISED
 from durable_jobs_core.record import Stored
 from durable_jobs_core.retry import Retry
 from durable_jobs_core.schema import STRICT, Codec, Schema, StrictCodec, read_json
-from durable_jobs_core.words import Hook, Json, Kind
+from durable_jobs_core.words import GivenJson, Hook, Kind
 
 S = TypeVar("S")
 E = TypeVar("E")
@@ -32,21 +32,9 @@ E = TypeVar("E")
 # `Continuous.make` and not `Continuous[int].make`.
 State = TypeVar("State")
 Event = TypeVar("Event")
-Upcaster: TypeAlias = Callable[[Any], Json]
+Upcaster: TypeAlias = Callable[[Any], GivenJson]
 OnExhausted = Literal["park", "continue", "terminate"]
 
-
-class Named(Protocol):
-    """A type that has a name by `type`, of Python 3.12, or `TypeAliasType`."""
-
-    @property
-    def __value__(self) -> Any:
-        """What it stands for."""
-        ...
-
-
-NoClass: TypeAlias = UnionType | Named
-"""What takes a `type[...]`'s place and is none: `execute` or another hook says of what."""
 DEFAULT_RETRY = Retry()
 HOOK_TIMEOUT_MS = 30_000
 IDS_MAX = 128
@@ -65,7 +53,6 @@ class JobOptions(TypedDict, total=False):
     """The options that all kinds share; `Continuous`, `Debounce` and `Task` explain theirs."""
 
     retry: Retry | None
-    on_exhausted: OnExhausted
     timeout: Duration | None
     hook_timeout: Duration | None
     max_crashes: int
@@ -155,6 +142,11 @@ def choice(options: Mapping[str, Any], name: str, default: str, choices: tuple[s
     return value
 
 
+def on_exhausted(options: Mapping[str, Any]) -> str:
+    """What happens when a run gives up."""
+    return choice(options, "on_exhausted", "park", ("park", "continue", "terminate"))
+
+
 def taking_events(event: Any, options: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of the kinds that take events, checked."""
     remember_for = options.get("remember_ids_for", NOT_GIVEN)
@@ -200,7 +192,7 @@ def common(state: Any, hooks: Mapping[Hook, HookFunction], options: Any, allowed
         "state": schema(state, "state", options),
         "hooks": MappingProxyType(hooks),
         "retry": retry,
-        "on_exhausted": choice(options, "on_exhausted", "park", ("park", "continue", "terminate")),
+        "on_exhausted": on_exhausted(options),
         "timeout_ms": _maybe_span(options, "timeout", None),
         "hook_timeout_ms": _maybe_span(options, "hook_timeout", HOOK_TIMEOUT_MS),
         "max_crashes": count(options, "max_crashes", 5),

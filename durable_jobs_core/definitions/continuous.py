@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, Protocol, Unpack, overload
+from typing import TYPE_CHECKING, Unpack
 
 from attrs import frozen
 
 from durable_jobs_core.checks import check
 from durable_jobs_core.cron import Cron
-from durable_jobs_core.definitions._base import Definition, JobOptions, NoClass, S, State, common, hook
+from durable_jobs_core.definitions._base import Definition, JobOptions, OnExhausted, S, State, common, hook
 from durable_jobs_core.schedule import Every, Misfire, Schedule, Skip
 
 if TYPE_CHECKING:
+    from typing_extensions import TypeForm
+
     from durable_jobs_core.context import ContinuousContext
 
 
 class ContinuousOptions(JobOptions, total=False):
     """The options of a continuous job, as `Continuous` explains them."""
 
+    on_exhausted: OnExhausted
     start_immediately: bool
     misfire: Misfire
 
@@ -56,7 +59,7 @@ class Continuous(Definition[S]):
     def make(
         cls,
         *,
-        state: type[State] | NoClass,
+        state: TypeForm[State],
         schedule: Schedule,
         execute: Callable[[ContinuousContext[State]], Awaitable[None] | None],
         **options: Unpack[ContinuousOptions],
@@ -64,8 +67,9 @@ class Continuous(Definition[S]):
         """A job whose `execute` runs by `schedule`, starting with `state`, the input of `start`.
 
         `state`: its class; `schedule`: `every("30 minutes")` or `cron("0 4 * * *", tz="Europe/Paris")`;
-        `execute`: `async def execute(ctx)`, which calls `ctx.set_state`; `help(Continuous)` lists the
-        options. Raises `DefinitionError`, which says what was expected.
+        `execute`: `async def execute(ctx)`, or a plain `def`, which runs in a thread; it calls
+        `ctx.set_state`. `help(Continuous)` lists the options. Raises `DefinitionError`, which says what was
+        expected.
         """
         options.setdefault("on_exhausted", "continue")
         check(isinstance(schedule, Every | Cron), "schedule", "every(...) or cron(...)", schedule)
@@ -81,29 +85,9 @@ class Continuous(Definition[S]):
             **common(state, {"execute": hook("execute", execute, "ctx")}, options, ContinuousOptions),
         )
 
-    @overload
     @classmethod
     def job(
-        cls, *, state: type[State], schedule: Schedule, **options: Unpack[ContinuousOptions]
-    ) -> Callable[[Callable[[ContinuousContext[State]], Awaitable[None] | None]], Continuous[State]]: ...
-
-    @overload
-    @classmethod
-    def job(
-        cls, *, state: NoClass, schedule: Schedule, **options: Unpack[ContinuousOptions]
-    ) -> ContinuousDecorator: ...
-
-    @classmethod
-    def job(cls, **arguments: Any) -> Any:
+        cls, *, state: TypeForm[State], schedule: Schedule, **options: Unpack[ContinuousOptions]
+    ) -> Callable[[Callable[[ContinuousContext[State]], Awaitable[None] | None]], Continuous[State]]:
         """`make` as a decorator of `execute`: the arguments are the same, without it."""
-        return lambda execute: cls.make(execute=execute, **arguments)
-
-
-class ContinuousDecorator(Protocol):
-    """What `job` gives where the state is a union: `execute` says of what."""
-
-    def __call__(
-        self, execute: Callable[[ContinuousContext[State]], Awaitable[None] | None], /
-    ) -> Continuous[State]:
-        """The job that runs `execute`."""
-        ...
+        return lambda execute: cls.make(state=state, schedule=schedule, execute=execute, **options)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, Unpack, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, Unpack, overload
 
 from attrs import frozen
 
@@ -16,13 +16,13 @@ from durable_jobs_core.definitions._base import (
     Event,
     EventOptions,
     HookFunction,
-    NoClass,
     S,
     State,
     choice,
     common,
     count,
     hook,
+    on_exhausted,
     taking_events,
 )
 from durable_jobs_core.durations import Duration, defined_ms
@@ -30,6 +30,8 @@ from durable_jobs_core.schema import Schema
 from durable_jobs_core.words import Hook
 
 if TYPE_CHECKING:
+    from typing_extensions import TypeForm
+
     from durable_jobs_core.context import DebounceContext, DebounceEventContext
 
 PARK_OR_END = '"park" or "terminate" (a batch cannot be skipped)'
@@ -38,6 +40,7 @@ PARK_OR_END = '"park" or "terminate" (a batch cannot be skipped)'
 class DebounceOptions(EventOptions, total=False):
     """The options of a debounce, as `Debounce` explains them."""
 
+    on_exhausted: Literal["park", "terminate"]
     mode: Literal["fixed", "quiet"]
     max_wait: Duration | None
     max_events: int | None
@@ -87,24 +90,24 @@ class Debounce(Definition[S], Generic[E, S]):
     def make(
         cls,
         *,
-        event: type[Event] | NoClass,
+        event: TypeForm[Event],
         flush_after: Duration,
-        execute: Callable[[DebounceContext[Event]], Awaitable[None] | None],
+        execute: Callable[[DebounceContext[State]], Awaitable[None] | None],
+        state: TypeForm[State],
+        on_event: Callable[[DebounceEventContext[Event, State]], Awaitable[State] | State],
         **options: Unpack[DebounceOptions],
-    ) -> Debounce[Event, Event]: ...
+    ) -> Debounce[Event, State]: ...
 
     @overload
     @classmethod
     def make(
         cls,
         *,
-        event: type[Event] | NoClass,
+        event: TypeForm[Event],
         flush_after: Duration,
-        execute: Callable[[DebounceContext[State]], Awaitable[None] | None],
-        state: type[State] | NoClass,
-        on_event: Callable[[DebounceEventContext[Event, State]], Awaitable[State] | State],
+        execute: Callable[[DebounceContext[Event]], Awaitable[None] | None],
         **options: Unpack[DebounceOptions],
-    ) -> Debounce[Event, State]: ...
+    ) -> Debounce[Event, Event]: ...
 
     @classmethod
     def make(
@@ -139,7 +142,7 @@ class Debounce(Definition[S], Generic[E, S]):
             f"at least flush_after, {flush_after_ms} ms",
             max_wait,
         )
-        check(options.get("on_exhausted") != "continue", "on_exhausted", PARK_OR_END, "continue")
+        check(on_exhausted(options) != "continue", "on_exhausted", PARK_OR_END, "continue")
         hooks: dict[Hook, HookFunction] = {"execute": hook("execute", execute, "ctx")}
         if on_event is not None:
             hooks["on_event"] = hook("on_event", on_event, "ctx")
@@ -156,38 +159,22 @@ class Debounce(Definition[S], Generic[E, S]):
     @overload
     @classmethod
     def job(
-        cls, *, event: type[Event], flush_after: Duration, **options: Unpack[DebounceOptions]
-    ) -> Callable[[Callable[[DebounceContext[Event]], Awaitable[None] | None]], Debounce[Event, Event]]: ...
-
-    @overload
-    @classmethod
-    def job(
-        cls, *, event: NoClass, flush_after: Duration, **options: Unpack[DebounceOptions]
-    ) -> DebounceDecorator: ...
-
-    @overload
-    @classmethod
-    def job(
         cls,
         *,
-        event: type[Event] | NoClass,
+        event: TypeForm[Event],
         flush_after: Duration,
-        state: type[State] | NoClass,
+        state: TypeForm[State],
         on_event: Callable[[DebounceEventContext[Event, State]], Awaitable[State] | State],
         **options: Unpack[DebounceOptions],
     ) -> Callable[[Callable[[DebounceContext[State]], Awaitable[None] | None]], Debounce[Event, State]]: ...
+
+    @overload
+    @classmethod
+    def job(
+        cls, *, event: TypeForm[Event], flush_after: Duration, **options: Unpack[DebounceOptions]
+    ) -> Callable[[Callable[[DebounceContext[Event]], Awaitable[None] | None]], Debounce[Event, Event]]: ...
 
     @classmethod
     def job(cls, **arguments: Any) -> Any:
         """`make` as a decorator of `execute`: the arguments are the same, without it."""
         return lambda execute: cls.make(execute=execute, **arguments)
-
-
-class DebounceDecorator(Protocol):
-    """What `job` gives where the event is a union: `execute` says of what."""
-
-    def __call__(
-        self, execute: Callable[[DebounceContext[Event]], Awaitable[None] | None], /
-    ) -> Debounce[Event, Event]:
-        """The job that hands its windows to `execute`."""
-        ...

@@ -15,7 +15,7 @@ from durable_jobs_core.definitions._base import (
     Event,
     EventOptions,
     HookFunction,
-    NoClass,
+    OnExhausted,
     S,
     State,
     common,
@@ -27,12 +27,15 @@ from durable_jobs_core.schema import Schema
 from durable_jobs_core.words import Failure, Hook
 
 if TYPE_CHECKING:
+    from typing_extensions import TypeForm
+
     from durable_jobs_core.context import TaskContext
 
 
 class TaskOptions(EventOptions, total=False):
     """The options of a task, as `Task` explains them."""
 
+    on_exhausted: OnExhausted
     inbox_limit: int
 
 
@@ -70,8 +73,8 @@ class Task(Definition[S], Generic[E, S]):
     def make(
         cls,
         *,
-        state: type[State] | NoClass,
-        event: type[Event] | NoClass,
+        state: TypeForm[State],
+        event: TypeForm[Event],
         on_event: Callable[[Event, TaskContext[State]], Awaitable[None] | None],
         execute: Callable[[TaskContext[State]], Awaitable[None] | None],
         on_idle: Callable[[TaskContext[State]], Awaitable[None] | None] | None = None,
@@ -103,8 +106,8 @@ class Task(Definition[S], Generic[E, S]):
     def job(
         cls,
         *,
-        state: type[State] | NoClass,
-        event: type[Event] | NoClass,
+        state: TypeForm[State],
+        event: TypeForm[Event],
         on_event: Callable[[Event, TaskContext[State]], Awaitable[None] | None],
         on_idle: Callable[[TaskContext[State]], Awaitable[None] | None] | None = None,
         on_error: Callable[[Failure, TaskContext[State]], Awaitable[None] | None] | None = None,

@@ -19,8 +19,8 @@ from durable_jobs_core.errors import DefinitionError, Issue, ValidationError
 from durable_jobs_core.failures import RAISED
 from durable_jobs_core.schema._explain import cause_of, explain
 from durable_jobs_core.schema._scalars import read_json
-from durable_jobs_core.schema._strict import strict_converter
-from durable_jobs_core.words import PAYLOAD_MAX_BYTES, Json
+from durable_jobs_core.schema._strict import no_form, strict_converter
+from durable_jobs_core.words import PAYLOAD_MAX_BYTES, GivenJson, Json
 
 __all__ = ["STRICT", "Codec", "Schema", "StrictCodec", "read_json", "to_json"]
 
@@ -28,15 +28,15 @@ __all__ = ["STRICT", "Codec", "Schema", "StrictCodec", "read_json", "to_json"]
 class Codec(Protocol):
     """How values of users' types become JSON and come back."""
 
-    def encode(self, value: Any, type_: Any) -> Json:
+    def encode(self, value: Any, type_: Any, /) -> GivenJson:
         """The JSON of `value`; raises any exception if it is not a `type_`."""
         ...
 
-    def decode(self, data: Json, type_: Any) -> Any:
-        """The value of `data`; raises any exception if it does not fit `type_`."""
+    def decode(self, data: Any, type_: Any, /) -> Any:
+        """The value of `data`, which is JSON; raises any exception if it does not fit `type_`."""
         ...
 
-    def schema(self, type_: Any) -> Json:
+    def schema(self, type_: Any, /) -> GivenJson:
         """The JSON Schema of `type_`, or `None` if there is none."""
         ...
 
@@ -75,7 +75,7 @@ class StrictCodec:
         except NameError:
             pass
         except StructureHandlerNotFoundError as error:
-            raise DefinitionError(str(error)) from error
+            raise no_form(error.type_) from error
         except (AttributeError, TypeError) as error:
             raise DefinitionError(f"expected a type, got {type_!r}") from error
 

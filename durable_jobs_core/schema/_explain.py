@@ -16,6 +16,8 @@ _OWN = Misfit, KeyError, ForbiddenExtraKeysError
 
 def type_name(type_: Any) -> str:
     """The name of a type, as a person would write it."""
+    if isinstance(type_, str):
+        return repr(type_)  # a name in quotes, of which no one knows what it names
     name = None if get_args(type_) else getattr(type_, "__name__", None)
     return name or str(type_).replace("typing.", "")
 

@@ -8,6 +8,7 @@ is found by the same code in both directions.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence, Set
+from functools import partial
 from types import NoneType
 from typing import Any, TypeAlias, Union, cast, get_args
 
@@ -50,6 +51,7 @@ from durable_jobs_core.schema._types import (
     json_types,
     members_of,
     origin_of,
+    resolve_fields,
     resolved,
 )
 
@@ -121,6 +123,14 @@ def _sort_of(type_: Any) -> tuple[Callable[[Any, Converter], _Hook], Callable[[A
     return _read_tuple if origin is tuple else list_structure_factory, _write_array
 
 
+def _check_names(mapping: Any) -> None:
+    """Refuse a mapping whose keys are surely no text in JSON."""
+    key = bare(get_args(filled(mapping))[0])
+    if not json_types(key) <= {str}:
+        expected = "the names in a JSON object are text"
+        raise DefinitionError(f"{type_name(mapping)}: {expected}, and {type_name(key)} is not")
+
+
 def _members(expected: str, values: Sequence[tuple[Any, Any]]) -> _Hook:
     """One of a few scalars, told apart by type too: `True` is not `1`."""
     table = {(type(raw), raw): member for raw, member in values}
@@ -135,6 +145,10 @@ def _members(expected: str, values: Sequence[tuple[Any, Any]]) -> _Hook:
 
 
 def _enum_hook(type_: Any) -> _Hook:
+    for member in type_:
+        if member.value is not None and type(member.value) not in JSON_SCALARS:
+            expected = "the values of an enum are text, numbers, bools or None"
+            raise DefinitionError(f"{type_name(type_)}: {expected}, and {member.value!r} is not")
     names = ", ".join(repr(member.value) for member in type_)
     return _members(f"one of {names}", [(member.value, member) for member in type_])
 
@@ -150,10 +164,13 @@ def _as_target(hook: _Hook, target: Any) -> _Hook:
 
 
 def _class_union_hook(union: Any, converter: Converter) -> _Hook:
+    for member in get_args(union):
+        resolve_fields(origin_of(member))
     try:
         return converter._gen_attrs_union_structure(union)  # pyright: ignore
     except TypeError as error:
-        raise DefinitionError(f"{type_name(union)}: {error}") from error
+        hint = "a field with a Literal of its own in each tells them apart"
+        raise DefinitionError(f"{type_name(union)}: {error}; {hint}") from error
 
 
 def _union_hook(type_: Any, converter: Converter) -> _Hook:
@@ -219,6 +236,7 @@ class _StrictConverter(Converter):
     def __init__(self) -> None:
         super().__init__(forbid_extra_keys=True)
         self._made: dict[Any, _Out] = {}
+        self._naming: set[tuple[Any, Any]] = set()
         self.register_structure_hook_factory(is_formless, _formless)
         for scalar, read in JSON_SCALARS.items():
             self.register_structure_hook(scalar, self._scalar_hook(scalar, read))
@@ -229,7 +247,7 @@ class _StrictConverter(Converter):
         self.register_structure_hook_factory(is_any, lambda _: _any_in)
         self.register_unstructure_hook_factory(is_any, lambda _: _as_it_is)
         self.register_structure_hook_factory(is_alias, self._alias_in)
-        self.register_unstructure_hook_factory(is_alias, lambda t: self.get_unstructure_hook(bare(t)))
+        self.register_unstructure_hook_factory(is_alias, partial(self._named, self.get_unstructure_hook))
         self.register_structure_hook_factory(is_enum, _enum_hook)
         self.register_structure_hook_factory(is_literal, _literal_hook)
         self.register_unstructure_hook_factory(is_literal, lambda t: _typed(self.unstructure, t))
@@ -259,7 +277,19 @@ class _StrictConverter(Converter):
         return self.get_unstructure_hook(type(obj) if unstructure_as is None else unstructure_as)(obj)
 
     def _alias_in(self, type_: Any) -> _Hook:
-        return _as_target(self.get_structure_hook(bare(type_)), bare(type_))
+        return _as_target(self._named(self.get_structure_hook, type_), bare(type_))
+
+    def _named(self, get: Callable[[Any], Any], alias: Any) -> Any:
+        """The hook of what an alias stands for; of one within itself, whose hook is being made, one that
+        looks for it when it is called."""
+        target = bare(alias)
+        if (get, alias) in self._naming:
+            return lambda *arguments: get(target)(*arguments)
+        self._naming.add((get, alias))
+        try:
+            return get(target)
+        finally:
+            self._naming.discard((get, alias))
 
     def _scalar_hook(self, scalar: Any, read: Callable[[Any], Any]) -> _Hook:
         def structure(value: Any, type_: Any) -> Any:
@@ -292,6 +322,8 @@ class _StrictConverter(Converter):
         def structure_factory(type_: Any) -> _Hook:
             read, _ = _sort_of(type_)
             is_object = issubclass(origin_of(type_), Mapping)
+            if is_object:
+                _check_names(type_)
             shape, expected = (dict, "an object") if is_object else (list, "an array")
             return _shaped(read(filled(type_), self), shape, f"{expected} ({type_name(type_)})")
 
@@ -317,8 +349,13 @@ def _none_in(value: Any, _: Any) -> None:
 
 def _formless(type_: Any) -> _Hook:
     """What cattrs would make of other types is not strict; a user may register hooks for them."""
+    raise no_form(type_)
+
+
+def no_form(type_: Any) -> DefinitionError:
+    """What to raise for a type of which no values are stored."""
     hint = "use an attrs class, a dataclass or a TypedDict, or give a codec= that knows it"
-    raise DefinitionError(f"{type_name(type_)}: there is no form for values of this type; {hint}")
+    return DefinitionError(f"{type_name(type_)}: there is no form for values of this type; {hint}")
 
 
 def strict_converter() -> Converter:

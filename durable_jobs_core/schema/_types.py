@@ -12,7 +12,7 @@ from collections.abc import (
     Sequence,
     Set,
 )
-from dataclasses import is_dataclass
+from dataclasses import fields, is_dataclass
 from enum import Enum
 from functools import cache
 from types import NoneType, UnionType
@@ -111,10 +111,22 @@ def is_alias(type_: Any) -> bool:
 def bare(type_: Any) -> Any:
     """What an alias, a `NewType` or an annotation stands for."""
     if is_alias(type_):
-        return bare(type_.__value__)
+        return bare(_named(type_))
     if hasattr(type_, "__supertype__"):
         return bare(type_.__supertype__)
     return bare(type_.__origin__) if get_origin(type_) is Annotated else type_
+
+
+def _named(alias: Any) -> Any:
+    """What an alias stands for; where it has parameters, with what it was given for them."""
+    value, given = alias.__value__, get_args(alias)
+    if not given:
+        return value
+    by_parameter = dict(zip(get_origin(alias).__type_params__, given, strict=True))
+    if value in by_parameter:
+        return by_parameter[value]
+    parameters = getattr(value, "__parameters__", ())
+    return value[tuple(by_parameter[one] for one in parameters)] if parameters else value
 
 
 def is_typed_dict(type_: Any) -> bool:
@@ -148,6 +160,15 @@ def members_of(type_: Any) -> Iterator[Any]:
             yield member
     if literals:
         yield Literal[tuple(literals)]  # pyright: ignore
+
+
+def resolve_fields(class_: Any) -> None:
+    """Have the fields of a dataclass know their types where the annotations are text, as attrs has for its
+    classes; cattrs looks at them to tell the members of a union apart."""
+    if is_dataclass(class_) and any(isinstance(field.type, str) for field in fields(class_)):
+        hints = get_type_hints(class_, include_extras=True)
+        for field in fields(class_):
+            field.type = hints[field.name]
 
 
 def json_types(type_: Any) -> set[type]:

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Literal, assert_type
+from typing import Annotated, Any, Literal, NewType, assert_type
 
 from attrs import frozen
 from typing_extensions import TypeAliasType
@@ -22,6 +22,7 @@ from durable_jobs_core import (
     DebounceEventContext,
     Failure,
     InstanceStatus,
+    Key,
     Retry,
     Task,
     TaskClient,
@@ -31,6 +32,7 @@ from durable_jobs_core import (
     every,
     skip,
 )
+from durable_jobs_core.backend import Answer, Backend, Batch, Health, Page, Query
 
 
 @frozen
@@ -48,9 +50,12 @@ class Pull:
     number: int
 
 
-Change = Push | Pull  # mypy wants a union to have a name
+Change = Push | Pull
 Pushes = list[Push]
 NamedChange = TypeAliasType("NamedChange", Push | Pull)  # as `type NamedChange = ...` does
+UserId = NewType("UserId", str)
+Percent = Annotated[int, "0 to 100"]
+Mode = Literal["fast", "slow"]
 
 
 # -- continuous
@@ -100,6 +105,27 @@ assert_type(refresher, Continuous[Tokens])
 assert_type(counter, Continuous[int])
 assert_type(one_of, Continuous[Push | Pull])
 assert_type(one_of_both, Continuous[Push | Pull])
+
+
+# What is no class is a state as well, with a name or without.
+def user(ctx: ContinuousContext[UserId]) -> None: ...
+def percent(ctx: ContinuousContext[Percent]) -> None: ...
+def mode(ctx: ContinuousContext[Mode]) -> None: ...
+def maybe(ctx: ContinuousContext[str | None]) -> None: ...
+def one_of_two(ctx: ContinuousContext[Push]) -> None: ...
+
+
+assert_type(Continuous.make(state=UserId, schedule=every("1s"), execute=user), Continuous[UserId])
+assert_type(Continuous.make(state=Percent, schedule=every("1s"), execute=percent), Continuous[int])
+assert_type(Continuous.make(state=Mode, schedule=every("1s"), execute=mode), Continuous[Mode])
+assert_type(Continuous.make(state=str | None, schedule=every("1s"), execute=maybe), Continuous[str | None])
+assert_type(Continuous.job(state=UserId, schedule=every("1s"))(user), Continuous[UserId])
+assert_type(Continuous.job(state=Percent, schedule=every("1s"))(percent), Continuous[int])
+assert_type(Continuous.job(state=Mode, schedule=every("1s"))(mode), Continuous[Mode])
+assert_type(Continuous.job(state=str | None, schedule=every("1s"))(maybe), Continuous[str | None])
+Continuous.make(state=Push | Pull, schedule=every("1s"), execute=one_of_two)  # expect-error
+Continuous.job(state=Push | Pull, schedule=every("1s"))(one_of_two)  # expect-error
+Continuous.make(state=Push("a"), schedule=every("1s"), execute=one_of_two)  # expect-error
 Continuous.make(state=str, schedule=every("1s"), execute=plain)  # expect-error
 Continuous.make(state=int, schedule="1s", execute=plain)  # expect-error
 Continuous.make(state=int, schedule=every("1s"), execute=counting)  # expect-error
@@ -109,6 +135,61 @@ Continuous.make(state=int, schedule=every("1s"), execute=plain, on_exhausted="ex
 every(60_000)  # expect-error
 Retry(delay=5)  # expect-error
 Retry(retry_on="ValueError")  # expect-error
+
+
+# -- what a user may write for a protocol, in other words and narrower types
+
+
+def add_scope(state: dict[str, str]) -> dict[str, str]:
+    return {**state, "scope": "repo"}
+
+
+async def add_later(state: dict[str, str]) -> dict[str, str]:
+    return state
+
+
+def add_nothing(state: dict[str, str]) -> object:
+    return state
+
+
+class Texts:
+    def encode(self, text: object, declared: Any) -> dict[str, str]:
+        return {"text": str(text)}
+
+    def decode(self, data: dict[str, str], declared: Any) -> str:
+        return data["text"]
+
+    def schema(self, declared: Any) -> None: ...
+
+
+@frozen
+class Store:
+    lanes: int = 1
+
+    def lane(self, of: Key) -> int:
+        return 0
+
+    def exchange(self, lane: int, asked: Batch) -> Answer:
+        return Answer(clock=0)
+
+    def scan(self, query: Query, cursor: str | None, most: int) -> Page:
+        return Page((), None)
+
+    def wait(self, seconds: float) -> None: ...
+
+    def health(self) -> Health:
+        return Health(durability="none", clock=0)
+
+    def close(self) -> None: ...
+
+
+store: Backend = Store()
+Continuous.make(state=int, schedule=every("1s"), execute=plain, state_version=2, upcasters={1: add_scope})
+Continuous.make(state=int, schedule=every("1s"), execute=plain, upcasters={1: add_later})  # expect-error
+Continuous.make(state=int, schedule=every("1s"), execute=plain, upcasters={1: add_nothing})  # expect-error
+Continuous.make(state=int, schedule=every("1s"), execute=plain, codec=Texts())
+Continuous.make(state=int, schedule=every("1s"), execute=plain, codec=Texts)  # expect-error
+Continuous.make(state=int, schedule=every("1s"), execute=plain, codec=Store())  # expect-error
 
 
 # -- debounce
@@ -157,6 +238,13 @@ async def decorated(ctx: DebounceContext[list[Push]]) -> None:
     assert_type(ctx.state, list[Push])
 
 
+by_lambdas = Debounce.make(
+    event=Push,
+    state=int,
+    flush_after="5s",
+    on_event=lambda ctx: (ctx.state or 0) + len(ctx.event.repository),
+    execute=lambda ctx: print(ctx.state.bit_length()),
+)
 batcher = Debounce.make(
     event=Push, state=list[Push], flush_after="5s", on_event=collect_later, execute=deliver, max_events=10
 )
@@ -164,12 +252,15 @@ assert_type(latest, Debounce[Push, Push])
 assert_type(latest_change, Debounce[Push | Pull, Push | Pull])
 assert_type(decorated, Debounce[Push, list[Push]])
 assert_type(batcher, Debounce[Push, list[Push]])
+assert_type(by_lambdas, Debounce[Push, int])
 Debounce.make(event=Push, flush_after=5, execute=deliver)  # expect-error
 Debounce.make(event=Push, flush_after="5s", execute=deliver)  # expect-error
 Debounce.make(event=Pull, state=Pushes, flush_after="5s", on_event=collect, execute=deliver)  # expect-error
 Debounce.make(event=Push, state=Pushes, flush_after="5s", on_event=wrong, execute=deliver)  # expect-error
 Debounce.make(event=Push, state=Pushes, flush_after="5s", execute=deliver)  # expect-error
 Debounce.make(event=Push, flush_after="5s", execute=plain)  # expect-error
+Debounce.make(event=str, flush_after="5s", execute=print, on_exhausted="terminate")
+Debounce.make(event=str, flush_after="5s", execute=print, on_exhausted="continue")  # expect-error
 
 
 # -- task
@@ -207,12 +298,19 @@ work = Task.make(
 )
 by_name = Task.make(state=Pushes, event=NamedChange, on_event=on_change, execute=keep)
 assert_type(by_name, Task[Change, Pushes])
+in_place = Task.make(state=list[str], event=Push | Pull, on_event=on_event, execute=execute)
+assert_type(in_place, Task[Push | Pull, list[str]])
+by_lambda = Task.make(
+    state=list[str], event=Push | Pull, on_event=lambda event, ctx: ctx.schedule("1 hour"), execute=execute
+)
+assert_type(by_lambda, Task[Push | Pull, list[str]])
 either_way = Task.job(state=Pushes, event=Change, on_event=on_change)(keep)
 pushes = Task.job(state=list[str], event=Push, on_event=on_push)(execute)
 assert_type(work, Task[Push | Pull, list[str]])
 assert_type(either_way, Task[Push | Pull, list[Push]])
 assert_type(pushes, Task[Push, list[str]])
 Task.make(state=list[str], event=Pull, on_event=on_push, execute=execute)  # expect-error
+Task.make(state=list[str], event=Push | Pull, on_event=on_push, execute=execute)  # expect-error
 Task.make(state=list[int], event=Push, on_event=on_push, execute=execute)  # expect-error
 Task.make(state=list[str], event=Push, on_event=on_push, execute=execute, on_error=execute)  # expect-error
 Task.make(state=list[str], event=Push, on_event=on_push, execute=plain)  # expect-error

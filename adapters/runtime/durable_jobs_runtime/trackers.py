@@ -44,11 +44,11 @@ CLOSE_MARGIN = 1.0
 class Tracker(Protocol):
     """Where telemetry goes."""
 
-    def emit(self, events: Sequence[TelemetryEvent]) -> None:
+    def emit(self, events: Sequence[TelemetryEvent], /) -> None:
         """Take values; must not block. What it raises is logged and counts as dropped."""
         ...
 
-    def close(self, timeout: float) -> None:
+    def close(self, timeout: float, /) -> None:
         """Send what is held, for at most `timeout` seconds. Blocks; called from a thread."""
         ...
 

@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 @frozen(kw_only=True)
 class Case:
-    """Arguments of `simulate`, under a name."""
+    """The arguments of `simulate`, which explains them, under a name."""
 
     name: str
     jobs: Jobs | Sequence[Jobs]

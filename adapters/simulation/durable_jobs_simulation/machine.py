@@ -135,7 +135,7 @@ class JobsMachine(RuleBasedStateMachine):
         result: T = value
         return result
 
-    def spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
+    def spawn(self, coroutine: Coroutine[Any, Any, object]) -> None:
         """Run something beside the rules. What a request raises ends it, and is noted."""
         with entered(self.sim):
             self.sim.spawn(coroutine)

@@ -94,9 +94,10 @@ class Simulation:
         """Let virtual time pass."""
         await Sleep(to_ms(span, "sleep(span)"))
 
-    def spawn(self, coroutine: Coroutine[Any, Any, None], name: str = "client") -> None:
-        """Run something beside the scenario; it should end once `calm`. What a request raises ends it, and is
-        noted."""
+    def spawn(self, coroutine: Coroutine[Any, Any, object], name: str = "client") -> None:
+        """Run something beside the scenario, as in `spawn(client.send("7", event))`; it should end once
+        `calm`. What it returns is dropped; what a request raises ends it, and is noted. `name`: in the
+        trace."""
         task = Task(name, coroutine, self._want, lambda value, error: self._ended(name, error))
         self._tasks.append(task)
         self._world.after(1, lambda: task.resume(0))  # nodes start at once
@@ -125,8 +126,8 @@ class Simulation:
         return self._world.observer.history(key).damaged
 
     def fail(self, why: str) -> None:
-        """End the run: for a hook that sees something wrong, which it may not raise. `why` may begin with a
-        name, as in `I-1: it is lost`."""
+        """End the run with a `Violation`: for a hook that sees something wrong, which it may not raise. It
+        returns, and the run ends with this step. `why` may begin with a name, as in `I-1: it is lost`."""
         self._world.failure = self._world.failure or _violated("scenario", AssertionError(why))
 
     def say(self, *details: object, key: Key | None = None) -> None:
