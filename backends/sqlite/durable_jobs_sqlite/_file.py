@@ -92,9 +92,10 @@ class StoreFile:
         except BaseException:
             connection.close()
             raise
-        if not self._connections:
-            self._note_log()
-        self._connections.add(connection)
+        with self._closing:  # the last one, whose log is gone, may not be forgotten yet
+            if not self._connections:
+                self._note_log()
+            self._connections.add(connection)
         return connection
 
     def disconnect(self, connection: sqlite3.Connection) -> None:
