@@ -311,12 +311,16 @@ class _StrictConverter(Converter):
             try:
                 hook = _typed(write(type_), type_)
             except RecursionError:  # as cattrs says of a class within itself, whose hook is being made
-                return lambda value: self._made[type_](value)
+                return lambda value: self._made_of(type_)(value)
             self._made[type_] = hook
             return hook
 
         self.register_structure_hook_factory(predicate, structure_factory)
         self.register_unstructure_hook_factory(predicate, unstructure_factory)
+
+    def _made_of(self, type_: Any) -> _Out:
+        """The hook of a class within itself; made anew if that failed, or another thread is still at it."""
+        return self._made.get(type_) or self.get_unstructure_hook(type_, cache_result=False)
 
     def _wrap_collections(self) -> None:
         def structure_factory(type_: Any) -> _Hook:

@@ -60,12 +60,12 @@ class StoreFile:
             raise StoreError.of(self.path, error, self._where(error)) from error
         self.identity = _identity(self.path)
         self._note_log()
-        _files.add(self)
+        _files[id(self)] = self
         return connection
 
     def close(self) -> None:
         """Forget the file; its connections are their users' to close."""
-        _files.discard(self)
+        _files.pop(id(self), None)
 
     def connect(self, *, create: bool = False) -> sqlite3.Connection:
         """A connection that never waits by itself, and begins no transaction unasked.
@@ -74,7 +74,7 @@ class StoreFile:
         process, whichever log it opens.
         """
         identity = _identity(self.path)
-        for file in tuple(_files):
+        for file in _open_files():
             if file.identity == identity:
                 with file._closing:
                     file.check_log()
@@ -92,9 +92,10 @@ class StoreFile:
         except BaseException:
             connection.close()
             raise
-        if not self._connections:
-            self._note_log()
-        self._connections.add(connection)
+        with self._closing:  # the last one, whose log is gone, may not be forgotten yet
+            if not self._connections:
+                self._note_log()
+            self._connections.add(connection)
         return connection
 
     def disconnect(self, connection: sqlite3.Connection) -> None:
@@ -272,7 +273,7 @@ class StoreFile:
     def _check_fork(self) -> None:
         """Refuse a file that the parent has open: SQLite would use the parent's locks (see ADR 1)."""
         identity = _identity(self.path)
-        inherited = [file for file in _files if file.pid != self.pid and file.identity == identity]
+        inherited = [file for file in _open_files() if file.pid != self.pid and file.identity == identity]
         if identity is not None and inherited:
             raise StoreError(
                 self.path,
@@ -332,11 +333,17 @@ def _identity(path: str) -> Identity | None:
     return found.st_dev, found.st_ino
 
 
-_files: weakref.WeakSet[StoreFile] = weakref.WeakSet()
+_files: weakref.WeakValueDictionary[int, StoreFile] = weakref.WeakValueDictionary()
+"""Those that are open, by their `id`."""
+
+
+def _open_files() -> list[StoreFile]:
+    """As they are now: other threads open and close some meanwhile."""
+    return [file for known in _files.valuerefs() if (file := known()) is not None]
 
 
 def _leak_inherited() -> None:
-    for file in _files:
+    for file in _open_files():
         file.leak()
 
 

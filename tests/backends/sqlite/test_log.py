@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
+from functools import partial
+from typing import Any
 
 import pytest
-from durable_jobs_sqlite import _backend, _exchange
+from durable_jobs_sqlite import _backend, _exchange, _file
 from support.files import raw
 
 MIB = 2**20
@@ -97,3 +99,47 @@ def test_of_connections_that_close_at_once_one_is_the_last_and_tidies_the_log_aw
         for thread in threads:
             thread.join()
         assert not os.path.exists(f"{path}-wal")
+
+
+def test_who_connects_before_the_last_connection_is_forgotten_knows_its_own_log(
+    sqlite, path, monkeypatch
+) -> None:
+    sqlite.create("first")
+    sqlite.backend.close()
+    file, connect = sqlite.backend._file, sqlite3.connect
+    closed, connected = threading.Event(), threading.Event()
+
+    class Last(sqlite3.Connection):
+        def close(self) -> None:
+            super().close()
+            closed.set()
+            connected.wait()
+
+    class Lock:
+        """Tells who waits for it: whoever has connected meanwhile."""
+
+        def __enter__(self) -> None:
+            if closed.is_set():
+                connected.set()
+            lock.acquire()
+
+        def __exit__(self, *_: object) -> None:
+            lock.release()
+
+    def connect_meanwhile(*args: Any, **options: Any) -> sqlite3.Connection:
+        closing.start()
+        closed.wait()
+        return connect(*args, **options)
+
+    monkeypatch.setattr(_file.sqlite3, "connect", partial(connect, factory=Last))
+    closing = threading.Thread(target=file.disconnect, args=(file.connect(),))
+    lock, file._closing = file._closing, Lock()
+    monkeypatch.setattr(_file.sqlite3, "connect", connect_meanwhile)
+    with open(f"{path}-wal", "rb"):  # the next one has not its number then
+        connection = file.connect()
+    connected.set()
+    closing.join()
+
+    file.check_log()
+
+    file.disconnect(connection)

@@ -6,6 +6,7 @@ import logging
 import os
 import shutil
 import sqlite3
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from itertools import pairwise
@@ -21,6 +22,7 @@ from durable_jobs_core.backend import Batch, Write
 from durable_jobs_core.errors import StorageError
 
 FOREVER = 2**63 - 1
+ENOUGH = 30
 
 
 def refused(path: Path, error: type[StoreError] = StoreError) -> StoreError:
@@ -371,6 +373,26 @@ def test_any_number_of_handles_may_be_opened_and_closed_at_once(sqlite) -> None:
 
     with ThreadPoolExecutor(8) as threads:
         assert list(threads.map(use, range(40))) == [row] * 40
+
+
+def test_a_store_may_be_opened_at_every_moment_in_which_another_is_connected_to(sqlite, path) -> None:
+    opened: list[SQLiteBackend] = []
+
+    def meanwhile(*_: object) -> object:
+        """At each line, of Python's own modules too, as other threads may."""
+        if len(opened) < ENOUGH:
+            opened.append(SQLiteBackend.open(f"sqlite:///{path}-{len(opened)}"))
+        return meanwhile
+
+    before = sys.gettrace()
+    sys.settrace(meanwhile)
+    try:
+        connection = sqlite.backend._file.connect()
+    finally:
+        sys.settrace(before)
+    sqlite.backend._file.disconnect(connection)
+    for backend in opened:
+        backend.close()
 
 
 def test_a_closed_store_is_one_file(sqlite, path) -> None:

@@ -6,7 +6,17 @@ import collections
 import dataclasses
 import enum
 import sys
-from collections.abc import Iterable, Mapping, MutableMapping, MutableSequence, MutableSet, Sequence, Set
+from collections.abc import (
+    Callable,
+    Iterable,
+    Mapping,
+    MutableMapping,
+    MutableSequence,
+    MutableSet,
+    Sequence,
+    Set,
+)
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 from types import MappingProxyType
@@ -77,6 +87,12 @@ class Point3(Point):
 class Card:
     number: str
     expires: datetime | None = None
+
+
+@attrs.frozen
+class Person:
+    mother: Person | None
+    born: date
 
 
 @attrs.frozen
@@ -457,6 +473,42 @@ def test_a_type_that_names_what_is_not_there_yet_is_judged_when_it_is_used() -> 
 
     StrictCodec().check(Early)
     assert issues(Early, Early(1)) == ["expected a valid Early, got NameError: name 'Later' is not defined"]
+
+
+def test_a_class_within_itself_is_written_while_another_thread_makes_its_hook() -> None:
+    person = Person(Person(None, NOON.date()), NOON.date())
+    codec, written = StrictCodec(), list[Any]()
+
+    def hook_of(_: Any) -> Callable[[date], str]:
+        if not written:
+            written.append(None)
+            with ThreadPoolExecutor() as threads:
+                written.append(threads.submit(codec.converter.unstructure, person).result())
+        return date.isoformat
+
+    codec.converter.register_unstructure_hook_factory(lambda type_: type_ is date, hook_of)
+
+    first = codec.converter.unstructure(person)
+
+    assert written[1] == first == codec.converter.unstructure(person)
+
+
+def test_a_class_within_itself_is_written_though_it_could_not_be_when_it_was_tried_first() -> None:
+    person = Person(Person(None, NOON.date()), NOON.date())
+    codec, errors = StrictCodec(), [NameError("what a type names is not there yet")]
+
+    def hook_of(_: Any) -> Callable[[date], str]:
+        if errors:
+            raise errors.pop()
+        return date.isoformat
+
+    codec.converter.register_unstructure_hook_factory(lambda type_: type_ is date, hook_of)
+    with pytest.raises(NameError):
+        codec.converter.unstructure(person)
+
+    data = codec.converter.unstructure(person)
+
+    assert data == {"mother": {"mother": None, "born": "2024-01-01"}, "born": "2024-01-01"}
 
 
 def test_a_user_may_give_a_form_to_a_further_type_also_in_a_union() -> None:
