@@ -219,16 +219,15 @@ def _release(state: State, keeper: Keeper, released: list[Released]) -> None:
 
 def _refuse(state: State, keeper: Keeper, outcome: Refused, *, alone: bool) -> None:
     """Nothing happened. If it can help, again later; else what was asked fails, alone (D-3)."""
-    steps = keeper.refused()
     state.ready[keeper.key] = keeper
-    for entry in (stepped.entry for stepped in steps):
-        if entry.call is not None and entry.call not in state.calls.by_id:
-            keeper.forget(entry)  # who asked was told that no one can tell, and others of the key wait
-    if outcome.transient or not alone:
-        return
-    for entry in (stepped.entry for stepped in steps if stepped.writes):
+    for stepped in keeper.refused():
+        entry = stepped.entry
         call = state.calls.by_id.get(entry.call)
-        if call is not None:
+        if call is None and entry.call is not None:
+            keeper.forget(entry)  # who asked was told that no one can tell, and others of the key wait
+        elif outcome.transient or not alone or not stepped.writes:
+            continue
+        elif call is not None:
             key = f"{keeper.key}"
             where = "" if outcome.reason.startswith(key) else f"{key}: "
             callers.refuse(state, call, StorageError(where + outcome.reason))
