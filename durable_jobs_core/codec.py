@@ -85,8 +85,8 @@ def make_converter() -> Converter:
     )
     for scalar in (int, str, bool):
         converter.register_structure_hook(scalar, _as_is)
-    converter.register_structure_hook_factory(_is_optional, lambda type_: _optional(type_, converter))
-    converter.register_unstructure_hook_factory(_is_optional, lambda type_: _maybe(type_, converter))
+    converter.register_structure_hook_factory(_is_optional, lambda type_: _read_optional(type_, converter))
+    converter.register_unstructure_hook_factory(_is_optional, lambda type_: _write_optional(type_, converter))
     converter.register_unstructure_hook(Stored, lambda stored: [stored.version, stored.value])
     converter.register_structure_hook(Stored, lambda data, _: Stored(*data))
     converter.register_unstructure_hook(Lease, lambda lease: [*lease.token, lease.since, lease.until])
@@ -104,7 +104,7 @@ def _is_optional(type_: Any) -> bool:
     return get_origin(type_) in (Union, UnionType) and NoneType in get_args(type_)
 
 
-def _optional(type_: Any, converter: Converter) -> Callable[[Any, Any], Any]:
+def _read_optional(type_: Any, converter: Converter) -> Callable[[Any, Any], Any]:
     """What is stored under an optional name is not null: defaults are left out."""
     inner = _inner(type_)
     hook = converter.get_structure_hook(inner)
@@ -113,7 +113,7 @@ def _optional(type_: Any, converter: Converter) -> Callable[[Any, Any], Any]:
     return lambda data, _: None if data is None else hook(data, inner)
 
 
-def _maybe(type_: Any, converter: Converter) -> Callable[[Any], Any]:
+def _write_optional(type_: Any, converter: Converter) -> Callable[[Any], Any]:
     """The same of what is to be stored; cattrs would call a function for each plain value."""
     hook: Callable[[Any], Any] = converter.get_unstructure_hook(_inner(type_))
     if hook is converter.get_unstructure_hook(int):
