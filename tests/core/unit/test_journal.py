@@ -14,7 +14,7 @@ from support.rig import Rig, client
 from durable_jobs_core import codec, journal
 from durable_jobs_core.definitions import AnyDefinition
 from durable_jobs_core.effects import Transition
-from durable_jobs_core.engine import Invoke
+from durable_jobs_core.engine import HookRaised, Invoke
 from durable_jobs_core.errors import InstanceNotFoundError, InvalidStateError
 from durable_jobs_core.events import (
     AddRequested,
@@ -156,6 +156,17 @@ def test_S_5_a_refusal_is_told_and_raised() -> None:
 
     ((line,), _) = kept(lines)
     assert line.came == {"raised": f"InstanceNotFoundError: {InstanceNotFoundError(samples.TICK)}"}
+
+
+def test_S_5_a_request_whose_inline_hook_failed_is_told_by_its_error() -> None:
+    lines: list[bytes] = []
+    run = Rig(journal=Journal(lines.append))
+    run.call(samples.CHORE, SendRequested(event=3))
+    run.settle()
+
+    run.finish(HookRaised(RuntimeError("no")))
+
+    assert kept(lines)[0][-1].came == {"then": ["emit job.failed", "reply ExecutionError"]}
 
 
 def test_a_bug_of_the_library_is_told_and_raised(monkeypatch: pytest.MonkeyPatch) -> None:

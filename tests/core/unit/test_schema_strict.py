@@ -351,6 +351,7 @@ MISREAD: list[tuple[Any, Any, str]] = [
     (datetime, "noon", "expected a datetime with its offset, as ISO 8601 text, got str 'noon'"),
     (datetime, "2024-01-01T00:00:00", "expected a datetime with its offset"),
     (Decimal, "1,5", "expected a finite decimal as text, got str '1,5'"),
+    (Decimal, "NaN", "expected a finite decimal as text, got str 'NaN'"),
     (UUID, "123", "expected a UUID as text, got str '123'"),
     (list[int], "123", "expected an array (list[int]), got str '123'"),
     (list[int], None, "expected an array (list[int]), got null"),
@@ -464,6 +465,29 @@ def test_S_62_a_name_may_stand_for_a_type_that_contains_it() -> None:
     assert stored(nested, [1, [2, [3]]]) == [1, [2, [3]]]
     with pytest.raises(DefinitionError, match="date: there is no form"):
         StrictCodec().check(names["Dates"])
+
+
+class Outline:
+    """A name, as `type` of Python 3.12 makes it, for a type that contains it."""
+
+    @property
+    def __value__(self) -> Any:
+        return dict[str, OUTLINE] | list[OUTLINE] | str  # type: ignore[valid-type]
+
+    def __repr__(self) -> str:
+        return "Outline"
+
+
+OUTLINE = Outline()
+
+
+def test_S_62_a_name_whose_type_contains_it_is_looked_up_again_within() -> None:
+    deep: Any = {"a": [{"b": "c"}, "d"]}
+    assert stored(OUTLINE, deep) == deep
+    assert Schema(OUTLINE).decode(deep, "state") == deep
+    assert misread(OUTLINE, {"a": [5]})[0].startswith(
+        "$['a'][0]: expected dict[str, Outline] or list[Outline]"
+    )
 
 
 def test_a_type_that_names_what_is_not_there_yet_is_judged_when_it_is_used() -> None:
