@@ -16,6 +16,7 @@ from durable_jobs_core.backend import (
 )
 from durable_jobs_core.codec import Loaded, Newer, load
 from durable_jobs_core.engine import callers, hooks
+from durable_jobs_core.engine.calls import Call
 from durable_jobs_core.engine.entries import Entry, Released
 from durable_jobs_core.engine.keeper import Keeper
 from durable_jobs_core.engine.lane import BACKOFF_MAX_MS, SHY_MAX_MS, Flight, Lane
@@ -225,17 +226,21 @@ def _refuse(state: State, keeper: Keeper, outcome: Refused, *, alone: bool) -> N
         call = state.calls.by_id.get(entry.call)
         if call is None and entry.call is not None:
             keeper.forget(entry)  # who asked was told that no one can tell, and others of the key wait
-        elif outcome.transient or not alone or not stepped.writes:
-            continue
-        elif call is not None:
-            key = f"{keeper.key}"
-            where = "" if outcome.reason.startswith(key) else f"{key}: "
-            callers.refuse(state, call, StorageError(where + outcome.reason))
-        elif isinstance(entry.event, HandlerEvent):  # kept until it is committed, stale or settled
-            entry.conflicts += 1
-            hold(state, keeper, min(100 << min(entry.conflicts, 6), BACKOFF_MAX_MS))
-        else:
-            keeper.forget(entry)
+        elif alone and stepped.writes and not outcome.transient:
+            _fail(state, keeper, entry, call, outcome.reason)
+
+
+def _fail(state: State, keeper: Keeper, entry: Entry, call: Call | None, reason: str) -> None:
+    """An input cannot be written: its caller is told, and it is over, unless a handler has ended by it."""
+    if call is not None:
+        key = f"{keeper.key}"
+        where = "" if reason.startswith(key) else f"{key}: "
+        callers.refuse(state, call, StorageError(where + reason))
+    elif isinstance(entry.event, HandlerEvent):  # kept until it is committed, stale or settled
+        entry.conflicts += 1
+        hold(state, keeper, min(100 << min(entry.conflicts, 6), BACKOFF_MAX_MS))
+    else:
+        keeper.forget(entry)
 
 
 def _hold_after_conflict(state: State, keeper: Keeper) -> None:

@@ -825,6 +825,23 @@ def test_I_9_a_request_refused_after_its_deadline_is_over_and_holds_up_no_other(
     assert rig.row(TICK) is not None
 
 
+def test_I_9_of_requests_refused_together_those_are_over_whose_deadline_has_come() -> None:
+    rig = greeted()
+    rig.ask(TICK, START)
+    rig.call(LATEST, StatusRequested())  # meanwhile both wait for the lane
+    early = rig.call(TICK, PauseRequested())
+    late = rig.call(TICK, TerminateRequested(), deadline=500)
+    rig.answer()
+    rig.wait(500, settle=False)
+
+    rig.answer(Answer(outcomes=(Refused("full", transient=True),), clock=rig.now()))
+    rig.wait(10_000)
+
+    assert isinstance(rig.result(late), OutcomeUnknownError)
+    assert rig.result(early).paused
+    assert rig.ask(TICK, StatusRequested()).status == "paused"
+
+
 @pytest.mark.parametrize("reason", ["no", f"{TICK} cannot be written: no"])
 def test_a_request_refused_for_good_names_its_key_once(reason: str) -> None:
     rig = greeted()
