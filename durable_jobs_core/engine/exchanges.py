@@ -98,7 +98,7 @@ def _is_claim_due(state: State, lane: Lane, now: int) -> bool:
 def _claim(state: State, lane: Lane, now: int) -> Claim:
     jobs, poll = state.runnable, state.limits.poll
     if _look_at(state, lane) <= state.t:
-        lane.called = lane.called or (lane.told_wake is not None and lane.told_wake <= now)
+        lane.called = lane.told_wake is not None and lane.told_wake <= now
         lane.look_again(jobs, state.t + poll - state.entropy() % max(1, poll // 4))
     order = jobs[lane.turn :] + jobs[: lane.turn]
     asked = [job for job in order if job in lane.unasked]
