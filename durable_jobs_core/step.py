@@ -1,6 +1,6 @@
-"""The one function that changes state: `step` (S-1 to S-5).
+"""The one function that changes state: `step` (S-1 to S-5); and `observe`, which tells those who wait (S-38).
 
-It is pure: no clock, no randomness, no I/O, no globals; equal arguments give equal results. What it
+Both are pure: no clock, no randomness, no I/O, no globals; equal arguments give equal results. What `step`
 returns is data: one atomic write at most, and what may happen once that write is committed.
 """
 

@@ -49,8 +49,9 @@ MakeEnv: TypeAlias = Callable[["Keeper", Entry], Env]
 class Keeper:
     """The work on one key.
 
-    `base`: what is stored, if `known`; `stamp`: the engine's count when it was read or committed; `row`: the
-    same encoded, if at hand; `work`: the copy that is stepped, `wake` its alarm, `steps` what was stepped on
+    `urgent`, `requests`: its inputs, the urgent ones first. `base`: what is stored, if `known`; `wants_load`:
+    read it first; `stamp`: the engine's count when it was read or committed; `row`: the same encoded, if at
+    hand; `work`: the copy that is stepped, `wake` its alarm, `steps` what was stepped on
     it, `ended` if that ended its life, `number` that of its revision. `calling`: an inline hook runs, for
     `inline` if that request still wants it. `writing`: the write handed out; `lost`: those on `base` that may
     still land, of which the last is `settling` while nothing is known of it. `settle_after`: read no sooner
