@@ -125,20 +125,9 @@ class Draft(Generic[B, D]):
 
     def call_of(self, hook: Hook, run: Run | None, **shown: Any) -> HookCall:
         """The call of a hook, under the lease of `run`, or inline."""
-        if run is None:
-            return HookCall(self.key, hook, False, self.now, self.life, self.created_at, **shown)
-        return HookCall(
-            self.key,
-            hook,
-            True,
-            self.now,
-            self.life,
-            self.created_at,
-            run=run.number,
-            attempt=run.attempt,
-            crashes=run.crashes,
-            **shown,
-        )
+        if run is not None:
+            shown.update(run=run.number, attempt=run.attempt, crashes=run.crashes)
+        return HookCall(self.key, hook, run is not None, self.now, self.life, self.created_at, **shown)
 
     # -- the life of an attempt
 

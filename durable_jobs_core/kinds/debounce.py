@@ -20,7 +20,6 @@ from typing import Any
 
 from durable_jobs_core._values import evolve
 from durable_jobs_core.definitions import Debounce
-from durable_jobs_core.effects import CallHandler
 from durable_jobs_core.errors import OverloadedError
 from durable_jobs_core.events import (
     AddRequested,
@@ -37,7 +36,7 @@ from durable_jobs_core.events import (
     TerminateRequested,
 )
 from durable_jobs_core.kinds._draft import Draft, is_due, parked, revived
-from durable_jobs_core.kinds._inline import answered, refuse
+from durable_jobs_core.kinds._inline import outcome_of, refuse
 from durable_jobs_core.kinds._shared import expire, release, remember, renew, repair, terminate_nothing, wake
 from durable_jobs_core.kinds._table import Table, fenced, late, stay, to
 from durable_jobs_core.kinds._window import due_reason, extended, flush_after, opened, put_off
@@ -236,9 +235,8 @@ def _reduce(d: _Draft, event: AddRequested, window: Window | None) -> Stored | N
         event=event.event,
         event_count=1 if window is None else window.count + 1,
     )
-    outcome = answered(event.outcomes, call)
+    outcome = outcome_of(d, event, call)
     if outcome is None:
-        d.then.append(CallHandler(call))
         return None
     if outcome.operations is None:
         refuse(d, outcome)
