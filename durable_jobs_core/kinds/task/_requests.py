@@ -95,14 +95,14 @@ def _commit_send(
     created, asked = d.maybe_body is None, outcome.operations
     assert asked is not None, "a failure was refused"
     d.body = body
-    say_scheduled(d, asked, "event" if failed is None else "error")
+    say_scheduled(d, asked, outcome.call.hook)
     if failed is not None:
         report(d, failed, committed=True)
         d.change(last_error=plain(_why(failed)))
     ends = asked.terminate
     if idle is not None:
         d.body = applied(d, d.body, idle)
-        say_scheduled(d, idle, "idle")
+        say_scheduled(d, idle, "on_idle")
         ends = idle.terminate
     if ends is not None:
         end(d, ends.reason)
