@@ -69,6 +69,11 @@ class Newer:
     found: int
     known: int
 
+    @property
+    def revision(self) -> bytes:
+        """What is stored beside it, as of a `Damaged`."""
+        return self.row.revision
+
 
 Loaded: TypeAlias = Record | Newer | Damaged
 

@@ -25,7 +25,7 @@ from durable_jobs_core.effects import CallHandler, ReplyError, Then
 from durable_jobs_core.engine.entries import Entry, Released, Stepped, Writing
 from durable_jobs_core.engine.settling import revision, same, settle
 from durable_jobs_core.engine.slots import Job, Slots, job_of
-from durable_jobs_core.engine.unreadable import Unreadable, answer, deletes, revision_of
+from durable_jobs_core.engine.unreadable import Unreadable, answer, deletes
 from durable_jobs_core.errors import DurableJobsError, OutcomeUnknownError
 from durable_jobs_core.events import (
     AddRequested,
@@ -249,9 +249,7 @@ class Keeper:
 
     def begin_write(self, not_after: int) -> Write:
         """Hand out the working copy as one write."""
-        row = None
-        if self.work is not None:
-            row = encode(self.key, self.work, self.wake)
+        row = None if self.work is None else encode(self.key, self.work, self.wake)
         self.writing = Writing(self.base, self.work, row, self.number, tuple(self.steps), not_after)
         self.steps = []
         return Write(self.key, self._expected, row)
@@ -405,10 +403,10 @@ class Keeper:
 
     def defer(self, hold_until: int | None) -> Defer | None:
         """The index entry of what is stored, put back to its alarm, or to `hold_until` if unreadable."""
-        if isinstance(self.base, Record):
-            wake = alarm_of(self.key.kind, self.base)
-            return Defer(self.key, self.base.revision.to_bytes(), wake)
-        return None if self.base is None else Defer(self.key, revision_of(self.base), hold_until)
+        if self.base is None:
+            return None
+        wake = alarm_of(self.key.kind, self.base) if isinstance(self.base, Record) else hold_until
+        return Defer(self.key, revision(self.base), wake)
 
 
 def _calls(then: tuple[Then, ...]) -> bool:
