@@ -15,7 +15,7 @@ from durable_jobs_core.backend import (
     flaw,
 )
 from durable_jobs_core.codec import Loaded, Newer, load
-from durable_jobs_core.engine import callers, hooks
+from durable_jobs_core.engine import callers
 from durable_jobs_core.engine.calls import Call
 from durable_jobs_core.engine.entries import Entry, Released
 from durable_jobs_core.engine.keeper import Keeper
@@ -271,7 +271,7 @@ def _take_claimed(state: State, lane: Lane, flight: Flight, claim: Claim, answer
         if job not in state.jobs:
             continue
         keeper = state.keeper(row.key)
-        state.push(keeper, Entry(_FIRED, flight.stamp, True))
+        state.push(keeper, Entry(_FIRED, flight.stamp, True))  # its row is as fresh (D-7)
         _loaded(state, keeper, row, flight)
         useful = useful or not isinstance(keeper.base, Newer)
     lane.asked = True
@@ -305,7 +305,7 @@ def _found(state: State, keeper: Keeper, row: Row | Damaged | None) -> Loaded | 
     if not isinstance(found, Record):
         return found
     if row.wake != alarm_of(keeper.key.kind, found):
-        state.push(keeper, hooks.urgent(state, AlarmMisfiled(row.wake)))
+        state.push_fact(keeper, AlarmMisfiled(row.wake))
     base = keeper.base
     if isinstance(base, Record) and base.revision.life == found.revision.life:
         if not found.may_follow(base):

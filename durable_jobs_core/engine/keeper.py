@@ -257,7 +257,7 @@ class Keeper:
     @property
     def _expected(self) -> bytes | None:
         """The revision that is stored."""
-        if self.row is not None:
+        if self.row is not None:  # which has it packed
             return self.row.revision
         return None if self.base is None else revision(self.base)
 
