@@ -10,7 +10,7 @@ from attrs import field, frozen
 from durable_jobs_core.checks import check, shown
 from durable_jobs_core.definitions import AnyDefinition, Definition
 from durable_jobs_core.errors import DefinitionError, Issue, JobNotFoundError, ValidationError
-from durable_jobs_core.words import JOB_NAME, Kind
+from durable_jobs_core.words import JOB_NAME, Job, Kind
 
 
 @frozen
@@ -21,7 +21,7 @@ class Jobs:
     """
 
     by_name: Mapping[str, AnyDefinition]
-    by_key: Mapping[tuple[Kind, str], AnyDefinition] = field(init=False)
+    by_key: Mapping[Job, AnyDefinition] = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         by_key = {(job.kind, name): job for name, job in self.by_name.items()}

@@ -21,7 +21,6 @@ from durable_jobs_core.engine.entries import Entry, Released
 from durable_jobs_core.engine.keeper import Keeper
 from durable_jobs_core.engine.lane import BACKOFF_MAX_MS, SHY_MAX_MS, Flight, Lane
 from durable_jobs_core.engine.protocol import Answered, Exchange
-from durable_jobs_core.engine.slots import Job, job_of
 from durable_jobs_core.engine.state import State
 from durable_jobs_core.engine.turn import perform, rebased, turn
 from durable_jobs_core.errors import StorageError
@@ -30,7 +29,7 @@ from durable_jobs_core.failures import describe
 from durable_jobs_core.record import Record
 from durable_jobs_core.step import alarm_of
 from durable_jobs_core.telemetry import HistoryRegressed
-from durable_jobs_core.words import Key
+from durable_jobs_core.words import Job, Key, job_of
 
 CONFLICTS_AT_ONCE = 2
 """After so many conflicts a key waits a moment before it is stepped again (D-3)."""

@@ -24,7 +24,7 @@ from durable_jobs_core.definitions import AnyDefinition
 from durable_jobs_core.effects import CallHandler, ReplyError, Then
 from durable_jobs_core.engine.entries import Entry, Released, Stepped, Writing
 from durable_jobs_core.engine.settling import revision, same, settle
-from durable_jobs_core.engine.slots import Job, Slots, job_of
+from durable_jobs_core.engine.slots import Slots
 from durable_jobs_core.engine.unreadable import Unreadable, answer, deletes
 from durable_jobs_core.errors import DurableJobsError, OutcomeUnknownError
 from durable_jobs_core.events import (
@@ -37,7 +37,7 @@ from durable_jobs_core.events import (
 from durable_jobs_core.operations import InlineOutcome
 from durable_jobs_core.record import Record
 from durable_jobs_core.step import Env, Stepping, alarm_of, step
-from durable_jobs_core.words import Key
+from durable_jobs_core.words import Job, Key, job_of
 
 LOST_MAX = 4
 """After so many lost writes on one base a key waits until none of them can land any more."""
@@ -256,8 +256,8 @@ class Keeper:
 
     @property
     def _expected(self) -> bytes | None:
-        """The revision that is stored."""
-        if self.row is not None:  # which has it packed
+        """The revision that is stored; a row has it packed."""
+        if self.row is not None:
             return self.row.revision
         return None if self.base is None else revision(self.base)
 

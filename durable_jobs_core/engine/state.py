@@ -17,13 +17,13 @@ from durable_jobs_core.engine.handlers import Handlers
 from durable_jobs_core.engine.keeper import Keeper
 from durable_jobs_core.engine.lane import Lane
 from durable_jobs_core.engine.protocol import Limits, Need
-from durable_jobs_core.engine.slots import Job, Slots, job_of
+from durable_jobs_core.engine.slots import Slots
 from durable_jobs_core.events import AlarmFired, Event
 from durable_jobs_core.journal import Journal
 from durable_jobs_core.record import Record
 from durable_jobs_core.step import Env, Stepping, step
 from durable_jobs_core.telemetry import TelemetryEvent
-from durable_jobs_core.words import Key
+from durable_jobs_core.words import Job, Key, job_of
 
 
 @define(eq=False)

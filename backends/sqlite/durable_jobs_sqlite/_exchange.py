@@ -22,12 +22,13 @@ from functools import partial
 from attrs import evolve
 
 from durable_jobs_core.backend import Answer, Batch, Claim, Damaged, Outcome, Refused, Row
+from durable_jobs_core.words import Job
 from durable_jobs_sqlite import _attempt, _rows, _schema
 from durable_jobs_sqlite._attempt import AgainError, Care, UndoneError
 from durable_jobs_sqlite._clock import MARK_AHEAD_MS, Plan, Reading, read_clocks, ticks
 from durable_jobs_sqlite._errors import SQLITE_ERRORS, StoreError, StoreLostError, cause_of, is_busy, is_full
 from durable_jobs_sqlite._file import StoreFile, read_plan, write_plan
-from durable_jobs_sqlite._rows import COMMITTED, Job, Stored
+from durable_jobs_sqlite._rows import COMMITTED, Stored
 from durable_jobs_sqlite._turns import BUSY_MAX_SECONDS, Turns, wait_a_little
 
 WAL_MAX_BYTES = 16 * 1024 * 1024

@@ -11,7 +11,7 @@ import hashlib
 import json
 import sqlite3
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 from durable_jobs_core.backend import (
     Committed,
@@ -23,7 +23,7 @@ from durable_jobs_core.backend import (
     Row,
     Write,
 )
-from durable_jobs_core.words import Key, Kind
+from durable_jobs_core.words import Job, Key, Kind
 from durable_jobs_sqlite._errors import is_damage
 
 INSTANT_MAX = 2**63 - 1
@@ -54,8 +54,6 @@ _FIRST = (
     f" AND entry BETWEEN {-(2**63)} AND {INSTANT_MAX} ORDER BY entry LIMIT ?"  # no text, no infinity
 )
 _ID_OF = "SELECT id FROM rows INDEXED BY rows_key WHERE job = ? AND n = ?"
-
-Job: TypeAlias = tuple[Kind, str]
 
 _LETTERS: Mapping[Kind, str] = {"continuous": "c:", "debounce": "d:", "task": "t:"}
 _KINDS: Mapping[str, Kind] = {letter: kind for kind, letter in _LETTERS.items()}
