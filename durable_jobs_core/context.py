@@ -73,7 +73,7 @@ class _Context(Generic[S]):
             raise RuntimeError(f"{call.hook} of {call.key} has ended: its context changes nothing any more")
 
 
-class _LeasedContext(_Context[S]):
+class _AttemptContext(_Context[S]):
     """What every hook but a reducer may ask."""
 
     __slots__ = ()
@@ -112,7 +112,7 @@ class _LeasedContext(_Context[S]):
         return self._call.idempotency_key
 
 
-class _RunContext(_LeasedContext[S]):
+class _RunContext(_AttemptContext[S]):
     """What the hooks may ask that are always called for a run."""
 
     __slots__ = ()
@@ -128,7 +128,7 @@ class _RunContext(_LeasedContext[S]):
         return key
 
 
-class _StateContext(_LeasedContext[S]):
+class _StateContext(_AttemptContext[S]):
     """What the hooks of continuous jobs and tasks may ask, and change."""
 
     __slots__ = ()

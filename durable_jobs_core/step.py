@@ -47,7 +47,7 @@ def step(definition: AnyDefinition, record: Record | None, event: Event, env: En
     cell = rules.table.get(type(event), {}).get(phase)
     if cell is None:
         raise InvalidStateError(env.key, f"a {definition.kind}", type(event).__name__)
-    cell.handler(draft, event)
+    cell.reaction(draft, event)
     if draft.body is not None and (draft.body is not before or isinstance(event, AlarmFired)):
         rules.advance(draft)
     after = draft.body

@@ -1,6 +1,6 @@
 """What one step works on, and the life of an attempt, which is the same in every kind.
 
-A `Draft` lives for one call of `step`: handlers of the kinds replace its `body` and add to `then`.
+A `Draft` lives for one call of `step`: reactions of the kinds replace its `body` and add to `then`.
 Nothing outside sees it, so purity is kept.
 """
 

@@ -38,7 +38,7 @@ from durable_jobs_core.events import (
 from durable_jobs_core.kinds._draft import Draft, is_due, parked, revived
 from durable_jobs_core.kinds._inline import outcome_of, refuse
 from durable_jobs_core.kinds._shared import expire, release, remember, renew, repair, terminate_nothing, wake
-from durable_jobs_core.kinds._table import Table, fenced, late, stay, to
+from durable_jobs_core.kinds._table import Table, fenced, stale, stay, to
 from durable_jobs_core.kinds._window import due_reason, extended, flush_after, opened, put_off
 from durable_jobs_core.record import LOST_MAX, Batch, DebounceBody, FlushReason, Result, Run, Stored, Window
 from durable_jobs_core.results import (
@@ -393,19 +393,19 @@ TABLE: Table = {
         _PARKED: to(wake, _PARKED, _PENDING, _RUNNING),
     },
     HandlerSucceeded: {
-        **stay(late, *_NOT_RUNNING),
+        **stay(stale, *_NOT_RUNNING),
         _RUNNING: to(fenced(_succeed), *_AFTER_RUN),
     },
     HandlerFailed: {
-        **stay(late, *_NOT_RUNNING),
+        **stay(stale, *_NOT_RUNNING),
         _RUNNING: to(fenced(_fail), *_AFTER_RUN, _PARKED),
     },
     HandlerReleased: {
-        **stay(late, *_NOT_RUNNING),
+        **stay(stale, *_NOT_RUNNING),
         _RUNNING: to(fenced(release), _PENDING, _RUNNING),
     },
     LeaseRenewed: {
-        **stay(late, *_NOT_RUNNING),
+        **stay(stale, *_NOT_RUNNING),
         _RUNNING: to(fenced(renew), _RUNNING),
     },
 }
