@@ -26,7 +26,9 @@ from durable_jobs_core.backend import (
 from durable_jobs_core.words import Job, Key, Kind
 from durable_jobs_sqlite._errors import is_damage
 
-INSTANT_MAX = 2**63 - 1
+INTEGER_MAX = 2**63 - 1
+"""The largest number that SQLite keeps."""
+
 COMMITTED = Committed()
 
 _INSERT = (
@@ -51,7 +53,7 @@ _DUE = (
 _DUE_N = "SELECT n FROM rows WHERE job = ? AND entry <= ? ORDER BY entry LIMIT ?"
 _FIRST = (
     "SELECT n, entry FROM rows WHERE job = ?"
-    f" AND entry BETWEEN {-(2**63)} AND {INSTANT_MAX} ORDER BY entry LIMIT ?"  # no text, no infinity
+    f" AND entry BETWEEN {-(2**63)} AND {INTEGER_MAX} ORDER BY entry LIMIT ?"  # no text, no infinity
 )
 _ID_OF = "SELECT id FROM rows INDEXED BY rows_key WHERE job = ? AND n = ?"
 
@@ -183,13 +185,13 @@ def due(connection: sqlite3.Connection, job: Job, now: int, limit: int) -> Itera
 
     Raises `sqlite3.Error` or `UnreadableError` at one that cannot be read; then `due_with_damage` can.
     """
-    for n, *cells in connection.execute(_DUE, (cell_of(job), min(now, INSTANT_MAX), limit)):
+    for n, *cells in connection.execute(_DUE, (cell_of(job), min(now, INTEGER_MAX), limit)):
         yield n, _readable(job, *cells)
 
 
 def due_numbers(connection: sqlite3.Connection, job: Job, now: int, limit: int) -> list[int]:
     """Their numbers, by the index alone."""
-    found = connection.execute(_DUE_N, (cell_of(job), min(now, INSTANT_MAX), limit))
+    found = connection.execute(_DUE_N, (cell_of(job), min(now, INTEGER_MAX), limit))
     return [n for (n,) in found.fetchall()]
 
 
