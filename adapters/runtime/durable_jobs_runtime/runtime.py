@@ -76,6 +76,11 @@ class BaseRuntime:
         self.client = Client(options.jobs, self)
         """Typed requests to the instances of the registered jobs."""
 
+    async def start(self) -> None:
+        """Begin, as the beginning of the block does."""
+        self._machine.start()
+        await self.health()
+
     async def in_thread(self, function: Callable[..., T], *args: Any) -> T:
         """Call a blocking function in a thread; what each driver does its own way."""
         raise NotImplementedError
