@@ -11,6 +11,7 @@ import re
 from datetime import timedelta
 from typing import TypeAlias
 
+from durable_jobs_core.checks import shown
 from durable_jobs_core.errors import DefinitionError, Issue, ValidationError
 from durable_jobs_core.words import INSTANT_MAX
 
@@ -61,7 +62,7 @@ def to_ms(value: object, subject: str) -> int:
             raise _error(subject, _UNITS_THERE_ARE, repr(value))
         ms = parsed
     else:
-        raise _error(subject, _EXPECTED, f"{type(value).__name__} {value!r}")
+        raise _error(subject, _EXPECTED, shown(value))
     if not 0 <= ms <= INSTANT_MAX:
         raise _error(subject, "a duration from zero to 9,999 years", repr(value))
     return ms
