@@ -9,7 +9,7 @@ from attrs import field, frozen
 
 from durable_jobs_core.checks import check, shown
 from durable_jobs_core.definitions import AnyDefinition, Definition
-from durable_jobs_core.errors import DefinitionError, Issue, JobNotFoundError, ValidationError
+from durable_jobs_core.errors import DefinitionError, JobNotFoundError, ValidationError
 from durable_jobs_core.words import JOB_NAME, Job, Kind
 
 
@@ -37,8 +37,7 @@ class Jobs:
         """
         if not isinstance(job, str | Definition):
             expected = "a definition, or the name it is registered under"
-            issue = Issue("$", expected, shown(job))
-            raise ValidationError(f"{kind} job", (issue,))
+            raise ValidationError.of(f"{kind} job", expected, shown(job))
         for name, definition in self.by_name.items():
             if definition.kind == kind and (job is definition or job == name):
                 return name, definition
