@@ -4,8 +4,9 @@ To use it, begin with `help(Continuous)`, `help(Debounce)`, `help(Task)` and `he
 with docs/guide.md; `durable_jobs_asyncio` and `durable_jobs_trio` run jobs.
 
 No module here does I/O, reads a clock or draws random numbers: time, ids and outcomes are inputs,
-orders are outputs. From the bottom up, each level importing only lower ones:
+orders are outputs. From the bottom up, each importing only what stands before it:
 
+    _values                the decorator of plain values
     words, errors          keys, revisions, instants; every error
     checks                 of what users write
     failures, durations, cron, schedule, retry, schema

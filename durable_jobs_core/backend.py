@@ -40,7 +40,7 @@ from attrs import field
 from durable_jobs_core._values import value
 from durable_jobs_core.checks import shown
 from durable_jobs_core.errors import Issue, ValidationError
-from durable_jobs_core.words import INSTANT_MAX, YEAR_MS, Key, Kind
+from durable_jobs_core.words import INSTANT_MAX, YEAR_MS, Job, Key, Kind
 
 BATCH_MAX_WRITES = 512
 BATCH_MAX_BYTES = 4 * 1024 * 1024
@@ -83,7 +83,7 @@ class Claim:
     Entries <= `now` are due; those taken are moved to `until`.
     """
 
-    limits: Mapping[tuple[Kind, str], int]
+    limits: Mapping[Job, int]
     now: int
     until: int
     max_bytes: int = BATCH_MAX_BYTES
@@ -263,7 +263,7 @@ class Health:
     durability: str
     clock: int
     warnings: tuple[str, ...] = ()
-    jobs: tuple[tuple[Kind, str], ...] = field(default=())
+    jobs: tuple[Job, ...] = field(default=())
 
 
 class Backend(Protocol):

@@ -18,8 +18,8 @@ NO_YIELD = "a function that does not yield, for nobody would go through what it 
 def check(ok: object, name: str, expected: str, got: object) -> None:
     """Raise `DefinitionError` unless `ok`: what was expected of the argument `name`, and what came."""
     if not ok:
-        shown = "nothing" if got is NOT_GIVEN else repr(got)[:SHOWN]
-        raise DefinitionError(f"{name}: expected {expected}, got {shown}")
+        came = "nothing" if got is NOT_GIVEN else _repr(got)[:SHOWN] or type(got).__name__
+        raise DefinitionError(f"{name}: expected {expected}, got {came}")
 
 
 def check_whole(value: object, name: str, least: int) -> None:
@@ -90,7 +90,12 @@ def _bodies(call: Any) -> Iterator[Any]:
 
 def shown(value: object) -> str:
     """A value for an error: its type, and the beginning of what it looks like."""
+    return f"{type(value).__name__} {_repr(value)}".strip()[:80]
+
+
+def _repr(value: object) -> str:
+    """What a value looks like, empty if it does not tell."""
     try:
-        return f"{type(value).__name__} {value!r}"[:80]
+        return repr(value)
     except Exception:  # an int of too many digits, an object that is broken
-        return type(value).__name__
+        return ""

@@ -18,7 +18,7 @@ from durable_jobs_core import events
 from durable_jobs_core.checks import shown
 from durable_jobs_core.definitions import AnyDefinition, Continuous, Debounce, Task
 from durable_jobs_core.durations import Duration, to_ms
-from durable_jobs_core.errors import InstanceNotFoundError, Issue, NewerVersionError, ValidationError
+from durable_jobs_core.errors import InstanceNotFoundError, NewerVersionError, ValidationError
 from durable_jobs_core.jobs import Jobs
 from durable_jobs_core.record import Stored
 from durable_jobs_core.results import (
@@ -89,20 +89,16 @@ class Caller(Protocol):
         ...
 
 
-def _bad(subject: str, expected: str, got: str) -> ValidationError:
-    return ValidationError(subject, (Issue("$", expected, got),))
-
-
 def check_id(value: object, subject: str) -> str:
     """An id: any non-empty text up to 512 bytes of UTF-8 (S-63); raises `ValidationError`."""
     if not isinstance(value, str) or not value:
-        raise _bad(subject, "a non-empty str", shown(value))
+        raise ValidationError.of(subject, "a non-empty str", shown(value))
     try:
         size = len(value.encode())
     except UnicodeEncodeError:
-        raise _bad(subject, "text without lone surrogates", repr(value)[:80]) from None
+        raise ValidationError.of(subject, "text without lone surrogates", repr(value)[:80]) from None
     if size > ID_MAX_BYTES:
-        raise _bad(subject, f"at most {ID_MAX_BYTES} bytes of UTF-8", f"{size} bytes")
+        raise ValidationError.of(subject, f"at most {ID_MAX_BYTES} bytes of UTF-8", f"{size} bytes")
     return value
 
 

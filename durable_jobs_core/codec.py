@@ -3,7 +3,8 @@
     magic "DJ" · schema u16 · length u32 · CRC-32 u32 (of all else) · text
 
 The revision is in the row, not in the text; `writers[0]` must agree with it, so that a row torn
-between the two is noticed. `SCHEMA` grows when the text changes; older ones pass through `_UPCASTERS`
+between the two is noticed. `SCHEMA` grows when the form of the text changes, by a field with a default too:
+releases that do not know the field would take the record for damaged. Older ones pass through `_UPCASTERS`
 and are rewritten by the next commit.
 """
 
@@ -67,6 +68,11 @@ class Newer:
     what: str
     found: int
     known: int
+
+    @property
+    def revision(self) -> bytes:
+        """What is stored beside it, as of a `Damaged`."""
+        return self.row.revision
 
 
 Loaded: TypeAlias = Record | Newer | Damaged

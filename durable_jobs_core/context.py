@@ -15,7 +15,7 @@ from typing import Any, Generic, NoReturn, TypeVar, Union, get_args, get_origin
 from durable_jobs_core.checks import NO_YIELD, shown
 from durable_jobs_core.definitions import AnyDefinition, Continuous, Debounce
 from durable_jobs_core.durations import Duration, to_ms
-from durable_jobs_core.errors import Issue, ValidationError
+from durable_jobs_core.errors import ValidationError
 from durable_jobs_core.operations import HookCall, Operations, ScheduleChange, Termination
 from durable_jobs_core.record import FlushReason, Stored
 from durable_jobs_core.words import (
@@ -73,7 +73,7 @@ class _Context(Generic[S]):
             raise RuntimeError(f"{call.hook} of {call.key} has ended: its context changes nothing any more")
 
 
-class _LeasedContext(_Context[S]):
+class _AttemptContext(_Context[S]):
     """What every hook but a reducer may ask."""
 
     __slots__ = ()
@@ -112,7 +112,7 @@ class _LeasedContext(_Context[S]):
         return self._call.idempotency_key
 
 
-class _RunContext(_LeasedContext[S]):
+class _RunContext(_AttemptContext[S]):
     """What the hooks may ask that are always called for a run."""
 
     __slots__ = ()
@@ -128,7 +128,7 @@ class _RunContext(_LeasedContext[S]):
         return key
 
 
-class _StateContext(_LeasedContext[S]):
+class _StateContext(_AttemptContext[S]):
     """What the hooks of continuous jobs and tasks may ask, and change."""
 
     __slots__ = ()
@@ -148,8 +148,7 @@ class _StateContext(_LeasedContext[S]):
         Raises `ValidationError`, and ends nothing, if `reason` is not text.
         """
         if reason is not None and not isinstance(reason, str):
-            issue = Issue("$", "text or None", shown(reason))
-            raise ValidationError("terminate(reason)", (issue,))
+            raise ValidationError.of("terminate(reason)", "text or None", shown(reason))
         self._check_open()
         self._termination = Termination(reason)
         raise TerminateSignal
@@ -307,7 +306,7 @@ def _instant(moment: datetime) -> int:
     naive = moment.utcoffset() is None
     if naive or moment.microsecond % 1000 or not 0 <= from_datetime(moment) <= INSTANT_MAX:
         expected = "an aware datetime in whole milliseconds, 1970 to 9999"
-        raise ValidationError("schedule(when)", (Issue("$", expected, repr(moment)),))
+        raise ValidationError.of("schedule(when)", expected, repr(moment))
     return from_datetime(moment)
 
 
@@ -318,7 +317,7 @@ def open_context(definition: AnyDefinition, call: HookCall) -> tuple[AnyContext,
     longer has the hook.
     """
     if call.hook not in definition.hooks:
-        raise ValidationError(f"{call.hook} of {call.key}", (Issue("$", "a hook of the definition", "none"),))
+        raise ValidationError.of(f"{call.hook} of {call.key}", "a hook of the definition", "none")
     stored = call.state
     state = None
     if stored is not None:
@@ -370,8 +369,7 @@ def _check_returned(definition: AnyDefinition, ctx: AnyContext, returned: Any) -
         expected = "no state to be returned, for only ctx.set_state keeps one"
     else:
         return
-    issue = Issue("$", expected, type(returned).__name__)
-    raise ValidationError(f"{ctx._call.hook} of {ctx.instance_id}", (issue,))
+    raise ValidationError.of(f"{ctx._call.hook} of {ctx.instance_id}", expected, type(returned).__name__)
 
 
 def _classes(definition: AnyDefinition) -> tuple[Any, ...]:

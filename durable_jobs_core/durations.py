@@ -11,7 +11,8 @@ import re
 from datetime import timedelta
 from typing import TypeAlias
 
-from durable_jobs_core.errors import DefinitionError, Issue, ValidationError
+from durable_jobs_core.checks import shown
+from durable_jobs_core.errors import DefinitionError, ValidationError
 from durable_jobs_core.words import INSTANT_MAX
 
 Duration: TypeAlias = timedelta | str
@@ -54,16 +55,16 @@ def to_ms(value: object, subject: str) -> int:
     if isinstance(value, timedelta):
         ms, rest = divmod(value, timedelta(milliseconds=1))
         if rest:
-            raise _error(subject, "whole milliseconds", repr(value))
+            raise ValidationError.of(subject, "whole milliseconds", repr(value))
     elif isinstance(value, str):
         parsed = _parse_iso(value) if value.startswith("P") else _parse_terms(value)
         if parsed is None:
-            raise _error(subject, _UNITS_THERE_ARE, repr(value))
+            raise ValidationError.of(subject, _UNITS_THERE_ARE, repr(value))
         ms = parsed
     else:
-        raise _error(subject, _EXPECTED, f"{type(value).__name__} {value!r}")
+        raise ValidationError.of(subject, _EXPECTED, shown(value))
     if not 0 <= ms <= INSTANT_MAX:
-        raise _error(subject, "a duration from zero to 9,999 years", repr(value))
+        raise ValidationError.of(subject, "a duration from zero to 9,999 years", repr(value))
     return ms
 
 
@@ -77,10 +78,6 @@ def defined_ms(value: object, name: str, least: int = 0) -> int:
     if ms < least:
         raise DefinitionError(f"{name}: expected at least {least} ms, got {value!r}")
     return ms
-
-
-def _error(subject: str, expected: str, got: str) -> ValidationError:
-    return ValidationError(subject, (Issue("$", expected, got),))
 
 
 def _scaled(whole: str, fraction: str | None, scale: int) -> int | None:

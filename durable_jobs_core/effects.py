@@ -79,7 +79,7 @@ class Watch:
 
 @value
 class Reply:
-    """Answer the request with a result, or with an error.
+    """Answer the request with a result.
 
     `watch`: a caller that waits is answered when this is over, with `result` completed by the outcome.
     """
@@ -90,7 +90,7 @@ class Reply:
 
 @value
 class ReplyError:
-    """Answer the request with an error that has a cause (`ExecutionError`)."""
+    """Raise `error` to who made the request; `cause`: the exception that a hook raised, if it is of one."""
 
     error: DurableJobsError
     cause: BaseException | None = None

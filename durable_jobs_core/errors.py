@@ -99,6 +99,11 @@ class ValidationError(DurableJobsError, ValueError):
         self.subject, self.issues = subject, issues
         super().__init__(f"{subject}: " + "; ".join(map(str, issues)))
 
+    @classmethod
+    def of(cls, subject: str, expected: str, got: str) -> ValidationError:
+        """What to raise for a value that is wrong as a whole."""
+        return cls(subject, (Issue("$", expected, got),))
+
 
 class ExecutionError(DurableJobsError):
     """An inline hook raised; the event it was called for was not taken (S-10).

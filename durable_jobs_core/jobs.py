@@ -9,8 +9,8 @@ from attrs import field, frozen
 
 from durable_jobs_core.checks import check, shown
 from durable_jobs_core.definitions import AnyDefinition, Definition
-from durable_jobs_core.errors import DefinitionError, Issue, JobNotFoundError, ValidationError
-from durable_jobs_core.words import JOB_NAME, Kind
+from durable_jobs_core.errors import DefinitionError, JobNotFoundError, ValidationError
+from durable_jobs_core.words import JOB_NAME, Job, Kind
 
 
 @frozen
@@ -21,7 +21,7 @@ class Jobs:
     """
 
     by_name: Mapping[str, AnyDefinition]
-    by_key: Mapping[tuple[Kind, str], AnyDefinition] = field(init=False)
+    by_key: Mapping[Job, AnyDefinition] = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         by_key = {(job.kind, name): job for name, job in self.by_name.items()}
@@ -37,8 +37,7 @@ class Jobs:
         """
         if not isinstance(job, str | Definition):
             expected = "a definition, or the name it is registered under"
-            issue = Issue("$", expected, shown(job))
-            raise ValidationError(f"{kind} job", (issue,))
+            raise ValidationError.of(f"{kind} job", expected, shown(job))
         for name, definition in self.by_name.items():
             if definition.kind == kind and (job is definition or job == name):
                 return name, definition

@@ -1,6 +1,6 @@
-"""The one function that changes state: `step` (S-1 to S-5).
+"""The one function that changes state: `step` (S-1 to S-5); and `observe`, which tells those who wait (S-38).
 
-It is pure: no clock, no randomness, no I/O, no globals; equal arguments give equal results. What it
+Both are pure: no clock, no randomness, no I/O, no globals; equal arguments give equal results. What `step`
 returns is data: one atomic write at most, and what may happen once that write is committed.
 """
 
@@ -47,7 +47,7 @@ def step(definition: AnyDefinition, record: Record | None, event: Event, env: En
     cell = rules.table.get(type(event), {}).get(phase)
     if cell is None:
         raise InvalidStateError(env.key, f"a {definition.kind}", type(event).__name__)
-    cell.handler(draft, event)
+    cell.reaction(draft, event)
     if draft.body is not None and (draft.body is not before or isinstance(event, AlarmFired)):
         rules.advance(draft)
     after = draft.body

@@ -23,6 +23,9 @@ checked before it is stored."""
 Kind = Literal["continuous", "debounce", "task"]
 Hook = Literal["execute", "on_event", "on_idle", "on_error"]
 
+Job: TypeAlias = tuple[Kind, str]
+"""The kind of a job, and the name it is registered under."""
+
 INSTANT_MAX = 253_402_300_799_999
 """The last millisecond of the year 9999: where calendars, and so schedules, end."""
 
@@ -50,6 +53,11 @@ class Key(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.kind}:{self.job}:{self.id}"
+
+
+def job_of(key: Key) -> Job:
+    """The job of an instance."""
+    return key.kind, key.job
 
 
 class Revision(NamedTuple):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, ClassVar, Generic, Literal, TypeAlias, TypedDict, TypeVar
 
-from attrs import field, frozen
+from attrs import frozen
 
 from durable_jobs_core.checks import (
     NO_YIELD,
@@ -77,14 +77,14 @@ class Definition(Generic[S]):
 
     state: Schema
     hooks: Mapping[Hook, HookFunction]
-    retry: Retry | None = DEFAULT_RETRY
-    on_exhausted: OnExhausted = "park"
-    timeout_ms: int | None = None
-    hook_timeout_ms: int | None = HOOK_TIMEOUT_MS
-    max_crashes: int = 5
-    concurrency: int | None = None
-    state_version: int = 1
-    upcasters: Mapping[int, Upcaster] = field(factory=dict)
+    retry: Retry | None
+    on_exhausted: OnExhausted
+    timeout_ms: int | None
+    hook_timeout_ms: int | None
+    max_crashes: int
+    concurrency: int | None
+    state_version: int
+    upcasters: Mapping[int, Upcaster]
 
     def __repr__(self) -> str:
         execute = self.hooks["execute"].call

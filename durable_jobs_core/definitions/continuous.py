@@ -52,8 +52,8 @@ class Continuous(Definition[S]):
     kind = "continuous"
 
     schedule: Schedule
-    start_immediately: bool = True
-    misfire: Misfire = "coalesce"
+    start_immediately: bool
+    misfire: Misfire
 
     @classmethod
     def make(

@@ -9,8 +9,6 @@ from attrs import frozen
 
 from durable_jobs_core.checks import NOT_GIVEN, check
 from durable_jobs_core.definitions._base import (
-    IDS_FOR_MS,
-    IDS_MAX,
     Definition,
     E,
     Event,
@@ -78,12 +76,12 @@ class Debounce(Definition[S], Generic[E, S]):
 
     event: Schema
     flush_after_ms: int
-    quiet: bool = False
-    max_wait_ms: int | None = None
-    max_events: int | None = None
-    max_pending: int | None = None
-    ids_max: int = IDS_MAX
-    ids_for_ms: int = IDS_FOR_MS
+    quiet: bool
+    max_wait_ms: int | None
+    max_events: int | None
+    max_pending: int | None
+    ids_max: int
+    ids_for_ms: int
 
     @overload
     @classmethod

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Generic, Unpack
 from attrs import frozen
 
 from durable_jobs_core.definitions._base import (
-    IDS_FOR_MS,
-    IDS_MAX,
     Definition,
     E,
     Event,
@@ -65,9 +63,9 @@ class Task(Definition[S], Generic[E, S]):
     kind = "task"
 
     event: Schema
-    inbox_limit: int = 100
-    ids_max: int = IDS_MAX
-    ids_for_ms: int = IDS_FOR_MS
+    inbox_limit: int
+    ids_max: int
+    ids_for_ms: int
 
     @classmethod
     def make(

@@ -57,8 +57,10 @@ The contract, whole:
 13. *Listing.* `Backend.scan` is called by the driver; whole-job operations are pages of it plus one request
     an instance.
 
-Inside: `State` is all it knows; `Keeper` is the work on one key; `lane` is what a backend lane is asked;
-`callers`, `hooks`, `exchanges` and `turn` are what happens on each sort of input, `faults` what is refused.
+Inside: `State` is all it knows, of which `calls`, `handlers`, `slots`, `cache` and `clock` are parts;
+`Keeper` is the work on one key, `settling` what became of its lost writes; `lane` is what a backend lane is
+asked. `faults` is what is refused; `callers`, `hooks` and `exchanges` are what happens on each sort of input,
+and the `turn` that follows steps every key that is ready.
 """
 
 from durable_jobs_core.engine._engine import Engine

@@ -13,13 +13,13 @@ from durable_jobs_core.engine.entropy import Entropy
 from durable_jobs_core.engine.keeper import Keeper
 from durable_jobs_core.engine.lane import Lane
 from durable_jobs_core.engine.protocol import Input, Limits, Need
-from durable_jobs_core.engine.slots import Job, Slots
+from durable_jobs_core.engine.slots import Slots
 from durable_jobs_core.engine.state import State
 from durable_jobs_core.engine.turn import turn
 from durable_jobs_core.errors import ClosedError
 from durable_jobs_core.journal import Journal
 from durable_jobs_core.step import step
-from durable_jobs_core.words import Key
+from durable_jobs_core.words import Job, Key
 
 
 class Engine:

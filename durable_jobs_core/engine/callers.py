@@ -11,7 +11,6 @@ from durable_jobs_core.engine import hooks, protocol
 from durable_jobs_core.engine.calls import Call
 from durable_jobs_core.engine.entries import Entry
 from durable_jobs_core.engine.keeper import Keeper
-from durable_jobs_core.engine.slots import job_of
 from durable_jobs_core.engine.state import State
 from durable_jobs_core.engine.unreadable import Unreadable
 from durable_jobs_core.errors import (
@@ -23,6 +22,7 @@ from durable_jobs_core.errors import (
     StorageError,
 )
 from durable_jobs_core.step import observe
+from durable_jobs_core.words import job_of
 
 
 def called(state: State, called: protocol.Called) -> None:

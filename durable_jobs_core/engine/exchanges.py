@@ -15,13 +15,12 @@ from durable_jobs_core.backend import (
     flaw,
 )
 from durable_jobs_core.codec import Loaded, Newer, load
-from durable_jobs_core.engine import callers, hooks
+from durable_jobs_core.engine import callers
 from durable_jobs_core.engine.calls import Call
 from durable_jobs_core.engine.entries import Entry, Released
 from durable_jobs_core.engine.keeper import Keeper
 from durable_jobs_core.engine.lane import BACKOFF_MAX_MS, SHY_MAX_MS, Flight, Lane
 from durable_jobs_core.engine.protocol import Answered, Exchange
-from durable_jobs_core.engine.slots import Job, job_of
 from durable_jobs_core.engine.state import State
 from durable_jobs_core.engine.turn import perform, rebased, turn
 from durable_jobs_core.errors import StorageError
@@ -30,7 +29,7 @@ from durable_jobs_core.failures import describe
 from durable_jobs_core.record import Record
 from durable_jobs_core.step import alarm_of
 from durable_jobs_core.telemetry import HistoryRegressed
-from durable_jobs_core.words import Key
+from durable_jobs_core.words import Job, Key, job_of
 
 CONFLICTS_AT_ONCE = 2
 """After so many conflicts a key waits a moment before it is stepped again (D-3)."""
@@ -271,7 +270,7 @@ def _take_claimed(state: State, lane: Lane, flight: Flight, claim: Claim, answer
         if job not in state.jobs:
             continue
         keeper = state.keeper(row.key)
-        state.push(keeper, Entry(_FIRED, flight.stamp, True))
+        state.push(keeper, Entry(_FIRED, flight.stamp, True))  # its row is as fresh (D-7)
         _loaded(state, keeper, row, flight)
         useful = useful or not isinstance(keeper.base, Newer)
     lane.asked = True
@@ -305,7 +304,7 @@ def _found(state: State, keeper: Keeper, row: Row | Damaged | None) -> Loaded | 
     if not isinstance(found, Record):
         return found
     if row.wake != alarm_of(keeper.key.kind, found):
-        state.push(keeper, hooks.urgent(state, AlarmMisfiled(row.wake)))
+        state.push_fact(keeper, AlarmMisfiled(row.wake))
     base = keeper.base
     if isinstance(base, Record) and base.revision.life == found.revision.life:
         if not found.may_follow(base):

@@ -24,7 +24,6 @@ from durable_jobs_core.engine.protocol import (
     HookTimedOut,
     Invoke,
 )
-from durable_jobs_core.engine.slots import Job
 from durable_jobs_core.errors import ValidationError
 from durable_jobs_core.events import (
     HandlerEvent,
@@ -34,7 +33,7 @@ from durable_jobs_core.events import (
 )
 from durable_jobs_core.failures import describe
 from durable_jobs_core.operations import HookCall, InlineOutcome, Operations
-from durable_jobs_core.words import Key, Token
+from durable_jobs_core.words import Job, Key, Token
 
 CancelReason = Literal["lost", "stopping"]
 

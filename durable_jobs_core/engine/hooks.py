@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from durable_jobs_core.context import cancel_context, end_context
-from durable_jobs_core.engine.entries import Entry
 from durable_jobs_core.engine.handlers import (
     CancelReason,
     Invocation,
@@ -16,7 +15,7 @@ from durable_jobs_core.engine.keeper import Keeper
 from durable_jobs_core.engine.protocol import Cancel, Finished, HookDetached, Returned
 from durable_jobs_core.engine.state import State
 from durable_jobs_core.errors import ValidationError
-from durable_jobs_core.events import AlarmFired, Event, HandlerReleased, LeaseRenewed
+from durable_jobs_core.events import AlarmFired, HandlerReleased, LeaseRenewed
 from durable_jobs_core.failures import describe
 from durable_jobs_core.operations import HookCall, InlineOutcome
 from durable_jobs_core.record import Lease, Record
@@ -30,14 +29,14 @@ def call(state: State, keeper: Keeper, call: HookCall, token: Token | None) -> N
         state.slots.give(keeper.job)
         return
     if lease is not None and _is_too_late(state, keeper, lease):
-        state.push(keeper, urgent(state, HandlerReleased(lease.token), brings_slot=True))
+        state.push_fact(keeper, HandlerReleased(lease.token), brings_slot=True)
         return
     try:
         invocation, invoke = prepare(state.new_id(), keeper, call, token)
     except ValidationError as error:
         if token is not None:
             failed = unreadable(keeper.definition, error, token)
-            state.push(keeper, urgent(state, failed, brings_slot=True))
+            state.push_fact(keeper, failed, brings_slot=True)
         else:
             failure = describe(error)
             outcome = InlineOutcome(call=call, failure=failure, error=error, unreadable=True)
@@ -67,11 +66,6 @@ def current_lease(keeper: Keeper, token: Token | None) -> Lease | None:
     return lease if lease is not None and lease.token == token else None
 
 
-def urgent(state: State, event: Event, *, brings_slot: bool = False) -> Entry:
-    """An input of the engine's own."""
-    return Entry(event, state.stamp, True, brings_slot)
-
-
 def cancel(state: State, invocation: Invocation, reason: CancelReason) -> None:
     """Cancel a hook, once."""
     if invocation.cancelled is None:
@@ -96,12 +90,12 @@ def finished(state: State, finished: Finished) -> None:
         return
     event = leased_event(invocation, finished.outcome)
     if event is not None:
-        state.push(keeper, urgent(state, event, brings_slot=not detached))
+        state.push_fact(keeper, event, brings_slot=not detached)
     elif not detached:
         state.slots.give(keeper.job)
     if key in state.handlers.alarmed:
         state.handlers.alarmed.remove(key)
-        state.push(keeper, urgent(state, AlarmFired()))
+        state.push_fact(keeper, AlarmFired())
 
 
 def returned(state: State, returned: Returned) -> None:
@@ -137,8 +131,7 @@ def renew(state: State) -> None:
         if key not in handlers.renewing:
             assert invocation.token is not None, "it is leased"
             handlers.renewing[key] = invocation
-            event = LeaseRenewed(invocation.token)
-            state.push(invocation.keeper, urgent(state, event))
+            state.push_fact(invocation.keeper, LeaseRenewed(invocation.token))
     for invocation in tuple(handlers.renewing.values()):
         if _is_over(state, invocation.until):
             cancel(state, invocation, "lost")

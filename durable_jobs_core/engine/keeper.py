@@ -24,8 +24,8 @@ from durable_jobs_core.definitions import AnyDefinition
 from durable_jobs_core.effects import CallHandler, ReplyError, Then
 from durable_jobs_core.engine.entries import Entry, Released, Stepped, Writing
 from durable_jobs_core.engine.settling import revision, same, settle
-from durable_jobs_core.engine.slots import Job, Slots, job_of
-from durable_jobs_core.engine.unreadable import Unreadable, answer, deletes, revision_of
+from durable_jobs_core.engine.slots import Slots
+from durable_jobs_core.engine.unreadable import Unreadable, answer, deletes
 from durable_jobs_core.errors import DurableJobsError, OutcomeUnknownError
 from durable_jobs_core.events import (
     AddRequested,
@@ -37,7 +37,7 @@ from durable_jobs_core.events import (
 from durable_jobs_core.operations import InlineOutcome
 from durable_jobs_core.record import Record
 from durable_jobs_core.step import Env, Stepping, alarm_of, step
-from durable_jobs_core.words import Key
+from durable_jobs_core.words import Job, Key, job_of
 
 LOST_MAX = 4
 """After so many lost writes on one base a key waits until none of them can land any more."""
@@ -49,8 +49,9 @@ MakeEnv: TypeAlias = Callable[["Keeper", Entry], Env]
 class Keeper:
     """The work on one key.
 
-    `base`: what is stored, if `known`; `stamp`: the engine's count when it was read or committed; `row`: the
-    same encoded, if at hand; `work`: the copy that is stepped, `wake` its alarm, `steps` what was stepped on
+    `urgent`, `requests`: its inputs, the urgent ones first. `base`: what is stored, if `known`; `wants_load`:
+    read it first; `stamp`: the engine's count when it was read or committed; `row`: the same encoded, if at
+    hand; `work`: the copy that is stepped, `wake` its alarm, `steps` what was stepped on
     it, `ended` if that ended its life, `number` that of its revision. `calling`: an inline hook runs, for
     `inline` if that request still wants it. `writing`: the write handed out; `lost`: those on `base` that may
     still land, of which the last is `settling` while nothing is known of it. `settle_after`: read no sooner
@@ -248,16 +249,14 @@ class Keeper:
 
     def begin_write(self, not_after: int) -> Write:
         """Hand out the working copy as one write."""
-        row = None
-        if self.work is not None:
-            row = encode(self.key, self.work, self.wake)
+        row = None if self.work is None else encode(self.key, self.work, self.wake)
         self.writing = Writing(self.base, self.work, row, self.number, tuple(self.steps), not_after)
         self.steps = []
         return Write(self.key, self._expected, row)
 
     @property
     def _expected(self) -> bytes | None:
-        """The revision that is stored."""
+        """The revision that is stored; a row has it packed."""
         if self.row is not None:
             return self.row.revision
         return None if self.base is None else revision(self.base)
@@ -404,10 +403,10 @@ class Keeper:
 
     def defer(self, hold_until: int | None) -> Defer | None:
         """The index entry of what is stored, put back to its alarm, or to `hold_until` if unreadable."""
-        if isinstance(self.base, Record):
-            wake = alarm_of(self.key.kind, self.base)
-            return Defer(self.key, self.base.revision.to_bytes(), wake)
-        return None if self.base is None else Defer(self.key, revision_of(self.base), hold_until)
+        if self.base is None:
+            return None
+        wake = alarm_of(self.key.kind, self.base) if isinstance(self.base, Record) else hold_until
+        return Defer(self.key, revision(self.base), wake)
 
 
 def _calls(then: tuple[Then, ...]) -> bool:

@@ -18,9 +18,8 @@ from durable_jobs_core.backend import (
     Write,
 )
 from durable_jobs_core.engine.keeper import Keeper
-from durable_jobs_core.engine.slots import Job
 from durable_jobs_core.events import HandlerEvent
-from durable_jobs_core.words import Key
+from durable_jobs_core.words import Job, Key
 
 _BY_KEY = itemgetter(0)
 _EVENT = attrgetter("entry.event")

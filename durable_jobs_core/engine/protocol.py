@@ -15,7 +15,7 @@ from durable_jobs_core.definitions import HookFunction
 from durable_jobs_core.errors import DurableJobsError
 from durable_jobs_core.events import Request
 from durable_jobs_core.telemetry import TelemetryEvent
-from durable_jobs_core.words import YEAR_MS, Hook, Key, Kind
+from durable_jobs_core.words import YEAR_MS, Hook, Job, Key
 
 # -- how a hook ended
 
@@ -202,7 +202,7 @@ class Limits:
     """
 
     concurrency: int = 100
-    per_job: Mapping[tuple[Kind, str], int] = field(factory=dict[tuple[Kind, str], int])
+    per_job: Mapping[Job, int] = field(factory=dict[Job, int])
     queued_requests: int = 10_000
     queued_bytes: int = 64 * 1024 * 1024
     cache_bytes: int = 8 * 1024 * 1024

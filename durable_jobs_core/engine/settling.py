@@ -13,7 +13,6 @@ from enum import Enum
 from durable_jobs_core._values import value
 from durable_jobs_core.codec import Loaded
 from durable_jobs_core.engine.entries import Entry, Writing
-from durable_jobs_core.engine.unreadable import revision_of
 from durable_jobs_core.events import TerminateRequested
 from durable_jobs_core.record import Record
 from durable_jobs_core.words import Revision
@@ -94,7 +93,7 @@ def _same_life(base: Revision, found: Record) -> Verdict:
 
 def revision(found: Loaded) -> bytes:
     """What a write over it must expect."""
-    return found.revision.to_bytes() if isinstance(found, Record) else revision_of(found)
+    return found.revision.to_bytes() if isinstance(found, Record) else found.revision
 
 
 def same(one: Loaded | None, other: Loaded | None) -> bool:

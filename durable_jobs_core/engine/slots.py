@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Set
 
-from durable_jobs_core.words import Key, Kind
-
-Job = tuple[Kind, str]
+from durable_jobs_core.words import Job
 
 
 class Slots:
@@ -62,8 +60,3 @@ class Slots:
                 if offered[job] >= self.free(job):
                     eager.remove(job)
         return offered
-
-
-def job_of(key: Key) -> Job:
-    """The job of an instance."""
-    return key.kind, key.job

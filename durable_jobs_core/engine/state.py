@@ -17,13 +17,13 @@ from durable_jobs_core.engine.handlers import Handlers
 from durable_jobs_core.engine.keeper import Keeper
 from durable_jobs_core.engine.lane import Lane
 from durable_jobs_core.engine.protocol import Limits, Need
-from durable_jobs_core.engine.slots import Job, Slots, job_of
-from durable_jobs_core.events import AlarmFired
+from durable_jobs_core.engine.slots import Slots
+from durable_jobs_core.events import AlarmFired, Event
 from durable_jobs_core.journal import Journal
 from durable_jobs_core.record import Record
 from durable_jobs_core.step import Env, Stepping, step
 from durable_jobs_core.telemetry import TelemetryEvent
-from durable_jobs_core.words import Key
+from durable_jobs_core.words import Job, Key, job_of
 
 
 @define(eq=False)
@@ -97,6 +97,10 @@ class State:
         """Give a keeper an input."""
         keeper.push(entry)
         self.ready[keeper.key] = keeper
+
+    def push_fact(self, keeper: Keeper, event: Event, *, brings_slot: bool = False) -> None:
+        """Give a keeper an input of the engine's own, which does not wait for inline hooks."""
+        self.push(keeper, Entry(event, self.stamp, True, brings_slot))
 
     def retire(self, keeper: Keeper) -> None:
         """Let go of a keeper that is idle, if nobody waits for its key."""

@@ -85,7 +85,7 @@ def _defer(state: State, keeper: Keeper, entry: Entry) -> None:
     if entry.conflicts:
         return
     if isinstance(keeper.base, Newer):
-        hold = state.clock.now + _span_of(state, key, keeper.base.row.revision)
+        hold = state.clock.now + _span_of(state, key, keeper.base.revision)
     defer = keeper.defer(hold)
     if defer is not None:
         state.lane(key).defers[key] = defer

@@ -23,11 +23,6 @@ Unreadable: TypeAlias = Newer | Damaged
 _STATUS = {"continuous": ContinuousStatus, "debounce": DebounceStatus, "task": TaskStatus}
 
 
-def revision_of(found: Unreadable) -> bytes:
-    """What a write to the row must expect."""
-    return found.revision if isinstance(found, Damaged) else found.row.revision
-
-
 def deletes(found: Unreadable, event: Event) -> bool:
     """Whether the event may delete the row: only `terminate`, and only what is damaged."""
     return isinstance(found, Damaged) and isinstance(event, TerminateRequested)

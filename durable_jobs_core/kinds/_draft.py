@@ -1,6 +1,6 @@
 """What one step works on, and the life of an attempt, which is the same in every kind.
 
-A `Draft` lives for one call of `step`: handlers of the kinds replace its `body` and add to `then`.
+A `Draft` lives for one call of `step`: reactions of the kinds replace its `body` and add to `then`.
 Nothing outside sees it, so purity is kept.
 """
 
@@ -125,20 +125,9 @@ class Draft(Generic[B, D]):
 
     def call_of(self, hook: Hook, run: Run | None, **shown: Any) -> HookCall:
         """The call of a hook, under the lease of `run`, or inline."""
-        if run is None:
-            return HookCall(self.key, hook, False, self.now, self.life, self.created_at, **shown)
-        return HookCall(
-            self.key,
-            hook,
-            True,
-            self.now,
-            self.life,
-            self.created_at,
-            run=run.number,
-            attempt=run.attempt,
-            crashes=run.crashes,
-            **shown,
-        )
+        if run is not None:
+            shown.update(run=run.number, attempt=run.attempt, crashes=run.crashes)
+        return HookCall(self.key, hook, run is not None, self.now, self.life, self.created_at, **shown)
 
     # -- the life of an attempt
 

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
-from durable_jobs_core.effects import ReplyError
+from durable_jobs_core.effects import CallHandler, ReplyError
 from durable_jobs_core.errors import ExecutionError, ValidationError
+from durable_jobs_core.events import AddRequested, SendRequested
 from durable_jobs_core.kinds._draft import Draft
 from durable_jobs_core.operations import HookCall, InlineOutcome
 from durable_jobs_core.telemetry import JobFailed
 
 
-def answered(outcomes: tuple[InlineOutcome, ...], call: HookCall) -> InlineOutcome | None:
-    """The outcome of a call that was shown the same, if there is one; else it must be made (again)."""
-    return next((outcome for outcome in outcomes if outcome.call == call), None)
+def outcome_of(
+    d: Draft[Any, Any], event: AddRequested | SendRequested, call: HookCall
+) -> InlineOutcome | None:
+    """The outcome of a call that was shown the same; if there is none, `None`, and the order to make it."""
+    outcome = next((outcome for outcome in event.outcomes if outcome.call == call), None)
+    if outcome is None:
+        d.then.append(CallHandler(call))
+    return outcome
 
 
 def report(d: Draft[Any, Any], outcome: InlineOutcome, *, committed: bool) -> None:

@@ -1,4 +1,4 @@
-"""Handlers that are the same in every kind."""
+"""Reactions that are the same in every kind."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from durable_jobs_core.events import (
 )
 from durable_jobs_core.kinds._draft import Draft
 from durable_jobs_core.kinds._ids import Ids, register
-from durable_jobs_core.kinds._table import Handler
+from durable_jobs_core.kinds._table import Reaction
 from durable_jobs_core.record import Run
 from durable_jobs_core.results import TerminateResult
 from durable_jobs_core.retry import GiveUp, GiveUpReason
 from durable_jobs_core.telemetry import AlarmRepaired
 from durable_jobs_core.words import Failure
 
-GiveUpHandler: TypeAlias = Callable[[Draft[Any, Any], Run, Failure, GiveUpReason], None]
+GiveUpRule: TypeAlias = Callable[[Draft[Any, Any], Run, Failure, GiveUpReason], None]
 
 
 def wake(d: Draft[Any, Any], event: AlarmFired) -> None:
     """Nothing of its own: `advance` starts what is due, and nothing if the alarm was early."""
 
 
-def expire(give_up: GiveUpHandler) -> Handler:
+def expire(give_up: GiveUpRule) -> Reaction:
     """The alarm of an attempt in flight: its lease may have ended without completion (S-14)."""
 
-    def handler(d: Draft[Any, Any], event: AlarmFired) -> None:
+    def reaction(d: Draft[Any, Any], event: AlarmFired) -> None:
         run = d.body.in_flight
         assert run is not None, "RUNNING"
         assert run.lease is not None, "in flight"
@@ -50,7 +50,7 @@ def expire(give_up: GiveUpHandler) -> Handler:
         else:
             d.keep(after)
 
-    return handler
+    return reaction
 
 
 def release(d: Draft[Any, Any], run: Run, event: HandlerReleased) -> None:

@@ -13,46 +13,46 @@ from durable_jobs_core.kinds._draft import Draft
 from durable_jobs_core.record import Run
 from durable_jobs_core.telemetry import JobStale
 
-Handler: TypeAlias = Callable[[Draft[Any, Any], Any], None]
+Reaction: TypeAlias = Callable[[Draft[Any, Any], Any], None]
 
 
 @frozen
 class Cell:
-    """`handler` answers the event; `to`: the phases the instance may be in when the step is over."""
+    """`reaction`: to the event; `to`: the phases the instance may be in when the step is over."""
 
-    handler: Handler
+    reaction: Reaction
     to: frozenset[Enum]
 
 
 Table: TypeAlias = Mapping[type, Mapping[Enum, Cell]]
 
 
-def to(handler: Handler, *phases: Enum) -> Cell:
+def to(reaction: Reaction, *phases: Enum) -> Cell:
     """A cell that may lead to any of `phases`."""
-    return Cell(handler, frozenset(phases))
+    return Cell(reaction, frozenset(phases))
 
 
-def stay(handler: Handler, *phases: Enum) -> dict[Enum, Cell]:
+def stay(reaction: Reaction, *phases: Enum) -> dict[Enum, Cell]:
     """Cells for several phases, each of which is kept."""
-    return {phase: to(handler, phase) for phase in phases}
+    return {phase: to(reaction, phase) for phase in phases}
 
 
-def fenced(handler: Callable[[Draft[Any, Any], Run, Any], None]) -> Handler:
-    """A handler, while RUNNING, of what a leased hook did: only the current token is heard (S-11)."""
+def fenced(reaction: Callable[[Draft[Any, Any], Run, Any], None]) -> Reaction:
+    """A reaction, while RUNNING, to what a leased hook did: only the current token is heard (S-11)."""
 
     def checked(d: Draft[Any, Any], event: Any) -> None:
         run = d.body.in_flight
         assert run is not None, "RUNNING"
         assert run.lease is not None, "in flight"
         if run.lease.token != event.token:
-            late(d, event)
+            stale(d, event)
         else:
-            handler(d, run, event)
+            reaction(d, run, event)
 
     return checked
 
 
-def late(d: Draft[Any, Any], event: Any) -> None:
+def stale(d: Draft[Any, Any], event: Any) -> None:
     """What comes with a token that is not current changes nothing; a completion is reported."""
     if not isinstance(event, LeaseRenewed):
         d.emit(JobStale, committed=False)

@@ -37,7 +37,7 @@ from durable_jobs_core.events import (
 )
 from durable_jobs_core.kinds._draft import Draft, is_due, parked, revived
 from durable_jobs_core.kinds._shared import expire, not_found, release, renew, repair, terminate_nothing, wake
-from durable_jobs_core.kinds._table import Table, fenced, late, stay, to
+from durable_jobs_core.kinds._table import Table, fenced, stale, stay, to
 from durable_jobs_core.record import ContinuousBody, Run
 from durable_jobs_core.results import (
     ContinuousState,
@@ -166,7 +166,7 @@ def _next_due(d: _Draft, tick: int, after: int) -> int | None:
         return None
 
 
-def _after(d: _Draft, run: Run) -> int | None:
+def _due_after(d: _Draft, run: Run) -> int | None:
     """When the instance is due next, now that the run is over, well or not (S-32 to S-34)."""
     next_at = d.body.next_at
     if not has_grid(d.definition.schedule):
@@ -186,7 +186,7 @@ def _give_up(d: _Draft, run: Run, failure: Failure, reason: GiveUpReason) -> Non
     elif policy == "park":
         d.ended(run.number, "parked", failure, run=parked(run))
     else:
-        d.ended(run.number, "failed", failure, run=None, next_at=_after(d, run))
+        d.ended(run.number, "failed", failure, run=None, next_at=_due_after(d, run))
 
 
 # -- requests
@@ -324,7 +324,7 @@ def _succeed(d: _Draft, run: Run, event: HandlerSucceeded) -> None:
         run=None,
         state=asked.state or d.body.state,
         last_run_at=d.now,
-        next_at=_after(d, run),
+        next_at=_due_after(d, run),
     )
 
 
@@ -379,19 +379,19 @@ TABLE: Table = {
         _RUNNING: to(expire(_give_up), *_EXISTING, _ABSENT),
     },
     HandlerSucceeded: {
-        **stay(late, *_NOT_RUNNING),
+        **stay(stale, *_NOT_RUNNING),
         _RUNNING: to(fenced(_succeed), _WAITING, _RUNNING, _ABSENT),
     },
     HandlerFailed: {
-        **stay(late, *_NOT_RUNNING),
+        **stay(stale, *_NOT_RUNNING),
         _RUNNING: to(fenced(_fail), _WAITING, _PENDING, _RUNNING, _PARKED, _ABSENT),
     },
     HandlerReleased: {
-        **stay(late, *_NOT_RUNNING),
+        **stay(stale, *_NOT_RUNNING),
         _RUNNING: to(fenced(release), _PENDING, _RUNNING),
     },
     LeaseRenewed: {
-        **stay(late, *_NOT_RUNNING),
+        **stay(stale, *_NOT_RUNNING),
         _RUNNING: to(fenced(renew), _RUNNING),
     },
 }

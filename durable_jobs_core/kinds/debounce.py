@@ -20,7 +20,6 @@ from typing import Any
 
 from durable_jobs_core._values import evolve
 from durable_jobs_core.definitions import Debounce
-from durable_jobs_core.effects import CallHandler
 from durable_jobs_core.errors import OverloadedError
 from durable_jobs_core.events import (
     AddRequested,
@@ -37,9 +36,9 @@ from durable_jobs_core.events import (
     TerminateRequested,
 )
 from durable_jobs_core.kinds._draft import Draft, is_due, parked, revived
-from durable_jobs_core.kinds._inline import answered, refuse
+from durable_jobs_core.kinds._inline import outcome_of, refuse
 from durable_jobs_core.kinds._shared import expire, release, remember, renew, repair, terminate_nothing, wake
-from durable_jobs_core.kinds._table import Table, fenced, late, stay, to
+from durable_jobs_core.kinds._table import Table, fenced, stale, stay, to
 from durable_jobs_core.kinds._window import due_reason, extended, flush_after, opened, put_off
 from durable_jobs_core.record import LOST_MAX, Batch, DebounceBody, FlushReason, Result, Run, Stored, Window
 from durable_jobs_core.results import (
@@ -236,9 +235,8 @@ def _reduce(d: _Draft, event: AddRequested, window: Window | None) -> Stored | N
         event=event.event,
         event_count=1 if window is None else window.count + 1,
     )
-    outcome = answered(event.outcomes, call)
+    outcome = outcome_of(d, event, call)
     if outcome is None:
-        d.then.append(CallHandler(call))
         return None
     if outcome.operations is None:
         refuse(d, outcome)
@@ -395,19 +393,19 @@ TABLE: Table = {
         _PARKED: to(wake, _PARKED, _PENDING, _RUNNING),
     },
     HandlerSucceeded: {
-        **stay(late, *_NOT_RUNNING),
+        **stay(stale, *_NOT_RUNNING),
         _RUNNING: to(fenced(_succeed), *_AFTER_RUN),
     },
     HandlerFailed: {
-        **stay(late, *_NOT_RUNNING),
+        **stay(stale, *_NOT_RUNNING),
         _RUNNING: to(fenced(_fail), *_AFTER_RUN, _PARKED),
     },
     HandlerReleased: {
-        **stay(late, *_NOT_RUNNING),
+        **stay(stale, *_NOT_RUNNING),
         _RUNNING: to(fenced(release), _PENDING, _RUNNING),
     },
     LeaseRenewed: {
-        **stay(late, *_NOT_RUNNING),
+        **stay(stale, *_NOT_RUNNING),
         _RUNNING: to(fenced(renew), _RUNNING),
     },
 }

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from attrs import frozen
 from cattrs import Converter, StructureHandlerNotFoundError
 
-from durable_jobs_core.errors import DefinitionError, Issue, ValidationError
+from durable_jobs_core.errors import DefinitionError, ValidationError
 from durable_jobs_core.failures import RAISED
 from durable_jobs_core.schema._explain import cause_of, explain
 from durable_jobs_core.schema._scalars import read_json
@@ -101,8 +101,8 @@ class Schema:
         except RAISED as error:
             raise self.refuse(subject, error) from cause_of(error)
         if size > PAYLOAD_MAX_BYTES:
-            issue = Issue("$", f"at most {PAYLOAD_MAX_BYTES} bytes of JSON", f"{size} bytes")
-            raise ValidationError(_text(subject), (issue,))
+            expected = f"at most {PAYLOAD_MAX_BYTES} bytes of JSON"
+            raise ValidationError.of(_text(subject), expected, f"{size} bytes")
         return data, size
 
     def decode(self, data: Json, *subject: object) -> Any:

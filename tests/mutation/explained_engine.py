@@ -128,12 +128,10 @@ _TABLE: dict[tuple[str, str], dict[str, tuple[str, ...]]] = {
             "True -> False",
         ),
     },
-    ("protocol.py", "per_job: Mapping[tuple[Kind, str], int] = field(factory=dict[tuple[Kind, str], int])"): {
+    ("protocol.py", "per_job: Mapping[Job, int] = field(factory=dict[Job, int])"): {
         "type arguments, which a `dict` does not look at": (
-            "(tuple[Kind, str], int) -> (int,)",
-            "(tuple[Kind, str], int) -> (tuple[Kind, str],)",
-            "(Kind, str) -> (str,)",
-            "(Kind, str) -> (Kind,)",
+            "(Job, int) -> (int,)",
+            "(Job, int) -> (Job,)",
         ),
     },
     ("keeper.py", "return []"): {"either is no queue": ("return [] -> return None",)},

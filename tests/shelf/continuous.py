@@ -176,7 +176,7 @@ def forgets_the_state_that_a_hook_has_set(right: Any) -> Any:
     return lambda d, event: right(d, evolve(event, operations=Operations()))
 
 
-@put("I-4", Attribute(continuous, "_after"))
+@put("I-4", Attribute(continuous, "_due_after"))
 def stops_the_schedule(right: Any) -> Any:
     """After a run there is no next one."""
     return lambda d, run: None

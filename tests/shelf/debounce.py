@@ -86,10 +86,10 @@ def delivers_an_event_twice(right: Any) -> Any:
     return wrong
 
 
-@put("I-2", Attribute(kind, "answered"))
+@put("I-2", Attribute(kind, "outcome_of"))
 def uses_the_outcome_of_a_hook_that_saw_something_else(right: Any) -> Any:
     """After a conflict the reducer is not called again on the fresh state."""
-    return lambda outcomes, call: outcomes[-1] if outcomes else None
+    return lambda d, event, call: event.outcomes[-1] if event.outcomes else right(d, event, call)
 
 
 @put("I-1", Attribute(kind, "_give_up"), faults=Faults(hook_failure=0.7))

@@ -76,7 +76,7 @@ class Cells:
         row = cast(dict[Any, Cell], KINDS[self.kind].table[self.event])
         for phase, cell in tuple(row.items()):
             if not self.phases or phase.name in self.phases:
-                patch.setitem(row, phase, Cell(make(cell.handler), frozenset(type(phase))))
+                patch.setitem(row, phase, Cell(make(cell.reaction), frozenset(type(phase))))
 
 
 @frozen

@@ -13,13 +13,13 @@ from durable_jobs_core.context import close_context, open_context
 from durable_jobs_core.effects import CallHandler, Reply, ReplyError
 from durable_jobs_core.engine.entries import Entry, Released, Writing
 from durable_jobs_core.engine.keeper import Keeper
-from durable_jobs_core.engine.slots import Slots, job_of
+from durable_jobs_core.engine.slots import Slots
 from durable_jobs_core.errors import DurableJobsError
 from durable_jobs_core.events import AddRequested
 from durable_jobs_core.operations import HookCall, InlineOutcome
 from durable_jobs_core.record import Record
 from durable_jobs_core.step import Env, step
-from durable_jobs_core.words import Failure, Key
+from durable_jobs_core.words import Failure, Key, job_of
 
 NODE = 7
 OTHER = 9

@@ -40,7 +40,6 @@ from durable_jobs_core.events import Request
 __all__ = ["Runtime", "open_runtime"]
 
 T = TypeVar("T")
-CLOSE_SECONDS = 5.0
 AGAIN_SECONDS = 5.0
 DEAF = (
     "%s of %s was cancelled and does not end: its instance waits for it, as does the end of this process; "
@@ -284,11 +283,6 @@ class Runtime(BaseRuntime):
         super().__init__(options, backend, loop)
         self._loop = loop
 
-    async def start(self) -> None:
-        """Begin, as the beginning of the block does."""
-        self._machine.start()
-        await self.health()
-
     async def call(self, key: Key, request: Request, *, wait_ms: int | None = None, size: int = 0) -> Any:
         """Send a request. Cancelling it drops the wait, never the commit."""
         future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
@@ -346,7 +340,7 @@ class Runtime(BaseRuntime):
         """`stop`, to the end."""
         if not self._loop.is_here():  # what runs there is out of reach: end as by a crash, which is safe
             self._machine.drop()
-            self._machine.close(CLOSE_SECONDS)
+            self._machine.close()
             self._machine.check_open()
         while_open = asyncio.Task(asyncio.Event().wait())
         while_open.add_done_callback(self._hurry)
@@ -363,10 +357,10 @@ class Runtime(BaseRuntime):
     def _released(self) -> asyncio.Future[None]:
         """Close the machine."""
         try:
-            return self._loop.in_thread(self._machine.close, CLOSE_SECONDS)
+            return self._loop.in_thread(self._machine.close)
         except RuntimeError:  # in an `atexit` of Python 3.12 and later no thread starts any more
             future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._machine.close(CLOSE_SECONDS)
+            self._machine.close()
             future.set_result(None)
             return future
 

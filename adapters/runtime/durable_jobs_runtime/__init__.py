@@ -2,6 +2,7 @@
 
 arguments   what is wrong with an argument
 backends    finding and opening a backend by URL
+hints       the thread that hears of work which other processes made
 lanes       the threads in which a backend is asked
 loop        what a driver lends: its event loop
 machine     an engine with its lanes, hooks and trackers

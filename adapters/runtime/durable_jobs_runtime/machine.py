@@ -43,6 +43,9 @@ from durable_jobs_runtime.loop import Loop, clock, now_ms
 from durable_jobs_runtime.plain import PlainHooks
 from durable_jobs_runtime.trackers import Trackers
 
+CLOSE_SECONDS = 5.0
+"""How long trackers may take to send what they hold, once the machine has closed."""
+
 Deliver = Callable[[Reply], None]
 
 
@@ -161,7 +164,7 @@ class Machine:
         if not self.closed:
             self._close()
 
-    def close(self, timeout: float) -> None:
+    def close(self) -> None:
         """Release threads, trackers and the backend, each whatever another raises. Blocks."""
         self.released = True
         with ExitStack() as closing:
@@ -171,7 +174,7 @@ class Machine:
             closing.callback(self._backend.close)
             if self._journal is not None:
                 closing.callback(self._journal.close)
-            closing.callback(self._trackers.close, timeout)
+            closing.callback(self._trackers.close, CLOSE_SECONDS)
             for lane in self._lanes:
                 lane.stop()
 

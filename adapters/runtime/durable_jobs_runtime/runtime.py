@@ -15,7 +15,7 @@ from durable_jobs_core.codec import decode
 from durable_jobs_core.errors import StorageError
 from durable_jobs_core.results import InstanceStatus
 from durable_jobs_core.telemetry import JobUnregistered
-from durable_jobs_core.words import Key, Kind, maybe_datetime
+from durable_jobs_core.words import Job, Key, Kind, maybe_datetime
 from durable_jobs_runtime.arguments import Arguments
 from durable_jobs_runtime.loop import Loop
 from durable_jobs_runtime.machine import Machine
@@ -58,7 +58,7 @@ class BaseRuntime:
         self._trackers = Trackers((LoggingTracker(), *options.trackers))
         self._grace_ms = options.grace_ms
         self._timeout_ms = options.request_timeout_ms
-        self._said: set[tuple[Kind, str]] = set()
+        self._said: set[Job] = set()
         try:
             self._machine = Machine(
                 options.jobs,
@@ -75,6 +75,11 @@ class BaseRuntime:
             raise
         self.client = Client(options.jobs, self)
         """Typed requests to the instances of the registered jobs."""
+
+    async def start(self) -> None:
+        """Begin, as the beginning of the block does."""
+        self._machine.start()
+        await self.health()
 
     async def in_thread(self, function: Callable[..., T], *args: Any) -> T:
         """Call a blocking function in a thread; what each driver does its own way."""

@@ -20,7 +20,7 @@ from durable_jobs_core.backend import (
     Row,
     Write,
 )
-from durable_jobs_core.words import Key, Kind
+from durable_jobs_core.words import Job, Key, Kind
 
 
 class Watcher(Protocol):
@@ -134,7 +134,7 @@ class Store:
                 self.index(row.key, claim.until, hold=claim.until)
                 yield row
 
-    def _earliest(self, lane: int, job: tuple[Kind, str]) -> tuple[int, Key] | None:
+    def _earliest(self, lane: int, job: Job) -> tuple[int, Key] | None:
         heap = self._due.get((lane, *job), [])
         while heap and self.entries.get(heap[0][1]) != heap[0][0]:
             heapq.heappop(heap)

@@ -30,7 +30,6 @@ from durable_jobs_core.events import Request
 __all__ = ["Runtime", "open_runtime"]
 
 T = TypeVar("T")
-CLOSE_SECONDS = 5.0
 
 
 @asynccontextmanager
@@ -186,11 +185,6 @@ class Runtime(BaseRuntime):
         super().__init__(options, backend, loop)
         self._loop = loop
 
-    async def start(self) -> None:
-        """Begin, as the beginning of the block does."""
-        self._machine.start()
-        await self.health()
-
     @trio.lowlevel.enable_ki_protection
     async def call(self, key: Key, request: Request, *, wait_ms: int | None = None, size: int = 0) -> Any:
         """Send a request. Cancelling it drops the wait, never the commit."""
@@ -252,11 +246,11 @@ class Runtime(BaseRuntime):
         self._machine.stop(self._grace_ms, event.set)
         await event.wait()
         try:
-            await self._loop.in_thread(self._machine.close, CLOSE_SECONDS)
+            await self._loop.in_thread(self._machine.close)
         except RuntimeError:  # in an `atexit` of Python 3.12 and later no thread starts any more
             if self._machine.released:
                 raise
-            self._machine.close(CLOSE_SECONDS)
+            self._machine.close()
 
     @trio.lowlevel.enable_ki_protection
     async def leave(self) -> None:

@@ -31,11 +31,10 @@ from durable_jobs_core.backend import (
     key_after,
 )
 from durable_jobs_core.errors import StorageError
-from durable_jobs_core.words import Key, Kind
+from durable_jobs_core.words import Job, Key, job_of
 
 __all__ = ["MemoryBackend"]
 
-_Job = tuple[Kind, str]
 _STALE_MAX = 1_000
 
 
@@ -101,7 +100,7 @@ class MemoryBackend:
         """Nothing is durable here."""
         self._check_usable()
         with self._store.lock:
-            jobs: set[_Job] = {(key.kind, key.job) for key in self._store.rows}
+            jobs: set[Job] = {job_of(key) for key in self._store.rows}
         return Health(
             durability="none: lost with the process", clock=self._store.clock(), jobs=tuple(sorted(jobs))
         )
@@ -136,7 +135,7 @@ class _Store:
         self.count = 0
         self.rows: dict[Key, Row] = {}
         self._entries: dict[Key, int] = {}
-        self._due: dict[_Job, list[tuple[int, Key]]] = {}
+        self._due: dict[Job, list[tuple[int, Key]]] = {}
 
     def exchange(self, batch: Batch) -> Answer:
         """One batch; the caller holds the lock."""
@@ -174,7 +173,7 @@ class _Store:
             self._entries.pop(key, None)
             return
         self._entries[key] = wake
-        heap = self._due.setdefault((key.kind, key.job), [])
+        heap = self._due.setdefault(job_of(key), [])
         heapq.heappush(heap, (wake, key))
         if len(heap) > 2 * len(self._entries) + _STALE_MAX:
             heap[:] = sorted(item for item in set(heap) if self._entries.get(item[1]) == item[0])
@@ -201,7 +200,7 @@ class _Store:
                 self._index(row.key, claim.until)  # R-7: read and moved in one atom
                 yield row
 
-    def _earliest(self, job: _Job) -> tuple[int, Key] | None:
+    def _earliest(self, job: Job) -> tuple[int, Key] | None:
         heap = self._due.get(job, [])
         while heap and self._entries.get(heap[0][1]) != heap[0][0]:
             heapq.heappop(heap)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from durable_jobs_core.backend import Answer, Batch, Claim, Cursor, Health, Page, Query
 from durable_jobs_core.errors import UNCHANGED, StorageError
-from durable_jobs_core.words import Key, Kind
+from durable_jobs_core.words import Job, Key
 from durable_jobs_redis import _durability, _listing
 from durable_jobs_redis._exchange import Confirmation, Exchanger
 from durable_jobs_redis._hints import Hints
@@ -128,7 +128,7 @@ class RedisBackend:
         clock = self._looker.check()
         settings = self._settings()
         words = dict.fromkeys(_durability.durability(one, self._location) for one in settings)
-        warnings, jobs = self._warnings(settings), list[tuple[Kind, str]]()
+        warnings, jobs = self._warnings(settings), list[Job]()
         try:
             jobs = _listing.jobs(self._aside, self._names)
         except StorageError as error:

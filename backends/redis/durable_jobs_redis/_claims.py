@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from attrs import evolve
 
 from durable_jobs_core.backend import Claim
-from durable_jobs_core.words import Kind
+from durable_jobs_core.words import Job
 from durable_jobs_redis._names import job_name
 
 
@@ -22,7 +22,7 @@ class Due(NamedTuple):
     instant: float
     call: int
     size: int
-    job: tuple[Kind, str]
+    job: Job
 
 
 def chosen(claim: Claim, seen: Mapping[int, Sequence[Sequence[Any]]]) -> list[Due]:

@@ -11,7 +11,7 @@ from heapq import merge
 from typing import Any, TypeAlias, cast
 
 from durable_jobs_core.backend import Cursor, Damaged, Page, Query, Row, cursor_of, key_after
-from durable_jobs_core.words import Key, Kind
+from durable_jobs_core.words import Job, Key
 from durable_jobs_redis._errors import CallRefusedError, RedisStoreError
 from durable_jobs_redis._names import Names, job_name, job_of
 from durable_jobs_redis._wire import Line
@@ -20,7 +20,6 @@ LOOKED_AT_MAX = 10_000
 """A page looks at so many rows at most; one that finds few of a rare status is short."""
 
 _AT_ONCE = 100
-Job: TypeAlias = tuple[Kind, str]
 Load: TypeAlias = Callable[[Sequence[Key]], Sequence[Row | Damaged | None]]
 
 

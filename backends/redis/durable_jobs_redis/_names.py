@@ -18,7 +18,7 @@ import zlib
 from typing import NamedTuple, cast
 from urllib.parse import quote, unquote
 
-from durable_jobs_core.words import Key, Kind
+from durable_jobs_core.words import Job, Key, Kind
 
 
 class Place(NamedTuple):
@@ -81,7 +81,7 @@ def job_name(kind: str, job: str) -> bytes:
     return f"{quote(kind, safe='')}:{quote(job, safe='')}".encode()
 
 
-def job_of(name: bytes) -> tuple[Kind, str]:
+def job_of(name: bytes) -> Job:
     """The job that has this name."""
     kind, _, job = name.decode().partition(":")
     return cast(Kind, unquote(kind)), unquote(job)

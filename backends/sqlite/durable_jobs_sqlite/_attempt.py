@@ -20,7 +20,7 @@ from durable_jobs_core.backend import Batch, Claim, Conflicted, Damaged, Defer, 
 from durable_jobs_core.words import Key
 from durable_jobs_sqlite import _rows
 from durable_jobs_sqlite._errors import cause_of, concerns_all, is_busy, is_damage, is_transient
-from durable_jobs_sqlite._rows import COMMITTED, INSTANT_MAX, Stored, UnreadableError
+from durable_jobs_sqlite._rows import COMMITTED, INTEGER_MAX, Stored, UnreadableError
 
 FEW_WRITES = 4
 """Up to so many writes are performed one by one at once: no slower, and a conflict costs no second try."""
@@ -219,7 +219,7 @@ def _take(connection: sqlite3.Connection, claim: Claim, care: Care) -> tuple[Row
             numbers.append(n)
         else:
             care.found.add(n)
-    _rows.move(connection, numbers, min(claim.until, INSTANT_MAX))
+    _rows.move(connection, numbers, min(claim.until, INTEGER_MAX))
     return tuple(claimed)
 
 

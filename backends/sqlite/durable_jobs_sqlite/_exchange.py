@@ -22,12 +22,13 @@ from functools import partial
 from attrs import evolve
 
 from durable_jobs_core.backend import Answer, Batch, Claim, Damaged, Outcome, Refused, Row
+from durable_jobs_core.words import Job
 from durable_jobs_sqlite import _attempt, _rows, _schema
 from durable_jobs_sqlite._attempt import AgainError, Care, UndoneError
 from durable_jobs_sqlite._clock import MARK_AHEAD_MS, Plan, Reading, read_clocks, ticks
 from durable_jobs_sqlite._errors import SQLITE_ERRORS, StoreError, StoreLostError, cause_of, is_busy, is_full
 from durable_jobs_sqlite._file import StoreFile, read_plan, write_plan
-from durable_jobs_sqlite._rows import COMMITTED, Job, Stored
+from durable_jobs_sqlite._rows import COMMITTED, Stored
 from durable_jobs_sqlite._turns import BUSY_MAX_SECONDS, Turns, wait_a_little
 
 WAL_MAX_BYTES = 16 * 1024 * 1024
@@ -112,14 +113,14 @@ class Exchanger:
             self._connection = connection = self._file.reconnect()
             if self._lacks_room:
                 with suppress(sqlite3.Error):  # what is not in the file yet needs room there
-                    self._lacks_room = not self._is_emptied(connection)
+                    self._lacks_room = not self._checkpoint(connection)
             return connection
         try:
             self._file.check()
         except StoreError:
             if self._file.is_away:  # who makes another removes the log that has its name
                 with suppress(sqlite3.Error):
-                    self._is_emptied(connection)
+                    self._checkpoint(connection)
             self.close()
             raise
         try:
@@ -304,7 +305,7 @@ class Exchanger:
             return
         self._emptied = now
         try:
-            self._is_emptied(connection)
+            self._checkpoint(connection)
         except sqlite3.Error as error:
             self._warn(f"the write-ahead log cannot be emptied: {cause_of(error)}")
             self.close()
@@ -315,7 +316,7 @@ class Exchanger:
         While another reads from it, it is kept: a new log would not have what this one has.
         """
         try:
-            if not self._is_emptied(connection):
+            if not self._checkpoint(connection):
                 return
             connection.execute("BEGIN IMMEDIATE")  # all who leave it do so one by one
             self._file.remove_log()
@@ -325,8 +326,8 @@ class Exchanger:
             self._warn(f"a write-ahead log that was lost cannot be read: {cause_of(error)}")
         self.close()
 
-    def _is_emptied(self, connection: sqlite3.Connection) -> bool:
-        """Whether others let the log be emptied, which needs a moment without readers."""
+    def _checkpoint(self, connection: sqlite3.Connection) -> bool:
+        """Empty the log into the file, which needs a moment without readers; whether others let it."""
         until = time.monotonic() + _EMPTYING_MAX_SECONDS
         while True:
             (busy, _, _) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from typing import Any, TypeAlias
 
 from durable_jobs_core.backend import Cursor, Damaged, Page, Query, Row, cursor_of, key_after
-from durable_jobs_core.words import Key
+from durable_jobs_core.words import Job, Key
 from durable_jobs_sqlite._errors import is_damage
-from durable_jobs_sqlite._rows import Job, cell_of, job_in, load_n, make_row
+from durable_jobs_sqlite._rows import cell_of, job_in, load_n, make_row
 
 LOOKED_AT_MAX = 10_000
 """A page looks at so many rows at most; one that finds few of a rare status is short."""

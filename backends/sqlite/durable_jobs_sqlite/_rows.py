@@ -11,7 +11,7 @@ import hashlib
 import json
 import sqlite3
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 from durable_jobs_core.backend import (
     Committed,
@@ -23,10 +23,12 @@ from durable_jobs_core.backend import (
     Row,
     Write,
 )
-from durable_jobs_core.words import Key, Kind
+from durable_jobs_core.words import Job, Key, Kind
 from durable_jobs_sqlite._errors import is_damage
 
-INSTANT_MAX = 2**63 - 1
+INTEGER_MAX = 2**63 - 1
+"""The largest number that SQLite keeps."""
+
 COMMITTED = Committed()
 
 _INSERT = (
@@ -51,11 +53,9 @@ _DUE = (
 _DUE_N = "SELECT n FROM rows WHERE job = ? AND entry <= ? ORDER BY entry LIMIT ?"
 _FIRST = (
     "SELECT n, entry FROM rows WHERE job = ?"
-    f" AND entry BETWEEN {-(2**63)} AND {INSTANT_MAX} ORDER BY entry LIMIT ?"  # no text, no infinity
+    f" AND entry BETWEEN {-(2**63)} AND {INTEGER_MAX} ORDER BY entry LIMIT ?"  # no text, no infinity
 )
 _ID_OF = "SELECT id FROM rows INDEXED BY rows_key WHERE job = ? AND n = ?"
-
-Job: TypeAlias = tuple[Kind, str]
 
 _LETTERS: Mapping[Kind, str] = {"continuous": "c:", "debounce": "d:", "task": "t:"}
 _KINDS: Mapping[str, Kind] = {letter: kind for kind, letter in _LETTERS.items()}
@@ -185,13 +185,13 @@ def due(connection: sqlite3.Connection, job: Job, now: int, limit: int) -> Itera
 
     Raises `sqlite3.Error` or `UnreadableError` at one that cannot be read; then `due_with_damage` can.
     """
-    for n, *cells in connection.execute(_DUE, (cell_of(job), min(now, INSTANT_MAX), limit)):
+    for n, *cells in connection.execute(_DUE, (cell_of(job), min(now, INTEGER_MAX), limit)):
         yield n, _readable(job, *cells)
 
 
 def due_numbers(connection: sqlite3.Connection, job: Job, now: int, limit: int) -> list[int]:
     """Their numbers, by the index alone."""
-    found = connection.execute(_DUE_N, (cell_of(job), min(now, INSTANT_MAX), limit))
+    found = connection.execute(_DUE_N, (cell_of(job), min(now, INTEGER_MAX), limit))
     return [n for (n,) in found.fetchall()]
 
 

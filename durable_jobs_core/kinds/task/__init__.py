@@ -35,7 +35,7 @@ from durable_jobs_core.events import (
     TriggerRequested,
 )
 from durable_jobs_core.kinds._shared import expire, not_found, release, renew, repair, terminate_nothing, wake
-from durable_jobs_core.kinds._table import Table, fenced, late, stay, to
+from durable_jobs_core.kinds._table import Table, fenced, stale, stay, to
 from durable_jobs_core.kinds.task._facts import fail, give_up, succeed
 from durable_jobs_core.kinds.task._phases import Phase, deadline, phase_of, status_of
 from durable_jobs_core.kinds.task._requests import (
@@ -109,19 +109,19 @@ TABLE: Table = {
         _PARKED: to(wake, _PARKED, _RUNNING),
     },
     HandlerSucceeded: {
-        **stay(late, *_NOT_RUNNING),
+        **stay(stale, *_NOT_RUNNING),
         _RUNNING: to(fenced(succeed), _ABSENT, *_EXISTING),
     },
     HandlerFailed: {
-        **stay(late, *_NOT_RUNNING),
+        **stay(stale, *_NOT_RUNNING),
         _RUNNING: to(fenced(fail), _ABSENT, *_EXISTING),
     },
     HandlerReleased: {
-        **stay(late, *_NOT_RUNNING),
+        **stay(stale, *_NOT_RUNNING),
         _RUNNING: to(fenced(release), _QUEUED, _PENDING, _RUNNING),
     },
     LeaseRenewed: {
-        **stay(late, *_NOT_RUNNING),
+        **stay(stale, *_NOT_RUNNING),
         _RUNNING: to(fenced(renew), _RUNNING),
     },
 }

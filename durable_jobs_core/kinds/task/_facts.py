@@ -19,8 +19,7 @@ from durable_jobs_core.kinds.task._work import (
 )
 from durable_jobs_core.record import DeadEvent, Run
 from durable_jobs_core.retry import GiveUp, GiveUpReason
-from durable_jobs_core.telemetry import ScheduleTrigger
-from durable_jobs_core.words import Failure, Hook
+from durable_jobs_core.words import Failure
 
 
 def succeed(d: TaskDraft, run: Run, event: HandlerSucceeded) -> None:
@@ -33,8 +32,7 @@ def succeed(d: TaskDraft, run: Run, event: HandlerSucceeded) -> None:
         end(d, asked.terminate.reason)
         return
     d.body = applied(d, d.body, asked)
-    trigger = _TRIGGERS[run.hook]
-    say_scheduled(d, asked, trigger)
+    say_scheduled(d, asked, run.hook)
     if run.hook in ("execute", "on_event"):
         d.executed(run, before)
     if takes_event:
@@ -50,14 +48,6 @@ def succeed(d: TaskDraft, run: Run, event: HandlerSucceeded) -> None:
         d.change(run=None)
     else:
         owe_idle(d, run)
-
-
-_TRIGGERS: dict[Hook, ScheduleTrigger] = {
-    "execute": "execute",
-    "on_event": "event",
-    "on_idle": "idle",
-    "on_error": "error",
-}
 
 
 def fail(d: TaskDraft, run: Run, event: HandlerFailed) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from durable_jobs_core._values import evolve
-from durable_jobs_core.effects import CallHandler
 from durable_jobs_core.errors import OverloadedError
 from durable_jobs_core.events import (
     DeadLettersRequested,
@@ -15,7 +14,7 @@ from durable_jobs_core.events import (
     TriggerRequested,
 )
 from durable_jobs_core.kinds._draft import plain, revived
-from durable_jobs_core.kinds._inline import answered, refuse, report
+from durable_jobs_core.kinds._inline import outcome_of, refuse, report
 from durable_jobs_core.kinds._shared import remember
 from durable_jobs_core.kinds.task._phases import (
     TaskDraft,
@@ -32,7 +31,7 @@ from durable_jobs_core.kinds.task._work import (
     run_now,
     say_scheduled,
 )
-from durable_jobs_core.operations import HookCall, InlineOutcome, Operations
+from durable_jobs_core.operations import InlineOutcome, Operations
 from durable_jobs_core.record import QueuedEvent, TaskBody
 from durable_jobs_core.results import (
     DeadLetter,
@@ -57,14 +56,14 @@ def _send(d: TaskDraft, event: SendRequested) -> None:
     ids = remember(d, body.ids, event.event_id)
     count = body.event_count + 1
     call = call_of_hook(d, body, "on_event", None, event=event.event, event_count=count)
-    outcome = _outcome(d, event, call)
+    outcome = outcome_of(d, event, call)
     if outcome is not None and d.maybe_body is None:
         d.created_at = outcome.call.created_at  # as `on_event` was told
     failed: InlineOutcome | None = None
     if outcome is not None and outcome.operations is None and _can_handle(d, outcome):
         failed = outcome
         call = call_of_hook(d, body, "on_error", None, failure=plain(_why(failed)), event_count=count)
-        outcome = _outcome(d, event, call)
+        outcome = outcome_of(d, event, call)
     if outcome is None:
         return
     if outcome.operations is None:
@@ -75,7 +74,7 @@ def _send(d: TaskDraft, event: SendRequested) -> None:
     idle: Operations | None = None
     if body.run is None and body.scheduled_at is None and asked.terminate is None:
         if has(d, "on_idle"):
-            idled = _outcome(d, event, call_of_hook(d, body, "on_idle", None))
+            idled = outcome_of(d, event, call_of_hook(d, body, "on_idle", None))
             if idled is None:
                 return
             if idled.operations is None:
@@ -96,14 +95,14 @@ def _commit_send(
     created, asked = d.maybe_body is None, outcome.operations
     assert asked is not None, "a failure was refused"
     d.body = body
-    say_scheduled(d, asked, "event" if failed is None else "error")
+    say_scheduled(d, asked, outcome.call.hook)
     if failed is not None:
         report(d, failed, committed=True)
         d.change(last_error=plain(_why(failed)))
     ends = asked.terminate
     if idle is not None:
         d.body = applied(d, d.body, idle)
-        say_scheduled(d, idle, "idle")
+        say_scheduled(d, idle, "on_idle")
         ends = idle.terminate
     if ends is not None:
         end(d, ends.reason)
@@ -128,14 +127,6 @@ def _commit_send(
             terminated=ends is not None,
         )
     )
-
-
-def _outcome(d: TaskDraft, event: SendRequested, call: HookCall) -> InlineOutcome | None:
-    """The outcome of a call, or `None` and the order to make it."""
-    outcome = answered(event.outcomes, call)
-    if outcome is None:
-        d.then.append(CallHandler(call))
-    return outcome
 
 
 def _refuse(d: TaskDraft, outcome: InlineOutcome, failed: InlineOutcome | None) -> None:

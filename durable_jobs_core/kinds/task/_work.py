@@ -103,11 +103,19 @@ def applied(d: TaskDraft, body: TaskBody, asked: Operations) -> TaskBody:
     return body
 
 
-def say_scheduled(d: TaskDraft, asked: Operations, trigger: ScheduleTrigger) -> None:
+_TRIGGERS: dict[Hook, ScheduleTrigger] = {
+    "execute": "execute",
+    "on_event": "event",
+    "on_idle": "idle",
+    "on_error": "error",
+}
+
+
+def say_scheduled(d: TaskDraft, asked: Operations, hook: Hook) -> None:
     """Say that a hook has set a schedule, if it has."""
     due = None if asked.schedule is None else asked.schedule.due(d.now)
     if due is not None:
-        d.emit(TaskScheduled, scheduled_at=due, trigger=trigger)
+        d.emit(TaskScheduled, scheduled_at=due, trigger=_TRIGGERS[hook])
 
 
 def end(d: TaskDraft, reason: str | None) -> None:

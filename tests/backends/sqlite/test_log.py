@@ -59,7 +59,7 @@ def test_a_reader_that_hangs_is_said_and_holds_nothing_up_and_its_end_empties_th
 def test_between_two_tries_there_is_a_pause(sqlite, monkeypatch) -> None:
     tries = []
     monkeypatch.setattr(_exchange, "_EMPTY_SECONDS", 3_600.0)
-    monkeypatch.setattr(_exchange.Exchanger, "_is_emptied", lambda self, connection: tries.append(1))
+    monkeypatch.setattr(_exchange.Exchanger, "_checkpoint", lambda self, connection: tries.append(1))
     storm(sqlite, 0, 100)
     assert tries == [1]
 
@@ -69,7 +69,7 @@ def test_a_log_that_cannot_be_emptied_is_said_and_what_was_committed_stays(sqlit
     def fail(self: object, connection: object) -> bool:
         raise sqlite3.OperationalError("disk I/O error")
 
-    monkeypatch.setattr(_exchange.Exchanger, "_is_emptied", fail)
+    monkeypatch.setattr(_exchange.Exchanger, "_checkpoint", fail)
     storm(sqlite, 0, 100)
     assert "the write-ahead log cannot be emptied: disk I/O error" in sqlite.backend.health().warnings[0]
     assert len(sqlite.scan()) == 100

@@ -110,6 +110,14 @@ class Broken:
         raise RuntimeError("broken")
 
 
+@pytest.mark.parametrize(
+    ("value", "name"), [(-(10**5000), "int"), (Broken(), "Broken")], ids=["int", "object"]
+)
+def test_S_61_what_cannot_be_shown_is_refused_as_everything_else(value: object, name: str) -> None:
+    with pytest.raises(DefinitionError, match=f"^lease: expected a whole number, 1 or more, got {name}$"):
+        check_whole(value, "lease", 1)
+
+
 def test_a_value_is_shown_by_its_type_and_as_far_as_it_can_be() -> None:
     assert [shown(5), shown(Broken()), shown(10**5000)] == ["int 5", "Broken", "int"]
     assert len(shown("x" * 1_000)) == 80

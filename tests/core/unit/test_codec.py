@@ -6,11 +6,11 @@ import json
 import struct
 import sys
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from attrs import evolve
+from attrs import evolve, fields, has
 from support.frames import framed
 
 from durable_jobs_core import codec, every
@@ -27,7 +27,7 @@ from durable_jobs_core.record import (
     TaskBody,
     Window,
 )
-from durable_jobs_core.words import Key, Revision
+from durable_jobs_core.words import Key, Kind, Revision
 
 KEY = Key("continuous", "tick", "a")
 BODY = ContinuousBody(state=Stored(1, {"n": 5}), next_at=2_000)
@@ -71,6 +71,66 @@ def test_S_64_the_text_is_canonical_json_in_which_defaults_are_left_out() -> Non
     assert ROW.blob[12:] == (
         b'{"at":1000,"body":{"next_at":2000,"state":[1,{"n":5}]},"created_at":500,"seq":4,"writers":[[3,2]]}'
     )
+
+
+FAILURE = {"type": "E", "message": "no", "stack": "here"}
+RUN = {
+    "number": 3,
+    "hook": "execute",
+    "attempt": 2,
+    "crashes": 1,
+    "due": 5,
+    "lease": [2, 7, 1, 9],
+    "first_at": 1,
+}
+RUN |= {"scheduled_for": 4, "failure": FAILURE, "forced": True}
+OUTCOME = {"run": 3, "result": "retrying", "at": 8, "error": FAILURE, "retry_at": 9}
+WINDOW = {"state": [1, {}], "count": 2, "started_at": 1, "due_at": 9, "cause": "manual", "deferred": True}
+COMMON = {"run": RUN, "runs": 3, "ended": 6, "last_error": FAILURE, "outcome": OUTCOME}
+FORMS: dict[Kind, dict[str, Any]] = {
+    "continuous": {"state": [1, {}], "next_at": 9, "paused": True, "last_run_at": 2},
+    "debounce": {
+        "window": WINDOW,
+        "batch": {"state": [1, {}], "count": 4, "started_at": 1, "reason": "maxEvents"},
+        "ids": [["a", 9]],
+        "marked": True,
+        "lost": [OUTCOME],
+    },
+    "task": {
+        "state": [1, {}],
+        "scheduled_at": 9,
+        "intake": RUN,
+        "inbox": [{"event": [1], "id": "a"}],
+        "dead": [{"event": [2], "failure": FAILURE, "at": 8, "id": "b"}],
+        "ids": [["a", 9]],
+        "event_count": 2,
+        "execute_count": 1,
+    },
+}
+
+
+def silent(value: object) -> Iterator[str]:
+    """The fields within a value that are not written, having their defaults."""
+    for item in value if isinstance(value, tuple) else ():
+        yield from silent(item)
+    for one in fields(type(value)) if has(type(value)) else ():
+        if getattr(value, one.name) == one.default:
+            yield f"{type(value).__name__}.{one.name}"
+        yield from silent(getattr(value, one.name))
+
+
+@pytest.mark.parametrize("kind", FORMS)
+def test_S_6_the_form_of_schema_1_has_these_fields_and_no_others(kind: Kind) -> None:
+    """With a field more, fewer or renamed it is another form, which releases that know this one would take
+    for damage: raise `SCHEMA`, add an upcaster, and keep these texts as those of the older schema."""
+    body = COMMON | FORMS[kind]
+    text = {"writers": [[3, 2]], "created_at": 500, "at": 1_000, "seq": 4, "body": body}
+
+    record = decode(framed(evolve(ROW, key=Key(kind, "job", "a")), json.dumps(text).encode(), schema=1))
+
+    assert isinstance(record, Record)
+    assert list(silent(record)) == []
+    assert (codec.SCHEMA, text_of(encode(Key(kind, "job", "a"), record, 9))) == (1, text)
 
 
 @pytest.mark.parametrize("place", range(len(ROW.blob)))

@@ -86,9 +86,11 @@ def test_S_62_text_of_another_form_is_refused(text: str) -> None:
     assert repr(text) in str(info.value)
 
 
-@pytest.mark.parametrize("value", [5, 5.0, True, None, b"5s", ["5s"]])
+@pytest.mark.parametrize(
+    "value", [5, 5.0, True, None, b"5s", ["5s"], 10**5000], ids=lambda value: type(value).__name__
+)
 def test_S_62_a_bare_number_is_no_duration(value: object) -> None:
-    with pytest.raises(ValidationError, match=f"got {type(value).__name__} "):
+    with pytest.raises(ValidationError, match=f"got {type(value).__name__}( |$)"):
         to_ms(value, "wait")
 
 

@@ -6,17 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from durable_jobs_core.engine.slots import Job, Slots, job_of
-from durable_jobs_core.words import Key
+from durable_jobs_core.engine.slots import Slots
+from durable_jobs_core.words import Job
 
 A: Job = ("task", "a")
 B: Job = ("task", "b")
 C: Job = ("continuous", "c")
 NONE: frozenset[Job] = frozenset()
-
-
-def test_the_job_of_an_instance() -> None:
-    assert job_of(Key("task", "a", "x")) == A
 
 
 @pytest.mark.parametrize(("job", "expected"), [(A, 3), (B, 10), (C, 10)])

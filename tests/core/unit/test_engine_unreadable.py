@@ -10,7 +10,7 @@ from support.samples import CHORE, LATEST, TICK, number
 from durable_jobs_core.backend import Damaged, Row
 from durable_jobs_core.codec import Newer
 from durable_jobs_core.effects import EmitTelemetry, Reply, ReplyError
-from durable_jobs_core.engine.unreadable import Unreadable, answer, deletes, revision_of
+from durable_jobs_core.engine.unreadable import Unreadable, answer, deletes
 from durable_jobs_core.errors import NewerVersionError, StorageError
 from durable_jobs_core.events import (
     AddRequested,
@@ -106,8 +106,3 @@ def test_S_6_only_terminate_deletes_and_only_what_is_damaged(
     found: Unreadable, event: Event, expected: bool
 ) -> None:
     assert deletes(found, event) is expected
-
-
-@pytest.mark.parametrize(("found", "expected"), [(DAMAGED, b"damaged"), (NEWER, b"newer")])
-def test_a_write_must_expect_the_stored_revision(found: Unreadable, expected: bytes) -> None:
-    assert revision_of(found) == expected

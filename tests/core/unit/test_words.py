@@ -14,6 +14,7 @@ from durable_jobs_core.words import (
     Key,
     Revision,
     from_datetime,
+    job_of,
     maybe_datetime,
     to_datetime,
 )
@@ -24,6 +25,10 @@ def test_S_63_keys_that_are_printed_alike_are_not_equal() -> None:
 
     assert str(one) == str(other) == "task:a:b:c"
     assert one != other
+
+
+def test_the_job_of_an_instance() -> None:
+    assert job_of(Key("task", "a", "x")) == ("task", "a")
 
 
 @pytest.mark.parametrize("name", ["a", "_", "tokenRefresher", "a.b-c_9"])
