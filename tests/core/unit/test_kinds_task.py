@@ -540,7 +540,7 @@ def test_S_51_dead_letters_are_listed_oldest_first_and_redriven_in_order_to_the_
 def test_S_51_with_no_room_for_all_none_is_redriven() -> None:
     bench = stuck()
 
-    with pytest.raises(OverloadedError):
+    with pytest.raises(OverloadedError, match="with its dead letters is full: 2 of at most 1"):
         bench.redrive()
 
     assert (len(bench.body.inbox), len(bench.body.dead)) == (1, 1)
