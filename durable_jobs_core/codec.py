@@ -227,8 +227,11 @@ def load(definition: AnyDefinition, row: Row) -> Loaded:
 
 
 def upcast(definition: AnyDefinition, stored: Stored) -> Stored:
-    """The state under the current version, or as it is if a step is missing or fails (S-6)."""
+    """The state under the current version, or as it is if a step is missing or fails, or if what they make
+    does not fit: the next commit would write that in the place of what they were given (S-6)."""
     try:
-        return definition.upcast(stored)
+        current = definition.upcast(stored)
+        definition.decode(current)
     except RAISED:
         return stored
+    return current

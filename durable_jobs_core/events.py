@@ -138,12 +138,14 @@ class HandlerSucceeded:
 class HandlerFailed:
     """A leased hook raised, timed out, or left a state that does not fit.
 
-    `retryable`: whether the policy in force matches the error (S-21).
+    `retryable`: whether the policy in force matches the error (S-21); `unreadable`: it was not called, for
+    what is stored does not decode (S-22).
     """
 
     token: Token
     failure: Failure
     retryable: bool = True
+    unreadable: bool = False
 
 
 @value

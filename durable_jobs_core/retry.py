@@ -14,7 +14,7 @@ from durable_jobs_core.durations import Duration, defined_ms, to_ms
 from durable_jobs_core.failures import RAISED, leaves
 from durable_jobs_core.words import INSTANT_MAX
 
-GiveUpReason = Literal["max_attempts", "max_duration", "non_retryable", "crashed"]
+GiveUpReason = Literal["max_attempts", "max_duration", "non_retryable", "crashed", "unreadable"]
 
 
 class NonRetryable(Exception):

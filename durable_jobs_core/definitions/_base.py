@@ -110,10 +110,11 @@ class Definition(Generic[S]):
         says under an older version is another thing, even where it would fit (S-6)."""
         subject = (*subject, "stored under state_version", stored.version)
         if stored.version in self.upcasters:
+            subject = (*subject, "and upcast")
             try:
                 stored = self.upcast(stored)
             except RAISED as error:
-                raise self.state.refuse((*subject, "and upcast"), error) from error
+                raise self.state.refuse(subject, error) from error
         value: S = self.state.decode(stored.value, *subject)
         return value
 

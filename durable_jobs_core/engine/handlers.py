@@ -121,8 +121,8 @@ def prepare(id: int, keeper: Keeper, call: HookCall, token: Token | None) -> tup
 
 
 def unreadable(definition: AnyDefinition, error: ValidationError, token: Token) -> HandlerFailed:
-    """A leased hook that was not called, because the stored state does not decode (S-22)."""
-    return HandlerFailed(token, describe(error), _retryable(definition, error))
+    """A leased hook that was not called, for the stored state or event does not decode (S-22)."""
+    return HandlerFailed(token, describe(error), _retryable(definition, error), unreadable=True)
 
 
 def leased_event(invocation: Invocation, outcome: HookOutcome) -> HandlerEvent | None:

@@ -85,21 +85,27 @@ def _defer(state: State, keeper: Keeper, entry: Entry) -> None:
     if entry.conflicts:
         return
     if isinstance(keeper.base, Newer):
-        hold = state.clock.now + _span_of(state, key, keeper.base.revision)
+        hold = _hold_of(state, key, keeper.base.revision)
     defer = keeper.defer(hold)
     if defer is not None:
         state.lane(key).defers[key] = defer
 
 
-def _span_of(state: State, key: Key, revision: bytes) -> int:
-    """How long a newer record is left to others: longer each time, until one of them has written it (S-6)."""
-    held, span = state.newer.pop(key, None), NEWER_HOLD_FIRST_MS
+def _hold_of(state: State, key: Key, revision: bytes) -> int:
+    """Until when a newer record is left to others: longer each time, until one of them has written it (S-6).
+
+    Of more than are remembered each would pass for a new one, and all would come back each second.
+    """
+    now, span = state.clock.now, NEWER_HOLD_FIRST_MS
+    held = state.newer.pop(key, None)
     if held is not None and held[0] == revision:
         span = min(2 * held[1], NEWER_HOLD_MAX_MS)
-    state.newer[key] = revision, span
-    if len(state.newer) > NEWER_REMEMBERED:
-        state.newer.pop(next(iter(state.newer)))
-    return span
+    if len(state.newer) == NEWER_REMEMBERED:
+        _, _, until = state.newer.pop(next(iter(state.newer)))
+        if until > now:
+            span = NEWER_HOLD_MAX_MS
+    state.newer[key] = revision, span, now + span
+    return now + span
 
 
 def rebased(state: State, keeper: Keeper) -> None:

@@ -197,7 +197,7 @@ class Draft(Generic[B, D]):
         )
         self.change(last_error=plain(event.failure))
         if isinstance(due, GiveUp):
-            return due
+            return GiveUp("unreadable") if event.unreadable else due
         return evolve(run, attempt=run.attempt + 1, due=due, lease=None)
 
     def executed(self, run: Run, state: Stored | None, *, run_count: int = 0) -> None:

@@ -177,8 +177,10 @@ def _due_after(d: _Draft, run: Run) -> int | None:
 
 
 def _give_up(d: _Draft, run: Run, failure: Failure, reason: GiveUpReason) -> None:
-    """A run gave up: go on, park, or end, as the definition says (S-24)."""
+    """A run gave up: go on, park, or end, as the definition says (S-24); what cannot be read never ends."""
     policy = d.definition.on_exhausted
+    if policy == "terminate" and reason == "unreadable":
+        policy = "park"  # another release may read it (S-22)
     d.exhausted(run, reason, parks=policy == "park")
     if policy == "terminate":
         d.terminated(reason, d.body.runs)

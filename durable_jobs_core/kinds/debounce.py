@@ -173,7 +173,8 @@ def _batch(d: _Draft) -> Batch:
 
 def _give_up(d: _Draft, run: Run, failure: Failure, reason: GiveUpReason) -> None:
     """A batch gave up: it parks, or is deleted; an open window lives on (S-24, S-25)."""
-    parks = d.definition.on_exhausted == "park"
+    # What cannot be read another release may read (S-22).
+    parks = d.definition.on_exhausted == "park" or reason == "unreadable"
     d.exhausted(run, reason, parks=parks)
     if not parks:
         d.terminated(reason)

@@ -328,7 +328,7 @@ def _telemetry(d: Difference) -> bool:
         by_client = s.name in ("clear", "terminate") and s.key.kind != "continuous"
         return one_more(d) and (by_client or bool(script_of(s, "terminate", "terminate_caught")))
     if d.of == "job.failed" and d.extra:
-        unread = not s.we_called("execute") and 1 + bool(s.spec.get("onError"))
+        unread = not s.we_called("execute")  # and `on_error` is not asked
         all_of_them = len(s.we_sent("job.failed")) == (len(s.seen.raised) or misfit(s) or unread)
         return all_of_them and real(s, d.ours["error"]) and fits(d)
     if d.missing and s.we_sent("job.failed"):  # what has failed is not told as done

@@ -311,6 +311,11 @@ class Bench:
         """The leased hook raised what is not tried again."""
         self.fail(retryable=False)
 
+    def misread(self) -> None:
+        """The leased hook was not called: what is stored does not decode."""
+        failure = Failure("ValidationError", "it does not fit")
+        self.feed(events.HandlerFailed(self.lease.token, failure, unreadable=True))
+
     def release(self, *, token: Token | None = None) -> None:
         """The leased hook was handed back."""
         self.feed(events.HandlerReleased(token or self.lease.token))

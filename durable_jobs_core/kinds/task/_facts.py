@@ -53,7 +53,7 @@ def succeed(d: TaskDraft, run: Run, event: HandlerSucceeded) -> None:
 def fail(d: TaskDraft, run: Run, event: HandlerFailed) -> None:
     """A leased hook raised: it is tried again, or gives up (S-54)."""
     # An event that fails goes to `on_error` at once, if there is one (S-51).
-    handled = run.hook == "on_event" and has(d, "on_error")
+    handled = run.hook == "on_event" and has(d, "on_error") and not event.unreadable
     retry = None if handled else d.definition.retry
     takes_event = run is d.body.intake
     after = d.failed(run, event, d.body.state, policy=retry)
@@ -66,12 +66,17 @@ def fail(d: TaskDraft, run: Run, event: HandlerFailed) -> None:
 
 
 def give_up(d: TaskDraft, run: Run, failure: Failure, reason: GiveUpReason) -> None:
-    """A hook gave up: `on_error` takes over, the event is dead, or the run ends as defined."""
+    """A hook gave up: `on_error` takes over, the event is dead, or the run ends as defined.
+
+    What cannot be read is no matter for `on_error`, and nothing is dropped for it: another release may read
+    it (S-22).
+    """
     takes_event = run is d.body.intake
-    policy = d.definition.on_exhausted if run.hook == "execute" else "park"
+    unreadable = reason == "unreadable"
+    policy = d.definition.on_exhausted if run.hook == "execute" and not unreadable else "park"
     if run.hook == "on_idle" and not has(d, "on_idle"):
         policy = "continue"  # a newer definition has none: nothing is owed (S-8)
-    if run.hook in ("execute", "on_event") and has(d, "on_error"):
+    if run.hook in ("execute", "on_event") and has(d, "on_error") and not unreadable:
         if run.hook == "execute":
             d.exhausted(run, reason, parks=False)
         run = next_hook(d, evolve(run, failure=plain(failure)), "on_error")

@@ -255,8 +255,9 @@ def dead_letters(d: TaskDraft, event: DeadLettersRequested) -> None:
 def redrive(d: TaskDraft, event: RedriveRequested) -> None:
     """All dead letters back to the end of the inbox, or none (S-51)."""
     body, limit = d.body, d.definition.inbox_limit
-    if body.dead and len(body.inbox) + len(body.dead) > limit:
-        raise OverloadedError(f"the inbox of {d.key}", limit, len(body.inbox))
+    together = len(body.inbox) + len(body.dead)
+    if body.dead and together > limit:
+        raise OverloadedError(f"the inbox of {d.key} with its dead letters", limit, together)
     if body.dead:
         back = (QueuedEvent(event=dead.event, id=dead.id) for dead in body.dead)
         d.change(inbox=(*body.inbox, *back), dead=())

@@ -240,8 +240,9 @@ def boom(data: Any) -> Any:
         {1: lambda data: sys.exit(), 2: double},
         {1: lambda data: {"at": object()}, 2: double},
         {1: rename, 2: lambda data: {"n": float("nan")}},
+        {1: rename, 2: lambda data: [data]},
     ],
-    ids=["missing", "fails", "one fails", "exits", "no JSON", "NaN"],
+    ids=["missing", "fails", "one fails", "exits", "no JSON", "NaN", "does not fit"],
 )
 def test_S_6_state_without_a_way_to_the_current_version_is_left_as_it_is(upcasters: Any) -> None:
     stored = Stored(1, {"n": 5})

@@ -292,6 +292,7 @@ def divide(dollars: Any) -> Any:
     [
         ({1: divide}, "expected a valid int, got ZeroDivisionError: division by zero"),
         ({1: lambda dollars: object()}, "expected a JSON value, got object"),
+        ({1: str}, "expected int, got str '0'"),
     ],
 )
 def test_S_6_S_22_a_state_whose_upcaster_fails_is_not_shown_though_it_would_fit(

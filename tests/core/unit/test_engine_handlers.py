@@ -320,8 +320,11 @@ def spoil(rig: Rig, state: Any) -> None:
     rig.engine._state.cache.entries.clear()
 
 
-def test_S_22_stored_state_that_cannot_be_decoded_is_a_failure_of_the_run_and_nothing_is_dropped() -> None:
-    rig = running(retry=Retry(max_attempts=2, delay="1 second", jitter=0), on_exhausted="park")
+@pytest.mark.parametrize("policy", ["park", "terminate"])
+def test_S_22_stored_state_that_cannot_be_decoded_is_a_failure_of_the_run_and_nothing_is_dropped(
+    policy: str,
+) -> None:
+    rig = running(retry=Retry(max_attempts=2, delay="1 second", jitter=0), on_exhausted=policy)
     rig.finish()
     rig.settle()
     spoil(rig, "text")

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from support.steps import HOUR, LEASE, MINUTE, SECOND, Bench, T, asked, continuous, debounce, task
 
+from durable_jobs_core._values import evolve
 from durable_jobs_core.durations import Duration
 from durable_jobs_core.effects import CallHandler
 from durable_jobs_core.retry import Retry
@@ -18,7 +19,7 @@ Make = Callable[..., Bench]
 
 
 def _continuous(**options: Any) -> Bench:
-    bench = Bench(continuous(on_exhausted="park", **options))
+    bench = Bench(continuous(**{"on_exhausted": "park", **options}))
     bench.start()
     return bench
 
@@ -353,6 +354,32 @@ def test_S_22_S_65_every_failure_is_told_with_the_real_error_and_kept_without_it
     told = bench.last(JobFailed)
     assert (str(told.failure), told.failure.stack, told.will_retry) == ("Error: the cause", "a stack", True)
     assert (str(bench.status().last_error), bench.status().last_error.stack) == ("Error: the cause", None)
+
+
+@pytest.mark.parametrize(
+    ("make", "policy"),
+    [(_continuous, "terminate"), (_debounce, "terminate"), (_task, "terminate"), (_task, "continue")],
+)
+def test_S_22_S_24_a_run_that_cannot_be_read_parks_whatever_the_policy_says(make: Make, policy: str) -> None:
+    bench = make(retry=None, on_exhausted=policy)
+    before = bench.body
+
+    bench.misread()
+
+    parked = bench.body.run
+    assert parked == evolve(before.run, lease=None)
+    assert bench.last(RetryExhausted).reason == "unreadable"
+
+
+def test_S_22_what_cannot_be_read_is_tried_again_and_a_readable_failure_counts_as_any_other() -> None:
+    bench = _task(retry=patience(2, "1 second"), on_exhausted="terminate")
+
+    bench.misread()
+    bench.wake()
+    assert bench.call.attempt == 2
+    bench.fail()
+
+    assert bench.record is None
 
 
 def test_S_65_a_success_is_told_with_how_long_it_took(make: Make) -> None:

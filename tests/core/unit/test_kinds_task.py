@@ -459,6 +459,31 @@ def test_S_51_a_queued_event_that_fails_goes_to_on_error_if_there_is_one() -> No
     assert (bench.state, bench.body.inbox, bench.body.event_count) == ("handled", (), 2)
 
 
+def test_S_22_S_51_an_event_that_cannot_be_read_is_tried_again_and_then_dead_and_no_matter_for_on_error() -> (
+    None
+):
+    bench = queued(task("on_error", retry=Retry(max_attempts=2, delay="1 second", jitter=0)), "one")
+
+    bench.misread()
+    waits = bench.body.inbox
+    bench.wake()
+    again = (bench.call.hook, bench.call.attempt)
+    bench.misread()
+
+    assert (len(waits), again) == (1, ("on_event", 2))
+    assert [dead.event for dead in bench.body.dead] == ["one"]
+
+
+def test_S_22_S_54_on_error_is_not_asked_about_a_run_that_cannot_be_read() -> None:
+    bench = triggered(task("on_error", retry=None))
+
+    bench.misread()
+
+    assert (bench.status().status, bench.status().parked_at) == ("parked", "execute")
+    bench.trigger()
+    assert bench.call.hook == "execute"
+
+
 def test_S_51_an_event_that_gives_up_is_a_dead_letter_with_its_error() -> None:
     bench = queued(task(retry=None), "one", "two")
 
@@ -515,7 +540,7 @@ def test_S_51_dead_letters_are_listed_oldest_first_and_redriven_in_order_to_the_
 def test_S_51_with_no_room_for_all_none_is_redriven() -> None:
     bench = stuck()
 
-    with pytest.raises(OverloadedError):
+    with pytest.raises(OverloadedError, match="with its dead letters is full: 2 of at most 1"):
         bench.redrive()
 
     assert (len(bench.body.inbox), len(bench.body.dead)) == (1, 1)
