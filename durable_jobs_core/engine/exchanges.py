@@ -74,12 +74,9 @@ def _lease_anew(state: State, lane: Lane, now: int) -> None:
 
 def claim_at(state: State, lane: Lane) -> int | None:
     """When, on the driver's clock, a lane that is not busy is to be asked for due work; `None`: not now."""
-    if state.stop_at is not None:
+    if state.stop_at is not None or not state.slots.any_free(state.runnable):
         return None
-    able = [job for job in state.runnable if state.slots.free(job) > 0]
-    if not able:
-        return None
-    at = state.t if any(job in lane.unasked for job in able) else _look_at(state, lane)
+    at = state.t if state.slots.any_free(lane.unasked) else _look_at(state, lane)
     return max(at, lane.retry_at)
 
 
@@ -106,7 +103,8 @@ def _claim(state: State, lane: Lane, now: int) -> Claim:
     lane.unasked -= limits.keys()
     for job, count in limits.items():
         state.slots.take(job, count)
-        lane.turn = (jobs.index(job) + 1) % len(jobs)
+    if limits:
+        lane.turn = (jobs.index(next(reversed(limits))) + 1) % len(jobs)
     state.lane_turn = (lane.id + 1) % len(state.lanes)
     return Claim(limits, now, now + state.limits.hold)
 
