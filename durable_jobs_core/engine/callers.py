@@ -97,7 +97,7 @@ def tell_watchers(state: State, keeper: Keeper) -> None:
     """What is known of a key has changed: answer those whose run is over."""
     if isinstance(keeper.base, Unreadable):
         return  # nobody can tell: they are told so when their time is up
-    for call in tuple(state.calls.watching[keeper.key]):
+    for call in tuple(state.calls.watching[keeper.key].values()):
         assert call.watch is not None, "it watches"
         result = observe(call.watch, keeper.base, call.result)
         if result is not None:
