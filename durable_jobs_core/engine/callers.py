@@ -142,8 +142,11 @@ def refuse(state: State, call: Call, error: DurableJobsError) -> None:
     keeper = state.keepers[call.key]
     if keeper.inline is call.entry:
         hooks.cancel(state, state.handlers.inline[call.key], "lost")
+    stepped = keeper.dirty
     if not keeper.forget(call.entry):
         why = _why(state, call)
         error = OutcomeUnknownError(f"whether the request reached {call.key} is not known{why}")
     reply_error(state, call.id, ReplyError(error))
+    if stepped and not keeper.dirty:  # all others have to be stepped again: not before they can be written
+        state.hold(keeper, state.lane(call.key).retry_at)
     state.ready[call.key] = keeper

@@ -249,8 +249,7 @@ def _hold_after_conflict(state: State, keeper: Keeper) -> None:
 
 def hold(state: State, keeper: Keeper, longest: int) -> None:
     """Step the key again in a while, up to `longest` milliseconds."""
-    keeper.resume_at = state.t + 1 + state.entropy() % longest
-    state.held[keeper.key] = keeper
+    state.hold(keeper, state.t + 1 + state.entropy() % longest)
 
 
 def _loaded(state: State, keeper: Keeper, row: Row | Damaged | None, flight: Flight) -> None:

@@ -98,6 +98,11 @@ class State:
         keeper.push(entry)
         self.ready[keeper.key] = keeper
 
+    def hold(self, keeper: Keeper, until: int) -> None:
+        """Step a keeper no sooner than then, on the driver's clock."""
+        keeper.resume_at = until
+        self.held[keeper.key] = keeper
+
     def retire(self, keeper: Keeper) -> None:
         """Let go of a keeper that is idle, if nobody waits for its key."""
         key = keeper.key
