@@ -63,7 +63,7 @@ def to_ms(value: object, subject: str) -> int:
     else:
         raise _error(subject, _EXPECTED, f"{type(value).__name__} {value!r}")
     if not 0 <= ms <= INSTANT_MAX:
-        raise _error(subject, "a duration from zero to 9,999 years", repr(value))
+        raise _error(subject, "a duration from zero to 8,029 years", repr(value))
     return ms
 
 
