@@ -77,7 +77,6 @@ def _cap(longest: Duration | None) -> int | None:
 
 DelayFunction: TypeAlias = Callable[[int], Duration]
 RetryOn: TypeAlias = type[Exception] | tuple[type[Exception], ...] | Callable[[Exception], bool]
-_MILLISECOND = timedelta(milliseconds=1)
 DEFAULT_BACKOFF = Backoff.exponential("2 seconds", max="5 minutes")
 
 
@@ -124,8 +123,8 @@ class Retry:
     """The retry policy of a job.
 
     `max_attempts`: how many attempts in all, the first included, at least 1.
-    `delay`: a duration, a `Backoff`, or a pure function of the attempt number that gives a duration, of which
-    a `timedelta` is rounded down to the millisecond.
+    `delay`: a duration, a `Backoff`, or a pure function of the attempt number that gives a duration, which is
+    rounded down to the millisecond.
     `jitter`: the share by which the wait is moved up or down at random, 0 to 1, applied before the cap.
     `max_duration`: no attempt is planned later than this after the first of the run; kept as milliseconds.
     `retry_on`: exception types, or a predicate; what it does not match gives up at once.
@@ -176,10 +175,7 @@ class Retry:
         if isinstance(self.delay, Backoff):
             base, cap = self.delay(attempt), self.delay.cap_ms
         else:
-            delay = self.delay(attempt)
-            if isinstance(delay, timedelta):
-                delay -= delay % _MILLISECOND  # it was computed: such a fraction is nobody's mistake
-            base, cap = to_ms(delay, "Retry(delay)"), None
+            base, cap = to_ms(self.delay(attempt), "Retry(delay)", exact=False), None  # it was computed
         share = entropy / 2**63 - 1  # in [-1, 1)
         wait = base * (1 + self.jitter * share)
         return int(min(wait, INSTANT_MAX if cap is None else cap))
