@@ -350,12 +350,12 @@ def close_context(definition: AnyDefinition, ctx: AnyContext, returned: Any) -> 
         _check_returned(definition, ctx, returned)
     if isinstance(ctx, DebounceEventContext):
         ctx._state, ctx._state_set = returned, True
-    state = None
+    state, size = None, 0
     if ctx._state_set:
         origin = ("as on_event returned it",) if isinstance(ctx, DebounceEventContext) else ()
-        value, _ = definition.state.encode(ctx._state, "new state of", ctx._call.key, *origin)
+        value, size = definition.state.encode(ctx._state, "new state of", ctx._call.key, *origin)
         state = Stored(definition.state_version, value)
-    return Operations(state, ctx._schedule)
+    return Operations(state, ctx._schedule, size=size)
 
 
 def _check_returned(definition: AnyDefinition, ctx: AnyContext, returned: Any) -> None:

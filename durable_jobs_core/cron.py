@@ -54,7 +54,7 @@ class Cron:
         parts[_DAY] = re.sub(r"^\*/(?!0*1$)", "1-31/", parts[_DAY])
         parts[_WEEKDAY] = re.sub(r"^\*/(?!0*1$)", "0-6/", parts[_WEEKDAY])
         # `5-5/2` is a range of one; cronsim reads it as `5/2`, which is `5-59/2`.
-        fields = re.sub(r"\b(\w+)-\1/0*[1-9][0-9]*", r"\1", " ".join(parts))
+        fields = re.sub(r"(?i)\b0*(\w+)-0*\1/0*[1-9][0-9]*", r"\1", " ".join(parts))
         try:
             next(CronSim(fields, _PROBE))
         except (CronSimError, ValueError, StopIteration, OverflowError) as error:

@@ -46,25 +46,26 @@ _EXPECTED = 'a duration such as "30 minutes", "1h30m", "PT30M" or a timedelta'
 _UNITS_THERE_ARE = f"{_EXPECTED} (the units are {', '.join(_UNITS)} and their names, in small letters)"
 
 
-def to_ms(value: object, subject: str) -> int:
+def to_ms(value: object, subject: str, *, exact: bool = True) -> int:
     """The span of `value` in whole milliseconds, zero or more.
 
     `subject` names the value in the error. Raises `ValidationError` for a bare number, a negative
-    span, a fraction of a millisecond, a span beyond the calendar, or text of another form.
+    span, a span beyond the calendar, text of another form, or, unless `exact` is false, for a fraction of a
+    millisecond.
     """
     if isinstance(value, timedelta):
         ms, rest = divmod(value, timedelta(milliseconds=1))
-        if rest:
+        if rest and exact:
             raise ValidationError.of(subject, "whole milliseconds", repr(value))
     elif isinstance(value, str):
-        parsed = _parse_iso(value) if value.startswith("P") else _parse_terms(value)
+        parsed = _parse_iso(value, exact) if value.startswith("P") else _parse_terms(value, exact)
         if parsed is None:
             raise ValidationError.of(subject, _UNITS_THERE_ARE, repr(value))
         ms = parsed
     else:
         raise ValidationError.of(subject, _EXPECTED, shown(value))
     if not 0 <= ms <= INSTANT_MAX:
-        raise ValidationError.of(subject, "a duration from zero to 9,999 years", repr(value))
+        raise ValidationError.of(subject, "a duration from zero to 8,029 years", repr(value))
     return ms
 
 
@@ -80,37 +81,37 @@ def defined_ms(value: object, name: str, least: int = 0) -> int:
     return ms
 
 
-def _scaled(whole: str, fraction: str | None, scale: int) -> int | None:
-    """`whole.fraction` units in milliseconds, or `None` if that is not a whole number of them."""
+def _scaled(whole: str, fraction: str | None, scale: int, exact: bool) -> int | None:
+    """`whole.fraction` units in milliseconds, rounded down; `None` if that is not `exact`, but has to be."""
     if len(whole) > 18 or len(fraction or "") > 18:
         return None
     if not fraction:
         return int(whole) * scale
     part, rest = divmod(int(fraction) * scale, 10 ** len(fraction))
-    return None if rest else int(whole) * scale + part
+    return None if rest and exact else int(whole) * scale + part
 
 
-def _parse_terms(text: str) -> int | None:
+def _parse_terms(text: str, exact: bool) -> int | None:
     total, position, smallest = 0, 0, _UNITS["w"] + 1
     while position < len(text):
         match = _TERM.match(text, position)
         scale = _UNITS.get(_NAMES.get(match[3], "")) if match else None
         if match is None or scale is None or scale >= smallest:
             return None
-        part = _scaled(match[1], match[2], scale)
+        part = _scaled(match[1], match[2], scale, exact)
         if part is None:
             return None
         total, position, smallest = total + part, match.end(), scale
     return total if position else None
 
 
-def _parse_iso(text: str) -> int | None:
+def _parse_iso(text: str, exact: bool) -> int | None:
     match = _ISO.fullmatch(text)
     if match is None or not any(match.groups()):
         return None
     total = 0
     for digits, unit in zip(match.groups()[:5], "wdhms", strict=True):
-        part = _scaled(digits or "0", match[6] if unit == "s" else None, _UNITS[unit])
+        part = _scaled(digits or "0", match[6] if unit == "s" else None, _UNITS[unit], exact)
         if part is None:
             return None
         total += part

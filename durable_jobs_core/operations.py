@@ -69,11 +69,12 @@ class Termination:
 
 @value
 class Operations:
-    """What a hook that returned asked for; `None` leaves a thing as it is."""
+    """What a hook that returned asked for; `None` leaves a thing as it is. `size`: the bytes of the state."""
 
     state: Stored | None = None
     schedule: ScheduleChange | None = None
     terminate: Termination | None = None
+    size: int = field(default=0, eq=False)
 
 
 @value(kw_only=True)

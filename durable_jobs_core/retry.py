@@ -123,7 +123,8 @@ class Retry:
     """The retry policy of a job.
 
     `max_attempts`: how many attempts in all, the first included, at least 1.
-    `delay`: a duration, a `Backoff`, or a pure function of the attempt number that gives a duration.
+    `delay`: a duration, a `Backoff`, or a pure function of the attempt number that gives a duration, which is
+    rounded down to the millisecond.
     `jitter`: the share by which the wait is moved up or down at random, 0 to 1, applied before the cap.
     `max_duration`: no attempt is planned later than this after the first of the run; kept as milliseconds.
     `retry_on`: exception types, or a predicate; what it does not match gives up at once.
@@ -174,7 +175,7 @@ class Retry:
         if isinstance(self.delay, Backoff):
             base, cap = self.delay(attempt), self.delay.cap_ms
         else:
-            base, cap = to_ms(self.delay(attempt), "Retry(delay)"), None
+            base, cap = to_ms(self.delay(attempt), "Retry(delay)", exact=False), None  # it was computed
         share = entropy / 2**63 - 1  # in [-1, 1)
         wait = base * (1 + self.jitter * share)
         return int(min(wait, INSTANT_MAX if cap is None else cap))

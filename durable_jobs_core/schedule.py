@@ -95,14 +95,14 @@ def latest_tick(schedule: Schedule, tick: int, now: int) -> int:
     """The latest tick that has passed at `now`, given `tick`, one that has."""
     if isinstance(schedule, Every):
         return tick + (now - tick) // schedule.span_ms * schedule.span_ms
-    low, high = tick, now
+    low, high, middle = tick, now, tick  # most often there is no other
     while low < high:  # low is a tick; no tick lies in (high, now]
-        middle = (low + high) // 2
         following = schedule.next_after(middle)
         if following <= now:
             low = following
         else:
             high = middle
+        middle = (low + high) // 2
     return low
 
 

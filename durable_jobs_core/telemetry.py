@@ -24,9 +24,9 @@ Fields marked `?` are sent only if there is something to send; `input`, and `pre
 from __future__ import annotations
 
 import hashlib
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
-from durable_jobs_core._values import value
+from durable_jobs_core._values import evolve, value
 from durable_jobs_core.record import FlushReason, Stored
 from durable_jobs_core.retry import GiveUpReason
 from durable_jobs_core.words import Failure, Hook, Json, Key, to_datetime
@@ -54,6 +54,11 @@ class TelemetryEvent:
     def fields(self, *, with_state: bool) -> dict[str, Any]:
         """The fields of this type as the wire names them."""
         raise NotImplementedError
+
+    def without_state(self) -> Self:
+        """The value without the user's state and input, as it is held where they are not sent: they may be
+        large, and values wait by the thousand while a collector is away."""
+        return self
 
     def wire(self, *, with_state: bool = False) -> dict[str, Any]:
         """The value as a JSON object, without the tracker's `env` and `serviceKey`.
@@ -97,6 +102,9 @@ class JobStarted(TelemetryEvent):
     def fields(self, *, with_state: bool) -> dict[str, Any]:
         return {"input": self.input} if with_state else {}
 
+    def without_state(self) -> Self:
+        return evolve(self, input=None)
+
 
 @value(kw_only=True)
 class JobExecuted(TelemetryEvent):
@@ -119,6 +127,9 @@ class JobExecuted(TelemetryEvent):
             "run": self.run,
             "hook": self.hook,
         }
+
+    def without_state(self) -> Self:
+        return evolve(self, state=None)
 
 
 @value(kw_only=True)
@@ -147,6 +158,9 @@ class JobFailed(TelemetryEvent):
             "run": self.run,
             "hook": self.hook,
         }
+
+    def without_state(self) -> Self:
+        return evolve(self, state=None)
 
 
 @value(kw_only=True)

@@ -29,9 +29,12 @@ class Cache:
     entries: OrderedDict[tuple[Kind, str, str], _Entry] = field(factory=OrderedDict)
 
     def put(self, row: Row, stamp: int) -> None:
-        """Keep a row, and drop the oldest ones that no longer fit."""
+        """Keep a row, and drop the oldest ones that no longer fit; one that fits in no case drops none."""
+        size = len(row.blob) + _OVERHEAD
+        if size > self.limit:
+            return
         self.entries[*row.key,] = (row.revision, row.wake, row.status, row.blob, stamp)
-        self.size += len(row.blob) + _OVERHEAD
+        self.size += size
         while self.size > self.limit:
             _, (_, _, _, blob, _) = self.entries.popitem(last=False)
             self.size -= len(blob) + _OVERHEAD

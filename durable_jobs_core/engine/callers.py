@@ -97,7 +97,7 @@ def tell_watchers(state: State, keeper: Keeper) -> None:
     """What is known of a key has changed: answer those whose run is over."""
     if isinstance(keeper.base, Unreadable):
         return  # nobody can tell: they are told so when their time is up
-    for call in tuple(state.calls.watching[keeper.key]):
+    for call in tuple(state.calls.watching[keeper.key].values()):
         assert call.watch is not None, "it watches"
         result = observe(call.watch, keeper.base, call.result)
         if result is not None:
@@ -142,8 +142,11 @@ def refuse(state: State, call: Call, error: DurableJobsError) -> None:
     keeper = state.keepers[call.key]
     if keeper.inline is call.entry:
         hooks.cancel(state, state.handlers.inline[call.key], "lost")
+    stepped = keeper.dirty
     if not keeper.forget(call.entry):
         why = _why(state, call)
         error = OutcomeUnknownError(f"whether the request reached {call.key} is not known{why}")
     reply_error(state, call.id, ReplyError(error))
+    if stepped and not keeper.dirty:  # all others have to be stepped again: not before they can be written
+        state.hold(keeper, state.lane(call.key).retry_at)
     state.ready[call.key] = keeper

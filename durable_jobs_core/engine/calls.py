@@ -37,7 +37,7 @@ class Calls:
     `earliest`: no deadline and no look is due before it, on the driver's clock."""
 
     by_id: dict[int | None, Call] = field(factory=dict)
-    watching: dict[Key, list[Call]] = field(factory=dict)
+    watching: dict[Key, dict[int, Call]] = field(factory=dict)
     bytes: int = 0
     earliest: int | None = None
 
@@ -54,10 +54,8 @@ class Calls:
             return None
         self.bytes -= call.size
         if call.watch is not None:
-            others = [other for other in self.watching[call.key] if other is not call]
-            if others:
-                self.watching[call.key] = others
-            else:
+            del self.watching[call.key][call.id]
+            if not self.watching[call.key]:
                 del self.watching[call.key]
         return call
 
@@ -65,7 +63,7 @@ class Calls:
         """From here on the caller waits for a run, until `until`."""
         call.watch, call.result, call.deadline = watch, result, until
         call.poll_at = t + call.poll_ms
-        self.watching.setdefault(call.key, []).append(call)
+        self.watching.setdefault(call.key, {})[call.id] = call
         self._note(min(until, call.poll_at))
 
     def _note(self, t: int) -> None:
@@ -75,7 +73,7 @@ class Calls:
     def hurry(self, t: int) -> None:
         """Something may have happened: look again for those who wait."""
         for calls in self.watching.values():
-            for call in calls:
+            for call in calls.values():
                 call.poll_at = t
         if self.watching:
             self._note(t)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from attrs import define
 
 from durable_jobs_core._values import value
 from durable_jobs_core.backend import Row
 from durable_jobs_core.codec import Loaded
 from durable_jobs_core.effects import Then
-from durable_jobs_core.events import Event
+from durable_jobs_core.events import AddRequested, Event, SendRequested
 from durable_jobs_core.record import Record
+
+HELD_MAX = 16 * 1024 * 1024
+"""No inline hook is called while the outcomes of others hold states of more bytes: they are written first."""
 
 
 @define(eq=False)
@@ -36,13 +41,15 @@ class Entry:
 class Stepped:
     """An input that was stepped, and what is to follow once the write is committed.
 
-    `writes`: it changed the working copy; `leases`: it took a lease, and so a slot.
+    `writes`: it changed the working copy; `leases`: it took a lease, and so a slot; `held`: the bytes of the
+    states in its outcomes and in those of the ones before it.
     """
 
     entry: Entry
     then: tuple[Then, ...]
     writes: bool = False
     leases: bool = False
+    held: int = 0
 
 
 @value
@@ -68,3 +75,16 @@ class Writing:
     number: int
     steps: tuple[Stepped, ...]
     not_after: int
+
+
+def held(steps: Sequence[Stepped], entry: Entry | None = None) -> int:
+    """The bytes of the states in the outcomes of inline hooks, with those of an input to be added."""
+    before = steps[-1].held if steps else 0
+    if entry is None or not isinstance(entry.event, AddRequested | SendRequested):
+        return before
+    return before + sum(outcome.operations.size for outcome in entry.event.outcomes if outcome.operations)
+
+
+def is_full(steps: Sequence[Stepped]) -> bool:
+    """Whether they are to be written before another inline hook is called."""
+    return held(steps) > HELD_MAX

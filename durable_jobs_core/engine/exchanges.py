@@ -73,12 +73,9 @@ def _lease_anew(state: State, lane: Lane, now: int) -> None:
 
 def claim_at(state: State, lane: Lane) -> int | None:
     """When, on the driver's clock, a lane that is not busy is to be asked for due work; `None`: not now."""
-    if state.stop_at is not None:
+    if state.stop_at is not None or not state.slots.any_free(state.runnable):
         return None
-    able = [job for job in state.runnable if state.slots.free(job) > 0]
-    if not able:
-        return None
-    at = state.t if any(job in lane.unasked for job in able) else _look_at(state, lane)
+    at = state.t if state.slots.any_free(lane.unasked) else _look_at(state, lane)
     return max(at, lane.retry_at)
 
 
@@ -105,7 +102,8 @@ def _claim(state: State, lane: Lane, now: int) -> Claim:
     lane.unasked -= limits.keys()
     for job, count in limits.items():
         state.slots.take(job, count)
-        lane.turn = (jobs.index(job) + 1) % len(jobs)
+    if limits:
+        lane.turn = (jobs.index(next(reversed(limits))) + 1) % len(jobs)
     state.lane_turn = (lane.id + 1) % len(state.lanes)
     return Claim(limits, now, now + state.limits.hold)
 
@@ -250,8 +248,7 @@ def _hold_after_conflict(state: State, keeper: Keeper) -> None:
 
 def hold(state: State, keeper: Keeper, longest: int) -> None:
     """Step the key again in a while, up to `longest` milliseconds."""
-    keeper.resume_at = state.t + 1 + state.entropy() % longest
-    state.held[keeper.key] = keeper
+    state.hold(keeper, state.t + 1 + state.entropy() % longest)
 
 
 def _loaded(state: State, keeper: Keeper, row: Row | Damaged | None, flight: Flight) -> None:

@@ -22,7 +22,7 @@ from durable_jobs_core.backend import Damaged, Defer, Row, Write
 from durable_jobs_core.codec import Loaded, encode
 from durable_jobs_core.definitions import AnyDefinition
 from durable_jobs_core.effects import CallHandler, ReplyError, Then
-from durable_jobs_core.engine.entries import Entry, Released, Stepped, Writing
+from durable_jobs_core.engine.entries import Entry, Released, Stepped, Writing, held, is_full
 from durable_jobs_core.engine.settling import revision, same, settle
 from durable_jobs_core.engine.slots import Slots
 from durable_jobs_core.engine.unreadable import Unreadable, answer, deletes
@@ -157,7 +157,7 @@ class Keeper:
         if not transition.writes:
             if not _calls(transition.then):
                 return self._answer(queue, transition.then, released)
-            if self.calling:
+            if self.calling or is_full(self.steps):
                 return False
             self._call(entry, transition.then, released)
             return True
@@ -170,7 +170,7 @@ class Keeper:
         leases = _calls(transition.then)
         if leases or entry.brings_slot:
             self._account(entry, leases)
-        self.steps.append(Stepped(entry, transition.then, True, leases))
+        self.steps.append(Stepped(entry, transition.then, True, leases, held(self.steps, entry)))
         self.work, self.number, self.ended = transition.record, env.number, life_ends
         self.wake = transition.alarm
         return not life_ends
@@ -195,7 +195,7 @@ class Keeper:
         if entry.exposed:
             then = (ReplyError(_unknown(self.key)),)
         if self.dirty:
-            self.steps.append(Stepped(entry, then))
+            self.steps.append(Stepped(entry, then, held=held(self.steps)))
         elif not then or self.stamp >= entry.arrived:
             released.append(Released(entry, then, committed=False))
         else:

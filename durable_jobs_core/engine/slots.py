@@ -27,6 +27,10 @@ class Slots:
         free = self._total - self._sum
         return free if own is None else min(free, own - self._taken[job])
 
+    def any_free(self, jobs: Iterable[Job]) -> bool:
+        """Whether an attempt of one of them may start. It is asked after every input: it looks at few."""
+        return self._sum < self._total and any(self.free(job) > 0 for job in jobs)
+
     def take(self, job: Job, count: int = 1) -> None:
         """Take slots; the caller has looked that they are free."""
         self._taken[job] += count

@@ -102,6 +102,11 @@ class State:
         """Give a keeper an input of the engine's own, which does not wait for inline hooks."""
         self.push(keeper, Entry(event, self.stamp, True, brings_slot))
 
+    def hold(self, keeper: Keeper, until: int) -> None:
+        """Step a keeper no sooner than then, on the driver's clock."""
+        keeper.resume_at = until
+        self.held[keeper.key] = keeper
+
     def retire(self, keeper: Keeper) -> None:
         """Let go of a keeper that is idle, if nobody waits for its key."""
         key = keeper.key

@@ -11,7 +11,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 from uuid import UUID
 
-_INT_MAX = 2**63 - 1
+_INT_END = 2**63
 _DEPTH_MAX = 100
 
 
@@ -62,7 +62,7 @@ def _text(value: Any) -> str:
 def _int(value: Any) -> int:
     if type(value) is not int:
         raise Misfit("int", value)
-    if not -_INT_MAX <= value <= _INT_MAX:
+    if not -_INT_END <= value < _INT_END:
         raise Misfit("an int of 64 bits", value)
     return value
 

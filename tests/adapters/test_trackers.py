@@ -35,6 +35,21 @@ def terminated(seq: int) -> TelemetryEvent:
     return JobTerminated(key=KEY, at=1_700_000_000_000, life=7, seq=seq, reason="bye", run_count=1)
 
 
+def executed(seq: int, state: Stored) -> TelemetryEvent:
+    return JobExecuted(
+        key=KEY,
+        at=0,
+        life=1,
+        seq=seq,
+        hook="execute",
+        run=1,
+        run_count=1,
+        attempt=1,
+        duration_ms=0,
+        state=state,
+    )
+
+
 @define
 class Collector:
     """A collector: `answers` are the statuses of the next requests, 0 to hang up; then 200."""
@@ -127,23 +142,24 @@ def test_S_65_a_batch_is_posted_in_the_originals_format(collector: Collector) ->
     assert (tracker.sent, tracker.dropped) == (2, 0)
 
 
+@pytest.mark.parametrize("include_state", [True, False])
+def test_S_65_what_is_not_sent_is_not_held(collector: Collector, include_state: bool) -> None:
+    tracker = tracker_to(collector, include_state=include_state, interval=60)
+    state = Stored(1, {"secret": 1})
+
+    tracker.emit([executed(seq, state) for seq in (1, 2, 3)])
+
+    held = [event.state for event in tracker._buffer if isinstance(event, JobExecuted)]
+    tracker.close(10)
+    assert held == [state if include_state else None] * 3
+    assert collector.sequence() == [1, 2, 3]
+
+
 def test_S_65_state_and_input_are_sent_only_if_asked_for(collector: Collector) -> None:
     started = JobStarted(key=KEY, at=0, life=1, seq=1, input={"secret": 1})
-    executed = JobExecuted(
-        key=KEY,
-        at=0,
-        life=1,
-        seq=2,
-        hook="execute",
-        run=1,
-        run_count=1,
-        attempt=1,
-        duration_ms=0,
-        state=Stored(1, {"secret": 1}),
-    )
     for include_state in (False, True):
         tracker = tracker_to(collector, include_state=include_state)
-        tracker.emit([started, executed])
+        tracker.emit([started, executed(2, Stored(1, {"secret": 1}))])
         tracker.close(10)
 
     without, included = collector.bodies

@@ -12,7 +12,7 @@ from durable_jobs_conformance import Harness, Port
 from durable_jobs_runtime import open_backend
 from support.harnesses import MEMORY, REDIS, REDIS_CLUSTER, REDIS_SHARDED, SQLITE
 
-from durable_jobs_core.backend import Query, Row, Write
+from durable_jobs_core.backend import BATCH_MAX_BYTES, Query, Row, Write
 from durable_jobs_core.errors import StorageError, ValidationError
 from durable_jobs_core.words import Key
 
@@ -62,6 +62,18 @@ def test_rows_are_listed_in_the_order_of_their_keys(port) -> None:
     keys = sorted(Key("task", job, id) for job in ("mail", "mail.") for id in ("b", "a", "ä", "a:b", "a\0"))
     port.ask(*(Write(key, None, Row(key, b"r0", None, "idle", b"")) for key in keys))
     assert [row.key for page in port.pages(3) for row in page.rows] == keys
+
+
+@pytest.mark.parametrize("port", [SQLITE, REDIS, REDIS_CLUSTER], indirect=True, ids=lambda one: one.name)
+def test_S_66_a_page_of_large_rows_is_short(port) -> None:
+    blob = b"x" * (BATCH_MAX_BYTES // 50)
+    keys = [Key("task", "mail", f"{n:03}") for n in range(250)]
+    port.ask(*(Write(key, None, Row(key, b"r0", None, "idle", blob)) for key in keys))
+
+    pages = list(port.pages(1_000))
+
+    assert [row.key for page in pages for row in page.rows] == keys
+    assert max(len(page.rows) for page in pages) <= 100
 
 
 def test_all_jobs_that_have_instances_are_told(port) -> None:

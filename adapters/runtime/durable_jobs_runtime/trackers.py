@@ -131,9 +131,9 @@ class HttpTracker:
     `endpoint`: the URL; `env`, `service_key`: added to each event; `headers`: added to each request;
     `include_state`: send the user's state and input too, which may hold secrets, default no.
     `batch_size`, `interval`: at most so many events a request, and none waits longer for others.
-    `buffer_size`: what is held while the collector is away; the oldest are dropped beyond it, and
-    counted in `dropped`, as are batches given up after `attempts` tries of `timeout` each, with `backoff`
-    and then twice as much each time, at most half a minute, between them.
+    `buffer_size`: what is held while the collector is away, with states only if they are sent; the oldest
+    are dropped beyond it, and counted in `dropped`, as are batches given up after `attempts` tries of
+    `timeout` each, with `backoff` and then twice as much each time, at most half a minute, between them.
 
     Spans are seconds. One that is only waited for (`interval`, `backoff`) may be zero, which ends the wait
     at once; one in which something is to be done (`timeout`) is at least a millisecond.
@@ -195,7 +195,7 @@ class HttpTracker:
         """Hold the values for the next batch."""
         with self._wake:
             was_empty = not self._buffer
-            self._buffer.extend(events)
+            self._buffer.extend(events if self._include_state else [one.without_state() for one in events])
             while len(self._buffer) > self._buffer_size:
                 self._buffer.popleft()
                 self.dropped += 1

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from heapq import merge
 from typing import Any, TypeAlias, cast
 
-from durable_jobs_core.backend import Cursor, Damaged, Page, Query, Row, cursor_of, key_after
+from durable_jobs_core.backend import BATCH_MAX_BYTES, Cursor, Damaged, Page, Query, Row, cursor_of, key_after
 from durable_jobs_core.words import Job, Key
 from durable_jobs_redis._errors import CallRefusedError, RedisStoreError
 from durable_jobs_redis._names import Names, job_name, job_of
@@ -24,12 +24,13 @@ Load: TypeAlias = Callable[[Sequence[Key]], Sequence[Row | Damaged | None]]
 
 
 def page(line: Line, names: Names, load: Load, query: Query, after: Cursor | None, limit: int) -> Page:
-    """One page, in the order of the keys; the cursor is the last key looked at."""
+    """One page, in the order of the keys; the cursor is the last key looked at. Large rows make it short."""
     rows: list[Row | Damaged] = []
-    looked_at = 0
+    looked_at = size = 0
     last = key_after(after)
     keys = _keys(line, names, query, last, min(limit + 1, _AT_ONCE))
-    while chunk := next(keys, []):
+    while size < BATCH_MAX_BYTES and (chunk := next(keys, [])):
+        before = len(rows)
         for key, row in zip(chunk, load(chunk), strict=True):
             if len(rows) >= limit or looked_at >= LOOKED_AT_MAX:
                 assert last is not None, "a page has room for a row"
@@ -38,7 +39,8 @@ def page(line: Line, names: Names, load: Load, query: Query, after: Cursor | Non
             last = key
             if row is not None and _matches(query, row):
                 rows.append(row)
-    return Page(tuple(rows), None)
+        size += sum(len(row.blob) for row in rows[before:] if isinstance(row, Row))
+    return Page(tuple(rows), cursor_of(last) if chunk and last else None)
 
 
 def jobs(line: Line, names: Names) -> list[Job]:

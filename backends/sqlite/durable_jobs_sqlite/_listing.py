@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Iterator
 from typing import Any, TypeAlias
 
-from durable_jobs_core.backend import Cursor, Damaged, Page, Query, Row, cursor_of, key_after
+from durable_jobs_core.backend import BATCH_MAX_BYTES, Cursor, Damaged, Page, Query, Row, cursor_of, key_after
 from durable_jobs_core.words import Job, Key
 from durable_jobs_sqlite._errors import is_damage
 from durable_jobs_sqlite._rows import cell_of, job_in, load_n, make_row
@@ -26,19 +26,20 @@ Found: TypeAlias = tuple[str, Row | Damaged | None]
 
 
 def page(connection: sqlite3.Connection, query: Query, after: Cursor | None, limit: int) -> Page:
-    """One page, in the order of the keys; the cursor is the last key looked at."""
+    """One page, in the order of the keys; the cursor is the last key looked at. Large rows make it short."""
     rows: list[Row | Damaged] = []
-    looked_at = 0
+    looked_at = size = 0
     last = key_after(after)
     for job, start in _places(connection, query, last):
         for id, row in _walk(connection, job, start, query.status):
-            if len(rows) >= limit or looked_at >= LOOKED_AT_MAX:
+            if len(rows) >= limit or looked_at >= LOOKED_AT_MAX or size >= BATCH_MAX_BYTES:
                 assert last is not None, "a page has room for a row"
                 return Page(tuple(rows), cursor_of(last))
             looked_at += 1
             last = Key(*job, id)
             if row is not None:
                 rows.append(row)
+                size += len(row.blob) if isinstance(row, Row) else len(row.raw)
     return Page(tuple(rows), None)
 
 

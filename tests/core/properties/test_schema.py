@@ -16,7 +16,7 @@ from durable_jobs_core.errors import ValidationError
 from durable_jobs_core.schema import Schema, to_json
 
 text = st.text(st.characters(exclude_categories=["Cs"]))
-ints = st.integers(-(2**63) + 1, 2**63 - 1)
+ints = st.integers(-(2**63), 2**63 - 1)
 floats = st.floats(allow_nan=False, allow_infinity=False)
 scalars = st.none() | st.booleans() | ints | floats | text
 documents = st.recursive(

@@ -55,6 +55,15 @@ def test_a_row_larger_than_the_cache_is_not_kept() -> None:
     assert (cache.size, len(cache.entries)) == (0, 0)
 
 
+def test_a_row_larger_than_the_cache_drops_no_other() -> None:
+    cache = Cache(1_000)
+    cache.put(row(0, 500), stamp=0)
+
+    cache.put(row(1, 501), stamp=0)
+
+    assert (cache.size, list(cache.entries)) == (1_000, [KEYS[0]])
+
+
 def test_its_size_is_that_of_what_it_holds() -> None:
     cache = Cache(100_000)
     for number in range(5):

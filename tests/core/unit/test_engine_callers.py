@@ -32,6 +32,7 @@ from durable_jobs_core.events import (
     TerminateRequested,
     TriggerRequested,
 )
+from durable_jobs_core.journal import Journal
 from durable_jobs_core.words import Key
 
 START = StartRequested(number(0))
@@ -277,6 +278,26 @@ def test_a_deadline_takes_only_its_own_request_from_the_ones_stepped_together() 
 
     assert isinstance(rig.result(late), StorageError)
     assert (rig.result(other).event_count, rig.result(read).event_count) == (1, 1)
+
+
+def test_requests_that_run_out_of_time_one_by_one_have_the_others_stepped_again_once() -> None:
+    lines: list[bytes] = []
+    rig = greeted(journal=Journal(lines.append))
+    late = [rig.call(LATEST, AddRequested(event=n), deadline=1 + n) for n in range(10)]
+    rest = [rig.call(LATEST, AddRequested(event=n), deadline=5_000) for n in range(10)]
+    rig.refuse(transient=True)
+    assert not rig.exchanges, "it waits before it tries again"
+    lines.clear()
+
+    for _ in late:
+        rig.t += 1
+        rig.tick()
+    rig.wait(1_000)
+
+    assert [type(rig.result(call)) for call in late] == [StorageError] * 10
+    assert [rig.result(call).event_count for call in rest] == list(range(1, 11))
+    stepped = [line for line in lines if b"AddRequested" in line]
+    assert len(stepped) == 10
 
 
 def test_a_request_before_the_backends_first_answer_waits_for_it_until_its_deadline() -> None:

@@ -123,9 +123,9 @@ def test_a_hint_is_nothing_to_those_who_do_not_watch() -> None:
 def test_those_who_watch_a_key_are_known_until_the_last_has_gone() -> None:
     calls = Calls()
     one, two = watching(calls, 1), watching(calls, 2)
-    seen = [list(calls.watching[TICK])]
+    seen = [list(calls.watching[TICK].values())]
     calls.remove(1)
-    seen.append(list(calls.watching[TICK]))
+    seen.append(list(calls.watching[TICK].values()))
     calls.remove(2)
 
     assert (seen, calls.watching) == ([[one, two], [two]], {})

@@ -10,6 +10,7 @@ from durable_jobs_core.backend import Answer, Committed, Row, Write
 from durable_jobs_core.codec import Loaded, load
 from durable_jobs_core.definitions import AnyDefinition
 from durable_jobs_core.engine import Exchange, exchanges, state
+from durable_jobs_core.engine.slots import Slots
 from durable_jobs_core.events import AddRequested, StartRequested, StatusRequested, TriggerRequested
 from durable_jobs_core.words import Key
 
@@ -33,6 +34,25 @@ def claims(rig: Rig) -> int:
         for d in rig.drains
         for need in d
     )
+
+
+@pytest.mark.parametrize("concurrency", [0, 1, 100])
+def test_an_input_costs_no_more_where_there_are_many_jobs(
+    concurrency: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[object] = []
+    free = Slots.free
+    monkeypatch.setattr(Slots, "free", lambda self, job: looked.append(job) or free(self, job))
+    costs: list[int] = []
+    for many in (4, 40):
+        rig = greeted(ticks(*(f"j{n}" for n in range(many))), concurrency=concurrency)
+        rig.ask(Key("continuous", "j0", "a"), StartRequested(number(0)))  # takes a slot, if there is one
+        looked.clear()
+        rig.ask(Key("continuous", "j0", "b"), StatusRequested())
+        assert rig.engine.next_wakeup is not None
+        costs.append(len(looked))
+
+    assert costs[0] == costs[1]
 
 
 @pytest.mark.parametrize("name", NAMES)

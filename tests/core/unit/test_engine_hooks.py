@@ -9,7 +9,14 @@ from attrs import evolve
 from support.rig import EPOCH, Rig, client, greeted, start, writes
 from support.samples import CHORE, FOLD, TICK, chore, folding, jobs, nothing, number, tick
 
-from durable_jobs_core.engine import HookCancelled, HookDetached, HookRaised, HookReturned, Invoke
+from durable_jobs_core.engine import (
+    HookCancelled,
+    HookDetached,
+    HookRaised,
+    HookReturned,
+    Invoke,
+    entries,
+)
 from durable_jobs_core.errors import ExecutionError, StorageError
 from durable_jobs_core.events import (
     AddRequested,
@@ -671,6 +678,30 @@ def test_S_10_a_refused_write_does_not_call_the_hook_again() -> None:
     rig.wait(1_000)
 
     assert (called(rig), rig.result(call).event_count) == (1, 1)
+
+
+def test_rule_10_hooks_run_ahead_of_a_write_only_as_long_as_what_they_leave_is_small(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(entries, "HELD_MAX", len("[0,1]") + len("[0,1,2]") - 1)
+    rig = greeted()
+    rig.ask_inline(FOLD, AddRequested(event=0))
+    rig.nudge()
+    calls = [rig.call(FOLD, AddRequested(event=n)) for n in range(1, 7)]
+    read = rig.call(FOLD, StatusRequested())
+
+    ahead: list[int] = []
+    while rig.invokes:
+        ahead.append(rig.invokes[0].ctx._call.event_count)
+        rig.finish()
+    rig.answer()
+    (written,) = writes(rig.exchanges[0])
+    while rig.settle() or rig.invokes:
+        rig.finish()
+
+    assert (ahead, written.key) == ([2, 3], FOLD)
+    assert [rig.result(call).event_count for call in calls] == [2, 3, 4, 5, 6, 7]
+    assert rig.result(read).event_count == 7
 
 
 # -- the deadline of a request whose hook runs

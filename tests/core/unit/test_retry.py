@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from datetime import timedelta
 from typing import Any
 from unittest.mock import AsyncMock, Mock, create_autospec
 
@@ -34,6 +35,10 @@ def waits(delay: Any, attempts: int) -> list[int]:
         (Backoff.exponential("1 second", factor=1.5), [1_000, 1_500, 2_250]),
         (Backoff.exponential("1 second"), [1_000, 2_000, 4_000]),
         (lambda attempt: f"{attempt} s", [1_000, 2_000, 3_000]),
+        (lambda attempt: timedelta(seconds=1.5**attempt), [1_500, 2_250, 3_375, 5_062, 7_593]),
+        (lambda attempt: f"{attempt * 0.1} s", [100, 200, 300, 400]),
+        (lambda attempt: f"PT{attempt / 8}S", [125, 250, 375]),
+        (lambda attempt: f"PT{attempt / 16}S", [62, 125, 187]),
     ],
 )
 def test_S_20_the_delay_after_each_attempt(delay: Any, expected: list[int]) -> None:

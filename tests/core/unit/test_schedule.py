@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from durable_jobs_core.cron import Cron
 from durable_jobs_core.errors import DefinitionError, SchedulerError
 from durable_jobs_core.schedule import (
     Every,
@@ -79,6 +80,19 @@ def test_S_33_the_next_tick_by_the_clock() -> None:
 def test_S_33_the_latest_tick_of_a_grid_that_has_passed(now: int, expected: int) -> None:
     assert latest_tick(every("1 minute", align="start"), T, T + now) == T + expected * MINUTE
     assert latest_tick(cron("* * * * *"), T - 20_000, T - 20_000 + now) == T - 20_000 + expected * MINUTE
+
+
+@pytest.mark.parametrize(("late", "most"), [(5, 1), (MINUTE - 1, 1), (3_650 * 86_400_000, 40)])
+def test_S_33_a_tick_is_found_by_few_looks_at_the_calendar(
+    late: int, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[int] = []
+    look = Cron.next_after
+    monkeypatch.setattr(Cron, "next_after", lambda self, at: looks.append(at) or look(self, at))
+
+    latest_tick(cron("* * * * *"), T - 20_000, T - 20_000 + late)
+
+    assert len(looks) <= most
 
 
 def test_S_61_beyond_the_calendar_there_is_no_next_instant() -> None:

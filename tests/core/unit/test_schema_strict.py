@@ -180,6 +180,7 @@ def misread(type_: Any, data: Any) -> list[str]:
 FORMS: list[tuple[Any, Any, Any]] = [
     (str, "ä", "ä"),
     (int, -5, -5),
+    (int, -(2**63), -(2**63)),
     (bool, True, True),
     (float, 1.5, 1.5),
     (None, None, None),
@@ -277,6 +278,7 @@ COERCED: list[tuple[Any, Any, str]] = [  # what cattrs would make something else
     (int, True, "expected int, got bool True"),
     (int, Level.LOW, "expected int, got Level <Level.LOW: 1>"),
     (int, 2**63, f"expected an int of 64 bits, got int {2**63}"),
+    (int, -(2**63) - 1, f"expected an int of 64 bits, got int {-(2**63) - 1}"),
     (float, "nan", "expected a finite float, got str 'nan'"),
     (float, float("nan"), "expected a finite float, got float nan"),
     (float, float("-inf"), "expected a finite float, got float -inf"),

@@ -127,6 +127,14 @@ def test_every_type_is_shown_above_and_in_the_table_of_the_module() -> None:
     assert all(f"\n    {value.type} " in t.__doc__ for value, _, _ in VALUES)
 
 
+def test_S_65_without_state_and_input_all_else_is_the_same() -> None:
+    for value, _, _ in VALUES:
+        held = value.without_state()
+
+        assert held.wire() == value.wire()
+        assert "secret" not in repr(held)
+
+
 def test_S_65_state_and_input_are_sent_only_if_asked_for() -> None:
     by_name = {type(value).__name__: value for value, _, _ in VALUES}
 
