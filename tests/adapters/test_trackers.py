@@ -304,6 +304,38 @@ def test_failures_are_logged_as_warnings_with_their_values(caplog: pytest.LogCap
     assert record.__dict__["durable_jobs"]["error"]["message"] == "boom\n  of two lines"
 
 
+def test_an_id_and_an_error_forge_no_line_of_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    key = Key("task", "orders", "7\nERROR the store went back\x1b[2J")
+    failure = Failure("ValueError", "\x1b]0;mine\x07\rERROR", None)
+    failed = JobFailed(
+        key=key,
+        at=0,
+        life=1,
+        seq=1,
+        hook="execute",
+        run=1,
+        run_count=1,
+        attempt=2,
+        will_retry=True,
+        failure=failure,
+        state=None,
+    )
+
+    with caplog.at_level(logging.WARNING, "durable_jobs"):
+        LoggingTracker().emit([failed])
+        trackers_module.say(logging.WARNING, "%s of %s: %d", "\rexecute", key, 1)
+
+    assert [one.getMessage().splitlines() for one in caplog.records] == [
+        [
+            r"job.failed task:orders:7\nERROR the store went back\x1b[2J runCount=1 attempt=2 willRetry=True"
+            r" run=1 hook='execute': ValueError: \x1b]0;mine\x07",
+            "  ERROR",
+        ],
+        [r"\rexecute of task:orders:7\nERROR the store went back\x1b[2J: 1"],
+    ]
+    assert caplog.records[0].__dict__["durable_jobs"]["id"] == key.id
+
+
 class Sleepless(threading.Condition):
     """A condition in which nobody may wait."""
 

@@ -33,7 +33,7 @@ from durable_jobs_core.telemetry import (
     RetryExhausted,
     TelemetryEvent,
 )
-from durable_jobs_core.words import Key
+from durable_jobs_core.words import Key, printable
 from durable_jobs_runtime.arguments import Arguments, without_password
 
 REGRESSED_MAX = 100
@@ -75,9 +75,10 @@ LOGGER = logging.getLogger("durable_jobs")
 
 
 def say(level: int, text: str, *args: object, with_error: bool = False) -> None:
-    """Log a line, though a handler of the user's raises."""
+    """Log a line, though a handler of the user's raises; what others wrote, as an id, stays in the line."""
     with suppress(Exception):
-        LOGGER.log(level, text, *args, exc_info=with_error)
+        told = [printable(str(arg)) if isinstance(arg, str | Key) else arg for arg in args]
+        LOGGER.log(level, text, *told, exc_info=with_error)
 
 
 _LEVELS: dict[type[TelemetryEvent], int] = {
@@ -100,7 +101,7 @@ def _told(event: TelemetryEvent) -> str:
     if isinstance(event, JobFailed):
         del fields["error"]
         lines = [*str(event.failure).splitlines(), *(event.failure.stack or "").splitlines()]
-        error = ": " + "\n  ".join(lines)
+        error = ": " + "\n  ".join(map(printable, lines))
     return "".join(f" {name}={value!r}" for name, value in fields.items()) + error
 
 
@@ -119,7 +120,8 @@ class LoggingTracker:
             level = _LEVELS.get(type(event), logging.DEBUG)
             if LOGGER.isEnabledFor(level):
                 extra = {"durable_jobs": event.wire()}
-                LOGGER.log(level, "%s %s%s", event.type, event.key, _told(event), extra=extra)
+                key = printable(str(event.key))
+                LOGGER.log(level, "%s %s%s", event.type, key, _told(event), extra=extra)
 
     def close(self, timeout: float) -> None:
         """Nothing is held."""
