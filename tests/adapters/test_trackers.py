@@ -164,7 +164,10 @@ def test_failed_and_hung_up_requests_are_sent_again_in_order(collector: Collecto
     assert tracker.dropped == 0
 
 
-def test_a_collector_that_stays_away_costs_only_counted_drops(collector: Collector) -> None:
+def test_a_collector_that_stays_away_costs_only_counted_drops(
+    collector: Collector, caplog: pytest.LogCaptureFixture
+) -> None:
+    collector.url += "?key=secret"
     collector.answers = [500] * 3
     tracker = tracker_to(collector, attempts=3)
 
@@ -174,6 +177,8 @@ def test_a_collector_that_stays_away_costs_only_counted_drops(collector: Collect
 
     assert collector.bodies == []
     assert (tracker.sent, tracker.dropped) == (0, 1)
+    where = collector.url.replace("secret", "***")
+    assert caplog.messages == [f"1 telemetry events for {where} were dropped: the collector answered 500"]
 
 
 def test_the_buffer_is_bounded_and_drops_the_oldest() -> None:

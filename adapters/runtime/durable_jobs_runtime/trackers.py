@@ -20,7 +20,7 @@ from functools import partial
 from typing import Protocol
 from urllib.parse import urlsplit
 
-from durable_jobs_core.checks import shown
+from durable_jobs_core.checks import shown, without_secrets
 from durable_jobs_core.telemetry import (
     AlarmRepaired,
     HistoryRegressed,
@@ -34,7 +34,7 @@ from durable_jobs_core.telemetry import (
     TelemetryEvent,
 )
 from durable_jobs_core.words import Key, printable
-from durable_jobs_runtime.arguments import Arguments, without_password
+from durable_jobs_runtime.arguments import Arguments
 
 REGRESSED_MAX = 100
 PAUSE_MAX = 30.0
@@ -130,7 +130,8 @@ class LoggingTracker:
 class HttpTracker:
     """POSTs values to a collector as JSON, `{"events": [...]}`, each as its `wire()` is.
 
-    `endpoint`: the URL; `env`, `service_key`: added to each event; `headers`: added to each request;
+    `endpoint`: the URL, without user and password; `env`, `service_key`: added to each event; `headers`:
+    added to each request.
     `include_state`: send the user's state and input too, which may hold secrets, default no.
     `batch_size`, `interval`: at most so many events a request, and none waits longer for others.
     `buffer_size`: what is held while the collector is away; the oldest are dropped beyond it, and
@@ -257,7 +258,8 @@ class HttpTracker:
         with self._wake:
             self.dropped += number
         if number:
-            say(logging.WARNING, "%d telemetry events for %s were dropped: %s", number, self.endpoint, why)
+            where = without_secrets(self.endpoint)
+            say(logging.WARNING, "%d telemetry events for %s were dropped: %s", number, where, why)
 
     def _is_current(self) -> bool:
         return self._thread is threading.current_thread()
@@ -309,8 +311,11 @@ class HttpTracker:
 
 def _check_request(arguments: Arguments, endpoint: object, headers: object) -> None:
     """Note what no request could be made of; headers may hold secrets, which are not shown."""
-    got = repr(without_password(endpoint)) if isinstance(endpoint, str) else shown(endpoint)
-    arguments.expect(_is_http_url(endpoint), "endpoint", "an http(s) URL", got)
+    got = repr(without_secrets(endpoint)) if isinstance(endpoint, str) else shown(endpoint)
+    is_url = isinstance(endpoint, str) and _is_http_url(endpoint)
+    arguments.expect(is_url, "endpoint", "an http(s) URL", got)
+    has_user = is_url and "@" in urlsplit(str(endpoint)).netloc
+    arguments.expect(not has_user, "endpoint", "no user and password, which go into headers=", got)
     if not isinstance(headers, Mapping):
         arguments.expect(False, "headers", "texts by name", type(headers).__name__)
         return
@@ -322,8 +327,8 @@ def _check_request(arguments: Arguments, endpoint: object, headers: object) -> N
             arguments.expect(bool(is_line), f"headers[{name!r}]", "text of one line", type(text).__name__)
 
 
-def _is_http_url(value: object) -> bool:
-    if not isinstance(value, str) or not re.fullmatch(r"https?://[\x21-\x7e]+", value):
+def _is_http_url(value: str) -> bool:
+    if not re.fullmatch(r"https?://[\x21-\x7e]+", value):
         return False
     try:
         parts = urlsplit(value)
