@@ -80,13 +80,20 @@ class InvalidStateError(DurableJobsError):
 
 @frozen
 class Issue:
-    """One thing wrong with a value: where (`$.items[2].n`, `$`: all of it), what was expected, what came."""
+    """One thing wrong with a value: where (`$.items[2].n`, `$`: all of it), what was expected, what came;
+    `value`: the beginning of what it looks like, which may be a secret."""
 
     path: str
     expected: str
     got: str
+    value: str = ""
 
     def __str__(self) -> str:
+        return f"{self.plain} {self.value}".rstrip()
+
+    @property
+    def plain(self) -> str:
+        """The text without the value."""
         where = "" if self.path == "$" else f"{self.path}: "
         return f"{where}expected {self.expected}, got {self.got}"
 
@@ -98,6 +105,11 @@ class ValidationError(DurableJobsError, ValueError):
     def __init__(self, subject: str, issues: tuple[Issue, ...]) -> None:
         self.subject, self.issues = subject, issues
         super().__init__(f"{subject}: " + "; ".join(map(str, issues)))
+
+    @property
+    def plain(self) -> str:
+        """The text without the values: a state is for nobody who reads logs."""
+        return f"{self.subject}: " + "; ".join(issue.plain for issue in self.issues)
 
 
 class ExecutionError(DurableJobsError):
