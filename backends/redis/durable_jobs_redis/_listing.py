@@ -7,6 +7,7 @@ page exact: `SCAN` goes through all keys of the server, lists some twice, and ha
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from heapq import merge
 from typing import Any, TypeAlias, cast
 
@@ -47,7 +48,7 @@ def jobs(line: Line, names: Names) -> list[Job]:
     keys = [f"{names.tag(shard)}jobs".encode() for shard in range(names.shards)]
     told = line.ask([("SMEMBERS", key) for key in keys])
     found = [_told(one.answer, key) for key, one in zip(keys, told, strict=True)]
-    return sorted({job_of(name) for members in found for name in members})
+    return sorted({job_of(name) for members in found for name in _texts(members)})
 
 
 def _keys(line: Line, names: Names, query: Query, last: Key | None, count: int) -> Iterator[list[Key]]:
@@ -63,7 +64,9 @@ def _keys(line: Line, names: Names, query: Query, last: Key | None, count: int) 
         else:
             continue
         while ids := _ids(line, names, job, start, count):
-            yield [Key(kind, name, id.decode()) for id in ids]
+            keys = [Key(kind, name, id.decode()) for id in _texts(ids)]
+            if keys:
+                yield keys
             start = b"(" + ids[-1]
 
 
@@ -73,6 +76,14 @@ def _ids(line: Line, names: Names, job: Job, start: bytes, count: int) -> list[b
     told = line.ask([("ZRANGEBYLEX", key, start, "+", "LIMIT", 0, count) for key in keys])
     found = [_told(one.answer, key) for key, one in zip(keys, told, strict=True)]
     return list(merge(*found))[:count]
+
+
+def _texts(members: Sequence[bytes]) -> Iterator[bytes]:
+    """Those that may be of ours: what is no text was put there by others, and hides nothing."""
+    for member in members:
+        with suppress(UnicodeDecodeError):
+            member.decode()
+            yield member
 
 
 def _told(answer: Any, key: bytes) -> list[bytes]:

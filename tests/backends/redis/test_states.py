@@ -197,6 +197,15 @@ def test_S_66_what_is_no_list_of_ids_is_named(server, port, key) -> None:
         port.scan()
 
 
+def test_S_66_what_others_put_among_the_jobs_and_ids_hides_nothing(server, port) -> None:
+    port.create("a", "b")
+    with server.client() as client:
+        client.sadd("{durable-jobs:0}:jobs", b"\xff")
+        client.zadd("{durable-jobs:0}:ids:task:mail", {b"\x80%d" % n: 0 for n in range(300)} | {b"Z\xff": 0})
+    assert port.scan() == ["a", "b"]
+    assert port.backend.health().jobs == (port.JOB,)
+
+
 def test_r3_a_password_that_is_wanted_now_is_no_passing_trouble(server, port) -> None:
     (row,) = port.create("a", wake=10)
     with server.client() as client:
