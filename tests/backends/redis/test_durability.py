@@ -159,7 +159,11 @@ def test_r3_what_no_replica_confirms_in_time_is_unknown_and_read_back(server, re
     assert outcome == Unknown("WAIT: [0] have confirmed it in time, of [1]")
     with pytest.raises(RedisStoreError, match="WAIT"):
         port.ask(loads=(row.key,), settle=True)
+    for _ in range(2):
+        with pytest.raises(RedisStoreError, match="WAIT"):
+            port.load("a")  # or it would be acknowledged
     replica.resume()
+    assert port.load("a") == row
     port.close_all()
     port = Port(Space(f"{server.url}?wait_replicas=1&wait_ms=20000&timeout=30"))
     assert port.ask(loads=(row.key,), settle=True).rows == (row,)
