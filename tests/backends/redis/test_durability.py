@@ -188,6 +188,9 @@ def test_a_log_that_has_to_confirm_is_there_or_it_is_said(server) -> None:
         )
         assert health.warnings == ()
         port.close_all()
+        client.config_set("appendfsync", "no")
+        with pytest.raises(RedisStoreError, match="wait_aof needs appendfsync everysec or always"):
+            RedisBackend.open(url)
         client.config_set("appendonly", "no")
         with pytest.raises(RedisStoreError, match="wait_aof needs an append-only file"):
             RedisBackend.open(url)
