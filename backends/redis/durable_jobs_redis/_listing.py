@@ -32,15 +32,22 @@ def page(line: Line, names: Names, load: Load, query: Query, after: Cursor | Non
     last = key_after(after)
     keys = _keys(line, names, query, last, min(limit + 1, _AT_ONCE))
     while chunk := next(keys, []):
+        if len(rows) >= limit:  # that there are more is enough
+            return _part(rows, last)
         for key, row in zip(chunk, load(chunk), strict=True):
             if len(rows) >= limit or looked_at >= LOOKED_AT_MAX:
-                assert last is not None, "a page has room for a row"
-                return Page(tuple(rows), cursor_of(last))
+                return _part(rows, last)
             looked_at += 1
             last = key
             if row is not None and _matches(query, row):
                 rows.append(row)
     return Page(tuple(rows), None)
+
+
+def _part(rows: Sequence[Row | Damaged], last: Key | None) -> Page:
+    """A page that another follows."""
+    assert last is not None, "a page has room for a row"
+    return Page(tuple(rows), cursor_of(last))
 
 
 def jobs(line: Line, names: Names) -> list[Job]:

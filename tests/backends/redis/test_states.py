@@ -20,7 +20,7 @@ from support.ports import PATIENCE_SECONDS, in_a_hurry, refusal
 from support.redis_proxy import Proxy
 from support.redis_servers import SAFE, Server, Space, free_port, launch
 
-from durable_jobs_core.backend import Claim, Committed, Refused, Write
+from durable_jobs_core.backend import Claim, Committed, Query, Refused, Write
 
 DONE = Committed()
 
@@ -195,6 +195,15 @@ def test_S_66_what_is_no_list_of_ids_is_named(server, port, key) -> None:
         client.set(key, "not a list")
     with pytest.raises(RedisStoreError, match=f"{re.escape(key)} cannot be listed: WRONGTYPE"):
         port.scan()
+
+
+def test_S_66_a_page_that_is_full_loads_nothing_more(server, port) -> None:
+    port.create(*(f"a{n}" for n in range(250)))
+    with server.client() as client:
+        client.config_resetstat()
+        page = port.backend.scan(Query(), None, 200)
+        assert (len(page.rows), page.after is None) == (200, False)
+        assert client.info("commandstats")["cmdstat_evalsha"]["calls"] == 2, "a hundred rows at a time"
 
 
 def test_S_66_what_others_put_among_the_jobs_and_ids_hides_nothing(server, port) -> None:
