@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
@@ -99,3 +100,14 @@ def _repr(value: object) -> str:
         return repr(value)
     except Exception:  # an int of too many digits, an object that is broken
         return ""
+
+
+def without_secrets(url: str) -> str:
+    """A URL as it may be shown, also one that is written wrongly: without who logs in, and without the values
+    of options that are called like a secret."""
+    return _SECRETS.sub(lambda found: f"{found[1]}***@" if found[2] is None else f"{found[2]}***", url)
+
+
+_SECRETS = re.compile(
+    r"^([\w+]*:/*|).*@|((?:pass|secret|token|key|auth)[^=&]*=)[^&]*", re.DOTALL | re.IGNORECASE
+)

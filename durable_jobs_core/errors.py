@@ -80,13 +80,20 @@ class InvalidStateError(DurableJobsError):
 
 @frozen
 class Issue:
-    """One thing wrong with a value: where (`$.items[2].n`, `$`: all of it), what was expected, what came."""
+    """One thing wrong with a value: where (`$.items[2].n`, `$`: all of it), what was expected, what came;
+    `value`: the beginning of what it looks like, which may be a secret."""
 
     path: str
     expected: str
     got: str
+    value: str = ""
 
     def __str__(self) -> str:
+        return f"{self.plain} {self.value}".rstrip()
+
+    @property
+    def plain(self) -> str:
+        """The text without the value."""
         where = "" if self.path == "$" else f"{self.path}: "
         return f"{where}expected {self.expected}, got {self.got}"
 
@@ -103,6 +110,11 @@ class ValidationError(DurableJobsError, ValueError):
     def of(cls, subject: str, expected: str, got: str) -> ValidationError:
         """What to raise for a value that is wrong as a whole."""
         return cls(subject, (Issue("$", expected, got),))
+
+    @property
+    def plain(self) -> str:
+        """The text without the values: a state is for nobody who reads logs."""
+        return f"{self.subject}: " + "; ".join(issue.plain for issue in self.issues)
 
 
 class ExecutionError(DurableJobsError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from durable_jobs_core.errors import UNCHANGED
+from durable_jobs_core.errors import UNCHANGED, ValidationError
 from durable_jobs_core.words import Failure
 
 RAISED = (Exception, SystemExit)
@@ -17,7 +17,7 @@ STACK_MAX = 8_000
 def describe(error: BaseException) -> Failure:
     """An exception as data, with its causes and, of a group, its leaves.
 
-    Never raises, reads no file, and keeps to the stated lengths.
+    Never raises, reads no file, quotes no state, and keeps to the stated lengths.
     """
     text = _text(error)
     message = [text]
@@ -70,6 +70,8 @@ def _named(error: BaseException) -> str:
 
 def _text(error: BaseException) -> str:
     try:
+        if isinstance(error, ValidationError):
+            return error.plain
         return str(error).removesuffix(UNCHANGED)  # whoever tells of the failure says so
     except RAISED:
         return "(its text could not be made)"

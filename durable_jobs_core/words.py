@@ -107,6 +107,14 @@ class Failure:
         return f"{self.type}: {self.message}" if self.message else self.type
 
 
+def printable(text: str) -> str:
+    """A text of others, such as an id, for a line of a log or a terminal: what would end the line, or steer
+    the terminal, is written as in `repr`."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
+
+
 def to_datetime(instant: int) -> datetime:
     """The aware UTC datetime of an instant."""
     return _EPOCH + timedelta(milliseconds=instant)

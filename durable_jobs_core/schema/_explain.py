@@ -42,7 +42,7 @@ def _issues(error: BaseException, path: str, type_: Any) -> Iterator[Issue]:
         for child in bare:
             yield from _issues(child, path, type_)
     elif isinstance(error, Misfit):
-        yield Issue(path + error.path, error.expected, error.got)
+        yield Issue(path + error.path, error.expected, *error.got)
     elif isinstance(error, KeyError):
         yield Issue(path, type_name(type_), f"nothing: the field {error} is missing")
     elif isinstance(error, ForbiddenExtraKeysError):

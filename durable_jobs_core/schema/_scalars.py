@@ -36,15 +36,16 @@ class Alien:
         return repr(self.value)  # as the name in an object it is part of a path
 
 
-def _describe(value: object) -> str:
+def _describe(value: object) -> tuple[str, str]:
+    """Its type, and the beginning of what it looks like."""
     value = value.value if isinstance(value, Alien) else value
     if value is None:
-        return "null"
+        return "null", ""
     try:
         text = repr(value)
     except Exception:
-        return type(value).__name__
-    return f"{type(value).__name__} {text if len(text) <= 60 else text[:57] + '...'}"
+        text = ""
+    return type(value).__name__, text if len(text) <= 60 else text[:57] + "..."
 
 
 def _text(value: Any) -> str:

@@ -221,11 +221,19 @@ def test_S_62_S_66_a_listing_that_would_be_empty_by_mistake_is_refused(
     driver.run(main)
 
 
-def test_an_unknown_backend_is_named_without_its_password() -> None:
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("reddis://me:se/cret@host/0", "reddis://***@host/0"),
+        ("redis:/me:secret@host", "redis:/***@host"),
+        ("redis+sentinal://host/a?sentinel_password=secret&db=1", "host/a?sentinel_password=***&db=1"),
+    ],
+)
+def test_an_unknown_backend_is_named_without_its_password(url: str, shown: str) -> None:
     with pytest.raises(StorageError) as raised:
-        open_backend("reddis://me:se/cret@host/0")
+        open_backend(url)
 
-    assert "reddis://***@host/0" in str(raised.value)
+    assert shown in str(raised.value)
     assert "cret" not in str(raised.value)
 
 
@@ -246,6 +254,11 @@ WRONG_TRACKERS: list[tuple[dict[str, Any], str]] = [
     ({"endpoint": "http://[::1"}, "endpoint: expected an http(s) URL, got 'http://[::1'"),
     ({"endpoint": "http://host:port/"}, "endpoint: expected an http(s) URL, got 'http://host:port/'"),
     ({"endpoint": "http://host/a b"}, "endpoint: expected an http(s) URL, got 'http://host/a b'"),
+    ({"endpoint": "ftp://host/?key=secret"}, "endpoint: expected an http(s) URL, got 'ftp://host/?key=***'"),
+    (
+        {"endpoint": "https://me:secret@host/"},
+        "endpoint: expected no user and password, which go into headers=, got 'https://***@host/'",
+    ),
     ({"env": None}, "env: expected a str, got NoneType"),
     ({"service_key": b"secret"}, "service_key: expected a str, got bytes"),
     ({"headers": [("a", "b")]}, "headers: expected texts by name, got list"),

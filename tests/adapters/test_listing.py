@@ -10,7 +10,7 @@ from support.samples import CHORE
 from durable_jobs_core.backend import Damaged
 from durable_jobs_core.codec import encode
 from durable_jobs_core.record import Record, TaskBody
-from durable_jobs_core.words import Revision, to_datetime
+from durable_jobs_core.words import INSTANT_MAX, Revision, to_datetime
 
 RECORD = Record(
     revision=Revision(1, 2, 3), writers=((3, 2),), created_at=0, at=0, seq=0, body=TaskBody(scheduled_at=5)
@@ -23,6 +23,13 @@ def test_S_66_a_row_is_shown_by_its_status_and_alarm() -> None:
 
     assert (shown.key, shown.status, shown.alarm) == (CHORE, "active", to_datetime(5))
     assert _instance(framed(ROW, schema=2)).status == "active"  # a newer release's
+    assert _instance(evolve(ROW, wake=None)).alarm is None
+
+
+def test_S_66_a_row_whose_alarm_is_in_no_calendar_does_not_end_the_listing() -> None:
+    far, long_ago = _instance(evolve(ROW, wake=10**30)), _instance(evolve(ROW, wake=-(10**30)))
+
+    assert (far.alarm, long_ago.alarm) == (to_datetime(INSTANT_MAX), to_datetime(0))
 
 
 def test_S_6_a_row_whose_checksum_is_wrong_is_shown_as_quarantined() -> None:

@@ -463,10 +463,19 @@ class Failing(MemoryBackend):
         return cast(Answer, self.way)
 
 
+def caused(error: BaseException, *, by: BaseException) -> BaseException:
+    error.__cause__ = by
+    return error
+
+
 @pytest.mark.parametrize(
     ("way", "why"),
     [
         (ConnectionError("the server is gone"), "ConnectionError: the server is gone"),
+        (
+            caused(ConnectionError("gone"), by=OSError("route")),
+            "ConnectionError: gone caused by OSError: route",
+        ),
         (SystemExit(3), "SystemExit: 3"),
         (None, "expected an Answer, got NoneType"),
         (

@@ -180,7 +180,10 @@ def test_failed_and_hung_up_requests_are_sent_again_in_order(collector: Collecto
     assert tracker.dropped == 0
 
 
-def test_a_collector_that_stays_away_costs_only_counted_drops(collector: Collector) -> None:
+def test_a_collector_that_stays_away_costs_only_counted_drops(
+    collector: Collector, caplog: pytest.LogCaptureFixture
+) -> None:
+    collector.url += "?key=secret"
     collector.answers = [500] * 3
     tracker = tracker_to(collector, attempts=3)
 
@@ -190,6 +193,8 @@ def test_a_collector_that_stays_away_costs_only_counted_drops(collector: Collect
 
     assert collector.bodies == []
     assert (tracker.sent, tracker.dropped) == (0, 1)
+    where = collector.url.replace("secret", "***")
+    assert caplog.messages == [f"1 telemetry events for {where} were dropped: the collector answered 500"]
 
 
 def test_the_buffer_is_bounded_and_drops_the_oldest() -> None:
@@ -318,6 +323,38 @@ def test_failures_are_logged_as_warnings_with_their_values(caplog: pytest.LogCap
         'ValueError: boom\n    of two lines\n    File "handlers.py", line 1, in refresh'
     )
     assert record.__dict__["durable_jobs"]["error"]["message"] == "boom\n  of two lines"
+
+
+def test_an_id_and_an_error_forge_no_line_of_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    key = Key("task", "orders", "7\nERROR the store went back\x1b[2J")
+    failure = Failure("ValueError", "\x1b]0;mine\x07\rERROR", None)
+    failed = JobFailed(
+        key=key,
+        at=0,
+        life=1,
+        seq=1,
+        hook="execute",
+        run=1,
+        run_count=1,
+        attempt=2,
+        will_retry=True,
+        failure=failure,
+        state=None,
+    )
+
+    with caplog.at_level(logging.WARNING, "durable_jobs"):
+        LoggingTracker().emit([failed])
+        trackers_module.say(logging.WARNING, "%s of %s: %d", "\rexecute", key, 1)
+
+    assert [one.getMessage().splitlines() for one in caplog.records] == [
+        [
+            r"job.failed task:orders:7\nERROR the store went back\x1b[2J runCount=1 attempt=2 willRetry=True"
+            r" run=1 hook='execute': ValueError: \x1b]0;mine\x07",
+            "  ERROR",
+        ],
+        [r"\rexecute of task:orders:7\nERROR the store went back\x1b[2J: 1"],
+    ]
+    assert caplog.records[0].__dict__["durable_jobs"]["id"] == key.id
 
 
 class Sleepless(threading.Condition):

@@ -408,7 +408,7 @@ def project(tmp_path: Path) -> Path:
         raise ValueError('"it" is wrong\nin two lines')
 
     async def scenario(sim: Simulation) -> None:
-        for name in ("b", "a"):
+        for name in ("b", 'a"""\0\x1b[2J'):
             await sim.client.task("orders").send(name, 5)
             await sim.sleep("10 seconds")
 

@@ -410,13 +410,13 @@ def test_a_trace_has_one_line_an_event_in_every_form() -> None:
 
 def test_what_users_say_stays_in_its_line() -> None:
     async def say(sim: Simulation) -> None:
-        sim.say("one; two #3\nfour: five")
+        sim.say("one; two #3\nfour: \x1b[2Jfive")
 
     trace = simulate(ticking(count), say, seed=1, faults=NONE)
     ends = [line.rpartition("note")[2].strip() for line in (trace.text() + trace.mermaid()).splitlines()]
 
-    assert r"-                            one; two #3\nfour: five" in ends
-    assert r"one  two  3\nfour: five" in ends
+    assert r"-                            one; two #3\nfour: \x1b[2Jfive" in ends
+    assert r"one  two  3\nfour: \x1b[2Jfive" in ends
 
 
 def test_many_seeds_are_run_and_summed_up(capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
 from inspect import iscoroutinefunction
 
@@ -79,8 +78,3 @@ class Arguments:
 
 def _is_plain(method: object) -> bool:
     return callable(method) and not iscoroutinefunction(method)
-
-
-def without_password(url: str) -> str:
-    """A URL as it may be shown."""
-    return re.sub(r"//.*@", "//***@", url, flags=re.DOTALL)

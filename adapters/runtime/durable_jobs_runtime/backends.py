@@ -5,8 +5,8 @@ from __future__ import annotations
 from importlib.metadata import entry_points
 
 from durable_jobs_core.backend import Backend
+from durable_jobs_core.checks import without_secrets
 from durable_jobs_core.errors import StorageError
-from durable_jobs_runtime.arguments import without_password
 
 GROUP = "durable_jobs.backends"
 _REDIS = "durable-jobs-redis"
@@ -39,7 +39,7 @@ def open_backend(url: str) -> Backend:
 
 
 def _not_found(url: str, scheme: str, is_url: bool, found: list[str]) -> str:
-    shown = repr(without_password(url))
+    shown = repr(without_secrets(url))
     known = ", ".join(f"{name}://" for name in found) or "none"
     if not is_url:
         return f"{shown} is no URL: expected one such as sqlite:///jobs.db; installed: {known}"

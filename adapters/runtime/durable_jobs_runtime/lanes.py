@@ -53,7 +53,7 @@ class LaneThread:
             self._failures += 1
             if self._failures.bit_count() == 1:
                 text = "the backend failed (lane %d, %d in a row): %s"
-                say(logging.WARNING, text, self._lane, self._failures, trouble)
+                say(logging.WARNING, text, self._lane, self._failures, trouble.replace("\n ", ""))
         elif self._failures:
             text = "the backend answers again (lane %d, failed before: %d)"
             say(logging.WARNING, text, self._lane, self._failures)

@@ -15,7 +15,7 @@ from durable_jobs_core.codec import decode
 from durable_jobs_core.errors import StorageError
 from durable_jobs_core.results import InstanceStatus
 from durable_jobs_core.telemetry import JobUnregistered
-from durable_jobs_core.words import Job, Key, Kind, maybe_datetime
+from durable_jobs_core.words import INSTANT_MAX, Job, Key, Kind, maybe_datetime
 from durable_jobs_runtime.arguments import Arguments
 from durable_jobs_runtime.loop import Loop
 from durable_jobs_runtime.machine import Machine
@@ -153,4 +153,5 @@ def _given(value: object, type_: type[T], method: str) -> T:
 def _instance(row: Row | Damaged) -> Instance:
     if isinstance(row, Damaged) or isinstance(decode(row), Damaged):
         return Instance(key=row.key, status="quarantined", alarm=None)
-    return Instance(key=row.key, status=row.status, alarm=maybe_datetime(row.wake))
+    wake = None if row.wake is None else min(max(row.wake, 0), INSTANT_MAX)  # damaged, or set by hand
+    return Instance(key=row.key, status=row.status, alarm=maybe_datetime(wake))

@@ -20,7 +20,7 @@ from functools import partial
 from typing import Protocol
 from urllib.parse import urlsplit
 
-from durable_jobs_core.checks import shown
+from durable_jobs_core.checks import shown, without_secrets
 from durable_jobs_core.telemetry import (
     AlarmRepaired,
     HistoryRegressed,
@@ -33,8 +33,8 @@ from durable_jobs_core.telemetry import (
     RetryExhausted,
     TelemetryEvent,
 )
-from durable_jobs_core.words import Key
-from durable_jobs_runtime.arguments import Arguments, without_password
+from durable_jobs_core.words import Key, printable
+from durable_jobs_runtime.arguments import Arguments
 
 REGRESSED_MAX = 100
 PAUSE_MAX = 30.0
@@ -75,9 +75,10 @@ LOGGER = logging.getLogger("durable_jobs")
 
 
 def say(level: int, text: str, *args: object, with_error: bool = False) -> None:
-    """Log a line, though a handler of the user's raises."""
+    """Log a line, though a handler of the user's raises; what others wrote, as an id, stays in the line."""
     with suppress(Exception):
-        LOGGER.log(level, text, *args, exc_info=with_error)
+        told = [printable(str(arg)) if isinstance(arg, str | Key) else arg for arg in args]
+        LOGGER.log(level, text, *told, exc_info=with_error)
 
 
 _LEVELS: dict[type[TelemetryEvent], int] = {
@@ -100,7 +101,7 @@ def _told(event: TelemetryEvent) -> str:
     if isinstance(event, JobFailed):
         del fields["error"]
         lines = [*str(event.failure).splitlines(), *(event.failure.stack or "").splitlines()]
-        error = ": " + "\n  ".join(lines)
+        error = ": " + "\n  ".join(map(printable, lines))
     return "".join(f" {name}={value!r}" for name, value in fields.items()) + error
 
 
@@ -119,7 +120,8 @@ class LoggingTracker:
             level = _LEVELS.get(type(event), logging.DEBUG)
             if LOGGER.isEnabledFor(level):
                 extra = {"durable_jobs": event.wire()}
-                LOGGER.log(level, "%s %s%s", event.type, event.key, _told(event), extra=extra)
+                key = printable(str(event.key))
+                LOGGER.log(level, "%s %s%s", event.type, key, _told(event), extra=extra)
 
     def close(self, timeout: float) -> None:
         """Nothing is held."""
@@ -128,7 +130,8 @@ class LoggingTracker:
 class HttpTracker:
     """POSTs values to a collector as JSON, `{"events": [...]}`, each as its `wire()` is.
 
-    `endpoint`: the URL; `env`, `service_key`: added to each event; `headers`: added to each request;
+    `endpoint`: the URL, without user and password; `env`, `service_key`: added to each event; `headers`:
+    added to each request.
     `include_state`: send the user's state and input too, which may hold secrets, default no.
     `batch_size`, `interval`: at most so many events a request, and none waits longer for others.
     `buffer_size`: what is held while the collector is away, with states only if they are sent; the oldest
@@ -255,7 +258,8 @@ class HttpTracker:
         with self._wake:
             self.dropped += number
         if number:
-            say(logging.WARNING, "%d telemetry events for %s were dropped: %s", number, self.endpoint, why)
+            where = without_secrets(self.endpoint)
+            say(logging.WARNING, "%d telemetry events for %s were dropped: %s", number, where, why)
 
     def _is_current(self) -> bool:
         return self._thread is threading.current_thread()
@@ -307,8 +311,11 @@ class HttpTracker:
 
 def _check_request(arguments: Arguments, endpoint: object, headers: object) -> None:
     """Note what no request could be made of; headers may hold secrets, which are not shown."""
-    got = repr(without_password(endpoint)) if isinstance(endpoint, str) else shown(endpoint)
-    arguments.expect(_is_http_url(endpoint), "endpoint", "an http(s) URL", got)
+    got = repr(without_secrets(endpoint)) if isinstance(endpoint, str) else shown(endpoint)
+    is_url = isinstance(endpoint, str) and _is_http_url(endpoint)
+    arguments.expect(is_url, "endpoint", "an http(s) URL", got)
+    has_user = is_url and "@" in urlsplit(str(endpoint)).netloc
+    arguments.expect(not has_user, "endpoint", "no user and password, which go into headers=", got)
     if not isinstance(headers, Mapping):
         arguments.expect(False, "headers", "texts by name", type(headers).__name__)
         return
@@ -320,8 +327,8 @@ def _check_request(arguments: Arguments, endpoint: object, headers: object) -> N
             arguments.expect(bool(is_line), f"headers[{name!r}]", "text of one line", type(text).__name__)
 
 
-def _is_http_url(value: object) -> bool:
-    if not isinstance(value, str) or not re.fullmatch(r"https?://[\x21-\x7e]+", value):
+def _is_http_url(value: str) -> bool:
+    if not re.fullmatch(r"https?://[\x21-\x7e]+", value):
         return False
     try:
         parts = urlsplit(value)

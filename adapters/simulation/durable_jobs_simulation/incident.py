@@ -11,7 +11,7 @@ from attrs import frozen
 from durable_jobs_core.jobs import Jobs
 from durable_jobs_core.journal import read
 from durable_jobs_core.record import Record
-from durable_jobs_core.words import Failure, Key
+from durable_jobs_core.words import Failure, Key, printable
 from durable_jobs_simulation.replaying import CalledAgain, Replaying
 from durable_jobs_simulation.tasks import SimulationError
 
@@ -61,7 +61,10 @@ class Replay:
         torn = f" ({self.torn} lines are torn)" if self.torn else ""
         head = f"{self.steps} steps{torn}, {len(self.called)} calls of hooks; instances: {len(self.records)}"
         shown = [called for called in self.called if called in self.failures or not called.same]
-        return "\n".join([head, *map(str, shown[-SHOWN:]), self.verdict]) + "\n"
+        return (
+            "\n".join([head, *(printable(str(one)) for one in shown[-SHOWN:]), printable(self.verdict)])
+            + "\n"
+        )
 
 
 def replay(journal: str | Path, jobs: Jobs | Callable[[], Jobs]) -> Replay:
@@ -147,7 +150,7 @@ def write_test(replayed: Replay, module: str, name: str, path: Path) -> tuple[st
     journal = path.with_suffix(".jsonl")
     journal.write_text("\n".join(mine) + "\n", encoding="utf-8")
     job = "".join(char if char.isalnum() else "_" for char in f"{key.job}_{failed.call.hook}").lower()
-    what = failed.what.replace("\\", "/").replace('"', "'")
+    what = printable(failed.what).replace("\\", "/").replace('"', "'")
     text = TEST.format(what=what, module=module, name=name, journal=journal.name, job=job, line=len(mine))
     path.write_text(text, encoding="utf-8")
     return str(path), str(journal)

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from attrs import define, field
 
 from durable_jobs_core.record import Record
-from durable_jobs_core.words import Key, Kind
+from durable_jobs_core.words import Key, Kind, printable
 from durable_jobs_simulation.faults import Faults
 from durable_jobs_simulation.page import page
 
@@ -48,7 +48,7 @@ class Event(NamedTuple):
         key = "-" if self.key is None else str(self.key)
         mark = "!" if self.fault else " "
         head = f"{self.step:>6} {clock(self.at)} {mark} {self.lane:<6} {self.what:<9}"
-        return _line(f"{head} {key:<28} {self.text}".rstrip())
+        return printable(f"{head} {key:<28} {self.text}".rstrip())
 
 
 def clock(ms: int) -> str:
@@ -179,14 +179,9 @@ def _mermaid(events: list[Event], violation: str | None) -> Iterable[str]:
         yield f"    Note over {next(iter(lanes), 'world')}: VIOLATED {_label(violation)}"
 
 
-def _line(text: str) -> str:
-    """What users wrote stays in its line."""
-    return text.replace("\n", "\\n")
-
-
 def _label(text: str) -> str:
-    """The same, without what ends a label."""
-    return "".join(" " if char in ";#" else char for char in _line(text)).strip()
+    """A text without what ends a line or a label."""
+    return "".join(" " if char in ";#" else char for char in printable(text)).strip()
 
 
 _ARROWS = {"ask": ("->>", "store"), "lost": ("-x", "store"), "reply": ("-->>", "client")}

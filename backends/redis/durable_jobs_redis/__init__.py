@@ -24,7 +24,8 @@ replicated is lost. The clocks of the nodes have to agree: each judges by its ow
 A user needs few rights (ACL): the keys and channels of its namespace, `~{durable-jobs*` and
 `&{durable-jobs*`, and the commands evalsha, eval, info, config|get, hmget, get, set, hset, smembers,
 zrangebylex, subscribe, publish, setrange, time, del, exists, dump, zadd, zrank, zrem, sadd, srem, hdel,
-zscore, zrangebyscore, zrange; in a Cluster cluster|slots; wait or waitaof for what the URL asks for.
+zscore, zrangebyscore, zrange; in a Cluster cluster|slots; in a database other than 0 select; wait or waitaof
+for what the URL asks for.
 """
 
 from __future__ import annotations

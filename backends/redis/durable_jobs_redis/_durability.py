@@ -97,4 +97,8 @@ def check(settings: Settings, location: Location) -> str | None:
         return f"wait_aof needs Redis 7.2; this is {settings.info.get('redis_version')}"
     if location.aof and settings.config.get("appendonly", "yes") != "yes":
         return "wait_aof needs an append-only file: CONFIG SET appendonly yes"
+    if location.aof and settings.config.get("appendfsync") == "no":
+        return (
+            "wait_aof needs appendfsync everysec or always: with no the server never says that it has synced"
+        )
     return None

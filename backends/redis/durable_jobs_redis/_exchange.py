@@ -83,6 +83,7 @@ class Exchanger:
 
     `calls`: the numbers of those calls that a claim is made of; `origin`: of this handle's hints, which it
     does not need itself; `hint`: the jobs that the last claim named, and the `next_wake` it was told.
+    `_doubted`: the calls whose last write is not confirmed: what is read there may be that write.
     """
 
     def __init__(
@@ -104,6 +105,7 @@ class Exchanger:
         self._warnings = warnings
         self._clock: tuple[int, float] | None = None
         self._marks: dict[int, int] = {}
+        self._doubted: set[int] = set()
         self.hint: tuple[frozenset[bytes], int | None] | None = None
 
     def exchange(self, batch: Batch) -> Answer:
@@ -150,8 +152,11 @@ class Exchanger:
         parts, known = self._split(batch), dict(self._marks)
         takes = len(self._calls) == 1
         claim = dict.fromkeys(self._calls, batch.claim)
-        needs_confirming = batch.settle or any(part.writes for part in parts.values())
-        told = self._run(batch, parts, claim, takes=takes, confirm=needs_confirming)
+        doubted = not self._doubted.isdisjoint(parts)
+        confirm = batch.settle or doubted or any(part.writes for part in parts.values())
+        if confirm and self._confirmation.commands:
+            self._doubted.update(parts)
+        told = self._run(batch, parts, claim, takes=takes, confirm=confirm, mark=doubted)
         replies = self._answered(parts, told, known)
         outcomes: dict[int, Outcome] = {}
         rows: dict[int, Row | Damaged | None] = {}
@@ -160,7 +165,9 @@ class Exchanger:
             if reply is None:
                 outcomes |= dict.fromkeys(part.writes, _failed(told[call].answer))
                 continue
-            if lack is not None and batch.settle:
+            if lack is None:
+                self._doubted.discard(call)
+            elif batch.settle or doubted:
                 raise RedisStoreError(self._line.server, lack)
             for n, one in zip(part.writes, reply.outcomes, strict=True):
                 outcomes[n] = read_outcome(batch.writes[n].key, one, lack)
@@ -208,9 +215,11 @@ class Exchanger:
         *,
         takes: bool,
         confirm: bool,
+        mark: bool = False,
     ) -> dict[int, Told]:
-        """What became of each call."""
-        head = self._names.identity, int(batch.settle), batch.not_after, self._origin, self._channel
+        """What became of each call; `mark`: each is to write, for WAIT waits for nothing else."""
+        mode = "settle" if batch.settle else "mark" if mark else ""
+        head = self._names.identity, mode, batch.not_after, self._origin, self._channel
         rest: dict[int, Sequence[Argument]] = {}
         for call, part in parts.items():
             keys = self._names.clocks(call)

@@ -7,6 +7,7 @@ page exact: `SCAN` goes through all keys of the server, lists some twice, and ha
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from heapq import merge
 from typing import Any, TypeAlias, cast
 
@@ -30,11 +31,12 @@ def page(line: Line, names: Names, load: Load, query: Query, after: Cursor | Non
     last = key_after(after)
     keys = _keys(line, names, query, last, min(limit + 1, _AT_ONCE))
     while size < BATCH_MAX_BYTES and (chunk := next(keys, [])):
+        if len(rows) >= limit:  # that there are more is enough
+            return _part(rows, last)
         before = len(rows)
         for key, row in zip(chunk, load(chunk), strict=True):
             if len(rows) >= limit or looked_at >= LOOKED_AT_MAX:
-                assert last is not None, "a page has room for a row"
-                return Page(tuple(rows), cursor_of(last))
+                return _part(rows, last)
             looked_at += 1
             last = key
             if row is not None and _matches(query, row):
@@ -43,12 +45,18 @@ def page(line: Line, names: Names, load: Load, query: Query, after: Cursor | Non
     return Page(tuple(rows), cursor_of(last) if chunk and last else None)
 
 
+def _part(rows: Sequence[Row | Damaged], last: Key | None) -> Page:
+    """A page that another follows."""
+    assert last is not None, "a page has room for a row"
+    return Page(tuple(rows), cursor_of(last))
+
+
 def jobs(line: Line, names: Names) -> list[Job]:
     """The jobs that have instances, in order."""
     keys = [f"{names.tag(shard)}jobs".encode() for shard in range(names.shards)]
     told = line.ask([("SMEMBERS", key) for key in keys])
     found = [_told(one.answer, key) for key, one in zip(keys, told, strict=True)]
-    return sorted({job_of(name) for members in found for name in members})
+    return sorted({job_of(name) for members in found for name in _texts(members)})
 
 
 def _keys(line: Line, names: Names, query: Query, last: Key | None, count: int) -> Iterator[list[Key]]:
@@ -64,7 +72,9 @@ def _keys(line: Line, names: Names, query: Query, last: Key | None, count: int) 
         else:
             continue
         while ids := _ids(line, names, job, start, count):
-            yield [Key(kind, name, id.decode()) for id in ids]
+            keys = [Key(kind, name, id.decode()) for id in _texts(ids)]
+            if keys:
+                yield keys
             start = b"(" + ids[-1]
 
 
@@ -74,6 +84,14 @@ def _ids(line: Line, names: Names, job: Job, start: bytes, count: int) -> list[b
     told = line.ask([("ZRANGEBYLEX", key, start, "+", "LIMIT", 0, count) for key in keys])
     found = [_told(one.answer, key) for key, one in zip(keys, told, strict=True)]
     return list(merge(*found))[:count]
+
+
+def _texts(members: Sequence[bytes]) -> Iterator[bytes]:
+    """Those that may be of ours: what is no text was put there by others, and hides nothing."""
+    for member in members:
+        with suppress(UnicodeDecodeError):
+            member.decode()
+            yield member
 
 
 def _told(answer: Any, key: bytes) -> list[bytes]:

@@ -14,7 +14,7 @@ from typing import Any
 from durable_jobs_redis import _durability
 from durable_jobs_redis._errors import CallRefusedError, NewerStoreError, RedisStoreError
 from durable_jobs_redis._names import Names
-from durable_jobs_redis._url import SHARDS_OF_A_CLUSTER, Location
+from durable_jobs_redis._url import SHARDS_MAX, SHARDS_OF_A_CLUSTER, Location
 from durable_jobs_redis._wire import Command, Line
 
 FORMAT = 1
@@ -59,6 +59,8 @@ def _make(line: Line, location: Location) -> Names:
     try:
         if int(version) > FORMAT:
             raise NewerStoreError(line.server, int(version), FORMAT)
+        if not 0 < int(shards) <= SHARDS_MAX:
+            raise ValueError(shards)
         names = Names(location.namespace, int(shards), bytes(identity), apart=location.form == "cluster")
     except (TypeError, ValueError) as error:
         raise RedisStoreError(line.server, f"{names.meta} is not of this library: {found!r}") from error

@@ -15,6 +15,7 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from attrs import frozen
 
+from durable_jobs_core.checks import without_secrets
 from durable_jobs_core.errors import StorageError
 
 SHARDS_MAX = 4_096
@@ -160,8 +161,7 @@ _SENTINEL = "redis+sentinel://host:26379,host:26379/service"
 
 
 def _shown(url: str) -> str:
-    """A URL without what may be a password."""
-    return repr(re.sub(r"(//).*(?=@)|(_password=)[^&]*", r"\1\2…", url))
+    return repr(without_secrets(url))
 
 
 def _read(url: str, name: str, text: str) -> Any:

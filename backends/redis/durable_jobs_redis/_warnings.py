@@ -7,6 +7,8 @@ import math
 import threading
 import time
 
+from durable_jobs_core.words import printable
+
 WARNINGS_MAX = 8
 PASSING_SECONDS = 60.0
 """What was wrong is told by `health()` for so long after it was met last; after that it is news again."""
@@ -31,7 +33,7 @@ class Warnings:
             while len(self._until) > WARNINGS_MAX:
                 del self._until[next(iter(self._until))]
         if is_news:
-            _log.log(level, "%s: %s", self._server, text)
+            _log.log(level, "%s: %s", self._server, printable(text))
 
     def now(self) -> list[str]:
         """Those that have not passed, the latest last."""

@@ -13,7 +13,8 @@ local function arg()
   return ARGV[at]
 end
 
-local identity, settle, not_after = arg() .. ' ', arg() == '1', tonumber(arg())
+local identity, mode, not_after = arg() .. ' ', arg(), tonumber(arg())
+local settle = mode == 'settle'
 local origin, channel = arg(), arg()
 local tags = {}
 for i, key in ipairs(KEYS) do
@@ -58,7 +59,7 @@ end
 if settle and tonumber(clock) <= not_after and not_after < 2 ^ 53 then
   clock = string.format('%.0f', not_after + 1)
 end
-local wrote = settle
+local wrote = false
 if unable then
   trouble = 'no writes are taken: ' .. unable
 end
@@ -310,13 +311,13 @@ end
 -- -- the clock
 
 local left = mark
-if wrote or string.sub(mark, 1, -4) ~= string.sub(clock, 1, -4) then
+if wrote or mode ~= '' or string.sub(mark, 1, -4) ~= string.sub(clock, 1, -4) then
   redis.pcall('DEL', tags[1] .. 'probe') -- a script that has written may go on; the mark does not grow
   local set = redis.pcall('SET', KEYS[1], identity .. clock)
   if not set.err then
     left = clock
-  elseif settle then
-    return set -- then a write that is on its way might still come in time
+  elseif mode ~= '' and not wrote then
+    return set -- then a write that is on its way might still come in time, or there is nothing to confirm
   end
 end
 

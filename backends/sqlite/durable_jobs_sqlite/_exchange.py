@@ -22,7 +22,7 @@ from functools import partial
 from attrs import evolve
 
 from durable_jobs_core.backend import Answer, Batch, Claim, Damaged, Outcome, Refused, Row
-from durable_jobs_core.words import Job
+from durable_jobs_core.words import Job, printable
 from durable_jobs_sqlite import _attempt, _rows, _schema
 from durable_jobs_sqlite._attempt import AgainError, Care, UndoneError
 from durable_jobs_sqlite._clock import MARK_AHEAD_MS, Plan, Reading, read_clocks, ticks
@@ -340,7 +340,7 @@ class Exchanger:
         if text in self.warnings:
             del self.warnings[text]
         else:
-            _log.warning("%s: %s", self._file.path, text)
+            _log.warning("%s: %s", self._file.path, printable(text))
         self.warnings[text] = None
         while len(self.warnings) > WARNINGS_MAX:
             del self.warnings[next(iter(self.warnings))]

@@ -70,9 +70,10 @@ def test_the_guide_and_the_package_name_these_rights() -> None:
     assert f"and the commands {', '.join(COMMANDS)}; in a Cluster" in told
 
 
-def test_a_user_with_the_rights_that_are_documented_can_do_all(server) -> None:
-    url = add_user(server, *SPACE, *(f"+{name}" for name in COMMANDS))
-    port = Port(Space(url))
+@pytest.mark.parametrize(("end", "more"), [("/0", []), ("/1", ["+select"])])
+def test_a_user_with_the_rights_that_are_documented_can_do_all(server, end, more) -> None:
+    url = add_user(server, *SPACE, *(f"+{name}" for name in COMMANDS), *more)
+    port = Port(Space(url.replace("/0", end)))
     use(port)
     assert port.backend.health().warnings == ()
     port.close_all()

@@ -159,7 +159,11 @@ def test_r3_what_no_replica_confirms_in_time_is_unknown_and_read_back(server, re
     assert outcome == Unknown("WAIT: [0] have confirmed it in time, of [1]")
     with pytest.raises(RedisStoreError, match="WAIT"):
         port.ask(loads=(row.key,), settle=True)
+    for _ in range(2):
+        with pytest.raises(RedisStoreError, match="WAIT"):
+            port.load("a")  # or it would be acknowledged
     replica.resume()
+    assert port.load("a") == row
     port.close_all()
     port = Port(Space(f"{server.url}?wait_replicas=1&wait_ms=20000&timeout=30"))
     assert port.ask(loads=(row.key,), settle=True).rows == (row,)
@@ -184,6 +188,9 @@ def test_a_log_that_has_to_confirm_is_there_or_it_is_said(server) -> None:
         )
         assert health.warnings == ()
         port.close_all()
+        client.config_set("appendfsync", "no")
+        with pytest.raises(RedisStoreError, match="wait_aof needs appendfsync everysec or always"):
+            RedisBackend.open(url)
         client.config_set("appendonly", "no")
         with pytest.raises(RedisStoreError, match="wait_aof needs an append-only file"):
             RedisBackend.open(url)

@@ -122,6 +122,8 @@ def test_a_store_that_has_lost_a_part_of_its_making_is_not_made_anew(server, por
         ("format", "99", NewerStoreError, "it has the format 99; this release knows 1"),
         ("format", "new", RedisStoreError, "is not of this library"),
         ("shards", "many", RedisStoreError, "is not of this library"),
+        ("shards", "0", RedisStoreError, "is not of this library"),
+        ("shards", "1000000000", RedisStoreError, "is not of this library"),
     ],
 )
 def test_a_store_of_a_newer_release_or_of_others_is_refused_and_left_as_it_is(

@@ -20,7 +20,7 @@ from support.ports import PATIENCE_SECONDS, in_a_hurry, refusal
 from support.redis_proxy import Proxy
 from support.redis_servers import SAFE, Server, Space, free_port, launch
 
-from durable_jobs_core.backend import Claim, Committed, Refused, Write
+from durable_jobs_core.backend import Claim, Committed, Query, Refused, Write
 
 DONE = Committed()
 
@@ -195,6 +195,24 @@ def test_S_66_what_is_no_list_of_ids_is_named(server, port, key) -> None:
         client.set(key, "not a list")
     with pytest.raises(RedisStoreError, match=f"{re.escape(key)} cannot be listed: WRONGTYPE"):
         port.scan()
+
+
+def test_S_66_a_page_that_is_full_loads_nothing_more(server, port) -> None:
+    port.create(*(f"a{n}" for n in range(250)))
+    with server.client() as client:
+        client.config_resetstat()
+        page = port.backend.scan(Query(), None, 200)
+        assert (len(page.rows), page.after is None) == (200, False)
+        assert client.info("commandstats")["cmdstat_evalsha"]["calls"] == 2, "a hundred rows at a time"
+
+
+def test_S_66_what_others_put_among_the_jobs_and_ids_hides_nothing(server, port) -> None:
+    port.create("a", "b")
+    with server.client() as client:
+        client.sadd("{durable-jobs:0}:jobs", b"\xff")
+        client.zadd("{durable-jobs:0}:ids:task:mail", {b"\x80%d" % n: 0 for n in range(300)} | {b"Z\xff": 0})
+    assert port.scan() == ["a", "b"]
+    assert port.backend.health().jobs == (port.JOB,)
 
 
 def test_r3_a_password_that_is_wanted_now_is_no_passing_trouble(server, port) -> None:

@@ -15,6 +15,7 @@ from durable_jobs_core.checks import (
     check_plain,
     check_whole,
     shown,
+    without_secrets,
 )
 from durable_jobs_core.errors import DefinitionError
 from durable_jobs_core.words import INSTANT_MAX
@@ -121,3 +122,19 @@ def test_S_61_what_cannot_be_shown_is_refused_as_everything_else(value: object, 
 def test_a_value_is_shown_by_its_type_and_as_far_as_it_can_be() -> None:
     assert [shown(5), shown(Broken()), shown(10**5000)] == ["int 5", "Broken", "int"]
     assert len(shown("x" * 1_000)) == 80
+
+
+@pytest.mark.parametrize(
+    ("url", "as_shown"),
+    [
+        ("redis://host:1/0?namespace=a", "redis://host:1/0?namespace=a"),
+        ("redis+cluster://me:se\ncr@et@one,two", "redis+cluster://***@one,two"),
+        ("me:secret@host", "me:***@host"),
+        (
+            "redis://host?a=1&PASSWORD=secret&sentinel%5Fpassword=se=cret",
+            "redis://host?a=1&PASSWORD=***&sentinel%5Fpassword=***",
+        ),
+    ],
+)
+def test_a_url_is_shown_without_what_may_be_a_secret(url: str, as_shown: str) -> None:
+    assert without_secrets(url) == as_shown

@@ -6,6 +6,7 @@ import pytest
 
 from durable_jobs_core.errors import ExecutionError, Issue, ValidationError
 from durable_jobs_core.failures import MESSAGE_MAX, STACK_MAX, describe, leaves
+from durable_jobs_core.schema import Schema
 from durable_jobs_core.words import Key
 
 
@@ -121,3 +122,18 @@ def test_S_61_a_failure_does_not_say_that_nothing_was_changed_for_its_teller_doe
 
     assert describe(error).message == "state: expected int, got null"
     assert str(told).count("nothing was changed") == 1
+
+
+def test_S_65_a_state_that_does_not_fit_is_not_quoted() -> None:
+    def refuse() -> None:
+        Schema(list[int]).decode([1, "refresh-token"], "state")
+
+    error = caught(refuse)
+
+    assert "refresh-token" in str(error), "who asked may see it"
+    assert describe(error).message == "state: $[1]: expected int, got str"
+    assert "refresh-token" not in describe(caught(lambda: reraise(error))).message
+
+
+def reraise(error: BaseException) -> None:
+    raise RuntimeError("no state") from error

@@ -550,7 +550,7 @@ def test_a_user_may_give_a_form_to_a_further_type_also_in_a_union() -> None:
     assert schema.decode(data, "state") == [date(2024, 1, 2), None]
     with pytest.raises(ValidationError) as info:
         schema.decode(["soon"], "state")
-    assert info.value.issues == (Issue("$[0]", "date or null", "str 'soon'"),)
+    assert info.value.issues == (Issue("$[0]", "date or null", "str", "'soon'"),)
 
 
 def test_a_read_only_mapping_may_be_written_where_a_mapping_is_declared() -> None:

@@ -16,6 +16,7 @@ from durable_jobs_core.words import (
     from_datetime,
     job_of,
     maybe_datetime,
+    printable,
     to_datetime,
 )
 
@@ -66,3 +67,9 @@ def test_the_last_instant_is_the_calendars() -> None:
 def test_a_failure_is_printed_as_its_type_and_text() -> None:
     assert str(Failure("KeyError", "'a'")) == "KeyError: 'a'"
     assert str(Failure("CancelledError", "")) == "CancelledError"
+
+
+def test_a_text_of_others_neither_ends_a_line_nor_drives_a_terminal() -> None:
+    assert printable("Zoë's order 😀, 100 %") == "Zoë's order 😀, 100 %"
+    assert printable("a\nb\r\x1b[2J\x9b\x00") == r"a\nb\r\x1b[2J\x9b\x00"
+    assert printable("\u2028\u202e\ud800") == r"\u2028\u202e\ud800"
