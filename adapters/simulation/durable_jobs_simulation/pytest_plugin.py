@@ -44,8 +44,8 @@ class SimulateJobs:
         """
         __tracebackhide__ = True
         from durable_jobs_core.checks import check, check_whole
-        from durable_jobs_simulation.case import Case, commits_of, load, made, refuse_idle
-        from durable_jobs_simulation.shrink import shrink
+        from durable_jobs_simulation.case import Case, commits_of, load, made, python_of, refuse_idle
+        from durable_jobs_simulation.shrink import as_test, shrink, strays
         from durable_jobs_simulation.violation import Violation
 
         seeds = seeds if self._seeds is None else self._seeds
@@ -59,12 +59,15 @@ class SimulateJobs:
             try:
                 commits += commits_of(make().run(seed))
             except Violation as violation:
+                again = strays(make, violation.trace)
                 small = shrink(make, violation.trace, violation.invariant)
                 small.case = case if isinstance(case, str) else make().name
                 path = self._folder / f"seed-{seed}.txt"
                 small.write(path)
                 small.write(path.with_suffix(".html"))
-                why = f"{violation.why}\nseed {seed}, shrunk; all of it is in {path} and, as a page, .html"
+                where = f"seed {seed}, shrunk; all of it is in {path} and, as a page, .html"
+                again = again or as_test(python_of(case), make, small)
+                why = "\n".join(filter(None, (violation.why, where, again)))
                 raise Violation(violation.invariant, why, small) from None
         refuse_idle(len(chosen), commits)
 
