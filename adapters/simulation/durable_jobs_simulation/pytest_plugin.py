@@ -9,6 +9,7 @@ seed alone, `--simulation-seeds 5000` more of them.
 
 from __future__ import annotations
 
+import warnings
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -44,6 +45,7 @@ class SimulateJobs:
         """
         __tracebackhide__ = True
         from durable_jobs_core.checks import check, check_whole
+        from durable_jobs_simulation.calls import Calls, calls_of, untested
         from durable_jobs_simulation.case import Case, commits_of, load, made, python_of, refuse_idle
         from durable_jobs_simulation.shrink import as_test, shrink, strays
         from durable_jobs_simulation.violation import Violation
@@ -54,10 +56,13 @@ class SimulateJobs:
         name = getattr(case, "__name__", "case")
         make = load(case) if isinstance(case, str) else partial(made, name, case, Case, f"expected {CASE}")
         chosen = range(first, first + seeds) if self._seed is None else (self._seed,)
-        commits = 0
+        commits, calls = 0, Calls()
         for seed in chosen:
+            one = make()
             try:
-                commits += commits_of(make().run(seed))
+                trace = one.run(seed)
+                commits += commits_of(trace)
+                calls.update(calls_of(one, trace))
             except Violation as violation:
                 again = strays(make, violation.trace)
                 small = shrink(make, violation.trace, violation.invariant)
@@ -70,6 +75,8 @@ class SimulateJobs:
                 why = "\n".join(filter(None, (violation.why, where, again)))
                 raise Violation(violation.invariant, why, small) from None
         refuse_idle(len(chosen), commits)
+        for what in untested(calls) if len(chosen) > 1 else ():
+            warnings.warn(what, stacklevel=2)
 
 
 @pytest.fixture
