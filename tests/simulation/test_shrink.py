@@ -73,3 +73,18 @@ def test_each_fault_that_is_left_is_needed_and_has_struck(seed: int) -> None:
         case = evolve(index(), nodes=small.nodes, clients=small.clients)
         without = violates(case, seed, small.faults.without(name))
         assert without is None or without.steps > 2 * small.steps, f"it fails without {name} too"
+
+
+def test_no_more_workers_are_left_than_it_needs() -> None:
+    def always() -> Case:
+        def never(sim: Simulation) -> None:
+            assert not sim.records(), "something is stored"
+
+        return evolve(index(), invariants=[never])
+
+    trace = violates(always(), 3)
+    assert trace is not None
+
+    small = shrink(always, trace, "never")
+
+    assert (small.nodes, small.clients) == (1, 0)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from durable_jobs_core import events, results
+from durable_jobs_core.context import TerminateSignal
+from durable_jobs_core.engine import HookOutcome, HookRaised
 from durable_jobs_core.record import DebounceBody, Record, Stored
 
 
@@ -14,6 +16,16 @@ def told(call: Any, leased: bool) -> tuple[str, ...]:
         return (call.hook,)
     crashes = (f"crashes {call.crashes}",) if call.crashes else ()
     return (call.hook, f"run {call.run} attempt {call.attempt}", *crashes)
+
+
+def ended(outcome: HookOutcome, injected: str) -> tuple[str, ...]:
+    """How a hook ended, for the trace; `injected`: what is told of a failure that is a fault's. That it ends
+    its instance is no failure (S-17)."""
+    if not isinstance(outcome, HookRaised):
+        return (type(outcome).__name__.removeprefix("Hook").lower(),)
+    if isinstance(outcome.error, TerminateSignal):
+        return "returned", "terminates"
+    return "raised", f"{type(outcome.error).__name__}{injected}"
 
 
 def request(request: events.Request) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, TypeAlias, TypeVar
@@ -86,6 +87,17 @@ def load(name: str, expected: str = SCENARIO) -> MakeCase:
     return lambda: case
 
 
+def python_of(case: MakeCase | str) -> str | None:
+    """What in Python makes a case, if others can say it: `module:name`, or the function that does."""
+    where: Any = case
+    name = case if isinstance(case, str) else f"{where.__module__}:{getattr(where, '__qualname__', '')}"
+    module, _, attribute = name.partition(":")
+    found = getattr(sys.modules.get(module), attribute, None)
+    if found is None or inspect.iscoroutinefunction(found):
+        return None
+    return f"{module}.{attribute}" + ("" if isinstance(found, Case) else "()")
+
+
 def named(name: str, otherwise: str, expected: str) -> Any:
     """What `module:name` names; `otherwise`, if it names a module alone."""
     module_name, _, attribute = name.partition(":")
@@ -116,6 +128,14 @@ def made(name: str, found: Any, wanted: type[T], expected: str) -> T:
     if not isinstance(result, wanted):
         raise SimulationError(f"{name} gave a value of type {type(result).__name__}; {expected}")
     return result
+
+
+def traced(case: Case, seed: int, faults: Faults | None = None) -> Trace:
+    """The trace of a run, whether something was violated or not."""
+    try:
+        return case.run(seed, faults)
+    except Violation as violation:
+        return violation.trace
 
 
 def commits_of(trace: Trace) -> int:

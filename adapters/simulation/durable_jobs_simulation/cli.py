@@ -13,7 +13,7 @@ from pathlib import Path
 from attrs import evolve
 
 from durable_jobs_core.jobs import Jobs
-from durable_jobs_simulation.case import made, named, refuse_idle
+from durable_jobs_simulation.case import made, named, python_of, refuse_idle, traced
 from durable_jobs_simulation.exhaustive import command
 from durable_jobs_simulation.faults import Faults
 from durable_jobs_simulation.incident import lines_of, replay, write_test
@@ -21,10 +21,10 @@ from durable_jobs_simulation.many import find, run_many, show_strikes
 from durable_jobs_simulation.options import OF_MANY, check_numbers, parser
 from durable_jobs_simulation.progress import Progress
 from durable_jobs_simulation.scenarios import CASES
-from durable_jobs_simulation.shrink import shrink
+from durable_jobs_simulation.shrink import as_test, shrink, strays
 from durable_jobs_simulation.speed import measure
 from durable_jobs_simulation.tasks import SimulationError
-from durable_jobs_simulation.trace import Trace, clock
+from durable_jobs_simulation.trace import WHY, clock, parting, written
 from durable_jobs_simulation.violation import Violation
 
 INTERRUPTED = 130
@@ -35,12 +35,13 @@ FILE = "expected a trace or a journal, as in: replay trace.jsonl, replay journal
 
 def explain(name: str, seed: int, path: str | None) -> int:
     """Run one seed; show its trace, or what failed in as few events as can be. 1 if something did."""
-    make = find(name)
+    make, again = find(name), None
     try:
         trace = make().run(seed)
         failed = False
     except Violation as violation:
         trace, failed = violation.trace, True
+        again = strays(make, trace)
         print(f"{name}: {violation.invariant}; looking for a smaller run ...", file=sys.stderr)
         progress = Progress()
         try:
@@ -50,6 +51,7 @@ def explain(name: str, seed: int, path: str | None) -> int:
         except KeyboardInterrupt:
             progress.say("interrupted: this is the run as it was found")
         progress.clear()
+        again = again or as_test(python_of(name), make, trace)
     trace.case = name
     print(trace.text(last=None if path is None and failed else 60), end="")
     print(f"{trace.steps} steps, {clock(trace.ms)}, digest {trace.digest}")
@@ -57,6 +59,8 @@ def explain(name: str, seed: int, path: str | None) -> int:
         with _told_of_files():
             trace.write(path)
         print(f"written to {path}")
+    if again is not None:
+        print(again)
     return int(failed)
 
 
@@ -101,16 +105,15 @@ def run_again(args: argparse.Namespace, lines: Sequence[str]) -> int:
     case = evolve(find(name)(), **size)
     if args.jobs is not None or args.as_test is not None:
         raise SimulationError(f"{args.file} is a trace, which takes no jobs and makes no test; {FILE}")
-    try:
-        trace: Trace = case.run(seed, faults)
-    except Violation as violation:
-        trace = violation.trace
+    trace = traced(case, seed, faults)
     trace.case = name
     print(trace.text(last=40), end="")
-    if list(trace.json_lines()) == lines:
+    now = list(trace.json_lines())
+    if now == lines:
         print("the same, line by line")
         return 0
-    print("it went another way: the code or the setup is not what it was")
+    print(f"it went another way: the code or the setup is not what it was, or {WHY}")
+    print(parting(written(lines), written(now)) or parting(lines, now))
     return 1
 
 
@@ -150,7 +153,8 @@ def _run(args: argparse.Namespace) -> int:
         refuse_idle(tally.runs, tally.commits)
     else:
         first = tally.failed[0]
-        explain(first.case, first.seed, args.trace)
+        if not explain(first.case, first.seed, args.trace):
+            print(f"seed {first.seed} failed above, and not now: {WHY}")
     struck = not args.table or show_strikes(tally.cells)
     return int(bool(tally.failed) or not struck)
 

@@ -91,6 +91,12 @@ class HookRun:
         """Whether it has ended, and its engine does not know yet."""
         return self.ended and not self._told
 
+    def injected(self, outcome: HookOutcome) -> str:
+        """Of a failure that is a fault's: whether the hook did anything before it."""
+        if not isinstance(outcome, HookRaised) or outcome.error is not self._error:
+            return ""
+        return f", injected {'before' if self._fails_first else 'after'} its work"
+
     def start(self) -> None:
         """Begin. Nothing is fed before the node has performed its other needs."""
         if self.invoke.leased and self.node.world.poisons(self.invoke.key):

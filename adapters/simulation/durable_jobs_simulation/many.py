@@ -17,6 +17,7 @@ from attrs import define, field
 
 from durable_jobs_core.words import Kind
 from durable_jobs_simulation import strikes
+from durable_jobs_simulation.calls import Calls, calls_of, told
 from durable_jobs_simulation.case import SCENARIO, MakeCase, commits_of, load
 from durable_jobs_simulation.progress import Progress
 from durable_jobs_simulation.scenarios import CASES
@@ -45,6 +46,7 @@ class Ran:
     ms: int
     hits: dict[str, int]
     cells: Counter[Cell]
+    calls: Calls
     commits: int
     invariant: str | None = None
     why: str = ""
@@ -53,11 +55,13 @@ class Ran:
 def run_one(name: str, seed: int) -> Ran:
     """Run one seed of a case."""
     violated: tuple[str, ...] = ()
+    case = find(name)()
     try:
-        trace = find(name)().run(seed)
+        trace = case.run(seed)
     except Violation as violation:
         trace, violated = violation.trace, (violation.invariant, violation.why)
-    return Ran(name, seed, trace.steps, trace.ms, trace.hits, trace.cells, commits_of(trace), *violated)
+    calls, commits = calls_of(case, trace), commits_of(trace)
+    return Ran(name, seed, trace.steps, trace.ms, trace.hits, trace.cells, calls, commits, *violated)
 
 
 @define
@@ -71,6 +75,7 @@ class Tally:
     commits: int = 0
     hits: Counter[str] = field(factory=Counter[str])
     cells: Counter[Cell] = field(factory=Counter[Cell])
+    calls: Calls = field(factory=Calls)
     failed: list[Ran] = field(factory=list[Ran])
     interrupted: bool = False
 
@@ -82,6 +87,7 @@ class Tally:
         self.commits += ran.commits
         self.hits.update(ran.hits)
         self.cells.update(ran.cells)
+        self.calls.update(ran.calls)
         if ran.invariant is not None:
             self.failed.append(ran)
 
@@ -103,7 +109,8 @@ class Tally:
         """What came of it."""
         hits = ", ".join(f"{name} {number}" for name, number in sorted(self.hits.items()))
         done = f"{self.runs} runs, {self.steps} steps, {clock(self.ms)} of virtual time"
-        return f"{done} in {self.seconds:.0f} s: {len(self.failed)} violations\nfaults: {hits or 'none'}"
+        done = f"{done} in {self.seconds:.0f} s: {len(self.failed)} violations"
+        return "\n".join((done, f"faults: {hits or 'none'}", *told(self.calls)))
 
 
 def run_many(names: Sequence[str], args: argparse.Namespace) -> Tally:

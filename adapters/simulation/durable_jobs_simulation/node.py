@@ -280,7 +280,7 @@ class Node:
 
     def finished(self, run: HookRun, outcome: HookOutcome) -> None:
         """A hook has ended, or is left behind."""
-        self.world.observer.finished(self, run.invoke, outcome)
+        self.world.observer.finished(self, run.invoke, outcome, run.injected(outcome))
         if run.invoke.leased:
             self.at.told(run.invoke.key, "completion")
         if type(outcome).__name__ != "HookDetached":

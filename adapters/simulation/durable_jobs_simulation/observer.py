@@ -13,7 +13,7 @@ from typing import Any
 from durable_jobs_core import events, results
 from durable_jobs_core.backend import Damaged, Row, Write
 from durable_jobs_core.codec import decode
-from durable_jobs_core.engine import HookDetached, HookOutcome, HookRaised, HookReturned, Invoke, Reply
+from durable_jobs_core.engine import HookDetached, HookOutcome, Invoke, Reply
 from durable_jobs_core.errors import OutcomeUnknownError
 from durable_jobs_core.record import DebounceBody, Record, TaskBody
 from durable_jobs_core.telemetry import TelemetryEvent
@@ -244,17 +244,16 @@ class Observer:
         history.granted.remove(attempt)
         self._running[node.engine_id, need.id] = attempt
 
-    def finished(self, node: Peer, invoke: Invoke, outcome: HookOutcome) -> None:
-        """A hook has ended, or is left behind."""
+    def finished(self, node: Peer, invoke: Invoke, outcome: HookOutcome, injected: str = "") -> None:
+        """A hook has ended, or is left behind; `injected`: what is told of a failure that is a fault's."""
         attempt = self._running.pop((node.engine_id, invoke.id))
         self._busy[node.engine_id, invoke.key, invoke.leased] -= 1
         if attempt is not None:
             attempt.outcome = outcome
             attempt.stopping = node.stopping
-        error = (type(outcome.error).__name__,) if isinstance(outcome, HookRaised) else ()
-        name = type(outcome).__name__.removeprefix("Hook").lower()
-        failed = not isinstance(outcome, HookReturned)
-        self._world.say(node.name, name, invoke.hook, *error, key=invoke.key, fault=failed)
+        what, *more = answers.ended(outcome, injected)
+        failed = what != "returned"
+        self._world.say(node.name, what, invoke.hook, *more, key=invoke.key, fault=failed)
 
     def hook_gone(self, node: Peer, hook: int) -> None:
         """A hook has died with its node."""

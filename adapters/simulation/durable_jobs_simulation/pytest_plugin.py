@@ -9,6 +9,7 @@ seed alone, `--simulation-seeds 5000` more of them.
 
 from __future__ import annotations
 
+import warnings
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -44,8 +45,9 @@ class SimulateJobs:
         """
         __tracebackhide__ = True
         from durable_jobs_core.checks import check, check_whole
-        from durable_jobs_simulation.case import Case, commits_of, load, made, refuse_idle
-        from durable_jobs_simulation.shrink import shrink
+        from durable_jobs_simulation.calls import Calls, calls_of, untested
+        from durable_jobs_simulation.case import Case, commits_of, load, made, python_of, refuse_idle
+        from durable_jobs_simulation.shrink import as_test, shrink, strays
         from durable_jobs_simulation.violation import Violation
 
         seeds = seeds if self._seeds is None else self._seeds
@@ -54,19 +56,27 @@ class SimulateJobs:
         name = getattr(case, "__name__", "case")
         make = load(case) if isinstance(case, str) else partial(made, name, case, Case, f"expected {CASE}")
         chosen = range(first, first + seeds) if self._seed is None else (self._seed,)
-        commits = 0
+        commits, calls = 0, Calls()
         for seed in chosen:
+            one = make()
             try:
-                commits += commits_of(make().run(seed))
+                trace = one.run(seed)
+                commits += commits_of(trace)
+                calls.update(calls_of(one, trace))
             except Violation as violation:
+                again = strays(make, violation.trace)
                 small = shrink(make, violation.trace, violation.invariant)
                 small.case = case if isinstance(case, str) else make().name
                 path = self._folder / f"seed-{seed}.txt"
                 small.write(path)
                 small.write(path.with_suffix(".html"))
-                why = f"{violation.why}\nseed {seed}, shrunk; all of it is in {path} and, as a page, .html"
+                where = f"seed {seed}, shrunk; all of it is in {path} and, as a page, .html"
+                again = again or as_test(python_of(case), make, small)
+                why = "\n".join(filter(None, (violation.why, where, again)))
                 raise Violation(violation.invariant, why, small) from None
         refuse_idle(len(chosen), commits)
+        for what in untested(calls) if len(chosen) > 1 else ():
+            warnings.warn(what, stacklevel=2)
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -161,6 +162,30 @@ class Trace:
         """A sequence diagram of the last events, of one instance if given."""
         chosen = [event for event in self.events if key is None or event.key in (None, key)][-last:]
         return "\n".join(_mermaid(chosen, self.violation)) + "\n"
+
+
+WHY = (
+    "something draws from `random`, looks at the clock of the machine, goes through a set, or finds what an "
+    "earlier run has left"
+)
+"""Why a seed may not repeat its run."""
+
+
+def parting(then: Iterable[str], now: Iterable[str]) -> str | None:
+    """The first lines in which two runs differ, if they do."""
+    for was, came in zip_longest(then, now, fillvalue="nothing more"):
+        if was != came:
+            return f"  then {was}\n  now  {came}"
+    return None
+
+
+def written(lines: Iterable[str]) -> Iterator[str]:
+    """The events of a trace in JSON, as its text has them."""
+    for line in lines:
+        told: dict[str, Any] = json.loads(line)
+        if "step" in told:
+            told |= {"key": told["key"] and Key(*told["key"]), "details": (told["details"],)}
+            yield str(Event(**told))
 
 
 def _mermaid(events: list[Event], violation: str | None) -> Iterable[str]:

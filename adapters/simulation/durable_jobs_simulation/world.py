@@ -13,6 +13,7 @@ from typing import Any
 from durable_jobs_core.backend import (
     Batch,
     Committed,
+    Conflicted,
     Damaged,
     Defer,
     Outcome,
@@ -298,6 +299,8 @@ class World:
         place = len(told.told)
         told.told.append((*self.moment, write.key, "violates"))
         outcome = self.store.write(engine, write, not_after)
+        if isinstance(outcome, Conflicted) and isinstance(write, Write):
+            self.say("store", "conflict", told.node, key=write.key)
         deferred = isinstance(write, Defer) and isinstance(outcome, Committed)
         told.told[place] = (
             *self.moment,

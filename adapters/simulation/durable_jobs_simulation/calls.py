@@ -1,0 +1,59 @@
+"""Which hooks were called in a run, and how they ended: one that was not, or always raised, is not tested."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import TypeAlias
+
+from durable_jobs_simulation.arguments import releases_of
+from durable_jobs_simulation.case import Case
+from durable_jobs_simulation.trace import Trace
+
+Calls: TypeAlias = Counter[tuple[str, str, str]]
+"""How often a hook ended so, by its job, its name, and `returned` or what it raised. Each hook that there is
+has a count of `returned`, if only 0."""
+
+RETURNED = "returned"
+
+
+def calls_of(case: Case, trace: Trace) -> Calls:
+    """Those of a run. What a fault raised, or cut off, says nothing of a hook."""
+    definitions = [one for jobs in releases_of(case.jobs) for one in jobs.by_name.items()]
+    calls: Calls = Counter({(job, hook, RETURNED): 0 for job, one in definitions for hook in one.hooks})
+    for event in trace.events:
+        if event.key is None or not event.details or event.what not in (RETURNED, "raised"):
+            continue
+        hook, *error = map(str, event.details)
+        if event.what == RETURNED:
+            calls[event.key.job, hook, RETURNED] += 1
+        elif "injected" not in error[0]:
+            calls[event.key.job, hook, error[0]] += 1
+    return calls
+
+
+def told(calls: Calls) -> Iterator[str]:
+    """For a terminal: how often each hook was called, and which are not tested."""
+    sums: Counter[tuple[str, str]] = Counter()
+    for (job, hook, _), count in calls.items():
+        sums[job, hook] += count
+    parts: list[str] = []
+    for (job, hook), count in sorted(sums.items()):
+        failed = count - calls[job, hook, RETURNED]
+        parts.append(f"{job}.{hook} {count}" + (f" ({failed} failed)" if failed else ""))
+    yield f"hooks: {', '.join(parts)}"
+    yield from untested(calls)
+
+
+def untested(calls: Calls) -> Iterator[str]:
+    """The hooks that were called, and raised each time."""
+    raised: dict[tuple[str, str], Counter[str]] = {}
+    for (job, hook, how), count in calls.items():
+        if how != RETURNED and not calls[job, hook, RETURNED]:
+            raised.setdefault((job, hook), Counter())[how] += count
+    for (job, hook), errors in sorted(raised.items()):
+        ((error, _),) = errors.most_common(1)
+        yield (
+            f"{hook} of {job} raised in each of its {errors.total()} calls, mostly {error}: "
+            "what it does is not tested"
+        )

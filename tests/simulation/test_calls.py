@@ -1,0 +1,99 @@
+"""What of the hooks was run at all: one that is not called, or fails each time, is not tested."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from pathlib import Path
+
+import pytest
+from durable_jobs_simulation.cli import main
+from durable_jobs_simulation.pytest_plugin import SimulateJobs
+
+MODULE = """
+from contextlib import suppress
+
+from durable_jobs_core import DurableJobsError, Task, create_durable_jobs
+from durable_jobs_simulation import Faults
+from durable_jobs_simulation.case import Case
+
+
+def case(execute, on_idle, faults):
+    async def on_event(event, ctx):
+        ctx.schedule("0 seconds")
+
+    async def on_error(error, ctx): ...
+
+    async def scenario(sim):
+        with suppress(DurableJobsError):
+            await sim.client.task("orders").send("a", "go")
+
+    hooks = {"on_event": on_event, "execute": execute, "on_idle": on_idle, "on_error": on_error}
+    orders = Task.make(state=str, event=str, retry=None, **hooks)
+    jobs = create_durable_jobs({"orders": orders})
+    return Case(name="called", jobs=jobs, scenario=scenario, faults=faults)
+
+
+async def misses(ctx):
+    import no_such_module
+
+
+async def works(ctx): ...
+
+
+def broken():
+    return case(misses, works, Faults())
+
+
+def right():
+    return case(works, works, Faults())
+
+
+def failing():
+    return case(works, works, Faults(hook_failure=1.0, lost_answer=0.5))
+"""
+NEVER = (
+    "execute of orders raised in each of its 3 calls, mostly ModuleNotFoundError: what it does is not tested"
+)
+
+
+@pytest.fixture
+def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The module, in a folder that it can be imported from."""
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "called.py").write_text(MODULE)
+    monkeypatch.delitem(sys.modules, "called", raising=False)
+    return tmp_path
+
+
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_the_command_says_how_often_each_hook_was_called(
+    module: Path, capsys: pytest.CaptureFixture[str], processes: str
+) -> None:
+    assert main(["run", "called:broken", "--seeds", "3", "--processes", processes]) == 0
+
+    hooks, never = capsys.readouterr().out.splitlines()[2:]
+    assert (
+        hooks == "hooks: orders.execute 3 (3 failed), orders.on_error 3, orders.on_event 3, orders.on_idle 3"
+    )
+    assert never == NEVER
+
+
+def test_what_a_fault_raises_is_no_failure_of_a_hook(
+    module: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["run", "called:failing", "--seeds", "3"]) == 2, "nothing was committed"
+    assert main(["run", "called:right", "--seeds", "3"]) == 0
+
+    said = capsys.readouterr().out
+    assert "not tested" not in said
+    assert "orders.execute 3, orders.on_error 0," in said
+
+
+def test_a_test_warns_of_a_hook_that_fails_each_time(module: Path) -> None:
+    with pytest.warns(UserWarning, match=NEVER):
+        SimulateJobs(None, None, module)("called:broken", seeds=3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        SimulateJobs(None, None, module)("called:right", seeds=3)

@@ -1,0 +1,89 @@
+"""A trace names the cause: why a hook was called again, what of it was done, how it ended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+from durable_jobs_simulation import Event, Faults, Simulation, Trace, simulate
+
+from durable_jobs_core import Task, TaskContext, create_durable_jobs
+from durable_jobs_core.engine import Limits
+
+Hook = Callable[..., Coroutine[Any, Any, None]]
+NONE = Faults()
+
+
+async def nothing(ctx: TaskContext[str]) -> None: ...
+
+
+async def now(event: str, ctx: TaskContext[str]) -> None:
+    ctx.schedule("0 seconds")
+
+
+async def from_all(sim: Simulation) -> None:
+    """Of two processes each has the instance in its cache, and one of them an old one."""
+    for number, node in enumerate(("c1", "w1", "c1")):
+        await sim.client_of(node).task("orders").send("a", f"event {number}")
+        await sim.sleep("1 second")
+
+
+def run(
+    scenario: Hook = from_all, *, faults: Faults = NONE, seed: int = 1, execute: Hook = nothing, **hooks: Any
+) -> Trace:
+    job = Task.make(state=str, event=str, execute=execute, **{"on_event": now, **hooks})
+    jobs = create_durable_jobs({"orders": job})
+    return simulate(jobs, scenario, seed=seed, faults=faults, nodes=1, limits=Limits())
+
+
+def of(trace: Trace, *names: str, lane: str | None = None) -> list[Event]:
+    return [event for event in trace.events if event.what in names and lane in (None, event.lane)]
+
+
+def test_a_hook_that_is_called_again_follows_the_conflict_that_is_why() -> None:
+    async def idle(event: str, ctx: TaskContext[str]) -> None:
+        ctx.set_state(event)
+
+    trace = run(on_event=idle)
+
+    (conflict,) = of(trace, "conflict")
+    assert (conflict.lane, str(conflict.key), conflict.text) == ("store", "task:orders:a", "c1")
+    assert not conflict.fault, "two requests met: nothing went wrong"
+    before, after = (
+        event for event in of(trace, "invoke", lane="c1") if event.at > 1_000
+    )  # both of the last request
+    assert before.step < conflict.step < after.step
+
+
+def test_an_instance_that_ends_itself_is_no_fault() -> None:
+    async def end(ctx: TaskContext[str]) -> None:
+        ctx.terminate("done")
+
+    trace = run(execute=end)
+
+    told = [event for event in of(trace, "returned", "raised") if "execute" in event.text]
+    assert {(event.what, event.text, event.fault) for event in told} == {
+        ("returned", "execute terminates", False)
+    }
+
+
+@pytest.mark.parametrize(
+    ("fault", "name"),
+    [("hook_failure", "InjectedFailure"), ("hook_exit", "SystemExit"), ("hook_unspeakable", "Unspeakable")],
+)
+def test_an_injected_failure_tells_what_of_the_hook_was_done(fault: str, name: str) -> None:
+    done: list[str] = []
+
+    async def note(event: str, ctx: TaskContext[str]) -> None:
+        done.append(event)
+
+    told: list[str] = []
+    for seed in range(12):
+        told += [
+            event.text for event in of(run(faults=Faults(**{fault: 1.0}), seed=seed, on_event=note), "raised")
+        ]
+
+    before, after = (f"on_event {name}, injected {when} its work" for when in ("before", "after"))
+    assert set(told) == {before, after}
+    assert told.count(after) == len(done)
