@@ -266,7 +266,7 @@ def _take_claimed(state: State, lane: Lane, flight: Flight, claim: Claim, answer
         if job not in state.jobs:
             continue
         keeper = state.keeper(row.key)
-        state.push(keeper, Entry(_FIRED, flight.stamp, True))  # its row is as fresh (D-7)
+        state.push(keeper, Entry(_FIRED, flight.stamp, urgent=True))  # its row is as fresh (D-7)
         _loaded(state, keeper, row, flight)
         useful = useful or not isinstance(keeper.base, Newer)
     lane.asked = True

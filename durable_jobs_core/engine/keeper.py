@@ -170,7 +170,7 @@ class Keeper:
         leases = _calls(transition.then)
         if leases or entry.brings_slot:
             self._account(entry, leases)
-        self.steps.append(Stepped(entry, transition.then, True, leases))
+        self.steps.append(Stepped(entry, transition.then, writes=True, leases=leases))
         self.work, self.number, self.ended = transition.record, env.number, life_ends
         self.wake = transition.alarm
         return not life_ends

@@ -126,7 +126,7 @@ class Draft(Generic[B, D]):
     def call_of(self, hook: Hook, run: Run | None, **shown: Any) -> HookCall:
         """The call of a hook, under the lease of `run`, or inline."""
         if run is not None:
-            shown.update(run=run.number, attempt=run.attempt, crashes=run.crashes)
+            shown |= {"run": run.number, "attempt": run.attempt, "crashes": run.crashes}
         return HookCall(self.key, hook, run is not None, self.now, self.life, self.created_at, **shown)
 
     # -- the life of an attempt
