@@ -80,6 +80,11 @@ def defined_ms(value: object, name: str, least: int = 0) -> int:
     return ms
 
 
+def maybe_ms(value: object, name: str, least: int = 0) -> int | None:
+    """`defined_ms`, and `None` for none."""
+    return None if value is None else defined_ms(value, name, least)
+
+
 def _scaled(whole: str, fraction: str | None, scale: int) -> int | None:
     """`whole.fraction` units in milliseconds, or `None` if that is not a whole number of them."""
     if len(whole) > 18 or len(fraction or "") > 18:
