@@ -102,8 +102,9 @@ def check_id(value: object, subject: str) -> str:
     return value
 
 
-def _check_reason(reason: object) -> str | None:
-    return None if reason is None else check_id(reason, "reason")
+def _maybe_id(value: object, subject: str) -> str | None:
+    """`check_id` for what need not be given."""
+    return None if value is None else check_id(value, subject)
 
 
 def _wait_ms(wait: Duration | None) -> int | None:
@@ -143,7 +144,7 @@ class _JobClient(Generic[D]):
         It does not wait for an attempt in flight, which is cancelled (`was_running`). `reason`: for the
         telemetry, at most 512 bytes.
         """
-        return await self._ask(TerminateResult, id, events.TerminateRequested(_check_reason(reason)))
+        return await self._ask(TerminateResult, id, events.TerminateRequested(_maybe_id(reason, "reason")))
 
     async def list(
         self, *, status: InstanceStatus | None = None, after: str | None = None, limit: int = 100
@@ -245,9 +246,8 @@ class DebounceClient(_JobClient["Debounce[E, S]"], Generic[E, S]):
         `ExecutionError` if the reducer fails, `OverloadedError`.
         """
         data, size = self._encoded_event(event)
-        if event_id is not None:
-            check_id(event_id, "event_id")
-        return await self._ask(AddResult, id, events.AddRequested(event=data, event_id=event_id), size=size)
+        request = events.AddRequested(event=data, event_id=_maybe_id(event_id, "event_id"))
+        return await self._ask(AddResult, id, request, size=size)
 
     async def flush(self, id: str, *, wait: Duration | None = "30 seconds") -> FlushResult:
         """Make all that is held due now, the parked batch too, and wait for it (S-44).
@@ -281,9 +281,8 @@ class TaskClient(_JobClient["Task[E, S]"], Generic[E, S]):
         `ExecutionError` if `on_event` fails and nothing handles it, `OverloadedError`.
         """
         data, size = self._encoded_event(event)
-        if event_id is not None:
-            check_id(event_id, "event_id")
-        return await self._ask(SendResult, id, events.SendRequested(event=data, event_id=event_id), size=size)
+        request = events.SendRequested(event=data, event_id=_maybe_id(event_id, "event_id"))
+        return await self._ask(SendResult, id, request, size=size)
 
     async def trigger(self, id: str, *, wait: Duration | None = None) -> TriggerResult:
         """Run `execute` now, or what waits or is parked of the unfinished run; a pending schedule stays in

@@ -81,6 +81,11 @@ def defined_ms(value: object, name: str, least: int = 0) -> int:
     return ms
 
 
+def maybe_ms(value: object, name: str, least: int = 0) -> int | None:
+    """`defined_ms`, and `None` for none."""
+    return None if value is None else defined_ms(value, name, least)
+
+
 def _scaled(whole: str, fraction: str | None, scale: int, exact: bool) -> int | None:
     """`whole.fraction` units in milliseconds, rounded down; `None` if that is not `exact`, but has to be."""
     if len(whole) > 18 or len(fraction or "") > 18:

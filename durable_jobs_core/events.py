@@ -1,8 +1,8 @@
 """What may happen to an instance: facts and requests, the inputs of `step` (SPEC §1).
 
-Each is one frozen value, sent to one instance. A request is answered by one `Reply`, or by a
-`DurableJobsError` that `step` raises, and then nothing has changed; which requests are legal in which
-phase is in the table of the kind. Requests carry values that were checked at the edge.
+Each is one frozen value, sent to one instance. A request is answered by one `Reply`; or by a `ReplyError`, or
+a `DurableJobsError` that `step` raises, and then nothing has changed. Which requests are legal in which phase
+is in the table of the kind. Requests carry values that were checked at the edge.
 """
 
 from __future__ import annotations

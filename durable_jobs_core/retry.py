@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias, TypeGuard
 from attrs import field, frozen
 
 from durable_jobs_core.checks import check, check_ms, check_plain, check_whole
-from durable_jobs_core.durations import Duration, defined_ms, to_ms
+from durable_jobs_core.durations import Duration, defined_ms, maybe_ms, to_ms
 from durable_jobs_core.failures import RAISED, leaves
 from durable_jobs_core.words import INSTANT_MAX
 
@@ -53,14 +53,14 @@ class Backoff:
         return Backoff(
             defined_ms(initial, "Backoff.linear(initial)"),
             step_ms=defined_ms(increment, "Backoff.linear(increment)"),
-            cap_ms=_cap(max),
+            cap_ms=maybe_ms(max, "Backoff(max)"),
         )
 
     @staticmethod
     def exponential(initial: Duration, *, factor: float = 2, max: Duration | None = None) -> Backoff:
         """`initial · factor^(n − 1)`, at most `max`; `factor` is 1 or more."""
         first = defined_ms(initial, "Backoff.exponential(initial)")
-        return Backoff(first, factor=factor, cap_ms=_cap(max))
+        return Backoff(first, factor=factor, cap_ms=maybe_ms(max, "Backoff(max)"))
 
     def __call__(self, attempt: int) -> float:
         """The wait after `attempt` in milliseconds, before jitter and cap."""
@@ -69,10 +69,6 @@ class Backoff:
             return min(base * float(self.factor) ** (attempt - 1), INSTANT_MAX)
         except OverflowError:
             return INSTANT_MAX if base else 0
-
-
-def _cap(longest: Duration | None) -> int | None:
-    return None if longest is None else defined_ms(longest, "Backoff(max)")
 
 
 DelayFunction: TypeAlias = Callable[[int], Duration]
@@ -105,7 +101,7 @@ def _try_once(delay: DelayFunction) -> None:
 
 
 def _to_span(value: Duration | None) -> int | None:
-    return None if value is None else defined_ms(value, "Retry(max_duration)")
+    return maybe_ms(value, "Retry(max_duration)")
 
 
 def _check_plain(call: object, name: str, expected: str, argument: str) -> None:

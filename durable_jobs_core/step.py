@@ -60,7 +60,7 @@ def step(definition: AnyDefinition, record: Record | None, event: Event, env: En
     if after is None:
         return Transition(None, then, writes=True)
     written = _written(record, draft, after, env)
-    return Transition(written, then, True, alarm_of(definition.kind, written))
+    return Transition(written, then, writes=True, alarm=alarm_of(definition.kind, written))
 
 
 def alarm_of(kind: Kind, record: Record) -> int | None:

@@ -18,7 +18,7 @@ from durable_jobs_core.checks import (
     is_async,
     yields,
 )
-from durable_jobs_core.durations import Duration, defined_ms
+from durable_jobs_core.durations import Duration, defined_ms, maybe_ms
 from durable_jobs_core.errors import DefinitionError
 from durable_jobs_core.failures import RAISED
 from durable_jobs_core.record import Stored
@@ -122,9 +122,7 @@ class Definition(Generic[S]):
 def _maybe_span(options: Mapping[str, Any], name: str, default: int | None) -> int | None:
     """The milliseconds, at least 1, of an optional duration; `None` is one where the caller says so."""
     value = options.get(name, NOT_GIVEN)
-    if value is NOT_GIVEN:
-        return default
-    return None if value is None else defined_ms(value, name, 1)
+    return default if value is NOT_GIVEN else maybe_ms(value, name, 1)
 
 
 def count(options: Mapping[str, Any], name: str, default: Any) -> Any:

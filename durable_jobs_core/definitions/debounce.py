@@ -23,7 +23,7 @@ from durable_jobs_core.definitions._base import (
     on_exhausted,
     taking_events,
 )
-from durable_jobs_core.durations import Duration, defined_ms
+from durable_jobs_core.durations import Duration, defined_ms, maybe_ms
 from durable_jobs_core.schema import Schema
 from durable_jobs_core.words import Hook
 
@@ -133,7 +133,7 @@ class Debounce(Definition[S], Generic[E, S]):
         max_wait = options.get("max_wait", NOT_GIVEN)
         given = max_wait is not NOT_GIVEN
         check(given == quiet, "max_wait", 'a duration or None with mode="quiet" and only then', max_wait)
-        max_wait_ms = defined_ms(max_wait, "max_wait") if given and max_wait is not None else None
+        max_wait_ms = maybe_ms(max_wait, "max_wait") if given else None
         check(
             max_wait_ms is None or max_wait_ms >= flush_after_ms,
             "max_wait",

@@ -137,6 +137,16 @@ def give_up_watching(state: State, call: Call) -> None:
     state.ready[call.key] = state.keepers[call.key]
 
 
+def give_up(state: State, keeper: Keeper, entry: Entry, error: DurableJobsError) -> None:
+    """Give up on an input, whether or not somebody waits for it."""
+    call = state.calls.by_id.get(entry.call)
+    if call is not None:
+        refuse(state, call, error)
+    else:
+        keeper.forget(entry)
+        state.ready[keeper.key] = keeper
+
+
 def refuse(state: State, call: Call, error: DurableJobsError) -> None:
     """Give up on a request: `error` if nothing of it happened, else that no one can tell."""
     keeper = state.keepers[call.key]

@@ -16,7 +16,6 @@ from durable_jobs_core.backend import (
 )
 from durable_jobs_core.codec import Loaded, Newer, load
 from durable_jobs_core.engine import callers
-from durable_jobs_core.engine.calls import Call
 from durable_jobs_core.engine.entries import Entry, Released
 from durable_jobs_core.engine.keeper import Keeper
 from durable_jobs_core.engine.lane import BACKOFF_MAX_MS, SHY_MAX_MS, Flight, Lane
@@ -220,24 +219,21 @@ def _refuse(state: State, keeper: Keeper, outcome: Refused, *, alone: bool) -> N
     state.ready[keeper.key] = keeper
     for stepped in keeper.refused():
         entry = stepped.entry
-        call = state.calls.by_id.get(entry.call)
-        if call is None and entry.call is not None:
+        if entry.call is not None and entry.call not in state.calls.by_id:
             keeper.forget(entry)  # who asked was told that no one can tell, and others of the key wait
         elif alone and stepped.writes and not outcome.transient:
-            _fail(state, keeper, entry, call, outcome.reason)
+            _fail(state, keeper, entry, outcome.reason)
 
 
-def _fail(state: State, keeper: Keeper, entry: Entry, call: Call | None, reason: str) -> None:
+def _fail(state: State, keeper: Keeper, entry: Entry, reason: str) -> None:
     """An input cannot be written: its caller is told, and it is over, unless a handler has ended by it."""
-    if call is not None:
-        key = f"{keeper.key}"
-        where = "" if reason.startswith(key) else f"{key}: "
-        callers.refuse(state, call, StorageError(where + reason))
-    elif isinstance(entry.event, HandlerEvent):  # kept until it is committed, stale or settled
+    if isinstance(entry.event, HandlerEvent):  # kept until it is committed, stale or settled
         entry.conflicts += 1
         hold(state, keeper, min(100 << min(entry.conflicts, 6), BACKOFF_MAX_MS))
-    else:
-        keeper.forget(entry)
+        return
+    key = f"{keeper.key}"
+    where = "" if reason.startswith(key) else f"{key}: "
+    callers.give_up(state, keeper, entry, StorageError(where + reason))
 
 
 def _hold_after_conflict(state: State, keeper: Keeper) -> None:
@@ -267,7 +263,7 @@ def _take_claimed(state: State, lane: Lane, flight: Flight, claim: Claim, answer
         if job not in state.jobs:
             continue
         keeper = state.keeper(row.key)
-        state.push(keeper, Entry(_FIRED, flight.stamp, True))  # its row is as fresh (D-7)
+        state.push(keeper, Entry(_FIRED, flight.stamp, urgent=True))  # its row is as fresh (D-7)
         _loaded(state, keeper, row, flight)
         useful = useful or not isinstance(keeper.base, Newer)
     lane.asked = True

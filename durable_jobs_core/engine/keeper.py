@@ -170,7 +170,8 @@ class Keeper:
         leases = _calls(transition.then)
         if leases or entry.brings_slot:
             self._account(entry, leases)
-        self.steps.append(Stepped(entry, transition.then, True, leases, held(self.steps, entry)))
+        size = held(self.steps, entry)
+        self.steps.append(Stepped(entry, transition.then, writes=True, leases=leases, held=size))
         self.work, self.number, self.ended = transition.record, env.number, life_ends
         self.wake = transition.alarm
         return not life_ends

@@ -101,7 +101,7 @@ class State:
 
     def push_fact(self, keeper: Keeper, event: Event, *, brings_slot: bool = False) -> None:
         """Give a keeper an input of the engine's own, which does not wait for inline hooks."""
-        self.push(keeper, Entry(event, self.stamp, True, brings_slot))
+        self.push(keeper, Entry(event, self.stamp, urgent=True, brings_slot=brings_slot))
 
     def hold(self, keeper: Keeper, until: int) -> None:
         """Step a keeper no sooner than then, on the driver's clock."""

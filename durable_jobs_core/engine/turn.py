@@ -66,12 +66,7 @@ def _call(state: State, keeper: Keeper, entry: Entry, effect: CallHandler) -> No
     """Call a hook; after the grace of a shutdown no inline one, and its request has not happened."""
     if effect.token is None and state.cut_short:
         keeper.inline, keeper.calling = None, False
-        call = state.calls.by_id.get(entry.call)
-        if call is not None:
-            callers.refuse(state, call, ClosedError("the runtime is closing"))
-        else:  # nobody waits any more
-            keeper.forget(entry)
-            state.ready[keeper.key] = keeper
+        callers.give_up(state, keeper, entry, ClosedError("the runtime is closing"))
     else:
         hooks.call(state, keeper, effect.call, effect.token)
 

@@ -58,6 +58,9 @@ class Draft(Generic[B, D]):
     `body`: what the instance becomes. While there is none it is `None`, which only the handlers of an
     absent instance have to expect: they ask `maybe_body`. `touched`: write the record even if its body is
     the same.
+
+    `executed`, `exhausted` and `terminated` only say what happened. `failed` and `crashed` say it and give
+    the run as it goes on, which the kind has to keep. `ended` tells nobody but those who wait for the run.
     """
 
     __slots__ = (
@@ -126,7 +129,7 @@ class Draft(Generic[B, D]):
     def call_of(self, hook: Hook, run: Run | None, **shown: Any) -> HookCall:
         """The call of a hook, under the lease of `run`, or inline."""
         if run is not None:
-            shown.update(run=run.number, attempt=run.attempt, crashes=run.crashes)
+            shown |= {"run": run.number, "attempt": run.attempt, "crashes": run.crashes}
         return HookCall(self.key, hook, run is not None, self.now, self.life, self.created_at, **shown)
 
     # -- the life of an attempt
@@ -172,7 +175,7 @@ class Draft(Generic[B, D]):
         policy: Retry | None,
         run_count: int = 0,
     ) -> Run | GiveUp:
-        """The run after an attempt failed: waiting for the next, or given up (S-21).
+        """The run after an attempt failed: waiting for the next, or given up (S-21). Notes the `last_error`.
 
         `state`, `run_count`: what telemetry says of the instance.
         """

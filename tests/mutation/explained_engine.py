@@ -198,8 +198,8 @@ _TABLE: dict[tuple[str, str], dict[str, tuple[str, ...]]] = {
             "writes.sort(key=_BY_KEY) -> writes.sort()",
         ),
     },
-    ("turn.py", "state.ready[keeper.key] = keeper"): {
-        "after the grace: what else waited for the key was refused, or is urgent and was stepped before": (
+    ("callers.py", "state.ready[keeper.key] = keeper"): {
+        "a refused write makes it ready; after the grace all else was refused, or stepped before": (
             "state.ready[keeper.key] = keeper -> pass",
         ),
     },

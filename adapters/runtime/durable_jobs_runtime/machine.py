@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from contextvars import copy_context
 from functools import partial
+from typing import assert_never
 
 from durable_jobs_core.backend import Backend
 from durable_jobs_core.engine import (
@@ -26,6 +27,7 @@ from durable_jobs_core.engine import (
     Input,
     Invoke,
     Limits,
+    Need,
     Nudged,
     Reply,
     Returned,
@@ -250,7 +252,7 @@ class Machine:
         for function in self._when_closed:
             function()
 
-    def _perform(self, need: object) -> None:
+    def _perform(self, need: Need) -> None:
         match need:
             case Exchange():
                 self._lanes[need.lane].submit(need)
@@ -266,7 +268,7 @@ class Machine:
             case Closed():
                 self._close()
             case _:
-                raise AssertionError(f"unknown need {need!r}")
+                assert_never(need)
 
     def _answer(self, reply: Reply) -> None:
         deliver = self._deliver.pop(reply.call, None)

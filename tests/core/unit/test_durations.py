@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from durable_jobs_core.durations import defined_ms, to_ms
+from durable_jobs_core.durations import defined_ms, maybe_ms, to_ms
 from durable_jobs_core.errors import DefinitionError, ValidationError
 from durable_jobs_core.words import INSTANT_MAX
 
@@ -114,6 +114,7 @@ def test_in_a_definition_a_duration_that_can_never_work_is_a_definition_error() 
         defined_ms(5, "timeout")
     with pytest.raises(DefinitionError, match=r"^timeout: expected at least 1 ms, got '0 s'$"):
         defined_ms("0 s", "timeout", least=1)
+    assert (maybe_ms(None, "timeout", 1), maybe_ms("1s", "timeout", 1)) == (None, 1_000)
 
 
 @pytest.mark.parametrize("text", ["30 Minutes", "1 month", "5"])
