@@ -687,7 +687,7 @@ def test_S_6_of_newer_records_a_bounded_number_is_remembered_and_with_more_all_a
     rig.settle()
 
     assert len(rig.engine._state.newer) == 1_000
-    assert TICK in rig.engine._state.newer
+    assert rig.engine._state.newer[TICK][1:] == (hold, EPOCH + hold)
     assert rig.entry(TICK) == EPOCH + hold
 
 
