@@ -93,8 +93,8 @@ def _defer(state: State, keeper: Keeper, entry: Entry) -> None:
 def _hold_of(row: Row, now: int) -> int:
     """Until when a newer record is left to others: longer each time, by how late it is, until one of them has
     run it (S-6). Nothing has to be remembered of it, however many there are."""
-    late = max(0, now - (row.wake or 0))
-    return now + min(late + NEWER_HOLD_FIRST_MS, NEWER_HOLD_MAX_MS)
+    wake = now if row.wake is None else min(row.wake, now)
+    return now + min(now - wake + NEWER_HOLD_FIRST_MS, NEWER_HOLD_MAX_MS)
 
 
 def rebased(state: State, keeper: Keeper) -> None:

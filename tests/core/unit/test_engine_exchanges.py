@@ -653,6 +653,22 @@ def test_S_6_a_newer_record_that_is_due_is_held_longer_each_time_and_left_as_it_
     assert hold() == 1_000, "others run it, and need not wait so long"
 
 
+@pytest.mark.parametrize("wake", [None, EPOCH + 5_000])
+def test_S_6_a_newer_record_that_is_not_due_and_was_claimed_is_held_for_the_shortest(
+    wake: int | None,
+) -> None:
+    rig = greeted()
+    start(rig, "tick", "a")
+    row = rig.row(TICK)
+    assert row is not None
+    rig.stores[0]._store.rows[TICK] = evolve(framed(row, schema=9), wake=wake)
+
+    rig.nudge()
+    rig.settle()
+
+    assert rig.entry(TICK) == EPOCH + 1_000
+
+
 @pytest.mark.parametrize("also", [False, True])
 def test_S_6_who_claims_newer_records_alone_comes_after_all_others(also: bool) -> None:
     rig = greeted()
