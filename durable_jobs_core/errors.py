@@ -26,6 +26,7 @@ from attrs import frozen
 from durable_jobs_core.words import Failure, Key
 
 UNCHANGED = " (nothing was changed)"
+NAMED_MAX = 20
 
 
 class DurableJobsError(Exception):
@@ -100,11 +101,12 @@ class Issue:
 
 class ValidationError(DurableJobsError, ValueError):
     """A value, the `subject`, does not fit its schema, or is of a sort that is refused at the edge (S-62);
-    `issues`: all that is wrong with it."""
+    `issues`: all that is wrong with it, of which the text names the first twenty."""
 
     def __init__(self, subject: str, issues: tuple[Issue, ...]) -> None:
         self.subject, self.issues = subject, issues
-        super().__init__(f"{subject}: " + "; ".join(map(str, issues)))
+        more = f"; and {len(issues) - NAMED_MAX} more" if len(issues) > NAMED_MAX else ""
+        super().__init__(f"{subject}: " + "; ".join(map(str, issues[:NAMED_MAX])) + more)
 
     @classmethod
     def of(cls, subject: str, expected: str, got: str) -> ValidationError:

@@ -26,7 +26,7 @@ from durable_jobs_core.definitions import AnyDefinition
 from durable_jobs_core.effects import CallHandler, EmitTelemetry, Reply, ReplyError, Transition
 from durable_jobs_core.errors import DurableJobsError
 from durable_jobs_core.events import AddRequested, Event, SendRequested
-from durable_jobs_core.operations import HookCall, InlineOutcome
+from durable_jobs_core.operations import HookCall, InlineOutcome, Operations
 from durable_jobs_core.record import Record
 from durable_jobs_core.schema import to_json
 from durable_jobs_core.step import Env, step
@@ -45,6 +45,7 @@ def _converter() -> Any:
         converter.register_structure_hook(pair, lambda data, type_: type_(*data))
     as_is = override(unstruct_hook=lambda data: data, struct_hook=lambda data, _: data)
     fields: dict[type[Any], Any] = {
+        Operations: {"size": override(omit=True)},
         HookCall: {"event": as_is},
         InlineOutcome: {"error": override(omit=True)},
         AddRequested: {"event": as_is},

@@ -157,6 +157,6 @@ def refuse(state: State, call: Call, error: DurableJobsError) -> None:
         why = _why(state, call)
         error = OutcomeUnknownError(f"whether the request reached {call.key} is not known{why}")
     reply_error(state, call.id, ReplyError(error))
-    if stepped and not keeper.dirty:  # all others have to be stepped again: not before they can be written
+    if stepped:  # all others have to be stepped again, most often: not before they can be written
         state.hold(keeper, state.lane(call.key).retry_at)
     state.ready[call.key] = keeper

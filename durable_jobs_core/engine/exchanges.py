@@ -101,8 +101,7 @@ def _claim(state: State, lane: Lane, now: int) -> Claim:
     lane.unasked -= limits.keys()
     for job, count in limits.items():
         state.slots.take(job, count)
-    if limits:
-        lane.turn = (jobs.index(next(reversed(limits))) + 1) % len(jobs)
+    lane.turn = (jobs.index(next(reversed(limits))) + 1) % len(jobs)  # one of them has a slot, or nobody asks
     state.lane_turn = (lane.id + 1) % len(state.lanes)
     return Claim(limits, now, now + state.limits.hold)
 

@@ -100,3 +100,14 @@ def test_S_62_what_is_wrong_with_all_of_a_value_names_no_path() -> None:
 def test_S_62_a_validation_error_is_a_value_error_too() -> None:
     with pytest.raises(ValueError, match="got null"):
         raise errors.ValidationError("event", (Issue("$", "int", "null"),))
+
+
+@pytest.mark.parametrize(("count", "end"), [(20, "$[19]: expected int, got null"), (22, "; and 2 more")])
+def test_S_61_of_very_many_mistakes_the_text_names_the_first(count: int, end: str) -> None:
+    issues = tuple(Issue(f"$[{n}]", "int", "null") for n in range(count))
+
+    error = errors.ValidationError("event", issues)
+
+    assert error.issues == issues
+    assert str(error).removesuffix(errors.UNCHANGED).endswith(end)
+    assert str(error).count("expected int") == 20

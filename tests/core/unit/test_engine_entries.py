@@ -1,0 +1,47 @@
+"""How much the inputs of a key hold while they wait for a write (rule 10)."""
+
+from __future__ import annotations
+
+import pytest
+from support.samples import FOLD, number
+
+from durable_jobs_core.engine.entries import Entry, Stepped, held, is_full
+from durable_jobs_core.events import AddRequested, Event, SendRequested, StatusRequested
+from durable_jobs_core.operations import HookCall, InlineOutcome, Operations
+from durable_jobs_core.words import Failure
+
+MIB = 1024 * 1024
+CALL = HookCall(FOLD, "on_event", False, 0, 0, 0)
+FAILED = InlineOutcome(call=CALL, failure=Failure("ValueError", "no"))
+
+
+def left(size: int) -> InlineOutcome:
+    """The outcome of a hook that has left a state of so many bytes."""
+    return InlineOutcome(call=CALL, operations=Operations(number(1), size=size))
+
+
+@pytest.mark.parametrize(
+    ("event", "size"),
+    [
+        (AddRequested(event=1), 0),
+        (AddRequested(event=1, outcomes=(left(3), FAILED, left(4))), 7),
+        (SendRequested(event=1, outcomes=(FAILED, left(5))), 5),
+        (StatusRequested(), 0),
+    ],
+)
+def test_rule_10_an_input_holds_the_states_that_its_hooks_have_left(event: Event, size: int) -> None:
+    entry = Entry(event, 1)
+
+    assert (held(()), held((), entry)) == (0, size)
+    assert held([Stepped(entry, ()), Stepped(entry, (), held=10)], entry) == 10 + size
+
+
+def test_rule_10_what_was_stepped_without_a_hook_holds_nothing() -> None:
+    assert held([Stepped(Entry(StatusRequested(), 1), ())]) == 0
+
+
+def test_rule_10_more_than_16_MiB_are_written_first() -> None:
+    entry = Entry(AddRequested(event=1), 1)
+
+    assert [is_full([Stepped(entry, (), held=16 * MIB + more)]) for more in (0, 1)] == [False, True]
+    assert not is_full(())
