@@ -30,9 +30,9 @@ from durable_jobs_core.words import Key
 class State:
     """`runnable`: the jobs this engine runs; `stepping`: `step`, or that of the `journal`, if one is kept;
     `stamp`: counts the inputs; `highest`: the largest revision number used; `ready`: the keepers to be
-    stepped; `held`: those that wait after conflicts; `newer`: which newer records were held, how long, and until when;
-    `needs`, `emitted`: not drained yet; `lane_turn`: which lane is asked first; `stop_at`: when handlers are
-    cancelled, once stopping; `settle_by`: when no longer to wait for the backend, once they have ended."""
+    stepped; `held`: those that wait after conflicts; `needs`, `emitted`: not drained yet; `lane_turn`: which
+    lane is asked first; `stop_at`: when handlers are cancelled, once stopping; `settle_by`: when no longer to
+    wait for the backend, once they have ended."""
 
     jobs: Mapping[Job, AnyDefinition]
     runnable: tuple[Job, ...]
@@ -52,7 +52,6 @@ class State:
     keepers: dict[Key, Keeper] = field(factory=dict)
     ready: dict[Key, Keeper] = field(factory=dict)
     held: dict[Key, Keeper] = field(factory=dict)
-    newer: dict[Key, tuple[bytes, int, int]] = field(factory=dict)
     needs: list[Need] = field(factory=list)
     emitted: list[TelemetryEvent] = field(factory=list)
     stamp: int = 0

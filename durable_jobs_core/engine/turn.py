@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from durable_jobs_core.backend import Row
 from durable_jobs_core.codec import Newer
 from durable_jobs_core.effects import CallHandler, EmitTelemetry, Reply, ReplyError, Then
 from durable_jobs_core.engine import callers, hooks
@@ -10,11 +11,9 @@ from durable_jobs_core.engine.keeper import Keeper
 from durable_jobs_core.engine.state import State
 from durable_jobs_core.errors import ClosedError
 from durable_jobs_core.events import AlarmFired
-from durable_jobs_core.words import Key
 
 NEWER_HOLD_FIRST_MS = 1_000
 NEWER_HOLD_MAX_MS = 60_000
-NEWER_REMEMBERED = 1_000
 
 
 def turn(state: State) -> None:
@@ -85,27 +84,17 @@ def _defer(state: State, keeper: Keeper, entry: Entry) -> None:
     if entry.conflicts:
         return
     if isinstance(keeper.base, Newer):
-        hold = _hold_of(state, key, keeper.base.row.revision)
+        hold = _hold_of(keeper.base.row, state.clock.now)
     defer = keeper.defer(hold)
     if defer is not None:
         state.lane(key).defers[key] = defer
 
 
-def _hold_of(state: State, key: Key, revision: bytes) -> int:
-    """Until when a newer record is left to others: longer each time, until one of them has written it (S-6).
-
-    Of more than are remembered each would pass for a new one, and all would come back each second.
-    """
-    now, span = state.clock.now, NEWER_HOLD_FIRST_MS
-    held = state.newer.pop(key, None)
-    if held is not None and held[0] == revision:
-        span = min(2 * held[1], NEWER_HOLD_MAX_MS)
-    if len(state.newer) == NEWER_REMEMBERED:
-        _, _, until = state.newer.pop(next(iter(state.newer)))
-        if until > now:
-            span = NEWER_HOLD_MAX_MS
-    state.newer[key] = revision, span, now + span
-    return now + span
+def _hold_of(row: Row, now: int) -> int:
+    """Until when a newer record is left to others: longer each time, by how late it is, until one of them has
+    run it (S-6). Nothing has to be remembered of it, however many there are."""
+    wake = now if row.wake is None else min(row.wake, now)
+    return now + min(now - wake + NEWER_HOLD_FIRST_MS, NEWER_HOLD_MAX_MS)
 
 
 def rebased(state: State, keeper: Keeper) -> None:

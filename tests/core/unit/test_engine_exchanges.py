@@ -649,8 +649,24 @@ def test_S_6_a_newer_record_that_is_due_is_held_longer_each_time_and_left_as_it_
     assert rig.row(TICK) is newer
     assert {type(event) for event in rig.events} == {JobNewer}
 
-    rig.stores[0]._store.rows[TICK] = evolve(newer, revision=b"of a newer engine")
+    rig.stores[0]._store.rows[TICK] = evolve(newer, revision=b"of a newer engine", wake=rig.now())
     assert hold() == 1_000, "others run it, and need not wait so long"
+
+
+@pytest.mark.parametrize("wake", [None, EPOCH + 5_000])
+def test_S_6_a_newer_record_that_is_not_due_and_was_claimed_is_held_for_the_shortest(
+    wake: int | None,
+) -> None:
+    rig = greeted()
+    start(rig, "tick", "a")
+    row = rig.row(TICK)
+    assert row is not None
+    rig.stores[0]._store.rows[TICK] = evolve(framed(row, schema=9), wake=wake)
+
+    rig.nudge()
+    rig.settle()
+
+    assert rig.entry(TICK) == EPOCH + 1_000
 
 
 @pytest.mark.parametrize("also", [False, True])
@@ -666,29 +682,6 @@ def test_S_6_who_claims_newer_records_alone_comes_after_all_others(also: bool) -
     rig.settle()
 
     assert rig.engine._state.lanes[0].later == (0 if also else 2 * SHY_MAX_MS)
-
-
-@pytest.mark.parametrize(
-    ("before", "until", "hold"),
-    [(999, EPOCH + 1, 1_000), (1_000, EPOCH, 1_000), (1_000, EPOCH + 1, 60_000)],
-    ids=["room", "the oldest was not seen again", "they come back sooner than they are remembered"],
-)
-def test_S_6_of_newer_records_a_bounded_number_is_remembered_and_with_more_all_are_held_for_long(
-    before: int, until: int, hold: int
-) -> None:
-    rig = greeted()
-    rig.engine._state.newer.update({latest(name): (b"", 1_000, until) for name in range(before)})
-    start(rig, "tick", "a")
-    row = rig.row(TICK)
-    assert row is not None
-    rig.stores[0]._store.rows[TICK] = framed(row, schema=9)
-
-    rig.nudge()
-    rig.settle()
-
-    assert len(rig.engine._state.newer) == 1_000
-    assert TICK in rig.engine._state.newer
-    assert rig.entry(TICK) == EPOCH + hold
 
 
 def test_S_6_a_damaged_record_that_is_due_is_taken_out_of_the_index_and_left_as_it_is() -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 from support.rig import Rig, greeted
-from support.samples import CHORE, TICK, chore, jobs, nothing
+from support.samples import CHORE, TICK, chore, jobs, nothing, tick
 
 from durable_jobs_core import Continuous, every
 from durable_jobs_core.engine import HookRaised
 from durable_jobs_core.events import SendRequested, StartRequested, TriggerRequested
 from durable_jobs_core.record import Stored
 from durable_jobs_core.retry import Retry
+from durable_jobs_core.words import Key
 
 
 def test_S_8_an_engine_whose_definition_has_no_on_idle_any_more_outlives_one_that_is_due() -> None:
@@ -62,3 +65,19 @@ def test_S_6_while_an_older_release_runs_beside_it_the_newer_one_runs_its_instan
             rig.settle()
 
     assert newer.record(TICK).body.runs >= 25
+
+
+def test_S_6_of_however_many_newer_records_each_is_held_longer_each_time() -> None:
+    """As after a step back: more than the older release could remember came back each second, for ever."""
+    newer = greeted(jobs(tick=tick(state_version=2)), worker=False)
+    for number in range(1_001):
+        newer.ask(Key("continuous", "tick", str(number)), StartRequested(Stored(2, 0)))
+    older = greeted(node=2, stores=newer.stores)
+
+    for _ in range(40):
+        newer.wait(500)
+        older.wait(500)
+
+    seen = Counter(event.key for event in older.events)
+    assert len(seen) == 1_001
+    assert max(seen.values()) <= 5
