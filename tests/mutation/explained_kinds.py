@@ -49,7 +49,7 @@ KINDS: tuple[Explained, ...] = (
     ),
     Explained(
         "kinds/task/_facts.py",
-        'policy = d.definition.on_exhausted if run.hook == "execute" else "park"',
+        'policy = d.definition.on_exhausted if run.hook == "execute" and not unreadable else "park"',
         "'park' -> 'park_'",
         "whatever is neither `terminate` nor `continue` parks",
     ),

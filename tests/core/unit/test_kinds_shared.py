@@ -371,6 +371,14 @@ def test_S_22_S_24_a_run_that_cannot_be_read_parks_whatever_the_policy_says(make
     assert bench.last(RetryExhausted).reason == "unreadable"
 
 
+def test_S_22_S_24_where_nothing_is_dropped_a_schedule_goes_on_though_a_run_could_not_be_read() -> None:
+    bench = _continuous(retry=None, on_exhausted="continue")
+
+    bench.misread()
+
+    assert (bench.status().status, bench.body.run, bench.alarm) == ("running", None, bench.body.next_at)
+
+
 def test_S_22_what_cannot_be_read_is_tried_again_and_a_readable_failure_counts_as_any_other() -> None:
     bench = _task(retry=patience(2, "1 second"), on_exhausted="terminate")
 
