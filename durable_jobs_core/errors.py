@@ -162,7 +162,8 @@ class NewerVersionError(DurableJobsError):
 
     def __init__(self, key: Key, what: str, found: int, known: int) -> None:
         self.key, self.what, self.found, self.known = key, what, found, known
-        super().__init__(f"{key} is stored with {what} {found}; this release knows {known}")
+        why = f"this release knows {known}, and only newer code may touch it"
+        super().__init__(f"{key} is stored with {what} {found}; {why}")
 
 
 class SchedulerError(DurableJobsError):

@@ -68,7 +68,7 @@ def test_S_6_while_an_older_release_runs_beside_it_the_newer_one_runs_its_instan
 
 
 def test_S_6_of_however_many_newer_records_each_is_held_longer_each_time() -> None:
-    """As after a step back to the older release: more than it could remember came back each second, for ever."""
+    """As after a step back: more than the older release could remember came back each second, for ever."""
     newer = greeted(jobs(tick=tick(state_version=2)), worker=False)
     for number in range(1_001):
         newer.ask(Key("continuous", "tick", str(number)), StartRequested(Stored(2, 0)))

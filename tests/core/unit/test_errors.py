@@ -59,7 +59,8 @@ CASES: list[tuple[DurableJobsError, dict[str, object], str]] = [
     (
         errors.NewerVersionError(KEY, "schema", 3, 2),
         {"key": KEY, "what": "schema", "found": 3, "known": 2},
-        "task:orders:7 is stored with schema 3; this release knows 2 (nothing was changed)",
+        "task:orders:7 is stored with schema 3; this release knows 2, and only newer code may touch it"
+        " (nothing was changed)",
     ),
     (errors.StorageError("disk full"), {"changed": False}, "disk full (nothing was changed)"),
     (errors.SchedulerError("no next instant"), {}, "no next instant (nothing was changed)"),
