@@ -687,8 +687,9 @@ def test_rule_10_hooks_run_ahead_of_a_write_only_as_long_as_what_they_leave_is_s
     rig = greeted()
     rig.ask_inline(FOLD, AddRequested(event=0))
     rig.nudge()
-    calls = [rig.call(FOLD, AddRequested(event=n)) for n in range(1, 7)]
+    first = rig.call(FOLD, AddRequested(event=1))
     read = rig.call(FOLD, StatusRequested())
+    calls = [first, *(rig.call(FOLD, AddRequested(event=n)) for n in range(2, 7))]
 
     ahead: list[int] = []
     while rig.invokes:
@@ -701,7 +702,7 @@ def test_rule_10_hooks_run_ahead_of_a_write_only_as_long_as_what_they_leave_is_s
 
     assert (ahead, written.key) == ([2, 3], FOLD)
     assert [rig.result(call).event_count for call in calls] == [2, 3, 4, 5, 6, 7]
-    assert rig.result(read).event_count == 7
+    assert rig.result(read).event_count == 2
 
 
 # -- the deadline of a request whose hook runs
