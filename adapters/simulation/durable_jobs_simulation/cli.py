@@ -77,7 +77,8 @@ def replay_journal(args: argparse.Namespace) -> int:
 def replay_file(args: argparse.Namespace) -> int:
     """Replay a trace or a journal, whichever it is."""
     with _told_of_files(f"; {FILE}"):
-        lines = args.file.read_text(encoding="utf-8", errors="replace").splitlines()
+        text = args.file.read_text(encoding="utf-8", errors="replace")
+        lines = text.removesuffix("\n").split("\n")  # in JSON a text may have other ends of lines
         journal = lines_of(args.file)
     if lines[:1] and lines[0].startswith('{"case"'):
         return run_again(args, lines)
