@@ -13,6 +13,7 @@ from pathlib import Path
 from attrs import evolve
 
 from durable_jobs_core.jobs import Jobs
+from durable_jobs_simulation.arguments import check_arguments
 from durable_jobs_simulation.case import made, named, refuse_idle
 from durable_jobs_simulation.exhaustive import command
 from durable_jobs_simulation.faults import Faults
@@ -97,7 +98,8 @@ def run_again(args: argparse.Namespace, lines: Sequence[str]) -> int:
             {key: head[key] for key in ("nodes", "clients", "lanes")},
         )
         faults = Faults(**head["faults"])
-    except (ValueError, KeyError, TypeError) as error:
+        check_arguments(seed, faults, limits=None, **size)
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise SimulationError(f"{args.file} is no trace of this release: {error!r}; {FILE}") from None
     case = evolve(find(name)(), **size)
     if args.jobs is not None or args.as_test is not None:

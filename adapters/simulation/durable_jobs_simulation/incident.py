@@ -78,7 +78,7 @@ def replay(journal: str | Path, jobs: Jobs | Callable[[], Jobs]) -> Replay:
     path = Path(journal)
     try:
         steps, writes, torn = read(lines_of(path))
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise SimulationError(f"{path} is no journal: {error!r}") from error
     run = Replaying(jobs if isinstance(jobs, Jobs) else jobs(), steps, writes)
     run.run(steps)
