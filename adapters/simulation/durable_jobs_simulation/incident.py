@@ -61,10 +61,7 @@ class Replay:
         torn = f" ({self.torn} lines are torn)" if self.torn else ""
         head = f"{self.steps} steps{torn}, {len(self.called)} calls of hooks; instances: {len(self.records)}"
         shown = [called for called in self.called if called in self.failures or not called.same]
-        return (
-            "\n".join([head, *(printable(str(one)) for one in shown[-SHOWN:]), printable(self.verdict)])
-            + "\n"
-        )
+        return "\n".join(map(printable, [head, *map(str, shown[-SHOWN:]), self.verdict])) + "\n"
 
 
 def replay(journal: str | Path, jobs: Jobs | Callable[[], Jobs]) -> Replay:

@@ -44,9 +44,7 @@ class Location:
     server: str
     hosts: tuple[Host, ...]
     service: str
-    options: Mapping[str, Any] = field(
-        repr=False
-    )  # they have passwords, which a stack with values would show
+    options: Mapping[str, Any] = field(repr=False)  # a stack with values is to show no password
     sentinel_options: Mapping[str, Any] = field(repr=False)
     database: int
     namespace: str
