@@ -21,7 +21,7 @@ from durable_jobs_core.engine.keeper import Keeper
 from durable_jobs_core.engine.lane import BACKOFF_MAX_MS, SHY_MAX_MS, Flight, Lane
 from durable_jobs_core.engine.protocol import Answered, Exchange
 from durable_jobs_core.engine.state import State
-from durable_jobs_core.engine.turn import perform, rebased, turn
+from durable_jobs_core.engine.turn import note_key, perform, rebased, turn
 from durable_jobs_core.errors import StorageError
 from durable_jobs_core.events import AlarmFired, AlarmMisfiled, HandlerEvent
 from durable_jobs_core.failures import describe
@@ -289,7 +289,16 @@ def _is_near(instant: int | None, now: int) -> bool:
 
 
 def _found(state: State, keeper: Keeper, row: Row | Damaged | None) -> Loaded | None:
-    """What was read, decoded. A wrong alarm is to be repaired, a step back in history reported."""
+    """What was read, decoded."""
+    try:
+        return _decoded(state, keeper, row)
+    except Exception as error:
+        note_key(error, keeper.key)
+        raise
+
+
+def _decoded(state: State, keeper: Keeper, row: Row | Damaged | None) -> Loaded | None:
+    """The same. A wrong alarm is to be repaired, a step back in history reported."""
     if row is None or isinstance(row, Damaged):
         return row
     found = keeper.base if row == keeper.row else load(keeper.definition, row)

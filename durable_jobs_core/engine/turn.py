@@ -11,6 +11,7 @@ from durable_jobs_core.engine.keeper import Keeper
 from durable_jobs_core.engine.state import State
 from durable_jobs_core.errors import ClosedError
 from durable_jobs_core.events import AlarmFired
+from durable_jobs_core.words import Key, printable
 
 NEWER_HOLD_FIRST_MS = 1_000
 NEWER_HOLD_MAX_MS = 60_000
@@ -23,11 +24,20 @@ def turn(state: State) -> None:
         for key, keeper in ready.items():
             if state.keepers.get(key) is not keeper:
                 continue
-            for released in keeper.advance(state.env):
-                perform(state, keeper, released.entry, released.then, committed=released.committed)
+            try:
+                for released in keeper.advance(state.env):
+                    perform(state, keeper, released.entry, released.then, committed=released.committed)
+            except Exception as error:
+                note_key(error, key)
+                raise
             if keeper.number > state.highest:
                 state.highest = keeper.number
             file(state, keeper)
+
+
+def note_key(error: Exception, key: Key) -> None:
+    """The engine breaks, by a bug or a record that was forged: say at which instance."""
+    error.add_note(f"at {printable(str(key))}")
 
 
 def file(state: State, keeper: Keeper) -> None:

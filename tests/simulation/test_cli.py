@@ -126,6 +126,11 @@ def test_a_journal_without_its_jobs_is_told_in_a_line(
             '{"case": "tokens", "seed": 1, "nodes": 1, "clients": 1, "lanes": 1, "faults": {"of old": 1}}\n',
             "is no trace",
         ),
+        ('{"case": ' + "[" * 100_000, "is no trace"),
+        (
+            '{"case": "tokens", "seed": 1, "nodes": 1, "clients": 1, "lanes": 0, "faults": {}}\n',
+            "is no trace",
+        ),
         (
             '{"case": "tokens", "seed": "x", "nodes": 1, "clients": 1, "lanes": 1, "faults": {}}\n',
             "is no trace",

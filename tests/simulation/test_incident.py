@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import subprocess
 import sys
@@ -332,10 +333,20 @@ def test_a_hook_that_waits_for_what_never_comes_is_named(tmp_path: Path) -> None
 
 
 def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
-    for text in ("[]\n", '{"journal": 2}\n', '{"journal": 1}\n', '"a"\n'):
+    for text in ("[" * 100_000, "[]\n", '{"journal": 2}\n', '{"journal": 1}\n', '"a"\n'):
         (tmp_path / "journal").write_text(text)
         with pytest.raises(SimulationError, match="is no journal"):
             replay(tmp_path / "journal", orders)
+
+
+@pytest.mark.parametrize("head", [{"schema": 1 << 16, "revision": ""}, {"schema": 1, "revision": "no hex"}])
+def test_a_record_that_was_forged_is_told(tmp_path: Path, head: dict[str, object]) -> None:
+    path = incident(tmp_path)
+    line = next(line for line in path.read_text().splitlines() if '"before":{' in line)
+    path.write_text(json.dumps({**json.loads(line), "before": {**head, "record": {}}}) + "\n")
+
+    with pytest.raises(SimulationError, match="line 1: no record is there"):
+        replay(path, orders)
 
 
 def test_a_torn_line_is_left_out(tmp_path: Path) -> None:

@@ -397,6 +397,28 @@ def test_a_trace_that_was_shrunk_to_fewer_nodes_is_replayed(
     assert "the same, line by line" in capsys.readouterr().out
 
 
+def test_a_trace_of_texts_with_other_ends_of_lines_is_run_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = """
+from durable_jobs_core import Task, create_durable_jobs
+
+async def hook(*args): ...
+
+jobs = create_durable_jobs({"orders": Task.make(event=int, state=int, on_event=hook, execute=hook)})
+
+async def scenario(sim):
+    await sim.client.task("orders").send("a\\u2028b\\x85c", 5)
+"""
+    (tmp_path / "separators.py").write_text(source)
+    monkeypatch.syspath_prepend(tmp_path)
+    path = tmp_path / "trace.jsonl"
+
+    assert main(["run", "separators:scenario", "--seed", "1", "--trace", str(path)]) == 0
+    assert main(["replay", str(path)]) == 0
+    assert "the same, line by line" in capsys.readouterr().out
+
+
 def test_a_trace_has_one_line_an_event_in_every_form() -> None:
     trace = run(count)
 

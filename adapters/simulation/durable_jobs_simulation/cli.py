@@ -13,6 +13,7 @@ from pathlib import Path
 from attrs import evolve
 
 from durable_jobs_core.jobs import Jobs
+from durable_jobs_simulation.arguments import check_arguments
 from durable_jobs_simulation.case import made, named, python_of, refuse_idle, traced
 from durable_jobs_simulation.exhaustive import command
 from durable_jobs_simulation.faults import Faults
@@ -81,7 +82,8 @@ def replay_journal(args: argparse.Namespace) -> int:
 def replay_file(args: argparse.Namespace) -> int:
     """Replay a trace or a journal, whichever it is."""
     with _told_of_files(f"; {FILE}"):
-        lines = args.file.read_text(encoding="utf-8", errors="replace").splitlines()
+        text = args.file.read_text(encoding="utf-8", errors="replace")
+        lines = text.removesuffix("\n").split("\n")  # in JSON a text may have other ends of lines
         journal = lines_of(args.file)
     if lines[:1] and lines[0].startswith('{"case"'):
         return run_again(args, lines)
@@ -100,7 +102,8 @@ def run_again(args: argparse.Namespace, lines: Sequence[str]) -> int:
             {key: head[key] for key in ("nodes", "clients", "lanes")},
         )
         faults = Faults(**head["faults"])
-    except (ValueError, KeyError, TypeError) as error:
+        check_arguments(seed, faults, limits=None, **size)
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise SimulationError(f"{args.file} is no trace of this release: {error!r}; {FILE}") from None
     case = evolve(find(name)(), **size)
     if args.jobs is not None or args.as_test is not None:

@@ -61,10 +61,7 @@ class Replay:
         torn = f" ({self.torn} lines are torn)" if self.torn else ""
         head = f"{self.steps} steps{torn}, {len(self.called)} calls of hooks; instances: {len(self.records)}"
         shown = [called for called in self.called if called in self.failures or not called.same]
-        return (
-            "\n".join([head, *(printable(str(one)) for one in shown[-SHOWN:]), printable(self.verdict)])
-            + "\n"
-        )
+        return "\n".join(map(printable, [head, *map(str, shown[-SHOWN:]), self.verdict])) + "\n"
 
 
 def replay(journal: str | Path, jobs: Jobs | Callable[[], Jobs]) -> Replay:
@@ -78,7 +75,7 @@ def replay(journal: str | Path, jobs: Jobs | Callable[[], Jobs]) -> Replay:
     path = Path(journal)
     try:
         steps, writes, torn = read(lines_of(path))
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise SimulationError(f"{path} is no journal: {error!r}") from error
     run = Replaying(jobs if isinstance(jobs, Jobs) else jobs(), steps, writes)
     run.run(steps)

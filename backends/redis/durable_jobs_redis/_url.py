@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
-from attrs import frozen
+from attrs import field, frozen
 
 from durable_jobs_core.checks import without_secrets
 from durable_jobs_core.errors import StorageError
@@ -44,8 +44,8 @@ class Location:
     server: str
     hosts: tuple[Host, ...]
     service: str
-    options: Mapping[str, Any]
-    sentinel_options: Mapping[str, Any]
+    options: Mapping[str, Any] = field(repr=False)  # a stack with values is to show no password
+    sentinel_options: Mapping[str, Any] = field(repr=False)
     database: int
     namespace: str
     shards: int | None

@@ -43,6 +43,12 @@ def test_a_user_goes_to_servers_and_a_sentinel_has_its_own() -> None:
     assert location.server == "redis+sentinel://one:26379/or ders"
 
 
+def test_a_stack_with_values_tells_no_password() -> None:
+    location = parse("redis+sentinel://me:secret@one/two?sentinel_password=secret")
+    assert "one:26379/two" in repr(location)
+    assert "secret" not in repr(location)
+
+
 @pytest.mark.parametrize(
     ("url", "why"),
     [

@@ -1077,3 +1077,16 @@ def test_backing_off_follows_any_refusal_for_the_moment(transient: tuple[bool, b
 
     assert rig.exchanges == []
     assert (rig.engine.next_wakeup or 0) > rig.t
+
+
+def test_the_instance_whose_forged_record_breaks_the_engine_is_named() -> None:
+    rig = greeted()
+    start(rig, "tick", "a")
+    row = rig.row(TICK)
+    assert row is not None
+    forged = row.blob[12:].replace(b'"state":[1,0]', b'"state":["x",0]')
+    rig.stores[0]._store.rows[TICK] = framed(row, forged)
+
+    with pytest.raises(TypeError) as raised:
+        rig.ask(TICK, StatusRequested())
+    assert raised.value.__notes__ == ["at continuous:tick:a"]

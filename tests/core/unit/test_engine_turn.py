@@ -309,3 +309,17 @@ def test_D_6_a_request_on_a_key_whose_lost_write_is_not_settled_yet_is_written_w
     assert [(len(writes(exchange)), exchange.batch.loads) for exchange in rig.exchanges] == [(1, ())]
     rig.settle()
     assert rig.result(call).paused
+
+
+def test_the_instance_at_which_the_engine_breaks_is_named() -> None:
+    rig = greeted()
+
+    def broken(*_: object) -> Any:
+        raise KeyError("a bug")
+
+    rig.engine._state.stepping = broken
+    rig.call(Key("task", "chore", "a\nb"), StatusRequested())
+
+    with pytest.raises(KeyError, match="a bug") as raised:
+        rig.answer()
+    assert raised.value.__notes__ == [r"at task:chore:a\nb"]
