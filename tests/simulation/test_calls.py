@@ -45,6 +45,14 @@ def broken():
     return case(misses, works, Faults())
 
 
+async def wrong_state(ctx):
+    ctx.set_state(7)
+
+
+def unfit():
+    return case(wrong_state, works, Faults())
+
+
 def right():
     return case(works, works, Faults())
 
@@ -89,6 +97,12 @@ def test_what_a_fault_raises_is_no_failure_of_a_hook(
     said = capsys.readouterr().out
     assert "not tested" not in said
     assert "orders.execute 3, orders.on_error 0," in said
+
+
+def test_a_hook_whose_state_does_not_fit_has_failed(module: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "called:unfit", "--seeds", "3"]) == 0
+
+    assert capsys.readouterr().out.splitlines()[-1] == NEVER.replace("ModuleNotFoundError", "ValidationError")
 
 
 def test_a_test_warns_of_a_hook_that_fails_each_time(module: Path) -> None:

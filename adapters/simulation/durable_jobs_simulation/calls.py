@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import TypeAlias
 
+from durable_jobs_core.telemetry import JobFailed
+from durable_jobs_core.words import Key
 from durable_jobs_simulation.arguments import releases_of
 from durable_jobs_simulation.case import Case
 from durable_jobs_simulation.trace import Trace
@@ -21,14 +23,20 @@ def calls_of(case: Case, trace: Trace) -> Calls:
     """Those of a run. What a fault raised, or cut off, says nothing of a hook."""
     definitions = [one for jobs in releases_of(case.jobs) for one in jobs.by_name.items()]
     calls: Calls = Counter({(job, hook, RETURNED): 0 for job, one in definitions for hook in one.hooks})
+    ended: dict[tuple[str, Key, str], str] = {}
     for event in trace.events:
-        if event.key is None or not event.details or event.what not in (RETURNED, "raised"):
+        if event.key is None or not event.details:
             continue
-        hook, *error = map(str, event.details)
-        if event.what == RETURNED:
-            calls[event.key.job, hook, RETURNED] += 1
-        elif "injected" not in error[0]:
-            calls[event.key.job, hook, error[0]] += 1
+        if event.what == "emit" and event.details[0] == JobFailed.type:
+            hook, error = event.details[-2:]
+            if ended.pop((event.lane, event.key, hook), None) == RETURNED:  # and what it left did not fit
+                calls[event.key.job, hook, RETURNED] -= 1
+                calls[event.key.job, hook, error.partition(":")[0]] += 1
+        elif event.what in (RETURNED, "raised"):
+            hook, *error = event.details
+            how = ended[event.lane, event.key, hook] = RETURNED if event.what == RETURNED else error[0]
+            if "injected" not in how:
+                calls[event.key.job, hook, how] += 1
     return calls
 
 
