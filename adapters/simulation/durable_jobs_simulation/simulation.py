@@ -21,8 +21,9 @@ from durable_jobs_core.record import Record
 from durable_jobs_core.words import Key, Kind, maybe_datetime, to_datetime
 from durable_jobs_simulation.arguments import check_arguments, nothing_given, releases_of
 from durable_jobs_simulation.dice import Dice
-from durable_jobs_simulation.faults import Faults, draw_limits, is_rate, swarm
+from durable_jobs_simulation.faults import Faults, draw_limits, swarm
 from durable_jobs_simulation.history import Commit
+from durable_jobs_simulation.mishaps import Mishaps
 from durable_jobs_simulation.tasks import Ask, SimulationError, Sleep, Task, Wanted, lay_to_rest
 from durable_jobs_simulation.trace import EPOCH, Trace, clock
 from durable_jobs_simulation.violation import Violated, Violation
@@ -51,7 +52,7 @@ class Simulation:
         self._world = world
         self._jobs = jobs
         self._tasks: list[Task] = []
-        self._mishaps: dict[str, Dice] = {}
+        self._mishaps = Mishaps(world)
         self._refusals: list[BaseException] = []
         """What requests of the scenario raised: it may let it pass."""
         self.client = Client(jobs, _Caller(world, None))
@@ -76,19 +77,11 @@ class Simulation:
         """Whether the faults are over."""
         return self._world.calm
 
-    def mishap(self, name: str, rate: float) -> bool:
+    def mishap(self, name: str, rate: float, *, lasts: Duration = "0 seconds") -> bool:
         """Whether something of your own goes wrong now, as in `if current().mishap("the bank is down", 0.1):
-        raise ConnectionError`. It is a fault: it is in the trace, and there are none once `calm`."""
-        if not is_rate(rate):
-            raise SimulationError(f"mishap({name!r}): expected a rate from 0 to 1, got {rate!r}")
-        if self.calm:
-            return False
-        dice = self._mishaps.setdefault(name, Dice(self._world.trace.seed).split(f"mishap/{name}"))
-        if not dice.chance(rate):
-            return False
-        self._world.fate.hits[name] = self._world.fate.hits.get(name, 0) + 1
-        self._world.say("client", "mishap", name, fault=True)
-        return True
+        raise ConnectionError`. It is a fault: it is in the trace, and there are none once `calm`. `lasts`:
+        for how long it goes wrong from then on; if that is longer than the retries go on, a run gives up."""
+        return self._mishaps.befalls(name, rate, lasts)
 
     async def sleep(self, span: Duration) -> None:
         """Let virtual time pass."""
