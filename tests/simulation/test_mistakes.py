@@ -242,7 +242,7 @@ def test_an_argument_that_cannot_be_is_told_before_anything_runs(wrong: dict[str
         run(**wrong)
 
 
-@pytest.mark.parametrize("jobs", [[], None, {"orders": 1}, ["orders"], make_jobs, create_durable_jobs({})])
+@pytest.mark.parametrize("jobs", [[], None, {"orders": 1}, ["orders"], [make_jobs], create_durable_jobs({})])
 def test_jobs_that_are_none_are_told(jobs: Any) -> None:
     with pytest.raises(DefinitionError, match="jobs: expected what create_durable_jobs gives"):
         simulate(jobs, order, seed=1)

@@ -19,7 +19,7 @@ from durable_jobs_core.engine import Limits
 from durable_jobs_core.jobs import Jobs
 from durable_jobs_core.record import Record
 from durable_jobs_core.words import Key, Kind, maybe_datetime, to_datetime
-from durable_jobs_simulation.arguments import check_arguments, nothing_given, releases_of
+from durable_jobs_simulation.arguments import ManyJobs, check_arguments, nothing_given, releases_of
 from durable_jobs_simulation.dice import Dice
 from durable_jobs_simulation.faults import Faults, draw_limits, swarm
 from durable_jobs_simulation.history import Commit
@@ -209,7 +209,7 @@ def current() -> Simulation:
 
 
 def simulate(
-    jobs: Jobs | Sequence[Jobs],
+    jobs: ManyJobs,
     scenario: Scenario,
     *,
     seed: int,
@@ -224,12 +224,13 @@ def simulate(
 ) -> Trace:
     """Run `scenario` once, and return its trace; raises `Violation` if an invariant does not hold.
 
-    `jobs`: what the nodes run; of several releases, a node that starts takes any, and the last one once
-    the faults are over. `faults`: by default drawn from the seed; `nodes`: workers; `clients`: nodes that
-    only serve callers; `lanes`: parts of the store, each asked by itself, as a cluster has, or drawn from the
-    seed if `None`; `until`: when the faults end at the latest, in virtual time, if the scenario has
-    not ended before; `invariants`: called after every step; `at_end`: once all that was due is done;
-    `limits`: of the engines, by default drawn from the seed. The same arguments give the same trace,
+    `jobs`: what the nodes run; a function makes it for each node that starts, so that what hooks keep in it
+    dies with the node; of several releases, a node that starts takes any, and the last one once the faults
+    are over. `faults`: by default drawn from the seed; `nodes`: workers; `clients`: nodes that only serve
+    callers; `lanes`: parts of the store, each asked by itself, as a cluster has, or drawn from the seed if
+    `None`; `until`: when the faults end at the latest, in virtual time, if the scenario has not ended before;
+    `invariants`: called after every step; `at_end`: once all that was due is done; `limits`: of the engines,
+    by default drawn from the seed. The same arguments give the same trace,
     byte for byte.
     """
     simulation = begin(
@@ -251,7 +252,7 @@ def simulate(
 
 
 def begin(
-    jobs: Jobs | Sequence[Jobs],
+    jobs: ManyJobs,
     *,
     seed: int,
     faults: Faults | None,
@@ -267,8 +268,9 @@ def begin(
     faults = swarm(dice.split("swarm")) if faults is None else faults
     limits = draw_limits(dice.split("limits")) if limits is None else limits
     lanes = dice.split("lanes").choose((1, 1, 2, 3)) if lanes is None else lanes
+    anew = jobs if callable(jobs) else None
     world = World(
-        releases, seed=seed, faults=faults, limits=limits, workers=nodes, clients=clients, lanes=lanes
+        releases, anew, seed=seed, faults=faults, limits=limits, workers=nodes, clients=clients, lanes=lanes
     )
     world.trace.nodes, world.trace.clients, world.trace.lanes = nodes, clients, lanes
     world.trace.setup = (
