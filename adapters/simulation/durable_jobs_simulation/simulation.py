@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import datetime
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 from durable_jobs_core import events
 from durable_jobs_core.backend import Row
@@ -18,6 +18,7 @@ from durable_jobs_core.durations import Duration, to_ms
 from durable_jobs_core.engine import Limits
 from durable_jobs_core.jobs import Jobs
 from durable_jobs_core.record import Record
+from durable_jobs_core.results import InstanceStatus
 from durable_jobs_core.words import Key, Kind, maybe_datetime, to_datetime
 from durable_jobs_simulation.arguments import ManyJobs, check_arguments, nothing_given, releases_of
 from durable_jobs_simulation.dice import Dice
@@ -109,10 +110,10 @@ class Simulation:
         found = ((key, self.record(key)) for key in self._world.observer.histories)
         return {key: record for key, record in found if record is not None}
 
-    def status(self, key: Key) -> str:
+    def status(self, key: Key) -> InstanceStatus:
         """The status that a listing shows, or `not_found`."""
         row = self._world.store.rows.get(key)
-        return "not_found" if row is None else _instance(key, row).status
+        return "not_found" if row is None else cast(InstanceStatus, _instance(key, row).status)
 
     def damaged(self, key: Key) -> bool:
         """Whether what was stored under a key was ever destroyed by a fault."""
