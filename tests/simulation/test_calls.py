@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import sys
 import warnings
+from collections import Counter
 from pathlib import Path
 
 import pytest
+from durable_jobs_simulation.calls import Calls, untested
 from durable_jobs_simulation.cli import main
 from durable_jobs_simulation.pytest_plugin import SimulateJobs
 
@@ -45,6 +47,14 @@ def broken():
     return case(misses, works, Faults())
 
 
+async def wrong_state(ctx):
+    ctx.set_state(7)
+
+
+def unfit():
+    return case(wrong_state, works, Faults())
+
+
 def right():
     return case(works, works, Faults())
 
@@ -53,7 +63,7 @@ def failing():
     return case(works, works, Faults(hook_failure=1.0, lost_answer=0.5))
 """
 NEVER = (
-    "execute of orders raised in each of its 3 calls, mostly ModuleNotFoundError: what it does is not tested"
+    "execute of orders raised in 3 of its 3 calls, mostly ModuleNotFoundError: what it does is hardly tested"
 )
 
 
@@ -87,8 +97,14 @@ def test_what_a_fault_raises_is_no_failure_of_a_hook(
     assert main(["run", "called:right", "--seeds", "3"]) == 0
 
     said = capsys.readouterr().out
-    assert "not tested" not in said
+    assert "hardly tested" not in said
     assert "orders.execute 3, orders.on_error 0," in said
+
+
+def test_a_hook_whose_state_does_not_fit_has_failed(module: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "called:unfit", "--seeds", "3"]) == 0
+
+    assert capsys.readouterr().out.splitlines()[-1] == NEVER.replace("ModuleNotFoundError", "ValidationError")
 
 
 def test_a_test_warns_of_a_hook_that_fails_each_time(module: Path) -> None:
@@ -97,3 +113,12 @@ def test_a_test_warns_of_a_hook_that_fails_each_time(module: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         SimulateJobs(None, None, module)("called:right", seeds=3)
+
+
+@pytest.mark.parametrize(("returned", "told"), [(1, True), (2, False)])
+def test_a_hook_that_fails_nearly_each_time_is_hardly_tested(returned: int, told: bool) -> None:
+    calls: Calls = Counter(
+        {("orders", "execute", "returned"): returned, ("orders", "execute", "KeyError"): 20}
+    )
+
+    assert bool(list(untested(calls))) is told

@@ -80,6 +80,18 @@ def endings(replayed: Replay) -> list[str]:
 # -- the same again
 
 
+def test_no_mishap_befalls_a_replay(tmp_path: Path) -> None:
+    """The fakes are those of the simulation, and none of their mishaps is in the journal."""
+
+    def shaky(ctx: TaskContext[Number]) -> None:
+        if current().mishap("the bank is down", 1.0):
+            raise ConnectionError
+
+    replayed = replay(incident(tmp_path, orders(fine)), orders(shaky))
+
+    assert (replayed.verdict, replayed.failures) == ("the same, step by step", ())
+
+
 @pytest.mark.parametrize("seed", [*range(12), 54])
 def test_S_1_S_3_a_journal_kept_under_faults_is_replayed_step_by_step(seed: int, tmp_path: Path) -> None:
     faults = evolve(swarm(Dice(seed)), **dict.fromkeys(HOOK_FAULTS, 0.0))

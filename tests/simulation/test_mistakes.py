@@ -207,6 +207,14 @@ def test_the_rate_of_a_mishap_is_from_0_to_1_and_another_one_is_no_failed_attemp
         run(order, calls)
 
 
+def test_how_long_a_mishap_lasts_is_a_duration() -> None:
+    async def calls(ctx: TaskContext[str]) -> None:
+        current().mishap("the bank is down", 0.5, lasts="a while")
+
+    with pytest.raises(SimulationError, match=r"mishap\('the bank is down', lasts\).*'a while'"):
+        run(order, calls)
+
+
 def test_an_attribute_that_a_hook_misses_is_a_failed_attempt() -> None:
     async def wrong(ctx: TaskContext[str]) -> None:
         ctx.nope  # type: ignore[attr-defined]  # noqa: B018
@@ -234,7 +242,7 @@ def test_an_argument_that_cannot_be_is_told_before_anything_runs(wrong: dict[str
         run(**wrong)
 
 
-@pytest.mark.parametrize("jobs", [[], None, {"orders": 1}, ["orders"], make_jobs, create_durable_jobs({})])
+@pytest.mark.parametrize("jobs", [[], None, {"orders": 1}, ["orders"], [make_jobs], create_durable_jobs({})])
 def test_jobs_that_are_none_are_told(jobs: Any) -> None:
     with pytest.raises(DefinitionError, match="jobs: expected what create_durable_jobs gives"):
         simulate(jobs, order, seed=1)

@@ -50,9 +50,17 @@ def once():
     return make(False, next(runs) == 1)
 
 
+def passes():
+    return make(True, False)
+
+
+def calm():
+    return make(False, False)
+
+
 fixed = tame()
 """
-STRAYS = "the seed does not repeat this run: "
+STRAYS = " does not repeat its run: "
 
 
 @pytest.fixture
@@ -75,7 +83,7 @@ def test_a_seed_that_does_not_repeat_its_run_is_told_with_the_lines_that_differ(
 ) -> None:
     *_, where, then, now = said(capsys, "run", "strays:wild", "--seed", "7")
 
-    assert where.startswith(STRAYS)
+    assert where.startswith(f"seed 7{STRAYS}")
     assert "`random`" in where
     assert then.startswith("  then ")
     assert now.startswith("  now  ")
@@ -113,6 +121,17 @@ def test_a_test_that_fails_says_how_to_have_it_again(module: Path) -> None:
     with pytest.raises(Violation) as wild:
         SimulateJobs(None, None, module)("strays:wild")
     assert STRAYS in str(wild.value)
+
+
+def test_runs_of_which_none_fails_are_told_of_too(module: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "strays:passes", "--seeds", "2"]) == 0
+    assert STRAYS in capsys.readouterr().out
+    assert main(["run", "strays:calm", "--seeds", "2"]) == 0
+    assert STRAYS not in capsys.readouterr().out
+
+    with pytest.warns(UserWarning, match=STRAYS):
+        SimulateJobs(None, None, module)("strays:passes", seeds=2)
+    SimulateJobs(None, None, module)("strays:calm", seeds=2)
 
 
 def test_a_trace_that_goes_another_way_says_where(module: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -155,6 +155,26 @@ def test_a_hook_asks_for_failures_which_are_faults_of_the_run_and_end_with_the_o
     assert len(failed) == sum(fails for _, fails in asked)
 
 
+def test_a_mishap_may_last_until_a_run_gives_up() -> None:
+    asked: list[tuple[int, bool]] = []
+
+    async def shaky(ctx: ContinuousContext[int]) -> None:
+        fails = current().mishap("the bank is down", 0.5, lasts="25 seconds")
+        asked.append((current().elapsed_ms, fails))
+        if fails:
+            raise ConnectionError
+
+    trace = run(shaky, retry=Retry(max_attempts=3, delay="5 seconds"))
+
+    began = [event for event in trace.events if event.what == "mishap"]
+    assert {event.text for event in began} == {"the bank is down for 25000 ms"}
+    (calm,) = (event.at for event in trace.events if event.what == "calm")
+    for event in began:
+        assert all(fails for at, fails in asked if event.at <= at < min(event.at + 25_000, calm))
+    assert any("job.retryExhausted" in event.text for event in trace.events)
+    assert len(began) < sum(fails for _, fails in asked)
+
+
 def test_the_status_of_an_instance_is_at_hand_for_invariants() -> None:
     seen: list[str] = []
 

@@ -87,3 +87,18 @@ def test_an_injected_failure_tells_what_of_the_hook_was_done(fault: str, name: s
     before, after = (f"on_event {name}, injected {when} its work" for when in ("before", "after"))
     assert set(told) == {before, after}
     assert told.count(after) == len(done)
+
+
+def test_why_an_attempt_failed_is_told_also_if_its_hook_returned() -> None:
+    async def set_state(ctx: TaskContext[str]) -> None:
+        ctx.set_state(7)  # type: ignore[arg-type]
+
+    async def fail(ctx: TaskContext[str]) -> None:
+        raise KeyError("of the user, in words of the interpreter")
+
+    for hook, why in (
+        (fail, "execute KeyError"),
+        (set_state, "execute ValidationError: new state of task:orders:a"),
+    ):
+        failed = [event for event in of(run(execute=hook), "emit") if event.details[0] == "job.failed"]
+        assert f"job.failed 3 {why}" in failed[0].text

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Annotated, Any, Literal, NewType, assert_type
 
 from attrs import frozen
+from durable_jobs_simulation import Simulation
 from typing_extensions import TypeAliasType
 
 from durable_jobs_core import (
@@ -374,3 +375,10 @@ async def use_names(client: Client) -> None:
 async def page(client: Client, status: InstanceStatus | None, anything: str) -> None:
     assert_type((await client.list(status=status)).after, str | None)
     await client.list(status=anything)  # expect-error
+
+
+def all_is_done(sim: Simulation, key: Key) -> None:
+    if sim.status(key) in ("idle", "not_found"):
+        assert sim.records()
+    if sim.status(key) == "scheduled":  # expect-error
+        assert sim.records()

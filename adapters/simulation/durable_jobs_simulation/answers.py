@@ -7,7 +7,11 @@ from typing import Any
 from durable_jobs_core import events, results
 from durable_jobs_core.context import TerminateSignal
 from durable_jobs_core.engine import HookOutcome, HookRaised
+from durable_jobs_core.errors import ValidationError
 from durable_jobs_core.record import DebounceBody, Record, Stored
+from durable_jobs_core.telemetry import JobFailed, TelemetryEvent
+
+REFUSED = ValidationError.__name__
 
 
 def told(call: Any, leased: bool) -> tuple[str, ...]:
@@ -26,6 +30,16 @@ def ended(outcome: HookOutcome, injected: str) -> tuple[str, ...]:
     if isinstance(outcome.error, TerminateSignal):
         return "returned", "terminates"
     return "raised", f"{type(outcome.error).__name__}{injected}"
+
+
+def emitted(value: TelemetryEvent) -> tuple[object, ...]:
+    """Telemetry, for the trace: of a failure also the hook, and why. A hook may have returned, and what it
+    returned or set does not fit: then its error says what was expected."""
+    head = (value.type,) if value.seq is None else (value.type, value.seq)
+    if not isinstance(value, JobFailed):
+        return head
+    failure = value.failure
+    return *head, value.hook, str(failure).splitlines()[0] if failure.type == REFUSED else failure.type
 
 
 def request(request: events.Request) -> str:

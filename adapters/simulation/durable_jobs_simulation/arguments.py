@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from typing import TypeAlias
 
 from durable_jobs_core.checks import check, check_whole
 from durable_jobs_core.engine import Limits
@@ -10,11 +11,16 @@ from durable_jobs_core.jobs import Jobs
 from durable_jobs_simulation.faults import Faults
 from durable_jobs_simulation.tasks import SimulationError
 
+ManyJobs: TypeAlias = Jobs | Sequence[Jobs] | Callable[[], Jobs]
+"""What nodes run: jobs, several releases of them, or a function that makes them for each node that starts."""
 
-def releases_of(jobs: Jobs | Sequence[Jobs]) -> tuple[Jobs, ...]:
+
+def releases_of(jobs: ManyJobs) -> tuple[Jobs, ...]:
     """The releases, the newest last. Raises `DefinitionError` for what is none."""
     releases: tuple[Jobs, ...] = ()
-    if isinstance(jobs, Jobs | Sequence):
+    if callable(jobs):
+        releases = (jobs(),)
+    elif isinstance(jobs, Jobs | Sequence):
         releases = (jobs,) if isinstance(jobs, Jobs) else tuple(jobs)
     ok = releases and all(isinstance(release, Jobs) and release.by_key for release in releases)
     expected = "what create_durable_jobs gives for one job or more, or a sequence of such releases"

@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import TypeAlias
 
+from durable_jobs_core.telemetry import JobFailed
+from durable_jobs_core.words import Key
 from durable_jobs_simulation.arguments import releases_of
 from durable_jobs_simulation.case import Case
 from durable_jobs_simulation.trace import Trace
@@ -15,20 +17,29 @@ Calls: TypeAlias = Counter[tuple[str, str, str]]
 has a count of `returned`, if only 0."""
 
 RETURNED = "returned"
+NEARLY_ALL = 0.95
+"""The share of calls that fail where something else is wrong than what the fakes and the faults do: before it
+calls a server that is not there, a hook may find that there is nothing to do."""
 
 
 def calls_of(case: Case, trace: Trace) -> Calls:
     """Those of a run. What a fault raised, or cut off, says nothing of a hook."""
     definitions = [one for jobs in releases_of(case.jobs) for one in jobs.by_name.items()]
     calls: Calls = Counter({(job, hook, RETURNED): 0 for job, one in definitions for hook in one.hooks})
+    ended: dict[tuple[str, Key, str], str] = {}
     for event in trace.events:
-        if event.key is None or not event.details or event.what not in (RETURNED, "raised"):
+        if event.key is None or not event.details:
             continue
-        hook, *error = map(str, event.details)
-        if event.what == RETURNED:
-            calls[event.key.job, hook, RETURNED] += 1
-        elif "injected" not in error[0]:
-            calls[event.key.job, hook, error[0]] += 1
+        if event.what == "emit" and event.details[0] == JobFailed.type:
+            hook, error = event.details[-2:]
+            if ended.pop((event.lane, event.key, hook), None) == RETURNED:  # and what it left did not fit
+                calls[event.key.job, hook, RETURNED] -= 1
+                calls[event.key.job, hook, error.partition(":")[0]] += 1
+        elif event.what in (RETURNED, "raised"):
+            hook, *error = event.details
+            how = ended[event.lane, event.key, hook] = RETURNED if event.what == RETURNED else error[0]
+            if "injected" not in how:
+                calls[event.key.job, hook, how] += 1
     return calls
 
 
@@ -46,14 +57,16 @@ def told(calls: Calls) -> Iterator[str]:
 
 
 def untested(calls: Calls) -> Iterator[str]:
-    """The hooks that were called, and raised each time."""
+    """The hooks that were called, and raised nearly each time."""
     raised: dict[tuple[str, str], Counter[str]] = {}
     for (job, hook, how), count in calls.items():
-        if how != RETURNED and not calls[job, hook, RETURNED]:
+        if how != RETURNED:
             raised.setdefault((job, hook), Counter())[how] += count
     for (job, hook), errors in sorted(raised.items()):
+        failed, total = errors.total(), errors.total() + calls[job, hook, RETURNED]
         ((error, _),) = errors.most_common(1)
-        yield (
-            f"{hook} of {job} raised in each of its {errors.total()} calls, mostly {error}: "
-            "what it does is not tested"
-        )
+        if failed >= total * NEARLY_ALL:
+            yield (
+                f"{hook} of {job} raised in {failed} of its {total} calls, mostly {error}: "
+                "what it does is hardly tested"
+            )

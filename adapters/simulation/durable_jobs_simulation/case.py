@@ -13,7 +13,7 @@ from attrs import frozen
 
 from durable_jobs_core.durations import Duration
 from durable_jobs_core.engine import Limits
-from durable_jobs_core.jobs import Jobs
+from durable_jobs_simulation.arguments import ManyJobs
 from durable_jobs_simulation.faults import Faults
 from durable_jobs_simulation.simulation import Invariant, Scenario, simulate
 from durable_jobs_simulation.tasks import SimulationError
@@ -28,7 +28,7 @@ class Case:
     """The arguments of `simulate`, which explains them, under a name."""
 
     name: str
-    jobs: Jobs | Sequence[Jobs]
+    jobs: ManyJobs
     scenario: Scenario
     invariants: Sequence[Invariant] = ()
     at_end: Sequence[Invariant] = ()

@@ -22,7 +22,7 @@ from durable_jobs_simulation.many import find, run_many, show_strikes
 from durable_jobs_simulation.options import OF_MANY, check_numbers, parser
 from durable_jobs_simulation.progress import Progress
 from durable_jobs_simulation.scenarios import CASES
-from durable_jobs_simulation.shrink import as_test, shrink, strays
+from durable_jobs_simulation.shrink import as_test, repeats, shrink, strays
 from durable_jobs_simulation.speed import measure
 from durable_jobs_simulation.tasks import SimulationError
 from durable_jobs_simulation.trace import WHY, clock, parting, written
@@ -154,6 +154,8 @@ def _run(args: argparse.Namespace) -> int:
         return INTERRUPTED
     if not tally.failed:
         refuse_idle(tally.runs, tally.commits)
+        for again in filter(None, (repeats(find(name), args.first) for name in names if tally.runs > 1)):
+            print(again)
     else:
         first = tally.failed[0]
         if not explain(first.case, first.seed, args.trace):

@@ -23,7 +23,7 @@ done, and `at_end` is called. What fails is shown with its last events.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine
 from typing import Any, ClassVar, TypeVar
 
 import hypothesis
@@ -34,8 +34,7 @@ from durable_jobs_core.backend import Row
 from durable_jobs_core.client import Client
 from durable_jobs_core.durations import Duration, to_ms
 from durable_jobs_core.engine import Limits
-from durable_jobs_core.jobs import Jobs
-from durable_jobs_simulation.arguments import nothing_given
+from durable_jobs_simulation.arguments import ManyJobs, nothing_given
 from durable_jobs_simulation.faults import Faults
 from durable_jobs_simulation.node import Node
 from durable_jobs_simulation.simulation import Simulation, begin, entered, settle
@@ -87,8 +86,9 @@ class JobsMachine(RuleBasedStateMachine):
         self._world = self.sim._world
         self._let_pass(1)  # the nodes start
 
-    def make_jobs(self) -> Jobs | Sequence[Jobs]:
-        """The jobs, and all that their hooks reach, made anew: what they note is of one run."""
+    def make_jobs(self) -> ManyJobs:
+        """The jobs, or a function that makes them for each node that starts; and all that their hooks reach,
+        made anew: what they note is of one run."""
         raise NotImplementedError(f"{type(self).__name__} defines no make_jobs")
 
     def at_end(self) -> None:

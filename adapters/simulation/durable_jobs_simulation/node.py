@@ -96,6 +96,7 @@ class Node:
         self._clock = (world.now, world.identities.below(10**9), speed)
         self.engine_id = world.identities.bits()
         self.jobs, release = world.release_for(self)
+        self.outdated = bool(release)
         self._engine = Engine(
             self.jobs.by_key,
             node=self.engine_id,
@@ -105,7 +106,7 @@ class Node:
             worker=self.worker,
         )
         self.kinds = tuple(dict.fromkeys(kind for kind, _ in self.jobs.by_key))
-        self.at = UnderWay(self, ["drift"] * (speed != _MILLION) + ["old_release"] * bool(release))
+        self.at = UnderWay(self, ["drift"] * (speed != _MILLION) + ["old_release"] * self.outdated)
         self._wake_at, self._nudged = None, False
         world.observer.started(self)
         world.trace.engines[self.engine_id] = f"{self.name} life {self.life}"

@@ -383,9 +383,7 @@ class Observer:
         over = {value.life for value in values if value.type == "job.terminated"}  # and maybe never stored
         for value in values:
             history = self.history(value.key)
-            self._world.say(
-                node.name, "emit", value.type, *(() if value.seq is None else (value.seq,)), key=value.key
-            )
+            self._world.say(node.name, "emit", *answers.emitted(value), key=value.key)
             if value.seq is None:
                 continue
             told = history.told.setdefault(value.life, {})

@@ -113,6 +113,7 @@ def _event(event: Event, lanes: list[str], keys: list[Key], records: _Records) -
         told["fault"] = True
     if event.change is not None:
         told["change"] = [records.add(record) for record in event.change]
+    if event.what in ("commit", "conflict"):
         told["by"] = str(event.details[0])
     return told
 

@@ -47,7 +47,7 @@ class SimulateJobs:
         from durable_jobs_core.checks import check, check_whole
         from durable_jobs_simulation.calls import Calls, calls_of, untested
         from durable_jobs_simulation.case import Case, commits_of, load, made, python_of, refuse_idle
-        from durable_jobs_simulation.shrink import as_test, shrink, strays
+        from durable_jobs_simulation.shrink import as_test, repeats, shrink, strays
         from durable_jobs_simulation.violation import Violation
 
         seeds = seeds if self._seeds is None else self._seeds
@@ -75,8 +75,9 @@ class SimulateJobs:
                 why = "\n".join(filter(None, (violation.why, where, again)))
                 raise Violation(violation.invariant, why, small) from None
         refuse_idle(len(chosen), commits)
-        for what in untested(calls) if len(chosen) > 1 else ():
-            warnings.warn(what, stacklevel=2)
+        if len(chosen) > 1:
+            for what in filter(None, (*untested(calls), repeats(make, chosen[0]))):
+                warnings.warn(what, stacklevel=2)
 
 
 @pytest.fixture

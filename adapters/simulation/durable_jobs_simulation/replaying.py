@@ -95,6 +95,7 @@ class Stage(Node):
 
     def __init__(self, jobs: Jobs) -> None:
         self.simulation = begin(jobs, seed=0, faults=Faults(), nodes=0, clients=1, limits=Limits())
+        self.simulation._world.calm = True  # what went wrong is in the journal
         super().__init__(self.simulation._world, "replay", worker=False)
         self.up = True
         self._outcome: HookOutcome | None = None

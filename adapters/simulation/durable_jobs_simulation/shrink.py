@@ -38,7 +38,12 @@ def strays(make: MakeCase, trace: Trace) -> str | None:
     """Told of a seed that does not repeat its run: then a smaller one, or a replay, may be another."""
     again = traced(make(), trace.seed, trace.faults)
     parted = parting(trace.lines(), again.lines())
-    return None if parted is None else f"the seed does not repeat this run: {WHY}\n{parted}"
+    return None if parted is None else f"seed {trace.seed} does not repeat its run: {WHY}\n{parted}"
+
+
+def repeats(make: MakeCase, seed: int) -> str | None:
+    """The same of a seed of which there is no trace any more."""
+    return strays(make, traced(make(), seed))
 
 
 def as_test(made: str | None, make: MakeCase, trace: Trace) -> str | None:

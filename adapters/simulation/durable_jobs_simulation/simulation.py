@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import datetime
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 from durable_jobs_core import events
 from durable_jobs_core.backend import Row
@@ -18,11 +18,13 @@ from durable_jobs_core.durations import Duration, to_ms
 from durable_jobs_core.engine import Limits
 from durable_jobs_core.jobs import Jobs
 from durable_jobs_core.record import Record
+from durable_jobs_core.results import InstanceStatus
 from durable_jobs_core.words import Key, Kind, maybe_datetime, to_datetime
-from durable_jobs_simulation.arguments import check_arguments, nothing_given, releases_of
+from durable_jobs_simulation.arguments import ManyJobs, check_arguments, nothing_given, releases_of
 from durable_jobs_simulation.dice import Dice
-from durable_jobs_simulation.faults import Faults, draw_limits, is_rate, swarm
+from durable_jobs_simulation.faults import Faults, draw_limits, swarm
 from durable_jobs_simulation.history import Commit
+from durable_jobs_simulation.mishaps import Mishaps
 from durable_jobs_simulation.tasks import Ask, SimulationError, Sleep, Task, Wanted, lay_to_rest
 from durable_jobs_simulation.trace import EPOCH, Trace, clock
 from durable_jobs_simulation.violation import Violated, Violation
@@ -51,7 +53,7 @@ class Simulation:
         self._world = world
         self._jobs = jobs
         self._tasks: list[Task] = []
-        self._mishaps: dict[str, Dice] = {}
+        self._mishaps = Mishaps(world)
         self._refusals: list[BaseException] = []
         """What requests of the scenario raised: it may let it pass."""
         self.client = Client(jobs, _Caller(world, None))
@@ -76,19 +78,11 @@ class Simulation:
         """Whether the faults are over."""
         return self._world.calm
 
-    def mishap(self, name: str, rate: float) -> bool:
+    def mishap(self, name: str, rate: float, *, lasts: Duration = "0 seconds") -> bool:
         """Whether something of your own goes wrong now, as in `if current().mishap("the bank is down", 0.1):
-        raise ConnectionError`. It is a fault: it is in the trace, and there are none once `calm`."""
-        if not is_rate(rate):
-            raise SimulationError(f"mishap({name!r}): expected a rate from 0 to 1, got {rate!r}")
-        if self.calm:
-            return False
-        dice = self._mishaps.setdefault(name, Dice(self._world.trace.seed).split(f"mishap/{name}"))
-        if not dice.chance(rate):
-            return False
-        self._world.fate.hits[name] = self._world.fate.hits.get(name, 0) + 1
-        self._world.say("client", "mishap", name, fault=True)
-        return True
+        raise ConnectionError`. It is a fault: it is in the trace, and there are none once `calm`. `lasts`:
+        for how long it goes wrong from then on; if that is longer than the retries go on, a run gives up."""
+        return self._mishaps.befalls(name, rate, lasts)
 
     async def sleep(self, span: Duration) -> None:
         """Let virtual time pass."""
@@ -116,10 +110,10 @@ class Simulation:
         found = ((key, self.record(key)) for key in self._world.observer.histories)
         return {key: record for key, record in found if record is not None}
 
-    def status(self, key: Key) -> str:
+    def status(self, key: Key) -> InstanceStatus:
         """The status that a listing shows, or `not_found`."""
         row = self._world.store.rows.get(key)
-        return "not_found" if row is None else _instance(key, row).status
+        return "not_found" if row is None else cast(InstanceStatus, _instance(key, row).status)
 
     def damaged(self, key: Key) -> bool:
         """Whether what was stored under a key was ever destroyed by a fault."""
@@ -216,7 +210,7 @@ def current() -> Simulation:
 
 
 def simulate(
-    jobs: Jobs | Sequence[Jobs],
+    jobs: ManyJobs,
     scenario: Scenario,
     *,
     seed: int,
@@ -231,12 +225,13 @@ def simulate(
 ) -> Trace:
     """Run `scenario` once, and return its trace; raises `Violation` if an invariant does not hold.
 
-    `jobs`: what the nodes run; of several releases, a node that starts takes any, and the last one once
-    the faults are over. `faults`: by default drawn from the seed; `nodes`: workers; `clients`: nodes that
-    only serve callers; `lanes`: parts of the store, each asked by itself, as a cluster has, or drawn from the
-    seed if `None`; `until`: when the faults end at the latest, in virtual time, if the scenario has
-    not ended before; `invariants`: called after every step; `at_end`: once all that was due is done;
-    `limits`: of the engines, by default drawn from the seed. The same arguments give the same trace,
+    `jobs`: what the nodes run; a function makes it for each node that starts, so that what hooks keep in it
+    dies with the node; of several releases, a node that starts takes any, and the last one once the faults
+    are over. `faults`: by default drawn from the seed; `nodes`: workers; `clients`: nodes that only serve
+    callers; `lanes`: parts of the store, each asked by itself, as a cluster has, or drawn from the seed if
+    `None`; `until`: when the faults end at the latest, in virtual time, if the scenario has not ended before;
+    `invariants`: called after every step; `at_end`: once all that was due is done; `limits`: of the engines,
+    by default drawn from the seed. The same arguments give the same trace,
     byte for byte.
     """
     simulation = begin(
@@ -258,7 +253,7 @@ def simulate(
 
 
 def begin(
-    jobs: Jobs | Sequence[Jobs],
+    jobs: ManyJobs,
     *,
     seed: int,
     faults: Faults | None,
@@ -274,8 +269,9 @@ def begin(
     faults = swarm(dice.split("swarm")) if faults is None else faults
     limits = draw_limits(dice.split("limits")) if limits is None else limits
     lanes = dice.split("lanes").choose((1, 1, 2, 3)) if lanes is None else lanes
+    anew = jobs if callable(jobs) else None
     world = World(
-        releases, seed=seed, faults=faults, limits=limits, workers=nodes, clients=clients, lanes=lanes
+        releases, anew, seed=seed, faults=faults, limits=limits, workers=nodes, clients=clients, lanes=lanes
     )
     world.trace.nodes, world.trace.clients, world.trace.lanes = nodes, clients, lanes
     world.trace.setup = (

@@ -47,11 +47,12 @@ STEPS_AT_ONCE = 20_000
 
 
 class World:
-    """One run. `releases`: what nodes may run, the newest last."""
+    """One run. `releases`: what nodes may run, the newest last; `anew`: makes the only one for each life."""
 
     def __init__(
         self,
         releases: Sequence[Jobs],
+        anew: Callable[[], Jobs] | None,
         *,
         seed: int,
         faults: Faults,
@@ -62,6 +63,7 @@ class World:
     ) -> None:
         dice = Dice(seed)
         self.releases = tuple(releases)
+        self._anew = anew
         self.limits = limits
         self.now = EPOCH
         self.faults = faults
@@ -150,6 +152,8 @@ class World:
 
     def release_for(self, node: Node) -> tuple[Jobs, tuple[str, ...]]:
         """What a node that starts runs: the newest release, unless it is late."""
+        if self._anew is not None:
+            return self._anew(), ()
         if len(self.releases) == 1 or not self.fate("old_release"):
             return self.releases[-1], ()
         number = self.fate.dice("old_release").below(len(self.releases) - 1)
@@ -178,7 +182,7 @@ class World:
                 continue
             node.steady()
             node.wake_up(node.life)
-            if node.jobs is not self.releases[-1]:
+            if node.outdated:
                 node.stop(1_000)
 
     # -- callers

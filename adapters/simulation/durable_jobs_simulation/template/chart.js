@@ -10,7 +10,7 @@ const GRAVITY = Object.keys(COLOURS);
 const QUIET = new Set(["emit", "call", "reply", "note"]);
 const SIGNS = {
   call: "→", reply: "←", invoke: "▶", returned: "■", raised: "✗", timedout: "✗", cancelled: "✗", detached: "✗",
-  commit: "◆", emit: "·", cancel: "⊘", abandon: "⊘", start: "▲", lost: "✗", damage: "✗", refused: "✗", unknown: "?",
+  commit: "◆", emit: "·", cancel: "⊘", abandon: "⊘", start: "▲", lost: "✗", damage: "✗", refused: "✗", unknown: "?", conflict: "≠",
   partition: "⚡", outage: "⚡", crash: "✖", stall: "‖", resume: "▶", stop: "▽", closed: "▼",
 };
 
@@ -38,7 +38,7 @@ function span(ms) {
 
 function brief(event) {
   const by = event.by === undefined ? run.lanes[event.lane] : event.by;
-  const said = (event.what === "commit" ? event.text.slice(event.by.length + 1) : event.text).replace(/^exchange \d+: the /, "");
+  const said = (event.by === undefined ? event.text : event.text.slice(event.by.length + 1)).replace(/^exchange \d+: the /, "");
   const who = event.key === undefined ? "" : `${by} `;
   const what = event.what === "invoke" || event.what === "commit" ? "" : `${event.what} `;
   return `${SIGNS[event.what] || (event.fault ? "!" : " ")} ${who}${late(event) ? "landed late " : ""}${what}${said}`;
@@ -70,7 +70,7 @@ function visibleTrip(trip) {
 }
 
 function layOut() {
-  places = { lanes: {}, keys: {}, steps: new Map(), rows: new Map(), conflicts: [] };
+  places = { lanes: {}, keys: {}, steps: new Map(), rows: new Map() };
   let x = GUTTER;
   run.lanes.forEach((_, lane) => { if (lanesOn[lane]) { places.lanes[lane] = x; x += NODE; } });
   places.left = x;
@@ -84,10 +84,7 @@ function layOut() {
   for (const event of shown) note(event.step, event.at).rows.push(event);
   for (const trip of run.exchanges.filter(visibleTrip)) {
     note(...trip.sent);
-    for (const one of trip.told) {
-      const found = note(one.step, one.at);
-      if (one.outcome === "conflicted" && keysOn[one.key]) found.rows.push({ ...one, lane: trip.lane });
-    }
+    for (const one of trip.told) note(one.step, one.at);
     if (trip.heard) note(...trip.heard);
   }
   if (run.violation !== null) note(...run.end);
@@ -97,10 +94,7 @@ function layOut() {
     before = found.at;
     y += found.rows.length ? row / 2 : 1.5;
     places.steps.set(step, y);
-    found.rows.forEach((event, number) => {
-      if (event.index === undefined) places.conflicts.push({ ...event, y: y + number * row });
-      else places.rows.set(event.index, y + number * row);
-    });
+    found.rows.forEach((event, number) => places.rows.set(event.index, y + number * row));
     y += found.rows.length ? row * (found.rows.length - 0.5) : 1.5;
   }
   height = y + 60;
@@ -136,9 +130,6 @@ function draw() {
     told = event.at;
     drawEvent(left, right, event, y);
   }
-  for (const one of places.conflicts)
-    if (row >= 8)
-      make(right, "text", { x: places.keys[one.key] + 33, y: one.y, class: "conflict" }, `≠ ${run.lanes[one.lane]} conflicted`);
   drawEnd(left, right);
   drawMap();
   $("shown").textContent = `${shown.length} of ${run.events.length} events`
@@ -212,7 +203,8 @@ function drawEvent(left, right, event, y) {
   make(group, "rect", { class: "cell", x: x + 1, y: y - row / 2, width: width - 2, height: row });
   if (row >= 8) {
     const start = inKey ? 33 : 4, fits = Math.floor((width - start - 2) / 6.7);
-    const text = brief(event), kind = event.fault ? "fault" : late(event) ? "late" : QUIET.has(event.what) ? "quiet" : "";
+    const text = brief(event), own = event.what === "conflict" ? "conflict" : QUIET.has(event.what) ? "quiet" : "";
+    const kind = event.fault ? "fault" : late(event) ? "late" : own;
     make(group, "text", { x: x + start, y, class: kind }, text.length > fits ? `${text.slice(0, fits - 1)}…` : text);
   }
   if (inKey && event.lane in places.lanes) {
