@@ -88,8 +88,8 @@ class World:
         """What a hook or a scenario found wrong."""
         self.graveyard: list[Any] = []
         """Coroutines of hooks whose node died: kept, so that none of their code runs."""
-        self.observer = Observer(self)
-        self.store = Store(lambda: self.now, self, lanes)
+        self.observer: Observer = Observer(self)  # said, for mypy comes here by way of the node
+        self.store: Store = Store(lambda: self.now, self, lanes)
         self.rot = Rot(self)
         names = [f"w{n + 1}" for n in range(workers)] + [f"c{n + 1}" for n in range(clients)]
         self.nodes = tuple(Node(self, name, worker=name.startswith("w")) for name in names)
