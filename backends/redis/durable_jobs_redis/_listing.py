@@ -30,8 +30,8 @@ def page(line: Line, names: Names, load: Load, query: Query, after: Cursor | Non
     looked_at = size = 0
     last = key_after(after)
     keys = _keys(line, names, query, last, min(limit + 1, _AT_ONCE))
-    while size < BATCH_MAX_BYTES and (chunk := next(keys, [])):
-        if len(rows) >= limit:  # that there are more is enough
+    while chunk := next(keys, []):
+        if len(rows) >= limit or size >= BATCH_MAX_BYTES:  # that there are more is enough
             return _part(rows, last)
         before = len(rows)
         for key, row in zip(chunk, load(chunk), strict=True):
@@ -42,7 +42,7 @@ def page(line: Line, names: Names, load: Load, query: Query, after: Cursor | Non
             if row is not None and _matches(query, row):
                 rows.append(row)
         size += sum(len(row.blob) for row in rows[before:] if isinstance(row, Row))
-    return Page(tuple(rows), cursor_of(last) if chunk and last else None)
+    return Page(tuple(rows), None)
 
 
 def _part(rows: Sequence[Row | Damaged], last: Key | None) -> Page:
