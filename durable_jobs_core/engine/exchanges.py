@@ -101,7 +101,8 @@ def _claim(state: State, lane: Lane, now: int) -> Claim:
     lane.unasked -= limits.keys()
     for job, count in limits.items():
         state.slots.take(job, count)
-    lane.turn = (jobs.index(next(reversed(limits))) + 1) % len(jobs)  # one of them has a slot, or nobody asks
+    assert limits, "one of them has a slot, or nobody asks"
+    lane.turn = (jobs.index(next(reversed(limits))) + 1) % len(jobs)
     state.lane_turn = (lane.id + 1) % len(state.lanes)
     return Claim(limits, now, now + state.limits.hold)
 

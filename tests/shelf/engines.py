@@ -12,7 +12,6 @@ from shelf.plants import Attribute, Item, Shelf, case
 from durable_jobs_core.effects import EmitTelemetry
 from durable_jobs_core.engine import _engine, callers, exchanges, hooks, keeper, protocol, turn
 from durable_jobs_core.engine.keeper import Keeper
-from durable_jobs_core.engine.lane import Lane
 from durable_jobs_core.engine.settling import Settled
 from durable_jobs_core.engine.slots import Slots
 from durable_jobs_core.engine.state import State
@@ -161,10 +160,10 @@ def forgets_deadlines(right: Any) -> Any:
     return lambda state, call: None
 
 
-@put("I-8", Attribute(Lane, "look_again"), case=apart, faults=Faults(nudge_lost=1.0))
+@put("I-8", Attribute(exchanges, "claim_at"), case=apart, faults=Faults(nudge_lost=1.0))
 def loses_sight_of_due_work(right: Any) -> Any:
     """Due work of which this engine was not told is never looked for."""
-    return lambda self, jobs, poll_at: setattr(self, "poll_at", poll_at)
+    return lambda state, lane: right(state, lane) if lane.unasked else None
 
 
 @put("I-8", Item(_engine._FEEDS, protocol.Stopping), case=case("webhooks"), faults=REDEPLOYS)
