@@ -111,9 +111,9 @@ class ValidationError(DurableJobsError, ValueError):
         super().__init__(self._text(str))
 
     @classmethod
-    def of(cls, subject: str, expected: str, got: str) -> ValidationError:
+    def of(cls, subject: str, expected: str, got: str, value: str = "") -> ValidationError:
         """What to raise for a value that is wrong as a whole."""
-        return cls(subject, (Issue("$", expected, got),))
+        return cls(subject, (Issue("$", expected, got, value),))
 
     @property
     def plain(self) -> str:
