@@ -104,10 +104,10 @@ def _repr(value: object) -> str:
 
 def without_secrets(url: str) -> str:
     """A URL as it may be shown, also one that is written wrongly: without who logs in, and without the values
-    of options that are called like a secret."""
-    return _SECRETS.sub(lambda found: f"{found[1]}***@" if found[2] is None else f"{found[2]}***", url)
+    of options that are called like a secret. An `@` in such a value may be the end of who logs in."""
+    hidden = _SECRET.sub(lambda found: found[1] + re.sub("[^@]+", "***", found[2]), url)
+    return _LOGIN.sub(r"\1***@", hidden)
 
 
-_SECRETS = re.compile(
-    r"^([\w+]*:/*|).*@|((?:pass|secret|token|key|auth)[^=&]*=)[^&]*", re.DOTALL | re.IGNORECASE
-)
+_SECRET = re.compile(r"((?:pass|secret|token|key|auth)[^=&]*=)([^&]*)", re.IGNORECASE)
+_LOGIN = re.compile(r"^([\w+]*:/*|).*@", re.DOTALL)

@@ -148,7 +148,7 @@ class _StateContext(_AttemptContext[S]):
         Raises `ValidationError`, and ends nothing, if `reason` is not text.
         """
         if reason is not None and not isinstance(reason, str):
-            raise ValidationError.of("terminate(reason)", "text or None", shown(reason))
+            raise ValidationError.of("terminate(reason)", "text or None", *shown(reason).split(" ", 1))
         self._check_open()
         self._termination = Termination(reason)
         raise TerminateSignal

@@ -63,7 +63,7 @@ def to_ms(value: object, subject: str, *, exact: bool = True) -> int:
             raise ValidationError.of(subject, _UNITS_THERE_ARE, repr(value))
         ms = parsed
     else:
-        raise ValidationError.of(subject, _EXPECTED, shown(value))
+        raise ValidationError.of(subject, _EXPECTED, *shown(value).split(" ", 1))
     if not 0 <= ms <= INSTANT_MAX:
         raise ValidationError.of(subject, "a duration from zero to 8,029 years", repr(value))
     return ms
@@ -75,7 +75,7 @@ def defined_ms(value: object, name: str, least: int = 0) -> int:
         ms = to_ms(value, name)
     except ValidationError as error:
         (issue,) = error.issues
-        raise DefinitionError(f"{name}: expected {issue.expected}, got {issue.got}") from None
+        raise DefinitionError(f"{name}: {issue}") from None
     if ms < least:
         raise DefinitionError(f"{name}: expected at least {least} ms, got {value!r}")
     return ms

@@ -21,6 +21,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from operator import attrgetter
+
 from attrs import frozen
 
 from durable_jobs_core.words import Failure, Key
@@ -105,18 +108,21 @@ class ValidationError(DurableJobsError, ValueError):
 
     def __init__(self, subject: str, issues: tuple[Issue, ...]) -> None:
         self.subject, self.issues = subject, issues
-        more = f"; and {len(issues) - NAMED_MAX} more" if len(issues) > NAMED_MAX else ""
-        super().__init__(f"{subject}: " + "; ".join(map(str, issues[:NAMED_MAX])) + more)
+        super().__init__(self._text(str))
 
     @classmethod
-    def of(cls, subject: str, expected: str, got: str) -> ValidationError:
+    def of(cls, subject: str, expected: str, got: str, value: str = "") -> ValidationError:
         """What to raise for a value that is wrong as a whole."""
-        return cls(subject, (Issue("$", expected, got),))
+        return cls(subject, (Issue("$", expected, got, value),))
 
     @property
     def plain(self) -> str:
         """The text without the values: a state is for nobody who reads logs."""
-        return f"{self.subject}: " + "; ".join(issue.plain for issue in self.issues)
+        return self._text(attrgetter("plain"))
+
+    def _text(self, shown: Callable[[Issue], str]) -> str:
+        more = f"; and {len(self.issues) - NAMED_MAX} more" if len(self.issues) > NAMED_MAX else ""
+        return f"{self.subject}: " + "; ".join(map(shown, self.issues[:NAMED_MAX])) + more
 
 
 class ExecutionError(DurableJobsError):

@@ -152,11 +152,14 @@ def refuse(state: State, call: Call, error: DurableJobsError) -> None:
     keeper = state.keepers[call.key]
     if keeper.inline is call.entry:
         hooks.cancel(state, state.handlers.inline[call.key], "lost")
-    stepped = keeper.dirty
+    stepped, lane = keeper.dirty, state.lane(call.key)
     if not keeper.forget(call.entry):
         why = _why(state, call)
         error = OutcomeUnknownError(f"whether the request reached {call.key} is not known{why}")
     reply_error(state, call.id, ReplyError(error))
-    if stepped:  # all others have to be stepped again, most often: not before they can be written
-        state.hold(keeper, state.lane(call.key).retry_at)
+    if stepped and not keeper.dirty:  # the others have to be stepped again: not before they can be written
+        if lane.flight is None:
+            state.hold(keeper, lane.retry_at)
+        else:
+            keeper.wants_load = True  # when the backend answers, and it may hang
     state.ready[call.key] = keeper

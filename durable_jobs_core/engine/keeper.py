@@ -196,7 +196,7 @@ class Keeper:
         if entry.exposed:
             then = (ReplyError(_unknown(self.key)),)
         if self.dirty:
-            self.steps.append(Stepped(entry, then, held=held(self.steps)))
+            self.steps.append(Stepped(entry, then, held=held(self.steps, entry)))
         elif not then or self.stamp >= entry.arrived:
             released.append(Released(entry, then, committed=False))
         else:

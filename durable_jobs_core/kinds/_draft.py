@@ -55,7 +55,7 @@ class Env:
 class Draft(Generic[B, D]):
     """The working copy of one step.
 
-    `body`: what the instance becomes. While there is none it is `None`, which only the handlers of an
+    `body`: what the instance becomes. While there is none it is `None`, which only the reactions of an
     absent instance have to expect: they ask `maybe_body`. `touched`: write the record even if its body is
     the same.
 

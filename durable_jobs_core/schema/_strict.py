@@ -91,9 +91,17 @@ def _read_set(type_: Any, converter: Converter) -> _Hook:
 
 
 def _read_tuple(type_: Any, converter: Converter) -> _Hook:
-    if get_args(type_)[-1:] == (...,):
+    args = get_args(type_)
+    if args[-1:] == (...,):
         return homogenous_tuple_structure_factory(type_, converter)
-    return converter.gen_structure_hetero_tuple(type_)
+    items = converter.gen_structure_hetero_tuple(type_)
+
+    def structure(value: Any, _: Any) -> Any:
+        if len(value) != len(args):  # cattrs would quote it in a text of its own
+            raise Misfit(f"an array of {len(args)} ({type_name(type_)})", value)
+        return items(value, type_)
+
+    return structure
 
 
 def _write_array(type_: Any, converter: Converter) -> _Out:

@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 from inspect import iscoroutinefunction
 
+from attrs import evolve
+
 from durable_jobs_core.checks import shown
 from durable_jobs_core.durations import to_ms
 from durable_jobs_core.errors import Issue, ValidationError
@@ -58,7 +60,7 @@ class Arguments:
         try:
             ms = to_ms(value, name)
         except ValidationError as error:
-            self.issues += [Issue(name, issue.expected, issue.got) for issue in error.issues]
+            self.issues += [evolve(issue, path=name) for issue in error.issues]
             return least
         self.expect(ms >= least, name, f"at least {least} ms", repr(value))
         return ms

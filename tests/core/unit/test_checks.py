@@ -134,6 +134,8 @@ def test_a_value_is_shown_by_its_type_and_as_far_as_it_can_be() -> None:
             "redis://host?a=1&PASSWORD=secret&sentinel%5Fpassword=se=cret",
             "redis://host?a=1&PASSWORD=***&sentinel%5Fpassword=***",
         ),
+        ("redis://host?password=se@cret&a=1", "redis://***@***&a=1"),
+        ("redis://:secret&key=too@host", "redis://***@***"),
     ],
 )
 def test_a_url_is_shown_without_what_may_be_a_secret(url: str, as_shown: str) -> None:

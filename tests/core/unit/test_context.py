@@ -429,12 +429,22 @@ def test_S_7_the_last_instant_of_the_calendar_is_one() -> None:
     assert close_context(TASK, ctx, None).schedule == ScheduleChange(at=INSTANT_MAX)
 
 
+def test_S_22_what_is_no_time_may_be_a_state_and_is_not_told_of() -> None:
+    with pytest.raises(ValidationError, match=r"got list \['secret'\]") as raised:
+        chore().schedule(["secret"])  # type: ignore[arg-type]
+
+    assert raised.value.plain.endswith("got list")
+
+
 def test_S_17_a_reason_is_text_and_another_ends_nothing() -> None:
     ctx = tick()
 
-    with pytest.raises(ValidationError, match=r"^terminate\(reason\): expected text or None, got int 5"):
+    with pytest.raises(
+        ValidationError, match=r"^terminate\(reason\): expected text or None, got int 5"
+    ) as raised:
         ctx.terminate(5)  # type: ignore[arg-type]
 
+    assert raised.value.plain.endswith("got int"), "it may be a state"
     assert close_context(CONTINUOUS, ctx, None) == Operations()
 
 

@@ -300,6 +300,45 @@ def test_requests_that_run_out_of_time_one_by_one_have_the_others_stepped_again_
     assert len(stepped) == 10
 
 
+def test_requests_that_run_out_of_time_while_the_backend_hangs_likewise() -> None:
+    lines: list[bytes] = []
+    rig = greeted(journal=Journal(lines.append))
+    rig.nudge()
+    late = [rig.call(LATEST, AddRequested(event=n), deadline=1 + n) for n in range(10)]
+    rest = [rig.call(LATEST, AddRequested(event=n), deadline=5_000) for n in range(10)]
+    lines.clear()
+
+    for _ in late:
+        rig.t += 1
+        rig.tick()
+    assert len(rig.exchanges) == 1, "it is not answered"
+    rig.settle()
+
+    assert [type(rig.result(call)) for call in late] == [StorageError] * 10
+    assert [rig.result(call).event_count for call in rest] == list(range(1, 11))
+    stepped = [line for line in lines if b"AddRequested" in line]
+    assert len(stepped) == 10
+
+
+def test_a_request_that_runs_out_of_time_behind_a_hook_does_not_hold_up_what_is_to_be_written() -> None:
+    rig = greeted()
+    rig.ask_inline(FOLD, AddRequested(event=0))
+    rig.nudge()
+    done = rig.call(FOLD, AddRequested(event=1))
+    rig.finish()
+    rig.call(FOLD, AddRequested(event=2))
+    late = rig.call(FOLD, AddRequested(event=3), deadline=500)
+
+    rig.wait(500, settle=False)
+    assert (len(rig.exchanges), len(rig.invokes)) == (1, 1), "neither has ended"
+    rig.answer()
+    (written,) = writes(rig.exchanges[0])
+    rig.answer()
+
+    assert (written.key, rig.result(done).event_count) == (FOLD, 2)
+    assert isinstance(rig.result(late), StorageError)
+
+
 def test_a_request_before_the_backends_first_answer_waits_for_it_until_its_deadline() -> None:
     rig = Rig()
     short, long = rig.call(TICK, START, deadline=100), rig.call(TICK, START)

@@ -9,6 +9,7 @@ from attrs import evolve
 from support.rig import EPOCH, Rig, client, greeted, start, writes
 from support.samples import CHORE, FOLD, TICK, chore, folding, jobs, nothing, number, tick
 
+from durable_jobs_core import TaskContext
 from durable_jobs_core.engine import (
     HookCancelled,
     HookDetached,
@@ -28,6 +29,7 @@ from durable_jobs_core.events import (
     TriggerRequested,
 )
 from durable_jobs_core.record import Lease
+from durable_jobs_core.results import SendResult
 from durable_jobs_core.telemetry import JobStale
 from durable_jobs_core.words import Key
 
@@ -703,6 +705,30 @@ def test_rule_10_hooks_run_ahead_of_a_write_only_as_long_as_what_they_leave_is_s
     assert (ahead, written.key) == ([2, 3], FOLD)
     assert [rig.result(call).event_count for call in calls] == [2, 3, 4, 5, 6, 7]
     assert rig.result(read).event_count == 2
+
+
+def test_rule_10_what_the_hooks_of_a_refused_request_have_left_counts_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def idle(ctx: TaskContext[list[int]]) -> None:
+        if len(ctx.state) > 2:
+            raise ValueError("no more")
+
+    monkeypatch.setattr(entries, "HELD_MAX", len("[0,1]") + len("[0,1,2]") - 1)
+    rig = greeted(jobs(chore=chore(on_idle=idle)))
+    rig.ask_inline(CHORE, SendRequested(event=0))
+    rig.nudge()
+    calls = [rig.call(CHORE, SendRequested(event=n)) for n in range(1, 7)]
+
+    ahead: list[tuple[str, int]] = []
+    while rig.invokes:
+        ahead.append((rig.invokes[0].hook, rig.invokes[0].ctx._call.event_count))
+        rig.finish()
+    while rig.settle() or rig.invokes:
+        rig.finish()
+
+    assert ahead == [("on_event", 2), ("on_idle", 2), ("on_event", 3), ("on_idle", 3)]
+    assert [type(rig.result(call)) for call in calls] == [SendResult, *[ExecutionError] * 5]
 
 
 # -- the deadline of a request whose hook runs

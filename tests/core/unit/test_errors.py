@@ -110,5 +110,6 @@ def test_S_61_of_very_many_mistakes_the_text_names_the_first(count: int, end: st
     error = errors.ValidationError("event", issues)
 
     assert error.issues == issues
-    assert str(error).removesuffix(errors.UNCHANGED).endswith(end)
-    assert str(error).count("expected int") == 20
+    assert str(error).removesuffix(errors.UNCHANGED) == error.plain
+    assert error.plain.endswith(end)
+    assert error.plain.count("expected int") == 20

@@ -359,7 +359,7 @@ MISREAD: list[tuple[Any, Any, str]] = [
     (list[int], None, "expected an array (list[int]), got null"),
     (set[int], [1, 1], "expected items that differ, got list [1, 1]"),
     (Set[int], [1, 1], "expected items that differ, got list [1, 1]"),
-    (tuple[int, str], [1], "expected a valid tuple[int, str], got "),
+    (tuple[int, str], [1], "expected an array of 2 (tuple[int, str]), got list [1]"),
     (
         MutableSequence[str],
         "abc",
