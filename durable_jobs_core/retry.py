@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias, TypeGuard
 
 from attrs import field, frozen
 
-from durable_jobs_core.checks import check, check_ms, check_plain, check_whole, shown
+from durable_jobs_core.checks import check, check_ms, check_plain, check_whole
 from durable_jobs_core.durations import Duration, defined_ms, maybe_ms, to_ms
 from durable_jobs_core.errors import ValidationError
 from durable_jobs_core.failures import leaves
@@ -161,7 +161,7 @@ class Retry:
             return isinstance(error, self.retry_on)
         says = self.retry_on(error)
         if isawaitable(says):
-            raise ValidationError.of("its result", "a bool", shown(says))
+            raise ValidationError.of("its result", "a bool", type(says).__name__)
         return bool(says)
 
     def wait_ms(self, attempt: int, entropy: int) -> int:
