@@ -253,6 +253,7 @@ def test_S_23_without_a_policy_there_is_one_attempt() -> None:
     rig.settle()
 
     assert run_of(rig).parked
+    assert last_error(rig).message == "no"
 
 
 # -- a hook that was cancelled
