@@ -37,6 +37,12 @@ def describe(error: BaseException) -> Failure:
     )
 
 
+def untried(failure: Failure, asked: str, why: BaseException) -> Failure:
+    """A failure that is not tried again, for `asked`, a function of the policy, failed itself."""
+    note = _clean(f"\n  not tried again, for {asked} failed with {_named(why)}"[: MESSAGE_MAX // 2])
+    return Failure(failure.type, failure.message[: MESSAGE_MAX - len(note)] + note, failure.stack)
+
+
 def leaves(error: BaseException) -> list[BaseException]:
     """The exceptions of a group, flattened; of any other, itself."""
     found: list[BaseException] = []

@@ -11,7 +11,8 @@ from attrs import field, frozen
 
 from durable_jobs_core.checks import check, check_ms, check_plain, check_whole
 from durable_jobs_core.durations import Duration, defined_ms, maybe_ms, to_ms
-from durable_jobs_core.failures import RAISED, leaves
+from durable_jobs_core.errors import ValidationError
+from durable_jobs_core.failures import leaves
 from durable_jobs_core.words import INSTANT_MAX
 
 GiveUpReason = Literal["max_attempts", "max_duration", "non_retryable", "crashed", "unreadable"]
@@ -124,6 +125,7 @@ class Retry:
     `jitter`: the share by which the wait is moved up or down at random, 0 to 1, applied before the cap.
     `max_duration`: no attempt is planned later than this after the first of the run; kept as milliseconds.
     `retry_on`: exception types, or a predicate; what it does not match gives up at once.
+    A function that raises, or gives no duration, gives up at once too, and the failure says so.
     Raises `DefinitionError`, as `Backoff` does, for what can never work.
     """
 
@@ -143,10 +145,10 @@ class Retry:
             _check_plain(self.retry_on, "Retry(retry_on)", expected, "error")
 
     def matches(self, error: BaseException) -> bool:
-        """Whether an error may be tried again; of a group, all must. A predicate that raises says no,
-        and so does one that gives something to be awaited.
+        """Whether an error may be tried again; of a group, all must.
 
         A `CancelledError` or `SystemExit` that a hook raises by itself is a failure like others (S-14).
+        Raises what a predicate raises, or `ValidationError` if it gives something to be awaited.
         """
         return all(map(self._matches_one, leaves(error)))
 
@@ -157,11 +159,10 @@ class Retry:
             return self.retry_on is Exception
         if isinstance(self.retry_on, tuple) or _is_error_type(self.retry_on):
             return isinstance(error, self.retry_on)
-        try:
-            says = self.retry_on(error)
-            return bool(says) and not isawaitable(says)
-        except RAISED:
-            return False
+        says = self.retry_on(error)
+        if isawaitable(says):
+            raise ValidationError.of("its result", "a bool", type(says).__name__)
+        return bool(says)
 
     def wait_ms(self, attempt: int, entropy: int) -> int:
         """The wait after `attempt`, jittered by 64 bits of `entropy`, capped, never negative.
@@ -171,7 +172,7 @@ class Retry:
         if isinstance(self.delay, Backoff):
             base, cap = self.delay(attempt), self.delay.cap_ms
         else:
-            base, cap = to_ms(self.delay(attempt), "Retry(delay)", exact=False), None  # it was computed
+            base, cap = to_ms(self.delay(attempt), "its result", exact=False), None  # it was computed
         share = entropy / 2**63 - 1  # in [-1, 1)
         wait = base * (1 + self.jitter * share)
         return int(min(wait, INSTANT_MAX if cap is None else cap))
@@ -190,16 +191,13 @@ def decide(
     """The instant of the next attempt after one that failed `now`, or `GiveUp` (S-21).
 
     `attempt`: the one that failed; `first_at`: when the first attempt of the run began, or the first
-    since it was revived. Without a policy there is one attempt. A delay function that fails gives up.
+    since it was revived. Without a policy there is one attempt. Raises what `wait_ms` raises.
     """
     if not retryable:
         return GiveUp("non_retryable")
     if policy is None or attempt >= policy.max_attempts:
         return GiveUp("max_attempts")
-    try:
-        due = now + policy.wait_ms(attempt, entropy)
-    except RAISED:
-        return GiveUp("non_retryable")
+    due = now + policy.wait_ms(attempt, entropy)
     if due > INSTANT_MAX:
         return GiveUp("max_duration")
     if policy.max_duration is not None and due - first_at > policy.max_duration:

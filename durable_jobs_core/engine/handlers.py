@@ -31,7 +31,7 @@ from durable_jobs_core.events import (
     HandlerReleased,
     HandlerSucceeded,
 )
-from durable_jobs_core.failures import describe
+from durable_jobs_core.failures import RAISED, describe, untried
 from durable_jobs_core.operations import HookCall, InlineOutcome, Operations
 from durable_jobs_core.words import Job, Key, Token
 
@@ -122,7 +122,7 @@ def prepare(id: int, keeper: Keeper, call: HookCall, token: Token | None) -> tup
 
 def unreadable(definition: AnyDefinition, error: ValidationError, token: Token) -> HandlerFailed:
     """A leased hook that was not called, for the stored state or event does not decode (S-22)."""
-    return HandlerFailed(token, describe(error), _retryable(definition, error), unreadable=True)
+    return _failed(definition, error, token, unreadable=True)
 
 
 def leased_event(invocation: Invocation, outcome: HookOutcome) -> HandlerEvent | None:
@@ -136,7 +136,7 @@ def leased_event(invocation: Invocation, outcome: HookOutcome) -> HandlerEvent |
         return None if isinstance(outcome, HookDetached) else HandlerReleased(token)
     if invocation.cancelled == "lost":
         return None
-    return HandlerFailed(token, describe(result), _retryable(definition, result))
+    return _failed(definition, result, token)
 
 
 def inline_outcome(invocation: Invocation, outcome: HookOutcome) -> InlineOutcome:
@@ -166,5 +166,12 @@ def result_of(invocation: Invocation, outcome: HookOutcome) -> Operations | Base
     return TimeoutError(f"{invocation.call.hook} took longer than {limit} ms")
 
 
-def _retryable(definition: AnyDefinition, error: BaseException) -> bool:
-    return definition.retry is None or definition.retry.matches(error)
+def _failed(
+    definition: AnyDefinition, error: BaseException, token: Token, *, unreadable: bool = False
+) -> HandlerFailed:
+    failure, policy = describe(error), definition.retry
+    try:
+        retryable = policy is None or policy.matches(error)
+    except RAISED as why:
+        failure, retryable = untried(failure, "Retry(retry_on)", why), False
+    return HandlerFailed(token, failure, retryable, unreadable)

@@ -12,6 +12,7 @@ from durable_jobs_core._values import evolve, value
 from durable_jobs_core.definitions import AnyDefinition
 from durable_jobs_core.effects import CallHandler, CancelHandler, Reply, Then, Watch
 from durable_jobs_core.events import HandlerFailed
+from durable_jobs_core.failures import RAISED, untried
 from durable_jobs_core.operations import HookCall
 from durable_jobs_core.record import Body, Lease, Outcome, Record, Result, Run, Stored
 from durable_jobs_core.retry import GiveUp, GiveUpReason, Retry, decide
@@ -180,25 +181,29 @@ class Draft(Generic[B, D]):
         `state`, `run_count`: what telemetry says of the instance.
         """
         assert run.first_at is not None, "it has a lease"
-        due = decide(
-            policy,
-            attempt=run.attempt,
-            first_at=run.first_at,
-            retryable=event.retryable,
-            now=self.now,
-            entropy=self.env.entropy,
-        )
+        failure = event.failure
+        try:
+            due = decide(
+                policy,
+                attempt=run.attempt,
+                first_at=run.first_at,
+                retryable=event.retryable,
+                now=self.now,
+                entropy=self.env.entropy,
+            )
+        except RAISED as why:
+            failure, due = untried(failure, "Retry(delay)", why), GiveUp("non_retryable")
         self.emit(
             JobFailed,
             hook=run.hook,
             run=run.number,
             attempt=run.attempt,
             will_retry=not isinstance(due, GiveUp),
-            failure=event.failure,
+            failure=failure,
             state=state,
             run_count=run_count,
         )
-        self.change(last_error=plain(event.failure))
+        self.change(last_error=plain(failure))
         if isinstance(due, GiveUp):
             return GiveUp("unreadable") if event.unreadable else due
         return evolve(run, attempt=run.attempt + 1, due=due, lease=None)

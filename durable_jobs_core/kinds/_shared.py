@@ -23,7 +23,7 @@ from durable_jobs_core.retry import GiveUp, GiveUpReason
 from durable_jobs_core.telemetry import AlarmRepaired
 from durable_jobs_core.words import Failure
 
-GiveUpRule: TypeAlias = Callable[[Draft[Any, Any], Run, Failure, GiveUpReason], None]
+GiveUpRule: TypeAlias = Callable[[Draft[Any, Any], Run, GiveUpReason], None]
 
 
 def wake(d: Draft[Any, Any], event: AlarmFired) -> None:
@@ -46,7 +46,7 @@ def expire(give_up: GiveUpRule) -> Reaction:
             times = f"{run.crashes} of at most {d.definition.max_crashes} times"
             failure = Failure("Crashed", f"{run.hook} lost its worker {times}")
             d.change(last_error=failure)
-            give_up(d, run, failure, after.reason)
+            give_up(d, run, after.reason)
         else:
             d.keep(after)
 

@@ -176,9 +176,9 @@ def _due_after(d: _Draft, run: Run) -> int | None:
     return next_at
 
 
-def _give_up(d: _Draft, run: Run, failure: Failure, reason: GiveUpReason) -> None:
+def _give_up(d: _Draft, run: Run, reason: GiveUpReason) -> None:
     """A run gave up: go on, park, or end, as the definition says (S-24); what cannot be read never ends."""
-    policy = d.definition.on_exhausted
+    policy, failure = d.definition.on_exhausted, d.body.last_error
     if policy == "terminate" and reason == "unreadable":
         policy = "park"  # another release may read it (S-22)
     d.exhausted(run, reason, parks=policy == "park")
@@ -334,7 +334,7 @@ def _fail(d: _Draft, run: Run, event: HandlerFailed) -> None:
     retry = d.definition.retry
     after = d.failed(run, event, d.body.state, policy=retry, run_count=d.body.runs)
     if isinstance(after, GiveUp):
-        _give_up(d, run, event.failure, after.reason)
+        _give_up(d, run, after.reason)
     else:
         d.ended(run.number, "retrying", event.failure, after.due, run=evolve(after, forced=False))
 

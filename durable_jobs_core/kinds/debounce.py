@@ -171,7 +171,7 @@ def _batch(d: _Draft) -> Batch:
     return d.body.batch
 
 
-def _give_up(d: _Draft, run: Run, failure: Failure, reason: GiveUpReason) -> None:
+def _give_up(d: _Draft, run: Run, reason: GiveUpReason) -> None:
     """A batch gave up: it parks, or is deleted; an open window lives on (S-24, S-25)."""
     # What cannot be read another release may read (S-22).
     parks = d.definition.on_exhausted == "park" or reason == "unreadable"
@@ -179,9 +179,9 @@ def _give_up(d: _Draft, run: Run, failure: Failure, reason: GiveUpReason) -> Non
     if not parks:
         d.terminated(reason)
         d.change(run=None, batch=None)
-        _lose(d, run.number, "terminated", failure)
+        _lose(d, run.number, "terminated", d.body.last_error)
         return
-    d.ended(run.number, "parked", failure, run=parked(run))
+    d.ended(run.number, "parked", d.body.last_error, run=parked(run))
     window = d.body.window
     if window is not None and due_reason(window, d.now) is not None:
         d.change(window=put_off(d.definition, window, d.now))
@@ -350,7 +350,7 @@ def _succeed(d: _Draft, run: Run, event: HandlerSucceeded) -> None:
 def _fail(d: _Draft, run: Run, event: HandlerFailed) -> None:
     after = d.failed(run, event, _batch(d).state, policy=d.definition.retry)
     if isinstance(after, GiveUp):
-        _give_up(d, run, event.failure, after.reason)
+        _give_up(d, run, after.reason)
     else:
         d.ended(run.number, "retrying", event.failure, after.due, run=after)
 

@@ -317,7 +317,8 @@ def _telemetry(d: Difference) -> bool:
     if d.facet != "event":
         return False
     if (d.of, d.name) == ("job.failed", "error"):
-        return real(s, d.ours) and (real(s, d.original) or d.original in placeholders(s))
+        ours = str(d.ours).partition("\n  not tried again, for Retry(delay) failed with ")[0]
+        return real(s, ours) and (real(s, d.original) or d.original in placeholders(s))
     if (d.of, d.name) == ("job.failed", "preExecutionState"):
         return "onIdle" in s.seen.raised  # it is that of the hook that failed
     if (d.of, d.name) == ("task.scheduled", "trigger"):

@@ -8,14 +8,14 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from durable_jobs_simulation.calls import Calls, untested
+from durable_jobs_simulation.calls import Calls, told, untested
 from durable_jobs_simulation.cli import main
 from durable_jobs_simulation.pytest_plugin import SimulateJobs
 
 MODULE = """
 from contextlib import suppress
 
-from durable_jobs_core import DurableJobsError, Task, create_durable_jobs
+from durable_jobs_core import Continuous, DurableJobsError, Task, create_durable_jobs, every
 from durable_jobs_simulation import Faults
 from durable_jobs_simulation.case import Case
 
@@ -61,6 +61,16 @@ def right():
 
 def failing():
     return case(works, works, Faults(hook_failure=1.0, lost_answer=0.5))
+
+
+def hanging():
+    async def scenario(sim):
+        await sim.client.continuous("ticks").start("a", 1)
+        await sim.sleep("5 minutes")
+
+    ticks = Continuous.make(state=int, schedule=every("10 seconds"), execute=works, timeout="5 seconds")
+    jobs = create_durable_jobs({"ticks": ticks})
+    return Case(name="hanging", jobs=jobs, scenario=scenario, faults=Faults(hook_hang=0.2))
 """
 NEVER = (
     "execute of orders raised in 3 of its 3 calls, mostly ModuleNotFoundError: what it does is hardly tested"
@@ -101,6 +111,20 @@ def test_what_a_fault_raises_is_no_failure_of_a_hook(
     assert "orders.execute 3, orders.on_error 0," in said
 
 
+def test_a_call_that_a_fault_cut_off_says_nothing_of_those_before_it(
+    module: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["run", "called:hanging", "--seeds", "3"]) == 0
+
+    said = capsys.readouterr().out
+    assert "hook_hang" in said
+    assert "failed" not in said.splitlines()[-1]
+
+
+def test_before_the_first_run_is_over_there_are_no_hooks() -> None:
+    assert list(told(Calls())) == ["hooks: none"]
+
+
 def test_a_hook_whose_state_does_not_fit_has_failed(module: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", "called:unfit", "--seeds", "3"]) == 0
 
@@ -115,10 +139,10 @@ def test_a_test_warns_of_a_hook_that_fails_each_time(module: Path) -> None:
         SimulateJobs(None, None, module)("called:right", seeds=3)
 
 
-@pytest.mark.parametrize(("returned", "told"), [(1, True), (2, False)])
-def test_a_hook_that_fails_nearly_each_time_is_hardly_tested(returned: int, told: bool) -> None:
+@pytest.mark.parametrize(("returned", "warned"), [(1, True), (2, False)])
+def test_a_hook_that_fails_nearly_each_time_is_hardly_tested(returned: int, warned: bool) -> None:
     calls: Calls = Counter(
         {("orders", "execute", "returned"): returned, ("orders", "execute", "KeyError"): 20}
     )
 
-    assert bool(list(untested(calls))) is told
+    assert bool(list(untested(calls))) is warned

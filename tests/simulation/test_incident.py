@@ -124,6 +124,18 @@ def test_S_22_a_hook_that_raised_raises_the_same_with_its_traceback(tmp_path: Pa
     assert "incident.jsonl: line" in raised.value.__notes__[0]
 
 
+@pytest.mark.parametrize(
+    "policy", [Retry(delay=lambda attempt: f"{1 // 0} s"), Retry(retry_on=lambda error: bool(1 // 0))]
+)
+def test_a_policy_that_failed_fails_the_same_again(tmp_path: Path, policy: Retry) -> None:
+    jobs = orders(retry=policy)
+
+    replayed = replay(incident(tmp_path, jobs), jobs)
+
+    assert [called.same for called in replayed.failures] == [True]
+    assert replayed.verdict == "it fails the same way"
+
+
 def test_nothing_that_failed_is_the_same_step_by_step(tmp_path: Path) -> None:
     replayed = replay(incident(tmp_path, None, 5, 4), orders)
 

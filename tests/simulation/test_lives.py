@@ -116,7 +116,23 @@ def test_a_machine_may_make_its_jobs_anew() -> None:
     assert machine.orders.charged == ["task:orders:a"] * 2
 
 
-@pytest.mark.parametrize("jobs", [lambda: None, list, lambda: create_durable_jobs({})])
-def test_what_makes_no_jobs_is_told(jobs: Any) -> None:
-    with pytest.raises(DefinitionError, match="jobs: expected what create_durable_jobs gives"):
+@pytest.mark.parametrize(
+    ("jobs", "got"),
+    [
+        (lambda: None, "None"),
+        (list, r"\[\]"),
+        (lambda: [Orders().jobs()], r"\[Jobs"),
+        (lambda: create_durable_jobs({}), "Jobs"),
+    ],
+)
+def test_what_makes_no_jobs_is_told(jobs: Any, got: str) -> None:
+    expected = r"jobs\(\): expected what create_durable_jobs gives for one job or more, got "
+    with pytest.raises(DefinitionError, match=expected + got):
         run(jobs, 1, Orders())
+
+
+def test_what_makes_jobs_but_once_is_told() -> None:
+    made = iter((Orders().jobs(), None))
+
+    with pytest.raises(DefinitionError, match=r"jobs\(\): expected .*, got None"):
+        run(lambda: next(made), 1, Orders())

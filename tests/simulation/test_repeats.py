@@ -144,3 +144,16 @@ def test_a_trace_that_goes_another_way_says_where(module: Path, capsys: pytest.C
     assert then.startswith("  then ")
     assert now.startswith("  now  ")
     assert then.split()[3:] == now.split()[3:], "the same at another instant"
+
+
+@pytest.mark.parametrize("torn", ['{"step": 5, "at', "7", '{"step": 5}', '{"step": "\\u001b[0m", "at": {}}'])
+def test_a_trace_that_is_torn_says_where(module: Path, capsys: pytest.CaptureFixture[str], torn: str) -> None:
+    said(capsys, "run", "strays:tame", "--seed", "7", "--trace", "run.jsonl")
+    trace = module / "run.jsonl"
+    head, *_ = trace.read_text().splitlines()
+    trace.write_text(f"{head}\n{torn}\n")
+
+    *_, then, now = said(capsys, "replay", "run.jsonl")
+
+    assert then == f"  then {torn}"
+    assert now.startswith("  now  ")

@@ -16,15 +16,17 @@ ManyJobs: TypeAlias = Jobs | Sequence[Jobs] | Callable[[], Jobs]
 
 
 def releases_of(jobs: ManyJobs) -> tuple[Jobs, ...]:
-    """The releases, the newest last. Raises `DefinitionError` for what is none."""
-    releases: tuple[Jobs, ...] = ()
+    """The releases, the newest last; of a function, what it makes now. Raises `DefinitionError` for what is
+    none."""
+    expected = "what create_durable_jobs gives for one job or more"
     if callable(jobs):
-        releases = (jobs(),)
-    elif isinstance(jobs, Jobs | Sequence):
-        releases = (jobs,) if isinstance(jobs, Jobs) else tuple(jobs)
+        name, releases = "jobs()", (jobs(),)
+        came: object = releases[0]
+    else:
+        name, came, expected = "jobs", jobs, f"{expected}, or a sequence of such releases"
+        releases = tuple(jobs) if isinstance(jobs, Sequence) else (jobs,)
     ok = releases and all(isinstance(release, Jobs) and release.by_key for release in releases)
-    expected = "what create_durable_jobs gives for one job or more, or a sequence of such releases"
-    check(ok, "jobs", expected, jobs)
+    check(ok, name, expected, came)
     return releases
 
 

@@ -30,7 +30,9 @@ def calls_of(case: Case, trace: Trace) -> Calls:
     for event in trace.events:
         if event.key is None or not event.details:
             continue
-        if event.what == "emit" and event.details[0] == JobFailed.type:
+        if event.what == "invoke":
+            ended.pop((event.lane, event.key, event.details[0]), None)  # this call may be cut off
+        elif event.what == "emit" and event.details[0] == JobFailed.type:
             hook, error = event.details[-2:]
             if ended.pop((event.lane, event.key, hook), None) == RETURNED:  # and what it left did not fit
                 calls[event.key.job, hook, RETURNED] -= 1
@@ -52,7 +54,7 @@ def told(calls: Calls) -> Iterator[str]:
     for (job, hook), count in sorted(sums.items()):
         failed = count - calls[job, hook, RETURNED]
         parts.append(f"{job}.{hook} {count}" + (f" ({failed} failed)" if failed else ""))
-    yield f"hooks: {', '.join(parts)}"
+    yield f"hooks: {', '.join(parts) or 'none'}"
     yield from untested(calls)
 
 

@@ -109,16 +109,19 @@ class Stage(Node):
         try:
             invocation, invoke = ends.prepare(0, Keeper(call.key, definition, Slots(1, {}), 0), call, token)
         except ValidationError as error:
-            said = describe(error)
             if token is not None:
-                return ends.unreadable(definition, error, token), said, error
+                failed = ends.unreadable(definition, error, token)
+                return failed, failed.failure, error
+            said = describe(error)
             return InlineOutcome(call=call, failure=said, error=error, unreadable=True), said, error
         outcome = self._run(invoke, call.at)
         tell = ends.inline_outcome if token is None else ends.leased_event
         event, result = tell(invocation, outcome), ends.result_of(invocation, outcome)
         if isinstance(result, Operations):
             return event, result, None
-        return event, describe(result), result.with_traceback(self._trace)
+        assert isinstance(event, HandlerFailed | InlineOutcome), "nothing has cancelled it"
+        assert event.failure is not None, "it raised"
+        return event, event.failure, result.with_traceback(self._trace)
 
     def _run(self, invoke: Invoke, at: int) -> HookOutcome:
         world = self.world

@@ -269,7 +269,7 @@ def begin(
     faults = swarm(dice.split("swarm")) if faults is None else faults
     limits = draw_limits(dice.split("limits")) if limits is None else limits
     lanes = dice.split("lanes").choose((1, 1, 2, 3)) if lanes is None else lanes
-    anew = jobs if callable(jobs) else None
+    anew = (lambda: releases_of(jobs)[-1]) if callable(jobs) else None
     world = World(
         releases, anew, seed=seed, faults=faults, limits=limits, workers=nodes, clients=clients, lanes=lanes
     )

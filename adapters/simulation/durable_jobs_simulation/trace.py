@@ -180,12 +180,15 @@ def parting(then: Iterable[str], now: Iterable[str]) -> str | None:
 
 
 def written(lines: Iterable[str]) -> Iterator[str]:
-    """The events of a trace in JSON, as its text has them."""
+    """The events of a trace in JSON, as its text has them; what is none, for it is torn, as it is."""
     for line in lines:
-        told: dict[str, Any] = json.loads(line)
-        if "step" in told:
-            told |= {"key": told["key"] and Key(*told["key"]), "details": (told["details"],)}
-            yield str(Event(**told))
+        try:
+            told: dict[str, Any] = json.loads(line)
+            if "step" in told:
+                told |= {"key": told["key"] and Key(*told["key"]), "details": (told["details"],)}
+                yield str(Event(**told))
+        except (ValueError, KeyError, TypeError, RecursionError):
+            yield printable(line)
 
 
 def _mermaid(events: list[Event], violation: str | None) -> Iterable[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from durable_jobs_core._values import evolve
 from durable_jobs_core.events import HandlerFailed, HandlerSucceeded
-from durable_jobs_core.kinds._draft import parked, plain
+from durable_jobs_core.kinds._draft import parked
 from durable_jobs_core.kinds.task._phases import TaskDraft, has
 from durable_jobs_core.kinds.task._work import (
     applied,
@@ -58,20 +58,21 @@ def fail(d: TaskDraft, run: Run, event: HandlerFailed) -> None:
     takes_event = run is d.body.intake
     after = d.failed(run, event, d.body.state, policy=retry)
     if isinstance(after, GiveUp):
-        give_up(d, run, event.failure, after.reason)
+        give_up(d, run, after.reason)
         return
     d.keep(after)
     if not (takes_event or run.forced):
         d.ended(run.number, "retrying", event.failure, after.due)
 
 
-def give_up(d: TaskDraft, run: Run, failure: Failure, reason: GiveUpReason) -> None:
+def give_up(d: TaskDraft, run: Run, reason: GiveUpReason) -> None:
     """A hook gave up: `on_error` takes over, the event is dead, or the run ends as defined.
 
     What cannot be read is no matter for `on_error`, and nothing is dropped for it: another release may read
     it (S-22).
     """
-    takes_event = run is d.body.intake
+    takes_event, failure = run is d.body.intake, d.body.last_error
+    assert failure is not None, "just noted"
     unreadable = reason == "unreadable"
     policy = d.definition.on_exhausted if run.hook == "execute" and not unreadable else "park"
     if run.hook == "on_idle" and not has(d, "on_idle"):
@@ -79,7 +80,7 @@ def give_up(d: TaskDraft, run: Run, failure: Failure, reason: GiveUpReason) -> N
     if run.hook in ("execute", "on_event") and has(d, "on_error") and not unreadable:
         if run.hook == "execute":
             d.exhausted(run, reason, parks=False)
-        run = next_hook(d, evolve(run, failure=plain(failure)), "on_error")
+        run = next_hook(d, evolve(run, failure=failure), "on_error")
         d.keep(run)
         start(d, run)  # before queued events: with the commit that ends `execute` (S-10)
     elif takes_event:
@@ -94,7 +95,7 @@ def give_up(d: TaskDraft, run: Run, failure: Failure, reason: GiveUpReason) -> N
     elif policy == "continue":
         d.exhausted(run, reason, parks=False)
         d.ended(run.number, "failed", failure)
-        owe_idle(d, evolve(run, failure=plain(failure)))
+        owe_idle(d, evolve(run, failure=failure))
     else:
         d.exhausted(run, reason, parks=True)
         d.keep(parked(run))
@@ -108,6 +109,6 @@ def _bury(d: TaskDraft, run: Run, failure: Failure) -> None:
         d.keep(parked(run))
         d.ended(run.number, "parked", failure)
         return
-    dead = DeadEvent(event=event.event, id=event.id, failure=plain(failure), at=d.now)
+    dead = DeadEvent(event=event.event, id=event.id, failure=failure, at=d.now)
     d.change(dead=(*body.dead, dead))
     event_done(d)

@@ -228,6 +228,24 @@ def test_S_20_S_22_an_error_that_the_policy_does_not_match_gives_up_at_once() ->
     assert run_of(rig).parked
 
 
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        (lambda error: 1 / 0, "ZeroDivisionError: division by zero"),
+        (lambda error: sys.exit("no"), "SystemExit: no"),
+    ],
+)
+def test_a_predicate_that_fails_gives_up_and_the_failure_says_so(answer: Any, why: str) -> None:
+    rig = running(retry=Retry(retry_on=answer), on_exhausted="park")
+
+    rig.finish(HookRaised(ValueError("refused")))
+    rig.settle()
+
+    assert run_of(rig).parked
+    told = f"refused\n  not tried again, for Retry(retry_on) failed with {why}"
+    assert (last_error(rig).type, last_error(rig).message) == ("ValueError", told)
+
+
 def test_S_23_without_a_policy_there_is_one_attempt() -> None:
     rig = running(**NO_RETRY)
 
@@ -235,6 +253,7 @@ def test_S_23_without_a_policy_there_is_one_attempt() -> None:
     rig.settle()
 
     assert run_of(rig).parked
+    assert last_error(rig).message == "no"
 
 
 # -- a hook that was cancelled

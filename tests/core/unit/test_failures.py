@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from durable_jobs_core.errors import ExecutionError, Issue, ValidationError
-from durable_jobs_core.failures import MESSAGE_MAX, STACK_MAX, describe, leaves
+from durable_jobs_core.failures import MESSAGE_MAX, STACK_MAX, describe, leaves, untried
 from durable_jobs_core.schema import Schema
 from durable_jobs_core.words import Key
 
@@ -137,3 +137,12 @@ def test_S_65_a_state_that_does_not_fit_is_not_quoted() -> None:
 
 def reraise(error: BaseException) -> None:
     raise RuntimeError("no state") from error
+
+
+def test_why_it_is_not_tried_again_is_told_whatever_the_lengths() -> None:
+    failure = untried(describe(ValueError("no stock" * 1_000)), "Retry(delay)", KeyError("k" * 10_000))
+
+    assert failure.message.startswith("no stock")
+    assert "\n  not tried again, for Retry(delay) failed with KeyError: 'kkk" in failure.message
+    assert len(failure.message) == MESSAGE_MAX
+    assert untried(describe(ValueError()), "Retry(delay)", KeyError("\ud800")).message.isascii()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -306,6 +307,30 @@ def test_S_21_what_must_not_be_retried_gives_up_at_once(make: Make) -> None:
     bench.fail_for_good()
 
     assert (bench.last(RetryExhausted).reason, bench.last(JobFailed).will_retry) == ("non_retryable", False)
+
+
+@pytest.mark.parametrize(
+    ("came", "why"),
+    [
+        (lambda: 1 / 0, "ZeroDivisionError: division by zero"),
+        (lambda: sys.exit("no"), "SystemExit: no"),
+        (lambda: "-1 s", "ValidationError: its result: expected a duration"),
+    ],
+)
+def test_a_delay_function_that_fails_gives_up_and_the_failure_says_so(
+    make: Make, came: Any, why: str
+) -> None:
+    answers: list[Any] = [lambda: "1 s"]  # a definition asks for the first
+    bench = make(retry=Retry(delay=lambda attempt: answers[-1]()))
+    answers.append(came)
+
+    bench.fail("refused")
+
+    told, error = bench.last(JobFailed), bench.body.last_error
+    assert error is not None
+    assert error.message.startswith(f"refused\n  not tried again, for Retry(delay) failed with {why}")
+    assert (told.failure.message, told.will_retry) == (error.message, False)
+    assert bench.last(RetryExhausted).reason == "non_retryable"
 
 
 def test_S_8_S_21_the_policy_is_the_one_in_force_when_an_attempt_fails(make: Make) -> None:
