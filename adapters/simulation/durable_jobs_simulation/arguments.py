@@ -19,6 +19,7 @@ def releases_of(jobs: ManyJobs) -> tuple[Jobs, ...]:
     """The releases, the newest last; of a function, what it makes now. Raises `DefinitionError` for what is
     none."""
     expected = "what create_durable_jobs gives for one job or more"
+    releases: tuple[Jobs, ...]
     if callable(jobs):
         name, releases = "jobs()", (jobs(),)
         came: object = releases[0]
