@@ -298,9 +298,9 @@ def test_a_bad_endpoint_is_refused_at_once() -> None:
         HttpTracker(endpoint="ftp://x", env="test", service_key="key")
 
 
-def test_failures_are_logged_as_warnings_with_their_values(caplog: pytest.LogCaptureFixture) -> None:
-    failed = JobFailed(
-        key=KEY,
+def a_failure(key: Key, failure: Failure) -> JobFailed:
+    return JobFailed(
+        key=key,
         at=0,
         life=1,
         seq=1,
@@ -309,9 +309,14 @@ def test_failures_are_logged_as_warnings_with_their_values(caplog: pytest.LogCap
         run_count=1,
         attempt=2,
         will_retry=True,
-        failure=Failure("ValueError", "boom\n  of two lines", '  File "handlers.py", line 1, in refresh'),
+        failure=failure,
         state=None,
     )
+
+
+def test_failures_are_logged_as_warnings_with_their_values(caplog: pytest.LogCaptureFixture) -> None:
+    failure = Failure("ValueError", "boom\n  of two lines", '  File "handlers.py", line 1, in refresh')
+    failed = a_failure(KEY, failure)
 
     with caplog.at_level(logging.INFO, "durable_jobs"):
         LoggingTracker().emit([failed, terminated(2)])
@@ -328,19 +333,7 @@ def test_failures_are_logged_as_warnings_with_their_values(caplog: pytest.LogCap
 def test_an_id_and_an_error_forge_no_line_of_the_log(caplog: pytest.LogCaptureFixture) -> None:
     key = Key("task", "orders", "7\nERROR the store went back\x1b[2J")
     failure = Failure("ValueError", "\x1b]0;mine\x07\rERROR", None)
-    failed = JobFailed(
-        key=key,
-        at=0,
-        life=1,
-        seq=1,
-        hook="execute",
-        run=1,
-        run_count=1,
-        attempt=2,
-        will_retry=True,
-        failure=failure,
-        state=None,
-    )
+    failed = a_failure(key, failure)
 
     with caplog.at_level(logging.WARNING, "durable_jobs"):
         LoggingTracker().emit([failed])
