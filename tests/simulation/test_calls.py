@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import warnings
 from collections import Counter
 from pathlib import Path
@@ -11,6 +10,7 @@ import pytest
 from durable_jobs_simulation.calls import Calls, told, untested
 from durable_jobs_simulation.cli import main
 from durable_jobs_simulation.pytest_plugin import SimulateJobs
+from support.modules import put_module
 
 MODULE = """
 from contextlib import suppress
@@ -80,11 +80,7 @@ NEVER = (
 @pytest.fixture
 def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The module, in a folder that it can be imported from."""
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "called.py").write_text(MODULE)
-    monkeypatch.delitem(sys.modules, "called", raising=False)
-    return tmp_path
+    return put_module(tmp_path, monkeypatch, "called", MODULE)
 
 
 @pytest.mark.parametrize("processes", ["1", "2"])

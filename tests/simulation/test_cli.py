@@ -10,6 +10,7 @@ from durable_jobs_simulation import SimulationError, cli, many
 from durable_jobs_simulation.cli import main
 from durable_jobs_simulation.pytest_plugin import SimulateJobs
 from support.killing import finish
+from support.modules import put_module
 
 MODULE = """
 from durable_jobs_core import create_durable_jobs
@@ -34,11 +35,7 @@ def gives():
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder that modules can be imported from."""
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "asked.py").write_text(MODULE)
-    monkeypatch.delitem(sys.modules, "asked", raising=False)
-    return tmp_path
+    return put_module(tmp_path, monkeypatch, "asked", MODULE)
 
 
 def refused(capsys: pytest.CaptureFixture[str], *argv: str) -> str:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
 from durable_jobs_simulation import Violation
 from durable_jobs_simulation.cli import main
 from durable_jobs_simulation.pytest_plugin import SimulateJobs
+from support.modules import put_module
 
 MODULE = """
 from itertools import count
@@ -66,11 +66,7 @@ STRAYS = " does not repeat its run: "
 @pytest.fixture
 def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The module, in a folder that it can be imported from."""
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "strays.py").write_text(MODULE)
-    monkeypatch.delitem(sys.modules, "strays", raising=False)
-    return tmp_path
+    return put_module(tmp_path, monkeypatch, "strays", MODULE)
 
 
 def said(capsys: pytest.CaptureFixture[str], *argv: str) -> list[str]:
