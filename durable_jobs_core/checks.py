@@ -19,7 +19,7 @@ NO_YIELD = "a function that does not yield, for nobody would go through what it 
 def check(ok: object, name: str, expected: str, got: object) -> None:
     """Raise `DefinitionError` unless `ok`: what was expected of the argument `name`, and what came."""
     if not ok:
-        came = "nothing" if got is NOT_GIVEN else _repr(got)[:SHOWN] or type(got).__name__
+        came = "nothing" if got is NOT_GIVEN else looks(got)[:SHOWN] or type(got).__name__
         raise DefinitionError(f"{name}: expected {expected}, got {came}")
 
 
@@ -91,10 +91,16 @@ def _bodies(call: Any) -> Iterator[Any]:
 
 def shown(value: object) -> str:
     """A value for an error: its type, and the beginning of what it looks like."""
-    return f"{type(value).__name__} {_repr(value)}".strip()[:80]
+    return f"{type(value).__name__} {looks(value)}".strip()[:80]
 
 
-def _repr(value: object) -> str:
+def shown_apart(value: object) -> tuple[str, str]:
+    """The same, in two: what a value looks like may be a secret."""
+    type_, _, text = shown(value).partition(" ")
+    return type_, text
+
+
+def looks(value: object) -> str:
     """What a value looks like, empty if it does not tell."""
     try:
         return repr(value)

@@ -12,7 +12,7 @@ from datetime import datetime
 from types import UnionType
 from typing import Any, Generic, NoReturn, TypeVar, Union, get_args, get_origin
 
-from durable_jobs_core.checks import NO_YIELD, shown
+from durable_jobs_core.checks import NO_YIELD, shown_apart
 from durable_jobs_core.definitions import AnyDefinition, Continuous, Debounce
 from durable_jobs_core.durations import Duration, to_ms
 from durable_jobs_core.errors import ValidationError
@@ -148,7 +148,7 @@ class _StateContext(_AttemptContext[S]):
         Raises `ValidationError`, and ends nothing, if `reason` is not text.
         """
         if reason is not None and not isinstance(reason, str):
-            raise ValidationError.of("terminate(reason)", "text or None", *shown(reason).split(" ", 1))
+            raise ValidationError.of("terminate(reason)", "text or None", *shown_apart(reason))
         self._check_open()
         self._termination = Termination(reason)
         raise TerminateSignal

@@ -11,7 +11,7 @@ import re
 from datetime import timedelta
 from typing import TypeAlias
 
-from durable_jobs_core.checks import shown
+from durable_jobs_core.checks import shown_apart
 from durable_jobs_core.errors import DefinitionError, ValidationError
 from durable_jobs_core.words import INSTANT_MAX
 
@@ -63,7 +63,7 @@ def to_ms(value: object, subject: str, *, exact: bool = True) -> int:
             raise ValidationError.of(subject, _UNITS_THERE_ARE, repr(value))
         ms = parsed
     else:
-        raise ValidationError.of(subject, _EXPECTED, *shown(value).split(" ", 1))
+        raise ValidationError.of(subject, _EXPECTED, *shown_apart(value))
     if not 0 <= ms <= INSTANT_MAX:
         raise ValidationError.of(subject, "a duration from zero to 8,029 years", repr(value))
     return ms

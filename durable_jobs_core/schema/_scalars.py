@@ -11,6 +11,8 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 from uuid import UUID
 
+from durable_jobs_core.checks import looks
+
 _INT_END = 2**63
 _DEPTH_MAX = 100
 
@@ -41,10 +43,7 @@ def _describe(value: object) -> tuple[str, str]:
     value = value.value if isinstance(value, Alien) else value
     if value is None:
         return "null", ""
-    try:
-        text = repr(value)
-    except Exception:
-        text = ""
+    text = looks(value)
     return type(value).__name__, text if len(text) <= 60 else text[:57] + "..."
 
 
