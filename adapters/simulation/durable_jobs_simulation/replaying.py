@@ -9,9 +9,9 @@ are called.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Generator
 from contextlib import contextmanager
-from struct import error as StructError  # noqa: N812 (an exception)
 from typing import Any, TypeAlias
 
 from attrs import evolve, field, frozen
@@ -330,7 +330,7 @@ def _try(definition: AnyDefinition, record: Record | None, event: Event, env: En
 def _record(line: Line, definition: AnyDefinition, data: Any) -> Record | None:
     try:
         found = None if data is None else from_json(definition, line.env.key, data)
-    except (KeyError, TypeError, ValueError, StructError) as error:
+    except (KeyError, TypeError, ValueError, struct.error) as error:
         raise SimulationError(f"line {line.number}: no record is there: {error!r}") from error
     if found is not None and not isinstance(found, Record):
         raise SimulationError(f"line {line.number}: the record cannot be read: {found}")

@@ -231,8 +231,7 @@ def simulate(
     callers; `lanes`: parts of the store, each asked by itself, as a cluster has, or drawn from the seed if
     `None`; `until`: when the faults end at the latest, in virtual time, if the scenario has not ended before;
     `invariants`: called after every step; `at_end`: once all that was due is done; `limits`: of the engines,
-    by default drawn from the seed. The same arguments give the same trace,
-    byte for byte.
+    by default drawn from the seed. The same arguments give the same trace, byte for byte.
     """
     simulation = begin(
         jobs, seed=seed, faults=faults, nodes=nodes, clients=clients, lanes=lanes, limits=limits

@@ -33,7 +33,6 @@ def page(line: Line, names: Names, load: Load, query: Query, after: Cursor | Non
     while chunk := next(keys, []):
         if len(rows) >= limit or size >= BATCH_MAX_BYTES:  # that there are more is enough
             return _part(rows, last)
-        before = len(rows)
         for key, row in zip(chunk, load(chunk), strict=True):
             if len(rows) >= limit or looked_at >= LOOKED_AT_MAX:
                 return _part(rows, last)
@@ -41,7 +40,7 @@ def page(line: Line, names: Names, load: Load, query: Query, after: Cursor | Non
             last = key
             if row is not None and _matches(query, row):
                 rows.append(row)
-        size += sum(len(row.blob) for row in rows[before:] if isinstance(row, Row))
+                size += len(row.blob) if isinstance(row, Row) else 0
     return Page(tuple(rows), None)
 
 
