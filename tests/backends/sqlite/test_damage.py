@@ -350,15 +350,14 @@ class Fuzz:
         return len(sound)
 
     def sound(self) -> Iterator[Row]:
-        """Those on sound pages."""
-        with raw(self.path) as connection:
-            with suppress(sqlite3.Error):
+        """Those on sound pages. A connection checks a page when it first reads it, and not again: so each
+        row is looked for by a connection of its own."""
+        for n, row in enumerate(self.rows, 1):
+            with raw(self.path) as connection, suppress(sqlite3.Error, UnicodeDecodeError):
                 connection.execute("PRAGMA cell_size_check = ON")
-            for n, row in enumerate(self.rows, 1):
-                with suppress(sqlite3.Error, UnicodeDecodeError):
-                    found = connection.execute(BY_KEY, cells(row)[:2]).fetchone()
-                    if found == (n,) and connection.execute(BY_NUMBER, found).fetchone() == cells(row):
-                        yield row
+                found = connection.execute(BY_KEY, cells(row)[:2]).fetchone()
+                if found == (n,) and connection.execute(BY_NUMBER, found).fetchone() == cells(row):
+                    yield row
 
     def damage(self) -> None:
         size = os.path.getsize(self.path)
