@@ -54,7 +54,6 @@ class JobOptions(TypedDict, total=False):
 
     retry: Retry | None
     timeout: Duration | None
-    hook_timeout: Duration | None
     max_crashes: int
     concurrency: int | None
     state_version: int
@@ -63,8 +62,9 @@ class JobOptions(TypedDict, total=False):
 
 
 class EventOptions(JobOptions, total=False):
-    """Further options of the kinds that take events."""
+    """Further options of the kinds that take events, and so have other hooks than `execute`."""
 
+    hook_timeout: Duration | None
     remember_ids: int
     remember_ids_for: Duration
 
