@@ -43,8 +43,8 @@ CancelReason = Literal["lost", "stopping"]
 class Invocation:
     """One hook that runs.
 
-    `token`: of its lease, `None` if it is inline; `since`: when it was called; `until`: when that lease ends;
-    `renew_at`: on the driver's clock; `cancelled`: why a `Cancel` was given.
+    `token`: of its lease, `None` if it is inline; `until`: when that lease ends; `renew_at`: on the
+    driver's clock; `cancelled`: why a `Cancel` was given.
     """
 
     id: int
@@ -52,7 +52,6 @@ class Invocation:
     call: HookCall
     ctx: AnyContext
     token: Token | None
-    since: int = 0
     until: int = 0
     renew_at: int = 0
     cancelled: CancelReason | None = None
@@ -64,7 +63,7 @@ class Invocation:
 
     def attempt(self, *, left_behind: bool = False) -> Attempt:
         """How it is shown."""
-        return Attempt(self.call.key, self.call.hook, to_datetime(self.since), left_behind)
+        return Attempt(self.call.key, self.call.hook, to_datetime(self.call.at), left_behind)
 
 
 @define(eq=False)

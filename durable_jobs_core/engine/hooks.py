@@ -44,7 +44,6 @@ def call(state: State, keeper: Keeper, call: HookCall, token: Token | None) -> N
             state.ready[keeper.key] = keeper
         return
     if lease is not None:
-        invocation.since = state.clock.now
         invocation.until = lease.until
         invocation.renew_at = _renew_at(state, lease)
     state.handlers.add(invocation)

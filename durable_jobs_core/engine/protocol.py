@@ -192,8 +192,8 @@ Need: TypeAlias = Exchange | Invoke | Cancel | Reply | Emit | Closed
 
 @value
 class Attempt:
-    """An attempt that holds a slot. `since`: when its hook was called, an aware UTC datetime by the backend's
-    clock; `left_behind`: its time is up or it was cancelled, but its thread goes on."""
+    """An attempt that holds a slot. `since`: when it began, an aware UTC datetime by the backend's clock;
+    `left_behind`: its time is up or it was cancelled, but its thread goes on."""
 
     key: Key
     hook: Hook
