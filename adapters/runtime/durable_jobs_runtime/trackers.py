@@ -133,7 +133,8 @@ class HttpTracker:
     `endpoint`: the URL, without user and password; `env`, `service_key`: added to each event; `headers`:
     added to each request.
     `include_state`: send the user's state and input too, which may hold secrets, default no.
-    `batch_size`, `interval`: at most so many events a request, and none waits longer for others.
+    `batch_size`, `interval`: at most so many events a request, and none waits longer for others. There is one
+    request at a time; one whose answer was lost is made again, with the same `eventId`s.
     `buffer_size`: what is held while the collector is away, with states only if they are sent; the oldest
     are dropped beyond it, and counted in `dropped`, as are batches given up after `attempts` tries of
     `timeout` each, with `backoff` and then twice as much each time, at most half a minute, between them.
