@@ -170,7 +170,7 @@ class Draft(Generic[B, D]):
 
     def parked_since(self, status: str) -> datetime | None:
         """When the run of an instance gave up, if by its `status` it is parked (S-25)."""
-        outcome = None if self.maybe_body is None or status != "parked" else self.maybe_body.outcome
+        outcome = self.body.outcome if status == "parked" else None
         return None if outcome is None else to_datetime(outcome.at)
 
     def failed(
