@@ -101,7 +101,8 @@ class TerminateResult:
 @frozen(kw_only=True)
 class ContinuousStatus:
     """`next_run_at`: `None` while paused, parked, or an attempt is in flight; `attempt`: that one, or the
-    next of an unfinished run, else `None`; `last_run_at`: when a run last succeeded (S-35)."""
+    next of an unfinished run, else `None`; `last_run_at`: when a run last succeeded; `parked_since`: when its
+    run gave up, if it is parked (S-35)."""
 
     instance_id: str
     status: ContinuousState
@@ -109,6 +110,7 @@ class ContinuousStatus:
     next_run_at: datetime | None = None
     attempt: int | None = None
     last_error: Failure | None = None
+    parked_since: datetime | None = None
     last_run_at: datetime | None = None
 
 
@@ -161,7 +163,7 @@ class ClearResult:
 @frozen(kw_only=True)
 class DebounceStatus:
     """The window's `event_count`, `started_at`, `will_flush_at`; the batch's `batch_event_count`, and its
-    `attempt`, in flight or next (S-45)."""
+    `attempt`, in flight or next; `parked_since`: when it gave up, if it is parked (S-45)."""
 
     instance_id: str
     status: DebounceState
@@ -171,6 +173,7 @@ class DebounceStatus:
     batch_event_count: int = 0
     attempt: int | None = None
     last_error: Failure | None = None
+    parked_since: datetime | None = None
 
 
 @frozen(kw_only=True)
@@ -188,7 +191,8 @@ class SendResult:
 @frozen(kw_only=True)
 class TaskStatus:
     """`event_count`: how many were applied; `queued_events`, `dead_letters`: how many wait, or were given up;
-    `attempt`: in flight, or the next of an unfinished run; `parked_at`: the hook that gave up (S-55)."""
+    `attempt`: in flight, or the next of an unfinished run; `parked_at`: the hook that gave up;
+    `parked_since`: when, if it is parked (S-55)."""
 
     instance_id: str
     status: TaskState
@@ -201,6 +205,7 @@ class TaskStatus:
     attempt: int | None = None
     parked_at: Hook | None = None
     last_error: Failure | None = None
+    parked_since: datetime | None = None
 
 
 @frozen(kw_only=True)

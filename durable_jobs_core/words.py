@@ -96,7 +96,7 @@ class Failure:
     """An error as data: what went wrong, in words that survive a restart.
 
     `type`: the class name; `message`: its text, at most 2,000 characters; `stack`: the formatted
-    traceback, at most 8,000 characters, or `None`.
+    traceback, at most 8,000 characters, in telemetry; what is stored has `None`.
     """
 
     type: str

@@ -67,6 +67,7 @@ from durable_jobs_core.engine._engine import Engine
 from durable_jobs_core.engine.protocol import (
     Abandoned,
     Answered,
+    Attempt,
     Called,
     Cancel,
     Closed,
@@ -93,6 +94,7 @@ from durable_jobs_core.engine.protocol import (
 __all__ = [
     "Abandoned",
     "Answered",
+    "Attempt",
     "Called",
     "Cancel",
     "Closed",

@@ -12,7 +12,7 @@ from durable_jobs_core.engine.cache import Cache
 from durable_jobs_core.engine.entropy import Entropy
 from durable_jobs_core.engine.keeper import Keeper
 from durable_jobs_core.engine.lane import Lane
-from durable_jobs_core.engine.protocol import Input, Limits, Need
+from durable_jobs_core.engine.protocol import Attempt, Input, Limits, Need
 from durable_jobs_core.engine.slots import Slots
 from durable_jobs_core.engine.state import State
 from durable_jobs_core.engine.turn import turn
@@ -129,6 +129,11 @@ class Engine:
     def troubles(self) -> tuple[str, ...]:
         """Of each lane, why the backend could not do what it was asked last; empty where it could."""
         return tuple(lane.trouble for lane in self._state.lanes)
+
+    @property
+    def attempts(self) -> tuple[Attempt, ...]:
+        """Those that hold slots, the longest first."""
+        return self._state.handlers.attempts()
 
     @property
     def now(self) -> int | None:

@@ -16,6 +16,7 @@ from durable_jobs_core.context import (
 from durable_jobs_core.definitions import AnyDefinition, Debounce
 from durable_jobs_core.engine.keeper import Keeper
 from durable_jobs_core.engine.protocol import (
+    Attempt,
     HookCancelled,
     HookDetached,
     HookOutcome,
@@ -33,7 +34,7 @@ from durable_jobs_core.events import (
 )
 from durable_jobs_core.failures import RAISED, describe, untried
 from durable_jobs_core.operations import HookCall, InlineOutcome, Operations
-from durable_jobs_core.words import Job, Key, Token
+from durable_jobs_core.words import Key, Token, to_datetime
 
 CancelReason = Literal["lost", "stopping"]
 
@@ -60,18 +61,22 @@ class Invocation:
         self.cancelled = reason
         cancel_context(self.ctx)
 
+    def attempt(self, *, left_behind: bool = False) -> Attempt:
+        """How it is shown."""
+        return Attempt(self.call.key, self.call.hook, to_datetime(self.call.at), left_behind)
+
 
 @define(eq=False)
 class Handlers:
     """All hooks that run. `leased`: by key, at most one each, the one to be renewed next first;
     `renewing`: those whose renewal is under way; `inline`: by key; `detached`: threads that go on, with
-    the jobs whose slots they keep; `alarmed`: keys whose alarm came while their old handler had not ended."""
+    the attempts that keep a slot; `alarmed`: keys whose alarm came while their old handler had not ended."""
 
     running: dict[int, Invocation] = field(factory=dict)
     leased: dict[Key, Invocation] = field(factory=dict)
     renewing: dict[Key, Invocation] = field(factory=dict)
     inline: dict[Key, Invocation] = field(factory=dict)
-    detached: dict[int, Job | None] = field(factory=dict)
+    detached: dict[int, Attempt | None] = field(factory=dict)
     alarmed: set[Key] = field(factory=set)
 
     def add(self, invocation: Invocation) -> None:
@@ -100,6 +105,12 @@ class Handlers:
         del self.leased[key]
         self.renewing.pop(key, None)
         self._file(invocation)
+
+    def attempts(self) -> tuple[Attempt, ...]:
+        """Those that hold slots, the longest first."""
+        left = filter(None, self.detached.values())
+        here = (invocation.attempt() for invocation in self.leased.values())
+        return tuple(sorted([*left, *here], key=lambda attempt: attempt.since))
 
     def _file(self, invocation: Invocation) -> None:
         """Put it behind those that are renewed before it: behind all, unless its commit was told late."""

@@ -19,7 +19,7 @@ from durable_jobs_core.events import AlarmFired, HandlerReleased, LeaseRenewed
 from durable_jobs_core.failures import describe
 from durable_jobs_core.operations import HookCall, InlineOutcome
 from durable_jobs_core.record import Lease, Record
-from durable_jobs_core.words import Token
+from durable_jobs_core.words import Token, job_of
 
 
 def call(state: State, keeper: Keeper, call: HookCall, token: Token | None) -> None:
@@ -81,7 +81,7 @@ def finished(state: State, finished: Finished) -> None:
     if detached:
         cancel_context(invocation.ctx)
         leased = invocation.token is not None
-        state.handlers.detached[invocation.id] = keeper.job if leased else None
+        state.handlers.detached[invocation.id] = invocation.attempt(left_behind=True) if leased else None
     else:
         end_context(invocation.ctx)
     state.ready[key] = keeper
@@ -100,9 +100,9 @@ def finished(state: State, finished: Finished) -> None:
 
 def returned(state: State, returned: Returned) -> None:
     """The thread of a detached hook has returned: its slot is free."""
-    job = state.handlers.detached.pop(returned.invocation)
-    if job is not None:
-        state.slots.give(job)
+    attempt = state.handlers.detached.pop(returned.invocation)
+    if attempt is not None:
+        state.slots.give(job_of(attempt.key))
 
 
 def follow_lease(state: State, keeper: Keeper) -> None:

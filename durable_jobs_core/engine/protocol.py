@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, TypeAlias
 
 from attrs import field
@@ -187,6 +188,17 @@ class Closed:
 
 
 Need: TypeAlias = Exchange | Invoke | Cancel | Reply | Emit | Closed
+
+
+@value
+class Attempt:
+    """An attempt that holds a slot. `since`: when it began, an aware UTC datetime by the backend's clock;
+    `left_behind`: its time is up or it was cancelled, but its thread goes on."""
+
+    key: Key
+    hook: Hook
+    since: datetime
+    left_behind: bool = False
 
 
 @value(kw_only=True)

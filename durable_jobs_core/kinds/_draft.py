@@ -6,6 +6,7 @@ Nothing outside sees it, so purity is kept.
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any, Generic, TypeVar, cast
 
 from durable_jobs_core._values import evolve, value
@@ -24,7 +25,7 @@ from durable_jobs_core.telemetry import (
     RetryExhausted,
     TelemetryEvent,
 )
-from durable_jobs_core.words import Failure, Hook, Key, Token
+from durable_jobs_core.words import Failure, Hook, Key, Token, to_datetime
 
 B = TypeVar("B", bound=Body)
 D = TypeVar("D", bound=AnyDefinition)
@@ -166,6 +167,11 @@ class Draft(Generic[B, D]):
         error = None if error is None else plain(error)
         outcome = Outcome(run, result, self.now, error, retry_at)
         self.body = evolve(self.body, ended=self.body.ended + 1, outcome=outcome, **changes)
+
+    def parked_since(self, status: str) -> datetime | None:
+        """When the run of an instance gave up, if by its `status` it is parked (S-25)."""
+        outcome = self.body.outcome if status == "parked" else None
+        return None if outcome is None else to_datetime(outcome.at)
 
     def failed(
         self,

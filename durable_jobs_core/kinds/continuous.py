@@ -292,14 +292,16 @@ def _status(d: _Draft, event: StatusRequested) -> None:
     if body is None:
         d.reply(ContinuousStatus(instance_id=str(d.key), status="not_found"))
         return
+    status = status_of(body)
     d.reply(
         ContinuousStatus(
             instance_id=str(d.key),
-            status=status_of(body),
+            status=status,
             run_count=body.runs,
             next_run_at=maybe_datetime(_next_run_at(body)),
             attempt=None if body.run is None else body.run.attempt,
             last_error=body.last_error,
+            parked_since=d.parked_since(status),
             last_run_at=maybe_datetime(body.last_run_at),
         )
     )

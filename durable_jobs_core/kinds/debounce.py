@@ -311,16 +311,18 @@ def _terminate(d: _Draft, event: TerminateRequested) -> None:
 def _status(d: _Draft, event: StatusRequested) -> None:
     body = d.maybe_body or DebounceBody()
     window, batch, run = body.window, body.batch, body.run
+    status = status_of(d.maybe_body)
     d.reply(
         DebounceStatus(
             instance_id=str(d.key),
-            status=status_of(d.maybe_body),
+            status=status,
             event_count=0 if window is None else window.count,
             started_at=None if window is None else to_datetime(window.started_at),
             will_flush_at=maybe_datetime(None if window is None else window.due_at),
             batch_event_count=0 if batch is None else batch.count,
             attempt=None if run is None else run.attempt,
             last_error=body.last_error,
+            parked_since=d.parked_since(status),
         )
     )
 

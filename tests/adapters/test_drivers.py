@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from contextvars import ContextVar
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -936,6 +937,33 @@ def test_telemetry_comes_in_order_and_a_broken_tracker_harms_nobody(
     driver.run(main)
     assert [(event.type, event.seq) for event in tracker.events] == [("job.started", 1), ("job.executed", 2)]
     assert "the tracker" in caplog.text
+
+
+def test_health_names_the_attempts_that_hold_the_slots(driver: Driver) -> None:
+    async def main() -> None:
+        hangs, go_on = driver.event(), driver.event()
+
+        async def hang(ctx: ContinuousContext[Counter]) -> None:
+            hangs.set()
+            await go_on.wait()
+
+        jobs = create_durable_jobs({"job": continuous(hang)})
+        async with driver.open(jobs, "memory://", limits=Limits(concurrency=1)) as runtime:
+            started_at = datetime.now(UTC)
+            await runtime.client.continuous("job").start("a", Counter())
+            await hangs.wait()
+            (attempt,) = (await runtime.health()).attempts
+            go_on.set()
+            await runtime.run_until_idle()
+            assert (str(attempt.key), attempt.hook, attempt.left_behind) == (
+                "continuous:job:a",
+                "execute",
+                False,
+            )
+            assert abs(attempt.since - started_at) < timedelta(seconds=30)
+            assert (await runtime.health()).attempts == ()
+
+    driver.run(main)
 
 
 def test_health_names_the_instances_that_the_store_gave_back_older_than_they_were(driver: Driver) -> None:

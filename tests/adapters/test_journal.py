@@ -115,6 +115,18 @@ def test_only_what_is_asked_for_is_in_the_file_and_only_its_owner_may_read_it(
     assert stat.S_IMODE(paths["others"].stat().st_mode) == 0o600
 
 
+def test_the_lines_of_one_instance_can_be_taken_as_a_guide_says(driver: Driver, tmp_path: Path) -> None:
+    path, one = tmp_path / "incident.jsonl", tmp_path / "one.jsonl"
+    failing(driver, tmp_path, FileJournal(path))
+    lines = path.read_text().splitlines(keepends=True)
+
+    one.write_text("".join(line for line in lines if '"key":["task","orders","b"]' in line))
+    again = replay(one, make_jobs)
+
+    assert set(again.records) == {Key("task", "orders", "b")}
+    assert [type(called.error) for called in again.failures] == [IndexError]
+
+
 KILLED = """
 import asyncio, sys
 import durable_jobs_asyncio

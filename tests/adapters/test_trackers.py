@@ -209,6 +209,40 @@ def test_the_buffer_is_bounded_and_drops_the_oldest() -> None:
     assert tracker.dropped == 2
 
 
+def test_what_a_full_buffer_drops_is_said_at_once_then_seldom_and_at_the_end(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    answers = iter(["away", "away", None, "away"])
+
+    class Away(HttpTracker):
+        def _post(self, body: bytes, timeout: float) -> str | None:
+            return next(answers)
+
+    tracker = Away(endpoint="http://x/", env="test", service_key="key", buffer_size=1, attempts=1)
+    tracker._thread = threading.current_thread()  # nobody sends but this test
+    said: list[list[str]] = []
+    for number in (2, 3, 4, 5):
+        tracker.emit([terminated(0)] * number)
+        if number == 4:
+            tracker._tell_at = 0.0  # time has passed
+        tracker._send([terminated(0)])
+        said.append(list(caplog.messages))
+        caplog.clear()
+    tracker._thread = None
+    tracker.close(0)
+    said.append(caplog.messages)
+
+    dropped = "telemetry events for http://x/ were dropped"
+    assert said == [
+        [f"1 {dropped}: more than 1 waited (away)"],
+        [],
+        [f"7 {dropped}: more than 1 waited (the collector is slow)"],
+        [],
+        [f"5 {dropped}: more than 1 waited (the runtime closed)", f"1 {dropped}: the runtime closed"],
+    ]
+    assert tracker.dropped == 14
+
+
 def test_closing_takes_no_longer_than_it_may(collector: Collector) -> None:
     collector.answers = [500] * 1000
     tracker = tracker_to(collector, attempts=1000, backoff=30.0)

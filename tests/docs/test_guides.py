@@ -13,6 +13,8 @@ from support.consoles import shape
 
 ROOT = Path(__file__).parents[2]
 GUIDES = ("test-your-handlers", "write-a-driver")
+SERVICE = "service.py"
+"""The program that needs a second process."""
 
 
 def blocks(guide: str) -> list[tuple[str, str]]:
@@ -101,28 +103,64 @@ def test_every_program_of_the_user_guide_is_run() -> None:
     names = [name for name, _, _ in programs()]
 
     assert for_users().count("```python") == len(names)
-    assert names[-1] == "service.py"
+    assert SERVICE in names
 
 
 def test_the_programs_of_the_user_guide_print_what_it_says(folder: Path) -> None:
-    for name, _, output in programs()[:-1]:  # in this order: a later one opens the file of an earlier
+    for name, _, output in programs():  # in this order: a later one opens the file of an earlier
+        if name == SERVICE:
+            continue
         done = _python(name, folder)
         assert (done.returncode, done.stdout) == (0, output), f"{name}: {done.stdout}{done.stderr}"
         assert "Traceback" not in done.stderr, done.stderr  # as of an `atexit`, which changes no exit code
 
 
 def test_the_service_of_the_user_guide_is_one_of_two_processes(folder: Path) -> None:
-    name, _, output = programs()[-1]
-    worker = subprocess.Popen([sys.executable, name, "work"], cwd=folder, stderr=subprocess.PIPE, text=True)
+    (output,) = [output for name, _, output in programs() if name == SERVICE]
+    worker = subprocess.Popen(
+        [sys.executable, SERVICE, "work"], cwd=folder, stderr=subprocess.PIPE, text=True
+    )
     try:
         assert worker.stderr is not None
         assert "an acknowledged request: each commit is synced" in worker.stderr.readline()
-        asked = _python(name, folder)
+        asked = _python(SERVICE, folder)
     finally:
         worker.terminate()
         worker.communicate(timeout=60)
 
     assert (asked.returncode, asked.stdout) == (0, output), asked.stdout + asked.stderr
+
+
+def test_the_program_for_a_bad_release_brings_back_what_had_parked(folder: Path) -> None:
+    program = """
+        import asyncio
+        import durable_jobs_asyncio
+        from durable_jobs_core import Task, create_durable_jobs
+        from orders import Event, Paid, Placed, on_event
+
+        async def execute(ctx):
+            raise ValueError("no")
+
+        bad = Task.make(state=str, event=Event, on_event=on_event, execute=execute, retry=None)
+        jobs = create_durable_jobs({"orders": bad})
+
+        async def main():
+            async with durable_jobs_asyncio.open_runtime(jobs, "sqlite:///orders.db") as runtime:
+                client = runtime.client.task(bad)
+                for event in (Placed("a chair"), Paid(5)):
+                    await client.send("bad", event)
+                await runtime.run_until_idle()
+                print((await client.status("bad")).status)
+
+        asyncio.run(main())
+        """
+    (folder / "release.py").write_text(dedent(program))
+
+    bad, found, again = (_python(name, folder) for name in ("release.py", "revive.py", "revive.py"))
+
+    assert bad.stdout == "parked\n", bad.stderr
+    assert found.stdout == "found {'execute: ValueError: no': 1}\n", found.stderr
+    assert again.stdout == "found {}\n", again.stderr
 
 
 def test_a_child_that_is_forked_too_late_is_told_so_and_does_not_wait(folder: Path) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from inspect import iscoroutinefunction
+from urllib.parse import urlsplit
 
 from attrs import evolve
 
-from durable_jobs_core.checks import shown
+from durable_jobs_core.checks import shown, without_secrets
 from durable_jobs_core.durations import to_ms
 from durable_jobs_core.errors import Issue, ValidationError
 from durable_jobs_core.words import YEAR_MS
@@ -65,6 +67,26 @@ class Arguments:
         self.expect(ms >= least, name, f"at least {least} ms", repr(value))
         return ms
 
+    def url(self, name: str, value: object) -> None:
+        """An http(s) URL, whose secrets are not shown."""
+        got = repr(without_secrets(value)) if isinstance(value, str) else shown(value)
+        is_url = isinstance(value, str) and _is_http_url(value)
+        self.expect(is_url, name, "an http(s) URL", got)
+        has_user = is_url and "@" in urlsplit(str(value)).netloc
+        self.expect(not has_user, name, "no user and password, which go into headers=", got)
+
+    def headers(self, name: str, value: object) -> None:
+        """Headers of a request by name; they may hold secrets, which are not shown."""
+        if not isinstance(value, Mapping):
+            self.expect(False, name, "texts by name", type(value).__name__)
+            return
+        for header, text in value.items():
+            is_name = isinstance(header, str) and re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", header)
+            self.expect(bool(is_name), name, "names of letters, digits and dashes", repr(header))
+            is_line = isinstance(text, str) and re.fullmatch(r"[\t\x20-\x7e\x80-\xff]*", text)
+            if is_name:
+                self.expect(bool(is_line), f"{name}[{header!r}]", "text of one line", type(text).__name__)
+
     def methods(self, name: str, value: object, methods: str, expected: str) -> bool:
         """An object, not a class, that has these methods, none of which has to be awaited."""
         names = methods.split()
@@ -80,3 +102,13 @@ class Arguments:
 
 def _is_plain(method: object) -> bool:
     return callable(method) and not iscoroutinefunction(method)
+
+
+def _is_http_url(value: str) -> bool:
+    if not re.fullmatch(r"https?://[\x21-\x7e]+", value):
+        return False
+    try:
+        parts = urlsplit(value)
+        return bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is no number, half a bracket
+        return False

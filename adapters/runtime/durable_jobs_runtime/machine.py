@@ -16,6 +16,7 @@ from durable_jobs_core.backend import Backend
 from durable_jobs_core.engine import (
     Abandoned,
     Answered,
+    Attempt,
     Called,
     Cancel,
     Closed,
@@ -184,6 +185,11 @@ class Machine:
     def failing(self) -> tuple[str, ...]:
         """Why the lanes could not do what they were asked last, those that could not."""
         return tuple(filter(None, self._engine.troubles))
+
+    @property
+    def attempts(self) -> tuple[Attempt, ...]:
+        """Those that hold slots, the longest first."""
+        return self._engine.attempts
 
     def check_open(self) -> None:
         """Raise `ClosedError` once the machine has closed, `RuntimeError` in another event loop."""

@@ -12,6 +12,7 @@ from durable_jobs_core.backend import Backend, Damaged, Health, Page, Query, Row
 from durable_jobs_core.checks import shown
 from durable_jobs_core.client import Client, Instance, InstancePage
 from durable_jobs_core.codec import decode
+from durable_jobs_core.engine import Attempt
 from durable_jobs_core.errors import StorageError
 from durable_jobs_core.results import InstanceStatus
 from durable_jobs_core.telemetry import JobUnregistered
@@ -37,13 +38,15 @@ class RuntimeHealth:
     """What a runtime knows of itself and its backend.
 
     `backend`: its own account; `failing`: why it could not do what this process asked last, of each lane that
-    could not; `dropped_telemetry`: values that a tracker failed to take; what an `HttpTracker` took and could
+    could not; `attempts`: those that run here, the longest first: while they hold all slots, no other begins;
+    `dropped_telemetry`: values that a tracker failed to take; what an `HttpTracker` took and could
     not send is in its own `dropped`. `regressions`: how often the store gave back an instance older than this
     process knew it committed, `regressed`: the latest of those instances.
     """
 
     backend: Health
     failing: tuple[str, ...]
+    attempts: tuple[Attempt, ...]
     dropped_telemetry: int
     regressions: int
     regressed: tuple[Key, ...]
@@ -129,6 +132,7 @@ class BaseRuntime:
         return RuntimeHealth(
             backend=health,
             failing=self._machine.failing,
+            attempts=self._machine.attempts,
             dropped_telemetry=self._trackers.dropped,
             regressions=self._trackers.regressions,
             regressed=tuple(self._trackers.regressed),

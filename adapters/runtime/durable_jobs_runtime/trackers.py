@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 import threading
 import time
 import urllib.error
@@ -18,9 +17,8 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Protocol
-from urllib.parse import urlsplit
 
-from durable_jobs_core.checks import shown, without_secrets
+from durable_jobs_core.checks import without_secrets
 from durable_jobs_core.telemetry import (
     AlarmRepaired,
     HistoryRegressed,
@@ -39,6 +37,8 @@ from durable_jobs_runtime.arguments import Arguments
 REGRESSED_MAX = 100
 PAUSE_MAX = 30.0
 CLOSE_MARGIN = 1.0
+TELL_SECONDS = 10.0
+"""How seldom it is said that a buffer is full."""
 
 
 class Tracker(Protocol):
@@ -133,7 +133,8 @@ class HttpTracker:
     `endpoint`: the URL, without user and password; `env`, `service_key`: added to each event; `headers`:
     added to each request.
     `include_state`: send the user's state and input too, which may hold secrets, default no.
-    `batch_size`, `interval`: at most so many events a request, and none waits longer for others.
+    `batch_size`, `interval`: at most so many events a request, and none waits longer for others. There is one
+    request at a time; one whose answer was lost is made again, with the same `eventId`s.
     `buffer_size`: what is held while the collector is away, with states only if they are sent; the oldest
     are dropped beyond it, and counted in `dropped`, as are batches given up after `attempts` tries of
     `timeout` each, with `backoff` and then twice as much each time, at most half a minute, between them.
@@ -159,7 +160,8 @@ class HttpTracker:
         backoff: float = 0.5,
     ) -> None:
         arguments = Arguments()
-        _check_request(arguments, endpoint, headers or {})
+        arguments.url("endpoint", endpoint)
+        arguments.headers("headers", headers or {})
         for name, text in (("env", env), ("service_key", service_key)):
             arguments.expect(isinstance(text, str), name, "a str", type(text).__name__)  # it may be a secret
         arguments.flag("include_state", include_state)
@@ -190,6 +192,8 @@ class HttpTracker:
         self._timeout = timeout
         self._backoff = backoff
         self._in_hand = 0
+        self._overflow = 0
+        self._tell_at = 0.0
         self._wake = threading.Condition()
         self._closing_at: float | None = None
         self._thread: threading.Thread | None = None
@@ -202,6 +206,7 @@ class HttpTracker:
             while len(self._buffer) > self._buffer_size:
                 self._buffer.popleft()
                 self.dropped += 1
+                self._overflow += 1
             if self._thread is None or not self._thread.is_alive():  # it is not, in a forked child
                 self._closing_at = None
                 thread = threading.Thread(target=self._serve, daemon=True)
@@ -226,6 +231,8 @@ class HttpTracker:
             lost = len(self._buffer) + self._in_hand
             self._buffer.clear()
             self._in_hand = 0
+            self._tell_at = 0.0
+        self._tell_overflow("the runtime closed")
         self._count(lost, "the runtime closed")
 
     def _serve(self) -> None:
@@ -257,6 +264,19 @@ class HttpTracker:
     def _count(self, number: int, why: str) -> None:
         with self._wake:
             self.dropped += number
+        self._tell(number, why)
+
+    def _tell_overflow(self, why: str) -> None:
+        """Log, seldom, what a full buffer has dropped; it is counted already."""
+        now = time.monotonic()
+        with self._wake:
+            if not self._overflow or now < self._tell_at:
+                return
+            number, self._overflow = self._overflow, 0
+            self._tell_at = now + TELL_SECONDS
+        self._tell(number, f"more than {self._buffer_size} waited ({why})")
+
+    def _tell(self, number: int, why: str) -> None:
         if number:
             where = without_secrets(self.endpoint)
             say(logging.WARNING, "%d telemetry events for %s were dropped: %s", number, where, why)
@@ -281,6 +301,7 @@ class HttpTracker:
             if left <= 0:
                 break
             why = self._post(body, min(self._timeout, left))
+            self._tell_overflow(why or "the collector is slow")
             if why is None:
                 break
         return why
@@ -307,34 +328,6 @@ class HttpTracker:
             return f"the collector answered {error.code}"
         except Exception as error:
             return f"{type(error).__name__}: {error}"
-
-
-def _check_request(arguments: Arguments, endpoint: object, headers: object) -> None:
-    """Note what no request could be made of; headers may hold secrets, which are not shown."""
-    got = repr(without_secrets(endpoint)) if isinstance(endpoint, str) else shown(endpoint)
-    is_url = isinstance(endpoint, str) and _is_http_url(endpoint)
-    arguments.expect(is_url, "endpoint", "an http(s) URL", got)
-    has_user = is_url and "@" in urlsplit(str(endpoint)).netloc
-    arguments.expect(not has_user, "endpoint", "no user and password, which go into headers=", got)
-    if not isinstance(headers, Mapping):
-        arguments.expect(False, "headers", "texts by name", type(headers).__name__)
-        return
-    for name, text in headers.items():
-        is_name = isinstance(name, str) and re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", name)
-        arguments.expect(bool(is_name), "headers", "names of letters, digits and dashes", repr(name))
-        is_line = isinstance(text, str) and re.fullmatch(r"[\t\x20-\x7e\x80-\xff]*", text)
-        if is_name:
-            arguments.expect(bool(is_line), f"headers[{name!r}]", "text of one line", type(text).__name__)
-
-
-def _is_http_url(value: str) -> bool:
-    if not re.fullmatch(r"https?://[\x21-\x7e]+", value):
-        return False
-    try:
-        parts = urlsplit(value)
-        return bool(parts.hostname) and parts.port != 0
-    except ValueError:  # a port that is no number, half a bracket
-        return False
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):

@@ -210,10 +210,11 @@ def status(d: TaskDraft, event: object) -> None:
         return
     stuck = parked_run(body)
     current = stuck or body.in_flight or next_work(body)
+    status = status_of(body)
     d.reply(
         TaskStatus(
             instance_id=str(d.key),
-            status=status_of(body),
+            status=status,
             scheduled_at=maybe_datetime(body.scheduled_at),
             created_at=to_datetime(d.created_at),
             event_count=body.event_count,
@@ -223,6 +224,7 @@ def status(d: TaskDraft, event: object) -> None:
             attempt=None if current is None else current.attempt,
             parked_at=None if stuck is None else stuck.hook,
             last_error=body.last_error,
+            parked_since=d.parked_since(status),
         )
     )
 

@@ -11,6 +11,7 @@ from support.samples import CHORE, FOLD, TICK, chore, folding, jobs, nothing, nu
 
 from durable_jobs_core import TaskContext
 from durable_jobs_core.engine import (
+    Attempt,
     HookCancelled,
     HookDetached,
     HookRaised,
@@ -31,7 +32,7 @@ from durable_jobs_core.events import (
 from durable_jobs_core.record import Lease
 from durable_jobs_core.results import SendResult
 from durable_jobs_core.telemetry import JobStale
-from durable_jobs_core.words import Key
+from durable_jobs_core.words import Key, to_datetime
 
 START = StartRequested(number(0))
 LEASE = 30_000
@@ -530,6 +531,41 @@ def test_S_15_a_hook_that_follows_a_detached_one_needs_a_slot_of_its_own() -> No
     rig.settle()
 
     assert (waiting, [invoke.hook for invoke in rig.invokes], rig.slots_taken) == ([], ["on_error"], 1)
+
+
+# -- who holds the slots (S-69)
+
+
+def test_attempts_are_those_that_hold_slots_the_longest_first() -> None:
+    rig = running()
+    began = to_datetime(rig.engine._state.clock.now)
+    rig.wait(11_000)  # its lease is renewed, and it is filed behind the next one
+    other = Key("continuous", "tick", "b")
+    rig.ask(other, START)
+    later = to_datetime(rig.engine._state.clock.now)
+
+    both = rig.engine.attempts
+    first = rig.finish(HookDetached())
+    rig.finish()
+    rig.settle()
+    left = rig.engine.attempts
+    rig.returned(first)
+
+    assert both == (Attempt(TICK, "execute", began), Attempt(other, "execute", later))
+    assert left == (Attempt(TICK, "execute", began, left_behind=True),)
+    assert rig.engine.attempts == ()
+
+
+def test_a_hook_inside_a_request_holds_no_slot() -> None:
+    rig = greeted(jobs(fold=folding(on_event=nothing)))
+    rig.call(FOLD, AddRequested(event=1))
+    rig.settle()
+
+    called = [invoke.hook for invoke in rig.invokes]
+    running = rig.engine.attempts
+    rig.finish(HookDetached())
+
+    assert (called, running, rig.engine.attempts) == (["on_event"], (), ())
 
 
 # -- hooks that follow, and slots

@@ -14,7 +14,7 @@ from durable_jobs_core.durations import Duration
 from durable_jobs_core.effects import CallHandler
 from durable_jobs_core.retry import Retry
 from durable_jobs_core.telemetry import JobExecuted, JobFailed, RetryExhausted
-from durable_jobs_core.words import Token
+from durable_jobs_core.words import Token, to_datetime
 
 Make = Callable[..., Bench]
 
@@ -366,6 +366,21 @@ def test_I_6_attempts_never_exceed_the_policy(make: Make) -> None:
             bench.wake()
 
     assert [call.call.attempt for call in bench.calls if call.call.run == run] == [1, 2, 3]
+
+
+# -- S-25: parked
+
+
+@pytest.mark.parametrize("make", [_continuous, _debounce, _task], ids=lambda make: make.__name__)
+def test_status_tells_since_when_an_instance_is_parked(make: Make) -> None:
+    bench = make(retry=None)
+    bench.wait(SECOND)
+    running = bench.status().parked_since
+    bench.fail()
+    failed_at = to_datetime(bench.now)
+    bench.wait(HOUR)
+
+    assert (running, bench.status().parked_since) == (None, failed_at)
 
 
 # -- S-22, S-65: telemetry of attempts
