@@ -165,3 +165,6 @@ def a_damaged_row_can_be_deferred_and_deleted_by_its_revision(port: Port) -> Non
     after.same(sorted(after.claim(499)), ["a", "c"])
     after.same(after.ask(Write(row.key, row.revision, None)).outcomes, (DONE,))
     after.same(after.load("b"), None)
+    after.same(sorted(after.claim(1_499, until=2_000)), ["a", "c"], "nothing is left of it in the index")
+    after.same(after.next_wake(), 2_000, "nothing is left of it in the index")
+    after.same(sorted(after.scan()), ["a", "c"])
