@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from durable_jobs_conformance import Broken, Check, Harness, Store, certify, checks, durability, threads
 from durable_jobs_memory import MemoryBackend
-from support import wrong_lanes, wrong_listings
+from support import wrong_lanes, wrong_listings, wrong_processes
 from support.harnesses import MEMORY
 from support.wrong_backends import (
     SHELF,
@@ -17,10 +17,8 @@ from support.wrong_backends import (
     Rows,
 )
 
-CASES = [
-    pytest.param(*rest, id=f"{name}-{rest[-1]}")
-    for name, *rest in (*SHELF, *wrong_lanes.SHELF, *wrong_listings.SHELF)
-]
+WRONG = (*SHELF, *wrong_lanes.SHELF, *wrong_listings.SHELF, *wrong_processes.SHELF)
+CASES = [pytest.param(*rest, id=f"{name}-{rest[-1]}") for name, *rest in WRONG]
 
 
 @pytest.mark.parametrize(("wrong", "right", "name"), CASES)
