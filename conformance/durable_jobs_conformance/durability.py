@@ -32,9 +32,9 @@ from durable_jobs_core.backend import (
 )
 
 KILLED_AFTER = 40
-KILLS = 3
-CRASHES = 4
 CUT_WRITES = 40
+PARTS = (0.3, 0.5, 0.7, 0.9)
+"""How much of a write may be done when a kill comes."""
 PATIENCE_SECONDS = 10.0
 
 
@@ -109,13 +109,15 @@ def what_a_crash_cuts_off_no_one_can_tell(port: Port) -> None:
     with ThreadPoolExecutor(1) as threads:
         working = threads.submit(work)
         try:
-            for _ in range(CRASHES):
+            for part in PARTS:
                 while answered.acquire(blocking=False):
                     pass
+                began = time.monotonic()
                 for _ in range(3):
                     goes_on = answered.acquire(timeout=PATIENCE_SECONDS) or working.done()
                     why = f"the same handle, {PATIENCE_SECONDS:g} s after a crash"
                     port.holds(goes_on, "an answer", troubles[-1], why)
+                time.sleep((time.monotonic() - began) / 3 * part)
                 port.store.crash()
         finally:
             stop.set()
@@ -124,6 +126,10 @@ def what_a_crash_cuts_off_no_one_can_tell(port: Port) -> None:
 
 
 def _verify_told(port: Port, told: dict[str, Outcome]) -> None:
+    due, taken = list[str](), port.claim(1, limit=1_000, until=9)
+    while taken:
+        due, taken = due + taken, port.claim(1, limit=1_000, until=9)
+    port.same(sorted(port.scan(1_000)), sorted(due), "listed after crashes, and claimed before that")
     rows = port.ask(loads=tuple(map(port.key, told))).rows
     there = {id for id, row in zip(told, rows, strict=True) if row is not None}
     for kind, wrong, why in (
@@ -181,9 +187,9 @@ def the_clock_does_not_go_back_in_another_process(port: Port) -> None:
 
 
 @contextmanager
-def _killed(harness: Harness, count: int) -> Generator[tuple[Port, list[str]]]:
-    """A child writes and says what was acknowledged; it gets a SIGKILL in the middle, or when it is done.
-    A handle on what is there then, and the ids it was told of."""
+def _killed(harness: Harness, count: int, part: float) -> Generator[tuple[Port, list[str]]]:
+    """A child writes and says what was acknowledged; it gets a SIGKILL in the middle, when `part` of a write
+    may be done, or when all is. A handle on what is there then, and the ids it was told of."""
     store = harness.fresh()
 
     def write(say: int) -> None:
@@ -196,7 +202,10 @@ def _killed(harness: Harness, count: int) -> Generator[tuple[Port, list[str]]]:
 
     try:
         with forked(write) as (child, said):
-            acknowledged = [said.readline().strip() for _ in range(KILLED_AFTER)]
+            acknowledged = [said.readline().strip()]
+            began = time.monotonic()
+            acknowledged += [said.readline().strip() for _ in range(KILLED_AFTER - 1)]
+            time.sleep((time.monotonic() - began) / KILLED_AFTER * part)  # it has just said something
             os.kill(child, signal.SIGKILL)
             acknowledged += said.read().split()
         store.crash()
@@ -217,7 +226,7 @@ def _written(n: int) -> Row:
 @registered_for_harnesses("R-3", needs="durable")
 def what_a_killed_process_was_told_is_there(harness: Harness) -> None:
     for count in (10 * KILLED_AFTER, KILLED_AFTER) if sys.platform != "win32" else ():
-        with _killed(harness, count) as (port, acknowledged):
+        with _killed(harness, count, 0.5) as (port, acknowledged):
             rows = port.ask(loads=tuple(map(port.key, acknowledged))).rows
             lost = [id for id, row in zip(acknowledged, rows, strict=True) if row is None]
             port.same(lost, [], "acknowledged before the kill, and lost")
@@ -225,8 +234,9 @@ def what_a_killed_process_was_told_is_there(harness: Harness) -> None:
 
 @registered_for_harnesses("R-1", needs="durable")
 def what_a_killed_process_wrote_is_whole_with_its_entry(harness: Harness) -> None:
-    for count in (10 * KILLED_AFTER,) * KILLS if sys.platform != "win32" else ():
-        with _killed(harness, count) as (port, acknowledged):
+    count = 10 * KILLED_AFTER
+    for part in PARTS if sys.platform != "win32" else ():
+        with _killed(harness, count, part) as (port, acknowledged):
             claimed = port.ask(claim=Claim({port.JOB: count}, count, FOREVER - 1)).claimed
             found = sorted(claimed, key=lambda row: row.key)
             port.same(found, [_written(int(row.key.id)) for row in found], "claimed after a kill")

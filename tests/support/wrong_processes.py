@@ -168,6 +168,16 @@ class LosesWhatItAcknowledged(Asks):
         return answer
 
 
+class LosesEntries(Asks):
+    """The server writes the rows of a batch, then its entries."""
+
+    def cut(self, batch: Batch, answer: Answer) -> Answer:
+        with self._store.lock:
+            for write in batch.writes:
+                self._store._index(write.key, None)
+        return super().cut(batch, answer)
+
+
 FILES = [
     (LocksItsProcess, "R-2-commits_of_processes_form_one_chain_a_key"),
     (LocksItsProcess, "R-7-every_entry_is_claimed_once_by_processes"),
@@ -175,7 +185,7 @@ FILES = [
     (ClockOfItsProcess, "R-8-the_clock_does_not_go_back_in_another_process"),
     (IndexesLater, "R-1-what_a_killed_process_wrote_is_whole_with_its_entry"),
 ]
-CUTS = [RefusesWhatWasCut, SendsAgain, LosesWhatItAcknowledged]
+CUTS = [RefusesWhatWasCut, SendsAgain, LosesWhatItAcknowledged, LosesEntries]
 
 
 def _case(right: tuple[Any, ...], wrong: tuple[Any, ...], check: str) -> tuple[str, Harness, Harness, str]:
