@@ -179,6 +179,14 @@ def at_least_one_row_and_no_more_bytes_than_asked_for(port: Port) -> None:
 
 
 @check("R-7")
+def a_row_of_no_bytes_is_a_row(port: Port) -> None:
+    empty, full = port.row("a", wake=1, blob=b""), port.row("b", wake=2, blob=b"x" * 100)
+    port.ask(*(Write(row.key, None, row) for row in (empty, full)))
+    is_one_lane = port.backend.lane(empty.key) == port.backend.lane(full.key)
+    port.same(port.claim(10, max_bytes=50), ["a"] if is_one_lane else ["a", "b"])
+
+
+@check("R-7")
 def two_claims_never_return_the_same_entry(port: Port) -> None:
     ids = [f"{n:03}" for n in range(200)]
     port.create(*ids, wake=10)

@@ -64,6 +64,17 @@ class WakesForJobsThatBeginSo(Wrong):
         return super()._next_wake(attrs.evolve(claim, limits=dict.fromkeys(jobs, 1)))
 
 
+class TakesARowOfNoBytesForNone(Wrong):
+    def _claim(self, claim: Claim) -> Iterator[Row]:
+        size = 0
+        for row in super()._claim(attrs.evolve(claim, max_bytes=2**62)):
+            if size and size + len(row.blob) > claim.max_bytes:
+                self._index(row.key, claim.now)
+                return
+            size += len(row.blob)
+            yield row
+
+
 class ClaimsAFewAtATime(Wrong):
     def _claim(self, claim: Claim) -> Iterator[Row]:
         limits = {job: min(limit, 64) for job, limit in claim.limits.items()}
@@ -200,6 +211,7 @@ SHELF: list[tuple[str, Harness, Harness, str]] = [
         for wrong, check in [
             (ClaimsJobsThatBeginSo, "R-7-limits_are_per_job"),
             (WakesForJobsThatBeginSo, "R-8-next_wake_is_the_earliest_of_the_jobs_named_after_the_claim"),
+            (TakesARowOfNoBytesForNone, "R-7-a_row_of_no_bytes_is_a_row"),
             (ClaimsAFewAtATime, "R-7-a_claim_takes_as_many_as_its_limit"),
         ]
     ),
