@@ -174,7 +174,8 @@ def at_least_one_row_and_no_more_bytes_than_asked_for(port: Port) -> None:
     left = [len(keys) for keys in port.by_lane(row.key for row in rows)]
     for max_bytes, most in (1, 1), (200, 2), (199, 1):
         claimed = port.by_lane(map(port.key, port.claim(10, max_bytes=max_bytes)))
-        port.same([len(keys) for keys in claimed], [min(count, most) for count in left])
+        why = f"how many rows of 100 bytes each lane gives to a claim of {max_bytes} bytes"
+        port.same([len(keys) for keys in claimed], [min(count, most) for count in left], why)
         left = [count - len(keys) for count, keys in zip(left, claimed, strict=True)]
 
 

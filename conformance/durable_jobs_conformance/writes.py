@@ -121,7 +121,7 @@ def keys_never_collide(port: Port) -> None:
     keys += [port.key("b", job="mail:a"), port.key("a:b", job="mail"), port.key("a", job="Mail")]
     keys += [port.key("a", kind="debounce"), port.key("a", kind="continuous"), port.key(".", job="mail.")]
     keys = sorted(set(keys))
-    rows = [Row(key, b"r0", n, "idle", str(n).encode()) for n, key in enumerate(keys)]
+    rows = [Row(key, b"r0", n, "idle", str(key).encode()) for n, key in enumerate(keys)]
     port.ask(*(Write(row.key, None, row) for row in rows))
     port.same(port.ask(loads=tuple(keys)).rows, tuple(rows))
     port.same(port.listed(3), rows)
