@@ -184,7 +184,7 @@ def a_row_of_no_bytes_is_a_row(port: Port) -> None:
     empty, full = port.row("a", wake=1, blob=b""), port.row("b", wake=2, blob=b"x" * 100)
     port.ask(*(Write(row.key, None, row) for row in (empty, full)))
     is_one_lane = port.backend.lane(empty.key) == port.backend.lane(full.key)
-    port.same(port.claim(10, max_bytes=50), ["a"] if is_one_lane else ["a", "b"])
+    port.same(sorted(port.claim(10, max_bytes=50)), ["a"] if is_one_lane else ["a", "b"])
 
 
 @check("R-7")
