@@ -92,7 +92,7 @@ class Claim:
 @value(kw_only=True)
 class Batch:
     """One exchange: at most 512 writes and 4 MiB, sorted by key, a key at most once among them, and any
-    number of loads.
+    number of loads, each of another key.
 
     `settle`: `not_after` is that of an earlier batch, whose writes the loads must see or wait out.
     """
@@ -283,7 +283,7 @@ class Backend(Protocol):
         ...
 
     def scan(self, query: Query, after: Cursor | None, limit: int, /) -> Page:
-        """One page of at most `limit` rows."""
+        """One page of at most `limit` rows, maybe fewer; `after` is of any handle, or somebody changed it."""
         ...
 
     def wait(self, timeout: float, /) -> None:

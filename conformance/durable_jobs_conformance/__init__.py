@@ -7,7 +7,8 @@ of `durable_jobs_core.backend`):
 * *examples* of every rule, plain functions;
 * *stateful*: random batches over two handles, held against a dictionary, shrunk when they fail;
 * *histories*: threads on several handles at once, whose commits must form one chain a key;
-* for stores that are durable, a process that is killed in the middle, and what it had been told.
+* for stores that are durable, the same of several processes; a process, or a server, that is killed in the
+  middle, and what had been told.
 
 Levels, each with the ones before:
 
@@ -15,7 +16,7 @@ Levels, each with the ones before:
 | --- | --- |
 | `none` | a check of the base failed: do not use it |
 | `base` | all that needs no capability passed: correct while the process lives |
-| `durable` | and what was acknowledged survives a crash of the process |
+| `durable` | and what was acknowledged survives a crash of the process; processes may share it |
 | `complete` | and a damaged row is told as such and disturbs no other |
 
 A capability is what a `Store` says it can do; the checks of one that it cannot are skipped, and the

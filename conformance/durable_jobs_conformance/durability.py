@@ -5,17 +5,36 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
+from itertools import count as numbers
+from itertools import takewhile
 
 from durable_jobs_conformance.check import check, registered_for_harnesses
+from durable_jobs_conformance.clocks import clock_set_back
 from durable_jobs_conformance.forks import forked
 from durable_jobs_conformance.harness import Harness
-from durable_jobs_conformance.port import DONE, Broken, Port
-from durable_jobs_core.backend import Claim, Conflicted, Damaged, Defer, Row, Write
+from durable_jobs_conformance.port import DONE, FOREVER, Broken, Port
+from durable_jobs_core.backend import (
+    Claim,
+    Committed,
+    Conflicted,
+    Damaged,
+    Defer,
+    Outcome,
+    Refused,
+    Row,
+    Write,
+)
 
 KILLED_AFTER = 40
+CUT_WRITES = 40
+PARTS = (0.3, 0.5, 0.7, 0.9)
+"""How much of a write may be done when a kill comes."""
 PATIENCE_SECONDS = 10.0
 
 
@@ -67,6 +86,75 @@ def _comes_back(port: Port, act: Callable[[], object]) -> None:
     port.holds(False, "an answer", f"{type(last).__name__}: {last}", why)
 
 
+@check("R-3", needs="durable")
+def what_a_crash_cuts_off_no_one_can_tell(port: Port) -> None:
+    """It is neither acknowledged nor refused, nor sent twice. What was told holds."""
+    told, troubles = dict[str, Outcome](), ["nothing"]
+    handle, answered, stop = port.again(), threading.Semaphore(0), threading.Event()
+
+    def work() -> None:
+        for n in takewhile(lambda _: not stop.is_set(), numbers()):
+            rows = [port.row(f"{n:04}-{part:02}", wake=1, blob=b"x" * 2_000) for part in range(CUT_WRITES)]
+            try:
+                outcomes = handle.ask(*(Write(row.key, None, row) for row in rows)).outcomes
+            except Broken:
+                raise
+            except Exception as error:  # unknown, or not sent
+                troubles.append(f"{type(error).__name__}: {error}")
+                time.sleep(0.02)
+                continue
+            told.update((row.key.id, outcome) for row, outcome in zip(rows, outcomes, strict=True))
+            answered.release()
+
+    with ThreadPoolExecutor(1) as threads:
+        working = threads.submit(work)
+        try:
+            for part in PARTS:
+                while answered.acquire(blocking=False):
+                    pass
+                began = time.monotonic()
+                for _ in range(3):
+                    goes_on = answered.acquire(timeout=PATIENCE_SECONDS) or working.done()
+                    why = f"the same handle, {PATIENCE_SECONDS:g} s after a crash"
+                    port.holds(goes_on, "an answer", troubles[-1], why)
+                time.sleep((time.monotonic() - began) / 3 * part)
+                port.store.crash()
+        finally:
+            stop.set()
+        working.result()
+    _verify_told(port.again(), told)
+
+
+def _verify_told(port: Port, told: dict[str, Outcome]) -> None:
+    due, taken = list[str](), port.claim(1, limit=1_000, until=9)
+    while taken:
+        due, taken = due + taken, port.claim(1, limit=1_000, until=9)
+    port.same(sorted(port.scan(1_000)), sorted(due), "listed after crashes, and claimed before that")
+    rows = port.ask(loads=tuple(map(port.key, told))).rows
+    there = {id for id, row in zip(told, rows, strict=True) if row is not None}
+    for kind, wrong, why in (
+        (Committed, told.keys() - there, "acknowledged, and lost at a crash"),
+        (Refused, there, "refused, and written"),
+        (Conflicted, told.keys(), "in conflict, where nothing was: what a crash cut off was sent again"),
+    ):
+        port.same(sorted(id for id in wrong if isinstance(told[id], kind)), [], why)
+
+
+@check("R-6", needs="durable")
+def holds_and_deferrals_survive_a_crash(port: Port) -> None:
+    """A `Defer` was told as committed, and two claims never return the same entry."""
+    later, _ = port.create("later", "sooner", wake=400)
+    port.create("held", wake=10)
+    port.same(port.claim(10, until=500), ["held"])
+    port.ask(Defer(later.key, b"r0", 600), Defer(port.key("sooner"), b"r0", 20))
+    port.store.crash()
+    after = port.again()
+    port.same([after.claim(now) for now in (19, 20, 499, 500, 599, 600)], SURVIVED)
+
+
+SURVIVED = [[], ["sooner"], [], ["held"], [], ["later"]]
+
+
 @check("R-8", needs="durable")
 def the_clock_does_not_go_back_at_a_crash(port: Port) -> None:
     before = port.ask().clock
@@ -75,41 +163,89 @@ def the_clock_does_not_go_back_at_a_crash(port: Port) -> None:
     port.holds(clock >= before, f"a clock of at least {before}", clock)
 
 
-@registered_for_harnesses("R-3", needs="durable")
-def what_a_killed_process_was_told_is_there(harness: Harness) -> None:
-    """A child writes and says what was acknowledged; it gets a SIGKILL in the middle, or when it is done."""
-    if sys.platform != "win32":
-        for count in (10 * KILLED_AFTER, KILLED_AFTER):
-            _kill_a_writer(harness, count)
+@check("R-8", needs="durable")
+def the_clock_does_not_go_back_in_another_process(port: Port) -> None:
+    """One that has told nothing yet, where the clock of the machine is set back."""
+    if sys.platform == "win32":
+        return
+    port.close_all()
+    waits, begin = os.pipe()
+
+    def tell(say: int) -> None:
+        os.read(waits, 1)
+        with clock_set_back():
+            os.write(say, b"%d" % Port(port.store).ask().clock)
+
+    with forked(tell) as (_, said):
+        before = port.again().ask().clock
+        os.write(begin, b".")
+        clock = said.read()
+    os.close(waits)
+    os.close(begin)
+    is_right = clock.isdigit() and int(clock) >= before
+    port.holds(is_right, f"at least {before}", clock, "in another process, `time.time()` set back by an hour")
 
 
-def _kill_a_writer(harness: Harness, count: int) -> None:
+@contextmanager
+def _killed(harness: Harness, count: int, part: float) -> Generator[tuple[Port, list[str]]]:
+    """A child writes and says what was acknowledged; it gets a SIGKILL in the middle, when `part` of a write
+    may be done, or when all is. A handle on what is there then, and the ids it was told of."""
     store = harness.fresh()
 
     def write(say: int) -> None:
         port = Port(store)
         for n in range(count):
-            row = port.row(f"{n:04}", wake=n)
+            row = _written(n)
             if port.ask(Write(row.key, None, row)).outcomes == (DONE,):
                 os.write(say, b"%04d\n" % n)
         signal.pause()
 
     try:
         with forked(write) as (child, said):
-            acknowledged = [said.readline().strip() for _ in range(KILLED_AFTER)]
+            acknowledged = [said.readline().strip()]
+            began = time.monotonic()
+            acknowledged += [said.readline().strip() for _ in range(KILLED_AFTER - 1)]
+            time.sleep((time.monotonic() - began) / KILLED_AFTER * part)  # it has just said something
             os.kill(child, signal.SIGKILL)
             acknowledged += said.read().split()
         store.crash()
         port = Port(store)
         try:
             port.holds(all(acknowledged), f"{KILLED_AFTER} acknowledged writes before the kill", acknowledged)
-            rows = port.ask(loads=tuple(port.key(id) for id in acknowledged)).rows
-            lost = [id for id, row in zip(acknowledged, rows, strict=True) if row is None]
-            port.same(lost, [], "acknowledged before the kill, and lost")
+            yield port, acknowledged
         finally:
             port.close_all()
     finally:
         store.discard()
+
+
+def _written(n: int) -> Row:
+    return Port.row(f"{n:04}", wake=n, blob=b"%04d" % n * 500)
+
+
+@registered_for_harnesses("R-3", needs="durable")
+def what_a_killed_process_was_told_is_there(harness: Harness) -> None:
+    for count in (10 * KILLED_AFTER, KILLED_AFTER) if sys.platform != "win32" else ():
+        with _killed(harness, count, 0.5) as (port, acknowledged):
+            rows = port.ask(loads=tuple(map(port.key, acknowledged))).rows
+            lost = [id for id, row in zip(acknowledged, rows, strict=True) if row is None]
+            port.same(lost, [], "acknowledged before the kill, and lost")
+
+
+@registered_for_harnesses("R-1", needs="durable")
+def what_a_killed_process_wrote_is_whole_with_its_entry(harness: Harness) -> None:
+    count = 10 * KILLED_AFTER
+    for part in PARTS if sys.platform != "win32" else ():
+        with _killed(harness, count, part) as (port, acknowledged):
+            claimed = port.ask(claim=Claim({port.JOB: count}, count, FOREVER - 1)).claimed
+            found = sorted(claimed, key=lambda row: row.key)
+            port.same(found, [_written(int(row.key.id)) for row in found], "claimed after a kill")
+            ids = [row.key.id for row in found]
+            port.same(
+                sorted({*acknowledged} - {*ids}), [], "acknowledged before a kill, and not due after it"
+            )
+            port.same(port.listed(100), found, "listed after a kill, and claimed before that")
+            port.same(port.next_wake(), FOREVER - 1, "nothing is due of what is not there")
 
 
 # -- R-9
@@ -165,3 +301,6 @@ def a_damaged_row_can_be_deferred_and_deleted_by_its_revision(port: Port) -> Non
     after.same(sorted(after.claim(499)), ["a", "c"])
     after.same(after.ask(Write(row.key, row.revision, None)).outcomes, (DONE,))
     after.same(after.load("b"), None)
+    after.same(sorted(after.claim(1_499, until=2_000)), ["a", "c"], "nothing is left of it in the index")
+    after.same(after.next_wake(), 2_000, "nothing is left of it in the index")
+    after.same(sorted(after.scan()), ["a", "c"])

@@ -23,7 +23,8 @@ class Store:
     def crash(self) -> None:
         """`durable`: kill what serves the store, if that is another process, and start it again.
 
-        No handle is closed before. A store in the process of its user has nothing to do here.
+        No handle is closed before, and one may be in the midst of an exchange. A store in the process of its
+        user has nothing to do here.
         """
 
     def damage(self, key: Key) -> None:

@@ -1,4 +1,4 @@
-"""Threads on several handles at once; what they were told has to fit one history.
+"""Threads on several handles at once, and processes; what they were told has to fit one history.
 
 Revisions are never used twice here, so the commits of a key form a chain if, and only if, every
 `expected` was what was stored: each revision is replaced at most once, and by a write that expected it.
@@ -7,13 +7,16 @@ Revisions are never used twice here, so the commits of a key form a chain if, an
 from __future__ import annotations
 
 import random
+import sys
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 from attrs import define, field
 
 from durable_jobs_conformance.check import check
+from durable_jobs_conformance.forks import in_processes
 from durable_jobs_conformance.port import FOREVER, Port
 from durable_jobs_core.backend import Claim, Committed, Conflicted, Damaged, Outcome, Row, Write
 from durable_jobs_core.words import Key
@@ -21,6 +24,7 @@ from durable_jobs_core.words import Key
 THREADS = 4
 ROUNDS = 60
 KEYS = [Key("task", "mail", id) for id in "abcde"]
+ENTRIES = [f"{n:02}" for n in range(12)]
 
 
 @define
@@ -38,9 +42,21 @@ class History:
             self.became[key] += other.became[key]
             self.seen[key] += other.seen[key]
 
-    def verify(self, port: Port, stored: dict[Key, bytes | None]) -> None:
-        """One chain a key, which ends at what is stored."""
+    def to_literal(self) -> Any:
+        """For `of_literal` in another process."""
+        return {key.id: (self.became[key], self.seen[key]) for key in KEYS}
+
+    @classmethod
+    def of_literal(cls, literal: Any) -> History:
+        """What `to_literal` was made of."""
+        history = cls()
         for key in KEYS:
+            history.became[key], history.seen[key] = literal[key.id]
+        return history
+
+    def verify(self, port: Port) -> None:
+        """One chain a key, which ends at what is stored."""
+        for key, row in zip(KEYS, port.ask(loads=tuple(KEYS)).rows, strict=True):
             became = self.became[key]
             written = {revision for _, revision in became if revision is not None}
             replaced = Counter(expected for expected, _ in became if expected is not None)
@@ -49,7 +65,8 @@ class History:
             port.same(sorted(replaced.keys() - written), [], f"{key}: expected, but never written")
             port.same(sorted(set(self.seen[key]) - written), [], f"{key}: read, but never committed")
             last: list[bytes | None] = [*sorted(written - replaced.keys())] or [None]
-            port.same([stored[key]], last, f"{key}: acknowledged and not replaced since")
+            stored = None if row is None else row.revision
+            port.same([stored], last, f"{key}: acknowledged and not replaced since")
 
 
 @check("R-2")
@@ -70,10 +87,18 @@ def _chain(port: Port, between: Callable[[], None]) -> None:
             for told in threads.map(_write, handles, range(part * THREADS, (part + 1) * THREADS)):
                 history.merge(told)
         between()
-    rows = port.again().ask(loads=tuple(KEYS)).rows
-    history.verify(
-        port, {key: None if row is None else row.revision for key, row in zip(KEYS, rows, strict=True)}
-    )
+    history.verify(port.again())
+
+
+@check("R-2", needs="durable")
+def commits_of_processes_form_one_chain_a_key(port: Port) -> None:
+    """What a lock or a cache does in one process, it does not for another."""
+    port.close_all()
+    history = History()
+    if sys.platform != "win32":
+        for told in in_processes(port.store, lambda handle, n: _write(handle, n).to_literal(), THREADS):
+            history.merge(History.of_literal(told))
+    history.verify(port.again())
 
 
 def _write(port: Port, thread: int) -> History:
@@ -118,22 +143,35 @@ def _read(told: History, row: Row | Damaged) -> bytes:
 @check("R-7")
 def every_entry_is_claimed_once_while_commits_go_on(port: Port) -> None:
     """A commit indexes its row once, so each revision is claimed once: not twice, and not never."""
-    rows = port.create(*(f"{n:02}" for n in range(12)), wake=1)
+    rows = port.create(*ENTRIES, wake=1)
     handles = [port.again() for _ in range(THREADS)]
-
-    def work(handle: Port) -> list[tuple[Key, bytes]]:
-        taken: list[tuple[Key, bytes]] = []
-        for _ in range(200):  # one that moves no entry would never end
-            claimed = handle.ask(claim=Claim({port.JOB: 3}, 5, FOREVER - 1)).claimed
-            taken += [(row.key, row.revision) for row in claimed]
-            for row in claimed:
-                handle.ask(_next(row.key, row.revision))
-        return taken
-
     with ThreadPoolExecutor(THREADS) as threads:
-        taken = Counter(one for found in threads.map(work, handles) for one in found)
+        _verify_claims(port, rows, threads.map(_claim, handles))
+
+
+@check("R-7", needs="durable")
+def every_entry_is_claimed_once_by_processes(port: Port) -> None:
+    rows = port.create(*ENTRIES, wake=1)
+    port.close_all()
+    if sys.platform != "win32":
+        _verify_claims(port, rows, in_processes(port.store, lambda handle, _: _claim(handle), THREADS))
+
+
+def _claim(port: Port) -> list[tuple[str, bytes]]:
+    """Claim and commit what there is, until there is nothing."""
+    taken: list[tuple[str, bytes]] = []
+    for _ in range(200):  # one that moves no entry would never end
+        claimed = port.ask(claim=Claim({port.JOB: 3}, 5, FOREVER - 1)).claimed
+        taken += [(row.key.id, row.revision) for row in claimed]
+        for row in claimed:
+            port.ask(_next(row.key, row.revision))
+    return taken
+
+
+def _verify_claims(port: Port, rows: list[Row], told: Iterable[list[tuple[str, bytes]]]) -> None:
+    taken = Counter(one for found in told for one in found)
     port.same([one for one, count in taken.items() if count > 1], [], "entries claimed more than once")
-    wanted = {(row.key, b"r%d" % n) for row in rows for n in range(LAST + 1)}
+    wanted = {(row.key.id, b"r%d" % n) for row in rows for n in range(LAST + 1)}
     port.same(sorted(wanted - taken.keys()), [], "entries never claimed")
 
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
-from unittest import mock
 
 from durable_jobs_conformance.check import check
+from durable_jobs_conformance.clocks import clock_set_back
 from durable_jobs_conformance.port import DONE, Port
 from durable_jobs_core.backend import Claim, Conflicted, Defer, Row, Write
 
 JOBS = 500
+MANY = 400
 
 # -- R-6: the index entry
 
@@ -124,7 +124,8 @@ def an_entry_is_due_at_its_instant_and_not_before(port: Port) -> None:
 
 @check("R-7")
 def limits_are_per_job(port: Port) -> None:
-    jobs: list[Any] = [("task", "mail"), ("task", "post"), ("debounce", "mail"), ("task", "other")]
+    jobs: list[Any] = [("task", "mail"), ("task", "post"), ("debounce", "mail")]
+    jobs += [("task", other) for other in ("other", "mailing", "Mail", "mai")]
     keys = [port.key(f"{n}", job=job, kind=kind) for n in range(4) for kind, job in jobs]
     keys.sort()
     port.ask(*(Write(key, None, Row(key, b"r0", int(key.id), "idle", b"")) for key in keys))
@@ -140,6 +141,13 @@ def limits_are_per_job(port: Port) -> None:
         got = port.by_lane(row.key for row in claimed if row.key[:2] == job)
         port.same(got, [mine[:limit] for mine in due])
     port.same([row.key for row in claimed if row.key[:2] not in limits], [])
+
+
+@check("R-7")
+def a_claim_takes_as_many_as_its_limit(port: Port) -> None:
+    ids = [f"{n:03}" for n in range(MANY)]
+    port.create(*ids, wake=10)
+    port.same(sorted(port.claim(10, limit=MANY)), ids)
 
 
 @check("R-7")
@@ -166,8 +174,17 @@ def at_least_one_row_and_no_more_bytes_than_asked_for(port: Port) -> None:
     left = [len(keys) for keys in port.by_lane(row.key for row in rows)]
     for max_bytes, most in (1, 1), (200, 2), (199, 1):
         claimed = port.by_lane(map(port.key, port.claim(10, max_bytes=max_bytes)))
-        port.same([len(keys) for keys in claimed], [min(count, most) for count in left])
+        why = f"how many rows of 100 bytes each lane gives to a claim of {max_bytes} bytes"
+        port.same([len(keys) for keys in claimed], [min(count, most) for count in left], why)
         left = [count - len(keys) for count, keys in zip(left, claimed, strict=True)]
+
+
+@check("R-7")
+def a_row_of_no_bytes_is_a_row(port: Port) -> None:
+    empty, full = port.row("a", wake=1, blob=b""), port.row("b", wake=2, blob=b"x" * 100)
+    port.ask(*(Write(row.key, None, row) for row in (empty, full)))
+    is_one_lane = port.backend.lane(empty.key) == port.backend.lane(full.key)
+    port.same(sorted(port.claim(10, max_bytes=50)), ["a"] if is_one_lane else ["a", "b"])
 
 
 @check("R-7")
@@ -196,6 +213,7 @@ def two_claims_never_return_the_same_entry(port: Port) -> None:
 @check("R-8")
 def next_wake_is_the_earliest_of_the_jobs_named_after_the_claim(port: Port) -> None:
     rows = [port.row("a", wake=10), port.row("b", wake=60), port.row("c", wake=5, job="post")]
+    rows.append(port.row("d", wake=1, job="mailing"))
     port.ask(*(Write(row.key, None, row) for row in rows))
     port.same(port.next_wake(), 10)
     port.same(port.next_wake(("task", "post")), 5)
@@ -244,13 +262,7 @@ def the_clock_is_the_wall_clock_and_never_goes_back(port: Port) -> None:
 def the_clock_does_not_go_back_with_that_of_the_machine(port: Port) -> None:
     """Somebody sets it: the handles there are, and those opened later, go on from where the store was."""
     other, before = port.again(), port.ask().clock
-    with mock.patch.multiple(
-        time, time=_earlier(time.time, 3_600), time_ns=_earlier(time.time_ns, 3_600 * 10**9)
-    ):
+    with clock_set_back():
         for handle in (port, other, port.again()):
             clock = handle.ask().clock
             port.holds(clock >= before, f"at least {before}", clock, "`time.time()` was set back by an hour")
-
-
-def _earlier(clock: Callable[[], Any], by: int) -> Callable[[], Any]:
-    return lambda: clock() - by

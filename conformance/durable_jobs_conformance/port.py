@@ -217,16 +217,21 @@ class Port:
         """All pages."""
         after = None
         for _ in range(PAGES_MAX):
-            with self._telling(f"scan({query}, after={after!r}, limit={limit})"):
-                page = self.backend.scan(Query(**query), after, limit)
-                self.formed("page", page, Page)
-            self.holds(len(page.rows) <= limit, f"at most {limit} rows", len(page.rows))
+            page = self.page(after, limit, **query)
             yield page
             self.holds(page.after != after or after is None, "a cursor that goes on", f"{after!r} again")
             after = page.after
             if after is None:
                 return
         self.holds(False, "an end", f"{PAGES_MAX} pages")
+
+    def page(self, after: str | None, limit: int, **query: Any) -> Page:
+        """One page."""
+        with self._telling(f"scan({query}, after={after!r}, limit={limit})"):
+            page = self.backend.scan(Query(**query), after, limit)
+            self.formed("page", page, Page)
+        self.holds(len(page.rows) <= limit, f"at most {limit} rows", len(page.rows))
+        return page
 
     @staticmethod
     def key(id: str, job: str = "mail", kind: Any = "task") -> Key:

@@ -7,6 +7,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 from durable_jobs_conformance.check import check
+from durable_jobs_conformance.clocks import clock_set_back
 from durable_jobs_conformance.port import DONE, Port
 from durable_jobs_core.backend import Claim, Conflicted, Defer, Outcome, Refused, Row, Write
 
@@ -104,25 +105,14 @@ def rewriting_the_same_revision_is_judged_by_what_was_expected(port: Port) -> No
     port.same(port.ask(Write(stored.key, b"r0", same)).outcomes, (DONE,))
 
 
-IDS = (
-    "a",
-    "A",
-    "a ",
-    " a",
-    "a:b",
-    "a:b:c",
-    "a\0",
-    "a\0b",
-    "ä",
-    "a\u0308",
-    "ß",
-    "ss",
-    "%",
-    "_",
-    "'",
-    "日本",
-    "x" * 512,
-)
+IDS = [
+    *("a", "A", "a ", " a", "a:b", "a:b:c", "a\0", "a\0b", "%", "_", "'", '"', "\\", "a\\b", "{a}", "{a}b"),
+    *("ä", "a\u0308", "ß", "ss", "ﬁ", "fi", "日本", "😀", "😁", "�", "?", "\ufeffa", "\u2028"),
+    *("a\n", "a\r", "a\r\n", "a\t", "1", "01", "1.0", "1e0", "null", "None"),  # to who takes them for text
+    *("a/b", "a//b", "a/./b", "/a/b", "..", ".", "a%3Ab", "a%00", "a+b", "a b"),  # or puts them into a URL
+    *(long + end for long in ("x" * 511, "日" * 170 + "x") for end in ("", "y", "z")),
+]
+"""Each is another to somebody, and the same to somebody else; up to 512 bytes."""
 
 
 @check("R-2")
@@ -131,7 +121,7 @@ def keys_never_collide(port: Port) -> None:
     keys += [port.key("b", job="mail:a"), port.key("a:b", job="mail"), port.key("a", job="Mail")]
     keys += [port.key("a", kind="debounce"), port.key("a", kind="continuous"), port.key(".", job="mail.")]
     keys = sorted(set(keys))
-    rows = [Row(key, b"r0", n, "idle", str(n).encode()) for n, key in enumerate(keys)]
+    rows = [Row(key, b"r0", n, "idle", str(key).encode()) for n, key in enumerate(keys)]
     port.ask(*(Write(row.key, None, row) for row in rows))
     port.same(port.ask(loads=tuple(keys)).rows, tuple(rows))
     port.same(port.listed(3), rows)
@@ -280,6 +270,16 @@ def a_write_after_its_deadline_is_refused_and_nothing_happened(port: Port) -> No
     port.same(port.load("a"), port.row("a", wake=10))
     port.same(port.load("b"), None)
     port.same(port.claim(10), ["a"])
+
+
+@check("R-5")
+def a_late_write_stays_late_when_the_clock_of_the_machine_is_set_back(port: Port) -> None:
+    """It is late by the clock of the store, whatever that of whoever sends it says."""
+    other, late = port.again(), port.ask().clock - 1
+    with clock_set_back():
+        for handle in (port, other, port.again()):
+            (outcome,) = handle.ask(Write(port.key("a"), None, port.row("a")), not_after=late).outcomes
+            port.holds(isinstance(outcome, Refused), "Refused", outcome, "`time.time()` was set back")
 
 
 @check("R-5")

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from durable_jobs_conformance import Broken, Check, Harness, Store, certify, checks, durability, threads
 from durable_jobs_memory import MemoryBackend
+from shelf.all import BACKENDS
 from support import wrong_lanes
 from support.harnesses import MEMORY
 from support.wrong_backends import (
-    SHELF,
     ClockHasFractions,
     ComparesNothing,
     DueOnlyAfterTheInstant,
@@ -17,7 +17,7 @@ from support.wrong_backends import (
     Rows,
 )
 
-CASES = [pytest.param(*rest, id=f"{name}-{rest[-1]}") for name, *rest in (*SHELF, *wrong_lanes.SHELF)]
+CASES = [pytest.param(*rest, id=f"{name}-{rest[-1]}") for name, *rest in BACKENDS]
 
 
 @pytest.mark.parametrize(("wrong", "right", "name"), CASES)

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from shelf import continuous, debounce, drivers, engines, task
 from shelf.plants import Planted
-from support.wrong_backends import SHELF as BACKENDS
+from support import wrong_backends, wrong_lanes, wrong_listings, wrong_processes
 
 PLANTED: tuple[Planted, ...] = tuple(
     wrong for module in (continuous, debounce, task, engines, drivers) for wrong in module.put.wrongs
 )
+BACKENDS = [
+    wrong
+    for module in (wrong_backends, wrong_lanes, wrong_listings, wrong_processes)
+    for wrong in module.SHELF
+]
 
 
 def table() -> list[tuple[str, str, str, str]]:

@@ -100,6 +100,15 @@ class IgnoresDeadlines(Wrong):
         return super()._write(write, 2**63 - 1)
 
 
+class JudgesDeadlinesByTheMachine(Wrong):
+    """Whoever sends a write looks at a clock of its own."""
+
+    def _write(self, write: Write | Defer, not_after: int) -> Outcome:
+        if time.time() * 1000 > not_after:
+            return Refused("it came after its deadline", transient=True)
+        return super()._write(write, 2**63 - 1)
+
+
 class RefusesOnlyAfterWriting(Wrong):
     def _write(self, write: Write | Defer, not_after: int) -> Outcome:
         super()._write(write, 2**63 - 1)
@@ -684,6 +693,10 @@ STORES: list[tuple[type[_Store], str]] = [
     (Forgets, "R-2-create_update_delete"),
     (ConflictsWithoutTheRow, "R-2-another_revision_conflicts_with_the_row_there_is[(b'r', True)]"),
     (IgnoresDeadlines, "R-5-a_write_after_its_deadline_is_refused_and_nothing_happened"),
+    (
+        JudgesDeadlinesByTheMachine,
+        "R-5-a_late_write_stays_late_when_the_clock_of_the_machine_is_set_back",
+    ),
     (RefusesOnlyAfterWriting, "R-5-a_write_after_its_deadline_is_refused_and_nothing_happened"),
     (LeavesTheEntryWhenTheAlarmIsTheSame, "R-6-a_commit_sets_the_entry_also_when_the_alarm_is_the_same"),
     (LeavesTheEntryOfARowWithoutAnAlarm, "R-6-a_commit_without_an_alarm_takes_the_entry_away"),

@@ -11,6 +11,7 @@ from durable_jobs_memory import MemoryBackend, _Store
 from support.wrong_backends import steady
 
 from durable_jobs_core.backend import Answer, Batch, Health, Page, Query
+from durable_jobs_core.errors import Issue, ValidationError
 from durable_jobs_core.words import Key
 
 LANES = 3
@@ -35,6 +36,8 @@ class Lanes(MemoryBackend):
     def scan(self, query: Query, after: str | None, limit: int) -> Page:
         self._check_usable()
         lane, _, rest = (after or "0 ").partition(" ")
+        if lane not in map(str, range(LANES)):
+            raise ValidationError("list", (Issue("after", "what the page before gave", after or ""),))
         page = self.parts[int(lane)].scan(query, rest or None, limit)
         if page.after is not None:
             return Page(page.rows, f"{lane} {page.after}")
