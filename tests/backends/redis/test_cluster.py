@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from random import Random
 from typing import Any
 
@@ -15,7 +17,7 @@ from durable_jobs_redis import CallRefusedError, RedisBackend, RedisStoreError
 from durable_jobs_redis._cluster import Topology
 from durable_jobs_redis._names import Names
 from durable_jobs_redis._route import Route
-from durable_jobs_redis._url import parse
+from durable_jobs_redis._url import Host, parse
 from durable_jobs_redis._wire import Wire
 from support.ports import PATIENCE_SECONDS, in_a_hurry, refusal
 from support.redis_clusters import RedisCluster, slot_of
@@ -191,6 +193,52 @@ def test_who_has_the_slots_of_a_node_that_is_away_is_asked_once_an_exchange(
     assert refused.transient
     assert len(looks) == 1
     port.create(*IDS)
+
+
+@contextmanager
+def silent_hosts(count: int) -> Iterator[list[str]]:
+    """Hosts that take connections, and say nothing."""
+    with ExitStack() as open_sockets:
+        listening = [open_sockets.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        yield [f"127.0.0.1:{one.getsockname()[1]}" for one in listening]
+
+
+def test_nodes_that_hang_hold_nobody_up_who_asks_for_the_slots(cluster) -> None:
+    """Each would do so for its time, one after the other, and a Cluster may have many."""
+    with silent_hosts(3) as silent, ThreadPoolExecutor(1) as threads:
+        hosts = ",".join([*silent, f"127.0.0.1:{cluster.nodes[0].port}"])
+        made = threads.submit(Topology, parse(f"redis+cluster://{hosts}?connect_timeout=60"))
+        assert made.result(PATIENCE_SECONDS).masters == Topology(parse(cluster.url)).masters
+
+
+def test_while_all_nodes_hang_one_lane_asks_for_the_slots_for_all_of_them(cluster, monkeypatch) -> None:
+    """If not, each would wait for what those before it ask in vain, and a shutdown for all."""
+    asking = threading.Barrier(3)
+
+    class Queue(AbstractContextManager[None]):
+        """A lock that all come to before it is let go of."""
+
+        def __init__(self) -> None:
+            self._lock = threading.Lock()
+
+        def __enter__(self) -> None:
+            asking.wait(PATIENCE_SECONDS)
+            self._lock.acquire()
+
+        def __exit__(self, *error: object) -> None:
+            self._lock.release()
+
+    topology = Topology(parse(cluster.url))
+    asked: list[Host] = []
+    monkeypatch.setattr(topology, "_lock", Queue())
+    monkeypatch.setattr(
+        topology, "_answers", lambda hosts: (asked.extend(hosts), [(hosts[0], StorageError("it hangs"))])[1]
+    )
+    with ThreadPoolExecutor(3) as threads:
+        asks = [threads.submit(topology.refresh) for _ in range(3)]
+    errors = [ask.exception() for ask in asks]
+    assert [*map(type, filter(None, errors))] == [RedisStoreError]
+    assert sorted(asked) == topology.masters
 
 
 # -- a slot that moves
