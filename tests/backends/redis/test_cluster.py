@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -20,7 +21,7 @@ from durable_jobs_redis._route import Route
 from durable_jobs_redis._url import Host, parse
 from durable_jobs_redis._wire import Wire
 from support.ports import PATIENCE_SECONDS, in_a_hurry, refusal
-from support.redis_clusters import RedisCluster, slot_of
+from support.redis_clusters import RedisCluster, slot_of, wait_until
 from support.redis_servers import Server, Space
 
 from durable_jobs_core.backend import Batch, Claim, Committed, Query, Refused, Row, Unknown, Write
@@ -239,6 +240,33 @@ def test_while_all_nodes_hang_one_lane_asks_for_the_slots_for_all_of_them(cluste
     errors = [ask.exception() for ask in asks]
     assert [*map(type, filter(None, errors))] == [RedisStoreError]
     assert sorted(asked) == topology.masters
+
+
+def test_r10_who_listens_to_a_node_that_hangs_turns_to_another(cluster, port) -> None:
+    """A connection on which nothing comes looks like one on which there is nothing to say."""
+    listener = Port(Space(f"{cluster.url}?lanes=1&timeout=0.5"))
+    assert listener.next_wake() is None
+    listener.backend.wait(0)
+    channel = Names("durable-jobs", SHARDS).channel(0)
+    wait_until(lambda: any(listeners(node, channel) for node in cluster.nodes))
+    (node,) = [node for node in cluster.nodes if listeners(node, channel)]
+    elsewhere = next(id for id in IDS if cluster.owner(slot(shard_of(port.key(id)))) is not node)
+    node.stop()
+    try:
+        port.create(elsewhere, wake=5)
+        began = time.monotonic()
+        listener.backend.wait(PATIENCE_SECONDS)
+        assert time.monotonic() - began < PATIENCE_SECONDS / 2
+    finally:
+        node.resume()
+    listener.close_all()
+
+
+def listeners(node: Server, channel: str) -> int:
+    """How many listen to a channel at a node."""
+    with node.client() as client:
+        ((_, count),) = client.pubsub_numsub(channel)
+        return int(count)
 
 
 # -- a slot that moves
