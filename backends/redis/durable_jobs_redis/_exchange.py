@@ -167,8 +167,10 @@ class Exchanger:
                 continue
             if lack is None:
                 self._doubted.discard(call)
-            elif batch.settle or doubted:
-                raise RedisStoreError(self._line.server, lack)
+            else:
+                self._line.close()  # another may be the primary by now: the next exchange asks anew
+                if batch.settle or doubted:
+                    raise RedisStoreError(self._line.server, lack)
             for n, one in zip(part.writes, reply.outcomes, strict=True):
                 outcomes[n] = read_outcome(batch.writes[n].key, one, lack)
             for n, row in zip(part.loads, reply.rows, strict=True):
