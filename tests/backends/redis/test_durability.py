@@ -178,6 +178,7 @@ def test_who_is_not_confirmed_asks_anew_where_the_primary_is(server, replica, pr
     port = Port(Space(f"{proxy.url}?wait_replicas=1&wait_ms=100"))
     with replica.client() as client:
         client.replicaof("NO", "ONE")
+    port.backend.health()
     port.load("a")
     proxy.turn_to(replica.port, cut=False)
 
@@ -185,8 +186,9 @@ def test_who_is_not_confirmed_asks_anew_where_the_primary_is(server, replica, pr
     with pytest.raises(RedisStoreError, match="WAIT"):  # there nobody confirms either
         port.ask(Write(port.key("b"), None, port.row("b")))
 
-    port.close_all()
     assert isinstance(outcome, Unknown)
+    assert not any("went back" in text for text in port.backend.health().warnings)  # nothing acknowledged
+    port.close_all()
     here, there = Port(Space(server.url)), Port(Space(replica.url))
     assert [here.scan(), there.scan()] == [["0", "a"], ["0", "b"]]
     here.close_all()
