@@ -214,6 +214,8 @@ class Cluster(Line):
 
     def _wire(self, host: Host) -> Wire:
         if host not in self._wires:
+            for gone in self._wires.keys() - set(self._topology.masters):  # nobody would close it
+                self._wires.pop(gone).close()
             self._wires[host] = self._topology.wire(host)
         return self._wires[host]
 

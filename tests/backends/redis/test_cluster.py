@@ -15,7 +15,7 @@ import pytest
 from durable_jobs_conformance import Port
 from durable_jobs_conformance.histories import History
 from durable_jobs_redis import CallRefusedError, RedisBackend, RedisStoreError
-from durable_jobs_redis._cluster import Topology
+from durable_jobs_redis._cluster import Cluster, Topology
 from durable_jobs_redis._names import Names
 from durable_jobs_redis._route import Route
 from durable_jobs_redis._url import Host, parse
@@ -149,6 +149,24 @@ def test_a_node_that_hangs_makes_its_own_writes_unknown_and_the_others_are_commi
     assert {id for id in IDS if cluster.owner(slot(shard_of(port.key(id)))) is node} == set(hung)
     assert {outcome for outcome in outcomes if not isinstance(outcome, Unknown)} == {Committed()}
     assert sorted(port.scan()) == IDS  # what hung was on its way, and has landed
+
+
+def test_a_node_that_has_no_slots_any_more_is_left_when_another_is_connected_to(cluster) -> None:
+    """Where nodes come back under other addresses, what led to each old one would stay open."""
+    line = Cluster(Topology(parse(cluster.url_of_all)))
+    tags = [f"{{durable-jobs:{shard}}}:" for shard in range(SHARDS)]
+    keys = {cluster.owner(slot_of(tag)).port: tag for tag in tags}
+    first, second, third = keys
+    line.call(("GET", keys[first]))
+    line.call(("GET", keys[second]))
+    assert {port for _, port in line._wires} == {first, second}
+    owners = [(host, third if port == first else port) for host, port in filter(None, line._topology._owners)]
+    line._topology._owners = [*owners]
+
+    line.call(("GET", keys[third]))
+
+    assert {port for _, port in line._wires} == {second, third}
+    line.close()
 
 
 def test_a_connection_is_asked_by_one_thread_at_a_time(cluster, port) -> None:
