@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager
 from random import Random
 from typing import Any
 
@@ -22,7 +21,7 @@ from durable_jobs_redis._url import Host, parse
 from durable_jobs_redis._wire import Wire
 from support.ports import PATIENCE_SECONDS, in_a_hurry, refusal
 from support.redis_clusters import RedisCluster, slot_of, wait_until
-from support.redis_servers import Server, Space
+from support.redis_servers import Server, Space, silent_hosts
 
 from durable_jobs_core.backend import Batch, Claim, Committed, Query, Refused, Row, Unknown, Write
 from durable_jobs_core.errors import StorageError
@@ -212,14 +211,6 @@ def test_who_has_the_slots_of_a_node_that_is_away_is_asked_once_an_exchange(
     assert refused.transient
     assert len(looks) == 1
     port.create(*IDS)
-
-
-@contextmanager
-def silent_hosts(count: int) -> Iterator[list[str]]:
-    """Hosts that take connections, and say nothing."""
-    with ExitStack() as open_sockets:
-        listening = [open_sockets.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        yield [f"127.0.0.1:{one.getsockname()[1]}" for one in listening]
 
 
 def test_nodes_that_hang_hold_nobody_up_who_asks_for_the_slots(cluster) -> None:
