@@ -71,6 +71,11 @@ class State:
         """Whether the grace of a shutdown is over: no hook may run any longer, or begin."""
         return self.stop_at is not None and self.t >= self.stop_at
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether a shutdown waits for the backend no longer: nothing more is asked."""
+        return self.settle_by is not None and self.t >= self.settle_by and not self.handlers.running
+
     def new_id(self) -> int:
         """The number of a new exchange or invocation."""
         self.ids += 1

@@ -105,11 +105,11 @@ class Proxy:
         for thread in self._threads:
             thread.join()
 
-    def turn_to(self, port: int) -> None:
-        """Lead to another server from now on; every connection is cut."""
+    def turn_to(self, port: int, *, cut: bool = True) -> None:
+        """Lead to another server from now on; every connection is cut, or stays where it is."""
         self._target = port
         with self._lock:
-            sockets = list(self._sockets)
+            sockets = list(self._sockets) if cut else []
         for one in sockets:
             _cut(one)
 

@@ -11,7 +11,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -166,6 +167,14 @@ def launch(name: str, *options: str) -> Server:
 def shared(name: str) -> Server:
     """A server that all tests of this process share, each in a namespace of its own."""
     return launch(name, *SAFE)
+
+
+@contextmanager
+def silent_hosts(count: int) -> Iterator[list[str]]:
+    """Hosts that take connections, and say nothing."""
+    with ExitStack() as open_sockets:
+        listening = [open_sockets.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        yield [f"127.0.0.1:{one.getsockname()[1]}" for one in listening]
 
 
 def free_port() -> int:

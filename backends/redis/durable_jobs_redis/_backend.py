@@ -63,8 +63,9 @@ class RedisBackend:
             for mine in calls
         ]
         everything = range(self._names.calls)
-        nobody = Confirmation(0, 0, aof=False)
-        self._looker = Exchanger(self._aside, self._names, everything, origin, channel, nobody, self._warned)
+        self._looker = Exchanger(
+            self._aside, self._names, everything, origin, channel, confirmation, self._warned
+        )
         self._hints = Hints(self._to.line(), channel, origin, self._is_news, self._has_missed)
 
     @classmethod

@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections import defaultdict, deque
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
+from queue import Empty, SimpleQueue
 from typing import Any
 
 from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
@@ -24,6 +25,9 @@ from durable_jobs_redis._wire import Command, Line, Told, Wire
 
 HOPS_MAX = 5
 """A call is sent to so many nodes at most, before it is refused."""
+
+MOMENT_SECONDS = 0.1
+"""After so long another node is asked, too, who has which slots."""
 
 _ASK_AROUND = ("CONNECT", "CLUSTERDOWN", "LOADING", "READONLY")
 """Refusals that may mean that a slot has another owner by now."""
@@ -41,6 +45,7 @@ class Topology:
         self._location = location
         self._lock = threading.Lock()
         self._owners: list[Host | None] = []
+        self._looks = 0
         self.refresh()
 
     @property
@@ -63,29 +68,56 @@ class Topology:
         owners[slot] = host
         self._owners = owners
 
-    def wire(self, host: Host) -> Wire:
-        """A connection to a node."""
+    def wire(self, host: Host, **others: Any) -> Wire:
+        """A connection to a node; `others`: options of its own."""
         name, port = host
-        options = {**self._location.options, "host": name, "port": port}
+        options = {**self._location.options, "host": name, "port": port, **others}
         return Wire(f"{self._location.kind}://{name}:{port}", self._location.kind, lambda: options)
 
-    def refresh(self, suspect: Host | None = None) -> None:
-        """Ask who has which slots, a suspect last. Raises `RedisStoreError` if nobody says."""
+    def refresh(self, suspects: Collection[Host | None] = ()) -> None:
+        """Ask who has which slots, suspects last. Raises `RedisStoreError` if nobody says.
+
+        Who comes while another asks waits for what that one is told, and asks no more.
+        """
+        looks = self._looks
         with self._lock:
+            if self._looks != looks:
+                return
+            self._looks += 1
             known = dict.fromkeys((*self.masters, *self._location.hosts))
             errors: list[str] = []
-            for host in sorted(known, key=lambda host: host == suspect):
-                wire = self.wire(host)
-                try:
-                    (told,) = wire.call(("CLUSTER", "SLOTS"))
-                except RedisStoreError as error:
-                    errors.append(str(error))
-                    continue
-                finally:
-                    wire.close()
-                self._owners = _owners(told, host)
-                return
+            for host, told in self._answers(sorted(known, key=lambda host: host in suspects)):
+                if not isinstance(told, Exception):
+                    self._owners = _owners(told, host)
+                    return
+                errors.append(str(told))
             raise RedisStoreError(self.server, f"no node says who has which slots: {'; '.join(errors)}")
+
+    def _answers(self, hosts: Sequence[Host]) -> Iterator[tuple[Host, Any]]:
+        """What nodes say, as it comes: the next is asked when one has failed, or says nothing for a moment.
+
+        So nodes that hang hold nobody up while another answers.
+        """
+        told: SimpleQueue[tuple[Host, Any]] = SimpleQueue()
+        left, asked = deque(hosts), 0
+        while left or asked:
+            if left:
+                threading.Thread(target=self._ask, args=(left.popleft(), told), daemon=True).start()
+                asked += 1
+            with suppress(Empty):
+                answer = told.get(timeout=MOMENT_SECONDS if left else None)
+                asked -= 1
+                yield answer
+
+    def _ask(self, host: Host, told: SimpleQueue[tuple[Host, Any]]) -> None:
+        wire = self.wire(host, socket_timeout=self._location.options["socket_connect_timeout"])
+        answer: Any
+        try:
+            (answer,) = wire.call(("CLUSTER", "SLOTS"))
+        except Exception as error:
+            answer = error
+        wire.close()
+        told.put((host, answer))
 
 
 def _owners(told: Sequence[Sequence[Any]], asked: Host) -> list[Host | None]:
@@ -147,15 +179,15 @@ class Cluster(Line):
     def _look_around(
         self, slots: Sequence[int], asked: Mapping[int, Host | None], told: Mapping[int, Told]
     ) -> None:
-        """Ask once for each node that seems to have lost its slots who has them now."""
+        """Ask once who has the slots now that nodes seem to have lost."""
         suspects = {
-            host: None
+            host
             for n, host in asked.items()
             if getattr(told[n].answer, "code", None) in _ASK_AROUND and self._topology.owner(slots[n]) == host
         }
-        for host in suspects:
+        if suspects:
             with suppress(RedisStoreError):
-                self._topology.refresh(host)
+                self._topology.refresh(suspects)
 
     def _is_elsewhere(self, slot: int, asked: Host | None, answer: Any) -> bool:
         """Whether a call was refused by a node, and another is known by now to have its slot."""
@@ -182,6 +214,8 @@ class Cluster(Line):
 
     def _wire(self, host: Host) -> Wire:
         if host not in self._wires:
+            for gone in self._wires.keys() - set(self._topology.masters):  # nobody would close it
+                self._wires.pop(gone).close()
             self._wires[host] = self._topology.wire(host)
         return self._wires[host]
 

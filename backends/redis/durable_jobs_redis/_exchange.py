@@ -52,6 +52,10 @@ class Confirmation:
         command: Command = (self._name, *self._wanted, wait_ms)
         self.commands = (command,) if aof or replicas else ()
 
+    def has_all(self, answers: Sequence[Any]) -> bool:
+        """Whether all that was to confirm has done so."""
+        return len(answers) == len(self.commands) and self.lacks(answers) is None
+
     def lacks(self, answers: Sequence[Any]) -> str | None:
         """Why a write is not confirmed by what was answered; `None` if it is."""
         for answer in answers:
@@ -167,8 +171,10 @@ class Exchanger:
                 continue
             if lack is None:
                 self._doubted.discard(call)
-            elif batch.settle or doubted:
-                raise RedisStoreError(self._line.server, lack)
+            else:
+                self._line.close()  # another may be the primary by now: the next exchange asks anew
+                if batch.settle or doubted:
+                    raise RedisStoreError(self._line.server, lack)
             for n, one in zip(part.writes, reply.outcomes, strict=True):
                 outcomes[n] = read_outcome(batch.writes[n].key, one, lack)
             for n, row in zip(part.loads, reply.rows, strict=True):
@@ -251,12 +257,13 @@ class Exchanger:
         for call, reply in replies.items():
             if reply.trouble:
                 self._warnings.tell(reply.trouble.decode(errors="replace").strip())
-            self._marks[call] = int(reply.left)
+            if self._confirmation.has_all(told[call].behind):
+                self._marks[call] = int(reply.left)
             self._watch(known.get(call, 0) - int(reply.mark))
         return replies
 
     def _watch(self, missing: int) -> None:
-        """The mark that each write leaves in a store only rises."""
+        """The mark that each write leaves in a store only rises, once it is confirmed by all that have to."""
         if missing > 0:
             text = f"the store went back by {missing} ms: what was acknowledged in that time may be lost"
             self._warnings.tell(text, logging.ERROR, math.inf)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from redis.exceptions import RedisError
+from redis.exceptions import TimeoutError as SilenceError
 
 from durable_jobs_core.errors import UNCHANGED, StorageError
 from durable_jobs_redis._errors import code_of
@@ -99,11 +100,21 @@ class Hints:
             if self._has_missed():
                 self._tell()
             while not self._closed:
-                self._take(connection.read_response())
+                self._take(self._next(connection))
         finally:
             connection.disconnect()
 
+    def _next(self, connection: Any) -> Any:
+        """The next message. A server that hangs says as little as one without news: it is to answer then."""
+        try:
+            return connection.read_response(disconnect_on_error=False)
+        except SilenceError:
+            connection.send_command("SUBSCRIBE", self._channel, check_health=False)
+            return connection.read_response()
+
     def _take(self, message: Any) -> None:
+        if message[0] != b"message":
+            return  # the server answers
         origin, tag, instant, job = message[2].split(b" ")
         if origin != self._origin and self._is_news(tag, job, int(instant)):
             self._tell()

@@ -20,7 +20,9 @@ class Sentinels:
         self._wires = [self._wire(name, port) for name, port in location.hosts]
 
     def _wire(self, name: str, port: int) -> Wire:
-        options: Options = {**self._location.sentinel_options, "host": name, "port": port}
+        given = self._location.sentinel_options
+        soon = {"socket_timeout": given["socket_connect_timeout"]}  # others may be asked, and all lines wait
+        options: Options = {**given, **soon, "host": name, "port": port}
         return Wire(f"Sentinel {name}:{port}", self._location.kind, lambda: options)
 
     def locate(self) -> dict[str, Any]:

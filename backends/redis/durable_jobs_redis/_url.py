@@ -117,6 +117,10 @@ def _values(url: str, kind: str, form: str, asked: Mapping[str, str]) -> dict[st
         if there not in ("", kind, form):
             raise StorageError(f"{_shown(url)}: {name} is for {where} only")
         values[name] = _read(url, name, text)
+    timeout = values["timeout"]
+    if (values["wait_replicas"] or values["wait_aof"]) and values["wait_ms"] >= 1_000 * timeout:
+        # or the connection is given up before it can tell who has confirmed
+        raise StorageError(f"{_shown(url)}: wait_ms has to be less than timeout, {timeout:g} s")
     return values
 
 

@@ -132,7 +132,7 @@ class Wire(Line):
         return (self,)
 
     def listen(self, channel: str) -> Any:
-        connection = self._new(socket_timeout=None)
+        connection = self._new()
         try:
             connection.connect()
             connection.send_command("SUBSCRIBE", channel, check_health=False)
@@ -151,9 +151,8 @@ class Wire(Line):
         if connection is not None:
             connection.disconnect()
 
-    def _new(self, **others: Any) -> Any:
-        options = {**self._locate(), **others}
-        return self._kind(**options, retry=Retry(NoBackoff(), 0), health_check_interval=0, protocol=2)
+    def _new(self) -> Any:
+        return self._kind(**self._locate(), retry=Retry(NoBackoff(), 0), health_check_interval=0, protocol=2)
 
     def _connected(self) -> Any:
         """A connection that is open: what is sent over one that the server has closed is lost."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from random import Random
 from typing import Any
 
@@ -12,14 +14,14 @@ import pytest
 from durable_jobs_conformance import Port
 from durable_jobs_conformance.histories import History
 from durable_jobs_redis import CallRefusedError, RedisBackend, RedisStoreError
-from durable_jobs_redis._cluster import Topology
+from durable_jobs_redis._cluster import Cluster, Topology
 from durable_jobs_redis._names import Names
 from durable_jobs_redis._route import Route
-from durable_jobs_redis._url import parse
+from durable_jobs_redis._url import Host, parse
 from durable_jobs_redis._wire import Wire
 from support.ports import PATIENCE_SECONDS, in_a_hurry, refusal
-from support.redis_clusters import RedisCluster, slot_of
-from support.redis_servers import Server, Space
+from support.redis_clusters import RedisCluster, slot_of, wait_until
+from support.redis_servers import Server, Space, silent_hosts
 
 from durable_jobs_core.backend import Batch, Claim, Committed, Query, Refused, Row, Unknown, Write
 from durable_jobs_core.errors import StorageError
@@ -148,6 +150,24 @@ def test_a_node_that_hangs_makes_its_own_writes_unknown_and_the_others_are_commi
     assert sorted(port.scan()) == IDS  # what hung was on its way, and has landed
 
 
+def test_a_node_that_has_no_slots_any_more_is_left_when_another_is_connected_to(cluster) -> None:
+    """Where nodes come back under other addresses, what led to each old one would stay open."""
+    line = Cluster(Topology(parse(cluster.url_of_all)))
+    tags = [f"{{durable-jobs:{shard}}}:" for shard in range(SHARDS)]
+    keys = {cluster.owner(slot_of(tag)).port: tag for tag in tags}
+    first, second, third = keys
+    line.call(("GET", keys[first]))
+    line.call(("GET", keys[second]))
+    assert {port for _, port in line._wires} == {first, second}
+    owners = [(host, third if port == first else port) for host, port in filter(None, line._topology._owners)]
+    line._topology._owners = [*owners]
+
+    line.call(("GET", keys[third]))
+
+    assert {port for _, port in line._wires} == {second, third}
+    line.close()
+
+
 def test_a_connection_is_asked_by_one_thread_at_a_time(cluster, port) -> None:
     """As by `scan` or the hints, which ask the Cluster, while `health` asks each node."""
     line = Route(parse(cluster.url)).line()
@@ -191,6 +211,71 @@ def test_who_has_the_slots_of_a_node_that_is_away_is_asked_once_an_exchange(
     assert refused.transient
     assert len(looks) == 1
     port.create(*IDS)
+
+
+def test_nodes_that_hang_hold_nobody_up_who_asks_for_the_slots(cluster) -> None:
+    """Each would do so for its time, one after the other, and a Cluster may have many."""
+    with silent_hosts(3) as silent, ThreadPoolExecutor(1) as threads:
+        hosts = ",".join([*silent, f"127.0.0.1:{cluster.nodes[0].port}"])
+        made = threads.submit(Topology, parse(f"redis+cluster://{hosts}?connect_timeout=60"))
+        assert made.result(PATIENCE_SECONDS).masters == Topology(parse(cluster.url)).masters
+
+
+def test_while_all_nodes_hang_one_lane_asks_for_the_slots_for_all_of_them(cluster, monkeypatch) -> None:
+    """If not, each would wait for what those before it ask in vain, and a shutdown for all."""
+    asking = threading.Barrier(3)
+
+    class Queue(AbstractContextManager[None]):
+        """A lock that all come to before it is let go of."""
+
+        def __init__(self) -> None:
+            self._lock = threading.Lock()
+
+        def __enter__(self) -> None:
+            asking.wait(PATIENCE_SECONDS)
+            self._lock.acquire()
+
+        def __exit__(self, *error: object) -> None:
+            self._lock.release()
+
+    topology = Topology(parse(cluster.url))
+    asked: list[Host] = []
+    monkeypatch.setattr(topology, "_lock", Queue())
+    monkeypatch.setattr(
+        topology, "_answers", lambda hosts: (asked.extend(hosts), [(hosts[0], StorageError("it hangs"))])[1]
+    )
+    with ThreadPoolExecutor(3) as threads:
+        asks = [threads.submit(topology.refresh) for _ in range(3)]
+    errors = [ask.exception() for ask in asks]
+    assert [*map(type, filter(None, errors))] == [RedisStoreError]
+    assert sorted(asked) == topology.masters
+
+
+def test_r10_who_listens_to_a_node_that_hangs_turns_to_another(cluster, port) -> None:
+    """A connection on which nothing comes looks like one on which there is nothing to say."""
+    listener = Port(Space(f"{cluster.url}?lanes=1&timeout=0.5"))
+    assert listener.next_wake() is None
+    listener.backend.wait(0)
+    channel = Names("durable-jobs", SHARDS).channel(0)
+    wait_until(lambda: any(listeners(node, channel) for node in cluster.nodes))
+    (node,) = [node for node in cluster.nodes if listeners(node, channel)]
+    elsewhere = next(id for id in IDS if cluster.owner(slot(shard_of(port.key(id)))) is not node)
+    node.stop()
+    try:
+        port.create(elsewhere, wake=5)
+        began = time.monotonic()
+        listener.backend.wait(PATIENCE_SECONDS)
+        assert time.monotonic() - began < PATIENCE_SECONDS / 2
+    finally:
+        node.resume()
+    listener.close_all()
+
+
+def listeners(node: Server, channel: str) -> int:
+    """How many listen to a channel at a node."""
+    with node.client() as client:
+        ((_, count),) = client.pubsub_numsub(channel)
+        return int(count)
 
 
 # -- a slot that moves

@@ -170,6 +170,31 @@ def test_r3_what_no_replica_confirms_in_time_is_unknown_and_read_back(server, re
     port.close_all()
 
 
+def test_who_is_not_confirmed_asks_anew_where_the_primary_is(server, replica, proxy) -> None:
+    """One that others have left, but that goes on, would be asked for ever."""
+    port = Port(Space(f"{server.url}?wait_replicas=1&wait_ms=20000&timeout=30"))
+    port.create("0")
+    port.close_all()
+    port = Port(Space(f"{proxy.url}?wait_replicas=1&wait_ms=100"))
+    with replica.client() as client:
+        client.replicaof("NO", "ONE")
+    port.backend.health()
+    port.load("a")
+    proxy.turn_to(replica.port, cut=False)
+
+    (outcome,) = port.ask(Write(port.key("a"), None, port.row("a"))).outcomes
+    with pytest.raises(RedisStoreError, match="WAIT"):  # there nobody confirms either
+        port.ask(Write(port.key("b"), None, port.row("b")))
+
+    assert isinstance(outcome, Unknown)
+    assert not any("went back" in text for text in port.backend.health().warnings)  # nothing acknowledged
+    port.close_all()
+    here, there = Port(Space(server.url)), Port(Space(replica.url))
+    assert [here.scan(), there.scan()] == [["0", "a"], ["0", "b"]]
+    here.close_all()
+    there.close_all()
+
+
 def test_a_log_that_has_to_confirm_is_there_or_it_is_said(server) -> None:
     url = f"{server.url}?wait_aof=1"
     with server.client() as client:

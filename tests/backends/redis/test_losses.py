@@ -116,6 +116,26 @@ def test_a_store_that_has_lost_a_part_of_its_making_is_not_made_anew(server, por
     assert image(server) == before
 
 
+@pytest.mark.parametrize("is_meta_lost", [False, True])
+def test_a_store_that_has_lost_a_shard_goes_on_without_it_if_it_is_told_so(server, is_meta_lost) -> None:
+    """As where one node of a Cluster came back empty. `docs/operate.md` tells it."""
+    port = Port(Space(f"{server.url}?shards=2"))
+    port.create(*"abcdef")
+    with server.client() as client:
+        for key in client.scan_iter("{durable-jobs:0}:*"):
+            client.delete(key)
+        client.hdel("{durable-jobs}:meta", "made")
+        if is_meta_lost:
+            client.delete("{durable-jobs}:meta")
+            id, _, _ = client.get("{durable-jobs:1}:clock").partition(b" ")
+            client.hset("{durable-jobs}:meta", mapping={"format": 1, "shards": 2, "id": id})
+    left = port.again().scan()
+    assert 0 < len(left) < 6
+    assert port.scan() == left  # who has it open goes on too
+    port.create(*(set("abcdef") - set(left)))
+    port.close_all()
+
+
 @pytest.mark.parametrize(
     ("field", "value", "error", "why"),
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from durable_jobs_conformance import Port
@@ -10,7 +11,7 @@ from durable_jobs_redis import CallRefusedError, RedisBackend
 from support.ports import PATIENCE_SECONDS, is_committed, refusal
 from support.redis_clusters import role_of, wait_until
 from support.redis_sentinels import Watched
-from support.redis_servers import Space
+from support.redis_servers import Space, silent_hosts
 
 
 @pytest.fixture
@@ -80,3 +81,10 @@ def test_what_no_sentinel_knows_is_said(watched) -> None:
         RedisBackend.open(watched.url.replace("/orders", "/other"))
     assert raised.value.changed is False
     assert "127.0.0.1:1:" in str(raised.value)
+
+
+def test_sentinels_that_hang_cost_no_more_than_the_time_to_connect(watched) -> None:
+    with silent_hosts(2) as silent, ThreadPoolExecutor(1) as threads:
+        url = watched.url.replace("127.0.0.1:1,", ",".join([*silent, ""]))
+        opened = threads.submit(RedisBackend.open, f"{url}?timeout=60&connect_timeout=0.5")
+        opened.result(PATIENCE_SECONDS).close()

@@ -79,6 +79,8 @@ def test_a_stack_with_values_tells_no_password() -> None:
         ("redis://me:secret@one?timeout=soon", "timeout is a number of seconds"),
         ("redis://me:secret@one?timeout=601", "timeout is a number of seconds, more than 0 and at most 600"),
         ("redis://me:secret@one?wait_aof=yes", "wait_aof is 0 or 1, not 'yes'"),
+        ("redis://me:secret@one?wait_replicas=1&wait_ms=5000", "wait_ms has to be less than timeout, 5 s"),
+        ("redis://me:secret@one?wait_aof=1&timeout=2", "wait_ms has to be less than timeout, 2 s"),
     ],
 )
 def test_a_url_that_is_not_understood_is_refused_and_its_password_not_told(url, why) -> None:

@@ -700,6 +700,21 @@ def test_rule_11_an_exchange_on_any_lane_is_waited_for_whatever_it_takes() -> No
     assert (before, rig.result(call).created, rig.closed) == (False, True, True)
 
 
+def test_rule_11_lanes_that_fail_in_turn_do_not_hold_up_the_end() -> None:
+    """One was always asked again before the other had failed, as where all nodes of a Cluster hang."""
+    rig = greeted(lanes=2, lane=lambda key: int(key.id) % 2, settle=20_000)
+    keys = [Key("debounce", "latest", id) for id in "01"]
+    calls = [rig.call(key, AddRequested(event=1), deadline=100_000) for key in keys]
+    rig.stop()
+
+    while rig.exchanges and rig.t < 60_000:
+        rig.fail(lane=rig.exchanges[0].lane)
+        rig.wait(6_000, settle=False)
+
+    assert rig.closed
+    assert [type(rig.result(call)) for call in calls] == [OutcomeUnknownError] * 2
+
+
 def test_rule_11_what_is_undecided_when_it_closes_is_said_to_be_unknown() -> None:
     rig = greeted(settle=1_000)
     call = rig.call(TICK, START)
