@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import sqlite3
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from crash.rounds import PATIENCE_SECONDS
 from crash.store import look
 from soak.fleet import Fleet, Result
 
@@ -22,8 +22,9 @@ class Locked:
 
     def kill(self) -> None:
         """Take the lock."""
-        self._holder = sqlite3.connect(self.path, isolation_level=None, timeout=PATIENCE_SECONDS)
-        self._holder.execute("BEGIN IMMEDIATE")
+        self._holder = sqlite3.connect(self.path, isolation_level=None)
+        with suppress(sqlite3.OperationalError):  # a worker that is stalled has it
+            self._holder.execute("BEGIN IMMEDIATE")
 
     def start(self) -> None:
         """Give it back a moment later."""
