@@ -109,7 +109,8 @@ class Exchanger:
         except UndoneError as undone:
             if undone.reopen:
                 self._fail(undone.__cause__)
-            if batch.settle or (undone.reopen and not batch.writes and not batch.loads):
+            only_claims = batch.claim is not None and not (batch.writes or batch.loads)
+            if batch.settle or (only_claims and undone.reopen):  # nobody else would know why nothing runs
                 raise StoreError(self._file.path, undone.reason, transient=undone.transient) from undone
             refused = Refused(f"{self._file.path}: {undone.reason}", undone.transient)
         answer = self._read(self._connected(), batch, refused)
