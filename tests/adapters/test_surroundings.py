@@ -278,6 +278,24 @@ def test_S_3_a_caller_may_be_cancelled_at_any_moment(driver: Driver, turns: int)
     driver.run(main)
 
 
+def test_S_3_a_caller_at_the_end_of_its_stack_harms_no_other(driver: Driver) -> None:
+    async def main() -> None:
+        async with driver.open(one_job(), "memory://") as runtime:
+            client = runtime.client.continuous("job")
+
+            async def descend() -> None:
+                with suppress(RecursionError):
+                    await descend()
+                with suppress(RecursionError):  # there is more and more room
+                    await client.status("a")
+
+            await descend()
+            assert (await outcome_of_a_run(runtime)).outcome == "succeeded"
+            assert runtime._machine._deliver == {}
+
+    driver.run(main)
+
+
 @pytest.mark.parametrize("turns", range(2, 41, 3))
 def test_S_67_a_block_may_be_cancelled_at_any_moment(driver: Driver, turns: int) -> None:
     backend = Closing()

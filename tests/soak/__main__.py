@@ -1,8 +1,9 @@
 """`make soak`: hundreds of SIGKILLs, several workers on one file, ten thousand cuts between runtimes and a
-server, and a fleet on one server or a Cluster. Exit code 1 if anything is wrong.
+server, and a fleet on one file, server or Cluster. Exit code 1 if anything is wrong.
 
-python -m tests.soak [--only two|four|kills|redis-proxy|redis] [--rounds 500] [--runs 10000] [--cuts 10000]
-                     [--fleet-runs 100000] [--variant always|stalled|everysec|cluster] [--seed N]
+python -m tests.soak [--only two|four|kills|file|redis-proxy|redis] [--rounds 500] [--runs 10000]
+                     [--cuts 10000] [--fleet-runs 100000]
+                     [--variant always|stalled|everysec|cluster] [--seed N]
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from crash.rounds import Report, campaign
 from crash.sights import SIGHTS
 from durable_jobs_simulation.progress import Progress
-from soak.fleet import Result
+from soak import on_file
+from soak.fleet import Result, campaigns
 from soak.on_redis import SYNCS, soak
 from soak.redis_proxy import storm
 from soak.share import share
@@ -96,6 +98,18 @@ def cut(arguments: argparse.Namespace) -> bool:
     return not faults
 
 
+def file(arguments: argparse.Namespace) -> bool:
+    """A fleet on a file, stalled and killed at random."""
+
+    def told(text: str) -> None:
+        PROGRESS.show(lambda: f"file: {text}")
+
+    result = campaigns(on_file.campaign, arguments.seed, arguments.fleet_runs, told)
+    PROGRESS.clear()
+    print(f"file: {result}", flush=True)
+    return not result.faults
+
+
 def redis(arguments: argparse.Namespace) -> bool:
     """A fleet on a server, both killed at random, in each variant."""
     results: dict[str, Result] = {}
@@ -114,6 +128,7 @@ PARTS: dict[str, Callable[[argparse.Namespace], bool]] = {
     "two": sharing(2, 1 / 4),
     "four": sharing(4, 1 / 10),
     "kills": kills,
+    "file": file,
     "redis-proxy": cut,
     "redis": redis,
 }
@@ -134,7 +149,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=500, help="how many SIGKILLs")
     parser.add_argument("--runs", type=int, default=10_000, help="how many runs the workers share")
     parser.add_argument("--cuts", type=int, default=10_000, help="how many exchanges are cut or delayed")
-    parser.add_argument("--fleet-runs", type=int, default=100_000, help="how many runs on a server")
+    parser.add_argument("--fleet-runs", type=int, default=100_000, help="how many runs of a fleet")
     parser.add_argument("--variant", choices=[*SYNCS], action="append", help="of the fleet; may be repeated")
     parser.add_argument("--seed", type=int, default=int.from_bytes(os.urandom(3), "big"))
     arguments = parser.parse_args()

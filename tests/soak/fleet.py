@@ -1,4 +1,4 @@
-"""Worker processes on one server, all of them killed at random: nothing is lost, and no history forks.
+"""Worker processes on one store, all of them killed at random: nothing is lost, and no history forks.
 
 A campaign starts workers that run the jobs of `tests/crash`, and a process that makes requests. Every second
 a worker is killed and another takes its place; every ten seconds the server is, or a node of a Cluster, and
@@ -11,7 +11,9 @@ from __future__ import annotations
 import multiprocessing
 import os
 import random
+import shutil
 import signal
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -34,24 +36,22 @@ from crash.store import Store
 from durable_jobs_runtime import open_backend
 from soak.chains import Chains, chains
 from soak.member import LEASE_MS, NO_STORE, Member, keys_of
-from soak.server_store import look_at
+
+from durable_jobs_core.backend import Backend
 
 WORKERS = 4
+PART = 5_000
+"""Runs of one campaign; then another begins on an empty store, with logs of its own."""
+
 PATIENCE_SECONDS = 90.0
 LOOK_SECONDS = 0.1
 KILL_SECONDS = 1.0
 SERVER_SECONDS = 10.0
 STALL_SECONDS = 3 * LEASE_MS / 1000
-SPACE = "fleet"
 
 
 class Server(Protocol):
-    """What a fleet needs of a server; a cluster may be one."""
-
-    url: str
-
-    def client(self) -> Any:
-        """A client that sees all keys, once all of them can be seen."""
+    """What a fleet needs of a server; a cluster may be one, or a file that cannot be used for a while."""
 
     def kill(self) -> None:
         """SIGKILL."""
@@ -100,13 +100,15 @@ class Result:
 
 @define
 class Fleet:
-    """One campaign. `may_lose`: the server may lose the end of its log; `cut`: how it is made to lose more;
-    `meanwhile`: called all the time, gives how many slots it has moved; `stalls`: a worker at a time is
-    stopped for three lease lengths; `ids`: the instances of each job;
+    """One campaign. `url`: of the store; `look`: what is in it; `may_lose`: the server may lose the end of
+    its log; `cut`: how it is made to lose more; `meanwhile`: called all the time, gives how many slots it has
+    moved; `stalls`: a worker at a time is stopped for three lease lengths; `ids`: the instances of each job;
     `server_seconds`: between two kills of the server; of these, and of workers, there is at least one."""
 
     folder: Path
     server: Server
+    url: str
+    look: Callable[[Backend], Store]
     seed: int
     runs: int
     may_lose: bool = False
@@ -129,7 +131,7 @@ class Fleet:
         self._chance.seed(self.seed)
         self._log, self._writes = Log(self.folder / "log", 0), Log(self.folder / "writes", 0)
         began = time.monotonic()
-        open_backend(self._url).close()  # the store is made before anything may be lost
+        open_backend(self.url).close()  # the store is made before anything may be lost
         asker = self._begin("client")
         workers = [self._begin("worker") for _ in range(WORKERS)]
         try:
@@ -151,15 +153,11 @@ class Fleet:
 
     # -- processes
 
-    @property
-    def _url(self) -> str:
-        return f"{self.server.url}/0?namespace={SPACE}"
-
     def _begin(self, role: str) -> BaseProcess:
         self._rounds += 1
         member = Member(
             folder=self.folder,
-            url=self._url,
+            url=self.url,
             role=role,
             round=self._rounds,
             seed=f"{self.seed} {self._rounds}",
@@ -270,9 +268,9 @@ class Fleet:
     # -- checks
 
     def _check(self, *, calm: bool) -> None:
-        """Hold the logs against the server."""
-        with self.server.client() as client, closing(open_backend(self._url)) as backend:
-            store = look_at(backend, client, SPACE)
+        """Hold the logs against the store."""
+        with closing(open_backend(self.url)) as backend:
+            store = self.look(backend)
         lines = read(self.folder / "log")
         stored = {key: held.revision for key, held in store.rows.items()}
         found = chains(read(self.folder / "writes"), stored, may_lose=self.may_lose)
@@ -287,6 +285,27 @@ class Fleet:
         self.result.regressions = sum(map(_is_regression, lines))
         if not self.may_lose:
             self.result.faults += list(_invariants(lines, store, calm=calm))
+
+
+def campaigns(campaign: Callable[..., Result], seed: int, runs: int, told: Callable[[str], None]) -> Result:
+    """One after the other until so many runs were made; stops at the first fault, whose logs are kept."""
+    total = Result()
+    while total.runs < runs and not total.faults:
+        folder = Path(tempfile.mkdtemp(prefix="fleet-"))
+        before = total.runs
+        result = campaign(
+            folder,
+            seed,
+            min(PART, runs - total.runs),
+            told=lambda now, before=before: told(f"{before + now.runs} of {runs} runs"),
+        )
+        total.add(result)
+        if result.faults:
+            total.faults.append(f"seed {seed}, the logs are in {folder}")
+        else:
+            shutil.rmtree(folder)
+        seed += 1
+    return total
 
 
 def _invariants(lines: list[Line], store: Store, *, calm: bool) -> Iterator[str]:

@@ -4,46 +4,30 @@ and on a Cluster, whose slots move."""
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from soak.fleet import Fleet, Result
+from crash.store import Store
+from soak.fleet import Fleet, Result, campaigns
 from soak.on_cluster import Moving
+from soak.server_store import look_at
 from support.redis_servers import PROGRAMS, Server, launch
 
-PART = 5_000
-"""Runs of one campaign; then another begins on an empty server, with logs of its own."""
+from durable_jobs_core.backend import Backend
 
+SPACE = "fleet"
 SYNCS = {"always": "always", "stalled": "always", "everysec": "everysec", "cluster": "always"}
 """The variants: how each has a server sync its log."""
 
 
 def soak(variant: str, seed: int, runs: int, told: Callable[[str], None]) -> Result:
-    """Campaigns of a variant until so many runs were made; stops at the first fault, whose logs are kept."""
-    total = Result()
-    while total.runs < runs and not total.faults:
-        folder = Path(tempfile.mkdtemp(prefix="fleet-"))
-        before = total.runs
-        result = campaign(
-            folder,
-            variant,
-            seed,
-            min(PART, runs - total.runs),
-            told=lambda now, before=before: told(f"{before + now.runs} of {runs} runs"),
-        )
-        total.add(result)
-        if result.faults:
-            total.faults.append(f"seed {seed}, the logs are in {folder}")
-        else:
-            shutil.rmtree(folder)
-        seed += 1
-    return total
+    """Campaigns of a variant until so many runs were made."""
+    return campaigns(partial(campaign, variant), seed, runs, told)
 
 
-def campaign(folder: Path, variant: str, seed: int, runs: int, **options: Any) -> Result:
+def campaign(variant: str, folder: Path, seed: int, runs: int, **options: Any) -> Result:
     """One campaign on a new server, or a Cluster of them. `options`: of the `Fleet`."""
     log = "--appendonly", "yes", "--appendfsync", SYNCS[variant]
     server: Server | Moving
@@ -52,11 +36,18 @@ def campaign(folder: Path, variant: str, seed: int, runs: int, **options: Any) -
         options["meanwhile"] = server.step
     else:
         server = launch(PROGRAMS[0], *log)
+
+    def look(backend: Backend) -> Store:
+        with server.client() as client:  # one that sees all keys, once all of them can be seen
+            return look_at(backend, client, SPACE)
+
     try:
         may_lose = variant == "everysec"
         return Fleet(
             folder=folder,
             server=server,
+            url=f"{server.url}/0?namespace={SPACE}",
+            look=look,
             seed=seed,
             runs=runs,
             may_lose=may_lose,

@@ -54,7 +54,7 @@ def short_campaign(variant: str, folder: Path) -> Result:
     """One that found nothing wrong."""
     seed = int.from_bytes(os.urandom(3), "big")
     environment = dict(os.environ)
-    result = campaign(folder, variant, seed, RUNS, server_seconds=SERVER_SECONDS)
+    result = campaign(variant, folder, seed, RUNS, server_seconds=SERVER_SECONDS)
     assert result.faults == [], f"seed {seed}\n{result}"
     assert result.runs >= RUNS
     assert result.worker_kills > 0

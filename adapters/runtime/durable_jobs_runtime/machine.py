@@ -6,7 +6,7 @@ needs are performed once per turn of the loop, so that what comes together is wr
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from contextvars import copy_context
 from functools import partial
@@ -88,6 +88,8 @@ class Machine:
         self._hints = HintThread(backend, nudge) if worker else None
         self._calls = 0
         self._deliver: dict[int, Deliver] = {}
+        self._asked: list[Input] = []
+        """What the program asks, fed in the next turn: its own stack may have no room for the engine."""
         self._pumping = False
         self._wake_at: float | None = None
         self._unset_timer: Callable[[], None] | None = None
@@ -129,15 +131,15 @@ class Machine:
         """
         self.check_open()
         self._calls += 1
-        self._deliver[self._calls] = deliver
         called = Called(self._calls, key, request, now_ms() + timeout_ms, wait_ms, size)
-        self._feed(called)
+        self._ask(called)
+        self._deliver[self._calls] = deliver
         return self._calls
 
     def abandon(self, call: int) -> None:
         """The caller is gone."""
         if self._deliver.pop(call, None) is not None:
-            self._feed(Abandoned(call))
+            self._ask(Abandoned(call))
 
     def when_idle(self, function: Callable[[], None]) -> None:
         """Call `function` as soon as nothing is queued, running, in flight or due, or the machine closes."""
@@ -146,7 +148,7 @@ class Machine:
             function()
             return
         self._when_idle.append(function)
-        self._feed(Nudged())
+        self._ask(Nudged())
 
     def when_closed(self, function: Callable[[], object]) -> None:
         """Call `function` as soon as the machine closes."""
@@ -203,24 +205,37 @@ class Machine:
 
     # -- feeding and pumping
 
+    def _ask(self, input: Input) -> None:
+        if self.closed:
+            return
+        if not self._pumping:
+            self._pump_soon()
+        self._asked.append(input)
+
     def _feed(self, input: Input) -> None:
         if self.closed:
             return
+        self._asked.append(input)
         try:
-            self._engine.feed(now_ms(), input)
+            self._feed_asked()
         except BaseException as error:
             self._break(error)
         else:
             if not self._pumping:
                 self._pump_soon()
 
+    def _feed_asked(self) -> None:
+        asked, self._asked = self._asked, []
+        for input in asked:
+            self._engine.feed(now_ms(), input)
+
     def _pump_soon(self) -> None:
-        self._pumping = True
         self._loop.soon(partial(self._context.run, self._pump))
+        self._pumping = True
 
     def _pump(self) -> None:
         try:
-            while needs := self._engine.needs():
+            while needs := self._needs():
                 for need in needs:
                     self._perform(need)
             self._pumping = False
@@ -230,6 +245,10 @@ class Machine:
                     self._say_idle()
         except BaseException as error:
             self._break(error)
+
+    def _needs(self) -> Sequence[Need]:
+        self._feed_asked()
+        return self._engine.needs()
 
     def _say_idle(self) -> None:
         waiting, self._when_idle = self._when_idle, []

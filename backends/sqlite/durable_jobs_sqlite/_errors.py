@@ -80,10 +80,15 @@ def is_busy(error: Exception) -> bool:
     return _code(error) in _BUSY
 
 
+def is_out_of_room(error: BaseException | None) -> bool:
+    """Whether a write was cut short, for the disk is full."""
+    return _code(error) == sqlite3.SQLITE_FULL
+
+
 def is_full(error: BaseException | None) -> bool:
     """Whether a file could not grow: the disk is full, or a quota, which SQLite calls a failed write."""
     failed = (sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_SHMSIZE)
-    return _code(error) == sqlite3.SQLITE_FULL or _full_code(error) in failed
+    return is_out_of_room(error) or _full_code(error) in failed
 
 
 def is_transient(error: Exception) -> bool:

@@ -2,7 +2,8 @@
 
     nothing to write ─▶ read ─▶ something is due, or an entry is lost ─▶ as if there were something to write
     something to write ─▶ BEGIN IMMEDIATE ─▶ writes, loads, claim ─▶ COMMIT ─▶ the answer
-                              │                    │                    └─ failed: unknown, raised (R-3)
+                              │                    │                    ├─ failed: unknown, raised (R-3)
+                              │                    │                    └─ the disk is full: as before it
                               │                    └─ a row is in the way: undone, and again with more care
                               └─ failed before COMMIT: nothing happened, the writes are refused; read only
 
@@ -26,7 +27,15 @@ from durable_jobs_core.words import Job, printable
 from durable_jobs_sqlite import _attempt, _rows, _schema
 from durable_jobs_sqlite._attempt import AgainError, Care, UndoneError
 from durable_jobs_sqlite._clock import MARK_AHEAD_MS, Plan, Reading, read_clocks, ticks
-from durable_jobs_sqlite._errors import SQLITE_ERRORS, StoreError, StoreLostError, cause_of, is_busy, is_full
+from durable_jobs_sqlite._errors import (
+    SQLITE_ERRORS,
+    StoreError,
+    StoreLostError,
+    cause_of,
+    is_busy,
+    is_full,
+    is_out_of_room,
+)
 from durable_jobs_sqlite._file import StoreFile, read_plan, write_plan
 from durable_jobs_sqlite._rows import COMMITTED, Stored
 from durable_jobs_sqlite._turns import BUSY_MAX_SECONDS, Turns, wait_a_little
@@ -100,7 +109,8 @@ class Exchanger:
         except UndoneError as undone:
             if undone.reopen:
                 self._fail(undone.__cause__)
-            if batch.settle:
+            only_claims = batch.claim is not None and not (batch.writes or batch.loads)
+            if batch.settle or (only_claims and undone.reopen):  # nobody else would know why nothing runs
                 raise StoreError(self._file.path, undone.reason, transient=undone.transient) from undone
             refused = Refused(f"{self._file.path}: {undone.reason}", undone.transient)
         answer = self._read(self._connected(), batch, refused)
@@ -193,7 +203,7 @@ class Exchanger:
             taken = time.monotonic()
             try:
                 answer = self._filled(connection, batch, care)
-                connection.execute("COMMIT")
+                _commit(connection)
                 return evolve(answer, clock=self._plan.clock(ticks()))  # a commit may have taken long
             except AgainError:
                 pass
@@ -344,6 +354,16 @@ class Exchanger:
         self.warnings[text] = None
         while len(self.warnings) > WARNINGS_MAX:
             del self.warnings[next(iter(self.warnings))]
+
+
+def _commit(connection: sqlite3.Connection) -> None:
+    """COMMIT. Where a disk is full, SQLite could not write the last frame whole: no one will find it."""
+    try:
+        connection.execute("COMMIT")
+    except sqlite3.Error as error:
+        if is_out_of_room(error):
+            raise UndoneError.of(error) from error
+        raise
 
 
 def _is_misfiled(item: Stored | None) -> bool:

@@ -560,8 +560,10 @@ def no_more_files() -> Iterator[None]:
 class LostCommit:
     """A connection whose COMMIT fails, before or after it takes effect."""
 
-    def __init__(self, connection: sqlite3.Connection, landed: bool) -> None:
-        self._connection, self._landed = connection, landed
+    def __init__(
+        self, connection: sqlite3.Connection, landed: bool, name: str = "SQLITE_IOERR_FSYNC"
+    ) -> None:
+        self._connection, self._landed, self._name = connection, landed, name
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._connection, name)
@@ -571,7 +573,7 @@ class LostCommit:
             done = self._connection.execute(statement, *args)
         if statement == "COMMIT":
             error = sqlite3.OperationalError("disk I/O error")
-            error.sqlite_errorcode, error.sqlite_errorname = sqlite3.SQLITE_IOERR_FSYNC, "SQLITE_IOERR_FSYNC"
+            error.sqlite_errorcode, error.sqlite_errorname = getattr(sqlite3, self._name), self._name
             raise error
         return done
 
@@ -589,6 +591,17 @@ def test_r3_a_commit_that_failed_is_unknown_and_settled_by_a_load(sqlite, landed
     assert sqlite.ask(loads=(sqlite.key("a"),), settle=True).rows == (row,)
     sqlite.backend.close()
     assert sqlite.again().load("a") == row
+
+
+def test_r3_a_commit_for_which_there_is_no_room_is_refused(sqlite, monkeypatch) -> None:
+    file, exchanger = sqlite.backend._file, sqlite.backend._exchanger
+    disconnect, real = file.disconnect, exchanger._connection
+    monkeypatch.setattr(exchanger, "_connection", LostCommit(real, False, "SQLITE_FULL"))
+    monkeypatch.setattr(file, "disconnect", lambda connection: disconnect(real))
+    assert refusal(sqlite).reason == f"{file.path}: the disk is full (SQLITE_FULL)"
+    monkeypatch.setattr(file, "disconnect", disconnect)
+    assert sqlite.scan() == []
+    sqlite.create("new")
 
 
 def test_r5_a_settling_load_commits_something(sqlite, path) -> None:
