@@ -174,6 +174,22 @@ def test_S_65_an_inline_hook_that_schedules_tells_so(hook: str, trigger: str) ->
     )
 
 
+def test_S_65_an_event_that_was_applied_is_told_though_its_on_idle_terminates() -> None:
+    bench = Bench(task("on_idle"))
+    bench.send("before")
+    bench.wait(SECOND)
+    bench.telemetry.clear()
+    bench.inline["on_idle"] = returns(asked(terminate="done"))
+
+    reply = bench.send()
+
+    assert (reply.terminated, bench.record) == (True, None)
+    assert list(map(told, bench.telemetry)) == [
+        ("job.executed", 2, executed(0, "before", hook="on_event")),
+        ("job.terminated", 3, {"reason": "done", "runCount": 0}),
+    ]
+
+
 def test_S_65_a_queued_event_that_schedules_tells_so() -> None:
     bench = Bench(task())
     bench.send()
