@@ -185,6 +185,11 @@ class Machine:
         """Why the lanes could not do what they were asked last, those that could not."""
         return tuple(filter(None, self._engine.troubles))
 
+    @property
+    def dropped_returns(self) -> int:
+        """How many plain hooks have returned after they were left behind."""
+        return self._engine.dropped_returns
+
     def check_open(self) -> None:
         """Raise `ClosedError` once the machine has closed, `RuntimeError` in another event loop."""
         self._check_here()

@@ -38,13 +38,15 @@ class RuntimeHealth:
 
     `backend`: its own account; `failing`: why it could not do what this process asked last, of each lane that
     could not; `dropped_telemetry`: values that a tracker failed to take; what an `HttpTracker` took and could
-    not send is in its own `dropped`. `regressions`: how often the store gave back an instance older than this
-    process knew it committed, `regressed`: the latest of those instances.
+    not send is in its own `dropped`; `dropped_returns`: plain hooks that returned after their time was up, or
+    after they were cancelled, in vain (S-15). `regressions`: how often the store gave back an instance older
+    than this process knew it committed, `regressed`: the latest of those instances.
     """
 
     backend: Health
     failing: tuple[str, ...]
     dropped_telemetry: int
+    dropped_returns: int
     regressions: int
     regressed: tuple[Key, ...]
 
@@ -130,6 +132,7 @@ class BaseRuntime:
             backend=health,
             failing=self._machine.failing,
             dropped_telemetry=self._trackers.dropped,
+            dropped_returns=self._machine.dropped_returns,
             regressions=self._trackers.regressions,
             regressed=tuple(self._trackers.regressed),
         )
