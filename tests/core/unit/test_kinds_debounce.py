@@ -254,6 +254,9 @@ def test_S_42_max_pending_refuses_instead() -> None:
 
     assert (caught.value.limit, caught.value.current) == (2, 2)
     assert bench.record is before
+    bench.definition = debounce(max_pending=1)
+    with pytest.raises(OverloadedError, match="the window of debounce:job:a is full: 2 of at most 1"):
+        bench.add(3)
 
 
 def test_S_42_I_2_a_batch_leaves_the_record_by_success_only() -> None:

@@ -368,6 +368,9 @@ def test_S_51_a_full_inbox_is_overloaded_and_stores_nothing() -> None:
 
     assert (caught.value.limit, caught.value.current) == (2, 2)
     assert bench.record is before
+    bench.definition = task(inbox_limit=1)
+    with pytest.raises(OverloadedError, match="the inbox of task:job:a is full: 2 of at most 1"):
+        bench.send("three")
 
 
 @pytest.mark.parametrize("way", ["fail", "fail_for_good"])

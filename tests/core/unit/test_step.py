@@ -320,8 +320,10 @@ def test_S_38_a_waiting_flush_is_told_what_came_of_it(
 
     getattr(bench, happen)()
 
-    assert (before, waiting().outcome) == (None, outcome)
-    assert waiting().flushed == (outcome == "succeeded")
+    told = waiting()
+    assert (before, told.outcome, told.flushed) == (None, outcome, outcome == "succeeded")
+    assert told.error == (Failure("Error", "boom") if happen.startswith("fail") else None)
+    assert told.retry_at == (to_datetime(T + 10_000) if outcome == "retrying" else None)
 
 
 def test_S_38_a_waiting_flush_is_told_that_it_was_cleared() -> None:
