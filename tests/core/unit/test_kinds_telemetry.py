@@ -8,6 +8,7 @@ import pytest
 from support.steps import MINUTE, SECOND, Bench, T, asked, continuous, debounce, raises, returns, task
 
 from durable_jobs_core.errors import ExecutionError
+from durable_jobs_core.retry import Retry
 from durable_jobs_core.telemetry import TelemetryEvent, iso
 
 Told = tuple[str, int | None, dict[str, Any]]
@@ -120,6 +121,38 @@ def test_S_65_what_a_debounce_tells() -> None:
         ("debounce.started", 10, {"flushAt": iso(bench.now + 30 * SECOND)}),
         ("job.terminated", 11, {"reason": "cleared", "runCount": 0}),
     ]
+
+
+ONCE = Retry(max_attempts=1)
+
+
+@pytest.mark.parametrize("policy", ["park", "continue", "terminate"])
+def test_S_24_S_65_a_task_that_gives_up_tells_why(policy: Any) -> None:
+    bench = Bench(task(retry=ONCE, on_exhausted=policy))
+    bench.send()
+    bench.trigger()
+
+    bench.fail()
+
+    ended = [("job.terminated", 4, {"reason": "max_attempts", "runCount": 0})]
+    assert list(map(told, bench.telemetry[1:])) == [
+        ("job.failed", 2, failed(1, 1, "e")),
+        ("job.retryExhausted", 3, {"attempts": 1, "reason": "max_attempts"}),
+        *(ended if policy == "terminate" else []),
+    ]
+
+
+def test_S_65_an_on_idle_that_gives_up_as_a_trigger_came_tells_why() -> None:
+    bench = Bench(task("on_idle", retry=ONCE))
+    bench.send()
+    bench.trigger()
+    bench.succeed()
+    bench.trigger()
+
+    bench.fail()
+
+    assert (bench.emitted, bench.call.hook) == (["job.failed", "job.retryExhausted"], "execute")
+    assert bench.telemetry[-1].fields(with_state=True) == {"attempts": 1, "reason": "max_attempts"}
 
 
 def test_S_65_what_the_hooks_of_a_task_tell() -> None:
