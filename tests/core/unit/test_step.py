@@ -617,6 +617,6 @@ def test_S_38_a_trigger_behind_events_that_park_the_instance_is_told_so() -> Non
     bench.trigger()  # a new run, behind the event
     waiting = bench.waiting()
 
-    bench.fail()
+    bench.fail("stuck")
 
-    assert waiting().outcome == "parked"
+    assert (waiting().outcome, waiting().error) == ("parked", Failure("Error", "stuck"))
