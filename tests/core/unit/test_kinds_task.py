@@ -707,6 +707,9 @@ def test_S_34_S_53_trigger_joins_an_attempt_in_flight_and_writes_nothing() -> No
     reply = bench.trigger()
 
     assert (reply.triggered, reply.joined, bench.transition.commit) == (True, True, ())
+    waiting = bench.waiting()
+    bench.succeed()
+    assert waiting().outcome == "succeeded"
 
 
 def idling(**options: Any) -> Bench:

@@ -232,6 +232,7 @@ def test_S_5_I_9_a_request_of_another_kind_is_an_invalid_state_and_changes_nothi
         bench.request(request_)
 
     assert caught.value.key == bench.key
+    assert (caught.value.state, caught.value.request) == (f"a {job.kind}", type(request_).__name__)
     assert bench.record is None
 
 
