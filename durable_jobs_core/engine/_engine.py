@@ -136,6 +136,11 @@ class Engine:
         return self._state.handlers.attempts()
 
     @property
+    def dropped_returns(self) -> int:
+        """How many detached hooks have returned: in vain, for nobody waits for them any more (S-15)."""
+        return self._state.handlers.dropped
+
+    @property
     def now(self) -> int | None:
         """The instant it is at least, once the backend has told its clock."""
         return self._state.clock.now if self._state.clock.known else None

@@ -70,13 +70,15 @@ class Invocation:
 class Handlers:
     """All hooks that run. `leased`: by key, at most one each, the one to be renewed next first;
     `renewing`: those whose renewal is under way; `inline`: by key; `detached`: threads that go on, with
-    the attempts that keep a slot; `alarmed`: keys whose alarm came while their old handler had not ended."""
+    the attempts that keep a slot; `dropped`: how many of those have returned, in vain; `alarmed`: keys
+    whose alarm came while their old handler had not ended."""
 
     running: dict[int, Invocation] = field(factory=dict)
     leased: dict[Key, Invocation] = field(factory=dict)
     renewing: dict[Key, Invocation] = field(factory=dict)
     inline: dict[Key, Invocation] = field(factory=dict)
     detached: dict[int, Attempt | None] = field(factory=dict)
+    dropped: int = 0
     alarmed: set[Key] = field(factory=set)
 
     def add(self, invocation: Invocation) -> None:

@@ -99,8 +99,9 @@ def finished(state: State, finished: Finished) -> None:
 
 
 def returned(state: State, returned: Returned) -> None:
-    """The thread of a detached hook has returned: its slot is free."""
+    """The thread of a detached hook has returned: its slot is free, and what it returned is dropped."""
     attempt = state.handlers.detached.pop(returned.invocation)
+    state.handlers.dropped += 1
     if attempt is not None:
         state.slots.give(job_of(attempt.key))
 

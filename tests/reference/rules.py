@@ -328,6 +328,8 @@ def _telemetry(d: Difference) -> bool:
     if d.of == "job.terminated":
         by_client = s.name in ("clear", "terminate") and s.key.kind != "continuous"
         return one_more(d) and (by_client or bool(script_of(s, "terminate", "terminate_caught")))
+    if d.of == "job.executed" and d.extra and s.we_called("onIdle") and s.we_sent("job.terminated"):
+        return one_more(d)  # of `on_event`, though the `on_idle` after it terminates
     if d.of == "job.failed" and d.extra:
         unread = not s.we_called("execute")  # and `on_error` is not asked
         all_of_them = len(s.we_sent("job.failed")) == (len(s.seen.raised) or misfit(s) or unread)

@@ -199,6 +199,7 @@ BESIDE: list[tuple[str, str, int, Spoil]] = [
     ("S-52", "t11_schedule_forms", 2, shows("isFirstEvent", None)),
     ("S-65", "c12_retry_then_success", 1, tells("job.failed", "error", {"message": "no"})),
     ("S-65", "t06_terminate_handlers", 1, tells_twice("job.terminated")),
+    ("S-65", "t06_terminate_handlers", 6, tells_twice("job.executed")),
     ("S-65", "c13_retry_exhausted_alarm", 4, tells_twice("job.failed")),
     ("S-65", "t03_onIdle", 3, tells("job.executed", "preExecutionState", {"n": 41})),
     ("S-24", "c13_retry_exhausted_alarm", 4, a_moment_later),

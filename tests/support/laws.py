@@ -48,6 +48,7 @@ def checked_step(definition: AnyDefinition, record: Record | None, event: Event,
     _check_telemetry(record, transition)
     if transition.record is not None:
         _check_record(env, transition.record)
+        _check_early_alarm(definition, transition.record, env)
         if isinstance(event, AlarmFired) and env.may_start:
             alarm = alarm_of(env.key.kind, transition.record)
             assert alarm is None or alarm > max(env.now, transition.record.at), (
@@ -139,6 +140,15 @@ def _check_record(env: Env, record: Record) -> None:
     row = encode(env.key, record, alarm_of(env.key.kind, record))
     assert decode(row) == record, "the codec gives back what it was given"
     assert all(run is None or (run.attempt >= 1 and run.number <= body.runs) for run in runs)
+
+
+def _check_early_alarm(definition: AnyDefinition, record: Record, env: Env) -> None:
+    """S-4: a moment before its instant an alarm changes nothing, not even where a run may start."""
+    alarm = alarm_of(env.key.kind, record)
+    if alarm is not None and alarm > max(env.now, record.at):
+        early = evolve(env, now=alarm - 1, number=env.number + 1, may_start=True)
+        transition = step(definition, record, AlarmFired(), early)
+        assert (transition.commit, transition.then) == ((), ()), "S-4: an early alarm changes nothing"
 
 
 def with_outcome(event: Any, outcome: Any) -> Any:

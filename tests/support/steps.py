@@ -258,6 +258,7 @@ class Bench:
         while True:
             for effect in self.feed(request).then:
                 if isinstance(effect, Reply):
+                    assert effect.result.instance_id == str(self.key)
                     return effect.result
                 if isinstance(effect, ReplyError):
                     raise effect.error from effect.cause

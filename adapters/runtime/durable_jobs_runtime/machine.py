@@ -193,6 +193,11 @@ class Machine:
         """Those that hold slots, the longest first."""
         return self._engine.attempts
 
+    @property
+    def dropped_returns(self) -> int:
+        """How many plain hooks have returned after they were left behind."""
+        return self._engine.dropped_returns
+
     def check_open(self) -> None:
         """Raise `ClosedError` once the machine has closed, `RuntimeError` in another event loop."""
         self._check_here()

@@ -39,15 +39,17 @@ class RuntimeHealth:
 
     `backend`: its own account; `failing`: why it could not do what this process asked last, of each lane that
     could not; `attempts`: those that run here, the longest first: while they hold all slots, no other begins;
-    `dropped_telemetry`: values that a tracker failed to take; what an `HttpTracker` took and could
-    not send is in its own `dropped`. `regressions`: how often the store gave back an instance older than this
-    process knew it committed, `regressed`: the latest of those instances.
+    `dropped_telemetry`: values that a tracker failed to take; what an `HttpTracker` took and could not send
+    is in its own `dropped`; `dropped_returns`: plain hooks that returned after their time was up, or after
+    they were cancelled, in vain (S-15). `regressions`: how often the store gave back an instance older than
+    this process knew it committed, `regressed`: the latest of those instances.
     """
 
     backend: Health
     failing: tuple[str, ...]
     attempts: tuple[Attempt, ...]
     dropped_telemetry: int
+    dropped_returns: int
     regressions: int
     regressed: tuple[Key, ...]
 
@@ -134,6 +136,7 @@ class BaseRuntime:
             failing=self._machine.failing,
             attempts=self._machine.attempts,
             dropped_telemetry=self._trackers.dropped,
+            dropped_returns=self._machine.dropped_returns,
             regressions=self._trackers.regressions,
             regressed=tuple(self._trackers.regressed),
         )

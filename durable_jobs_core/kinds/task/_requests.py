@@ -104,19 +104,19 @@ def _commit_send(
         d.body = applied(d, d.body, idle)
         say_scheduled(d, idle, "on_idle")
         ends = idle.terminate
+    if failed is None and asked.terminate is None:
+        d.emit(
+            JobExecuted,
+            hook="on_event",
+            run=0,
+            run_count=0,
+            attempt=1,
+            duration_ms=max(0, d.now - outcome.call.at),
+            state=outcome.call.state,
+        )
     if ends is not None:
         end(d, ends.reason)
     else:
-        if failed is None:
-            d.emit(
-                JobExecuted,
-                hook="on_event",
-                run=0,
-                run_count=0,
-                attempt=1,
-                duration_ms=max(0, d.now - outcome.call.at),
-                state=outcome.call.state,
-            )
         retry_parked(d, asked)
     scheduled_at = None if ends is not None else d.body.scheduled_at
     d.reply(

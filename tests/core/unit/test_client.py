@@ -44,6 +44,11 @@ def benches() -> Benches:
     return Benches(create_durable_jobs(definitions))
 
 
+def waits(benches: Benches) -> list[int | None]:
+    """How long the triggers wait."""
+    return [wait for _, request, wait, _ in benches.asked if isinstance(request, events.TriggerRequested)]
+
+
 def test_S_30_start_and_the_other_requests_to_a_continuous_instance(benches: Benches) -> None:
     client = benches.client.continuous(TOKENS)
 
@@ -64,9 +69,7 @@ def test_S_30_start_and_the_other_requests_to_a_continuous_instance(benches: Ben
         events.StartRequested(Stored(1, {"value": "a", "uses": 0})),
     )
     assert (wait_ms, size) == (None, len('{"uses":0,"value":"a"}'))
-    assert [
-        wait for _, request, wait, _ in benches.asked if isinstance(request, events.TriggerRequested)
-    ] == [1_000]
+    assert waits(benches) == [1_000]
 
 
 def test_S_40_requests_to_a_debounce(benches: Benches) -> None:
@@ -75,6 +78,7 @@ def test_S_40_requests_to_a_debounce(benches: Benches) -> None:
     added = run(client.add("r1", 5, event_id="e1"))
 
     assert (added.created, added.event_count) == (True, 1)
+    assert benches.asked[0][3] == len("5")
     assert run(client.get_state("r1")).state == [5]
     assert run(client.status("r1")).status == "debouncing"
     with pytest.raises(DuplicateEventError):
@@ -91,12 +95,15 @@ def test_S_50_requests_to_a_task(benches: Benches) -> None:
     sent = run(client.send("o1", "placed", event_id="e1"))
 
     assert (sent.created, sent.queued) == (True, False)
+    assert benches.asked[0][3] == len('"placed"')
     assert run(client.get_state("o1")).state == "placed"
     assert run(client.status("o1")).event_count == 1
     assert run(client.dead_letters("o1")).dead_letters == ()
     assert run(client.redrive("o1")).redriven == 0
     assert run(client.discard("o1")).discarded == 0
     assert run(client.trigger("o1")).triggered
+    assert run(client.trigger("o1", wait="2s")).joined
+    assert waits(benches) == [None, 2_000]
     for method in (client.dead_letters, client.redrive, client.discard):
         with pytest.raises(InstanceNotFoundError):
             run(method("o2"))
@@ -243,7 +250,7 @@ def test_S_66_listing_by_job_kind_and_status_page_by_page(benches: Benches) -> N
 
     everything = ["continuous:tokens:a", "continuous:tokens:b", "continuous:tokens:c", "debounce:hooks:a"]
     assert run(listed()) == everything
-    assert run(listed(kind="debounce")) == ["debounce:hooks:a"]
+    assert run(listed(kind="debounce")) == run(listed(job="hooks")) == ["debounce:hooks:a"]
     assert run(listed(job="tokens", status="paused")) == ["continuous:tokens:b"]
     first = run(client.list(limit=1))
     assert [instance.instance_id for instance in first.instances] == everything[:1]

@@ -258,12 +258,12 @@ def test_S_22_a_new_state_that_does_not_fit_is_a_failure() -> None:
 
     ctx.set_state("text")
 
-    with pytest.raises(ValidationError, match="new state of continuous:job:a"):
+    with pytest.raises(ValidationError, match="new state of continuous:job:a: "):
         close_context(CONTINUOUS, ctx, None)
 
 
-def test_S_22_a_reducer_that_returns_nothing_has_failed() -> None:
-    with pytest.raises(ValidationError):
+def test_S_22_a_reducer_that_returns_nothing_has_failed_and_is_told_whose_state_it_was() -> None:
+    with pytest.raises(ValidationError, match="new state of debounce:job:a as on_event returned it: "):
         close_context(FOLDING, reducing(), None)
 
 
@@ -421,12 +421,13 @@ def test_S_7_S_52_what_is_no_instant_and_no_duration_is_refused_and_changes_noth
     assert close_context(TASK, ctx, None) == Operations()
 
 
-def test_S_7_the_last_instant_of_the_calendar_is_one() -> None:
+@pytest.mark.parametrize("instant", [0, INSTANT_MAX])
+def test_S_7_the_first_and_the_last_instant_of_the_calendar_are_instants(instant: int) -> None:
     ctx = chore()
 
-    ctx.schedule(to_datetime(INSTANT_MAX))
+    ctx.schedule(to_datetime(instant))
 
-    assert close_context(TASK, ctx, None).schedule == ScheduleChange(at=INSTANT_MAX)
+    assert close_context(TASK, ctx, None).schedule == ScheduleChange(at=instant)
 
 
 def test_S_22_what_is_no_time_may_be_a_state_and_is_not_told_of() -> None:

@@ -112,7 +112,9 @@ def test_a_decorator_makes_the_same_as_make() -> None:
     )
     batching = Debounce.job(event=int, flush_after="1s", max_events=2)(hook)
     folding = Debounce.job(event=int, flush_after="1s", state=str, on_event=hook)(hook)
-    working = Task.job(state=int, event=str, on_event=hook, on_idle=hook, on_error=hook)(hook)
+    working = Task.job(
+        state=int, event=str, on_event=hook, on_idle=hook, on_error=hook, inbox_limit=7, retry=None
+    )(hook)
 
     assert (ticking.misfire, ticking.start_immediately) == (skip("1s"), False)
     assert (batching.max_events, batching.state.type, list(batching.hooks)) == (2, int, ["execute"])
@@ -122,6 +124,7 @@ def test_a_decorator_makes_the_same_as_make() -> None:
         ["execute", "on_event"],
     )
     assert set(working.hooks) == {"on_event", "execute", "on_idle", "on_error"}
+    assert (working.inbox_limit, working.retry) == (7, None)
 
 
 class Callable_:  # noqa: N801
@@ -327,6 +330,10 @@ REFUSED: list[tuple[Any, dict[str, Any], str]] = [
     ),
     (tick, {"codec": StrictCodec}, "codec: expected an object with encode, decode and schema, got <class"),
     (tick, {"codec": object()}, "codec: expected an object with encode, decode and schema"),
+    *[
+        (tick, {"codec": Mock(spec=have)}, "codec: expected an object with encode, decode and schema")
+        for have in (["encode", "decode"], ["encode", "schema"], ["decode", "schema"])
+    ],
     (tick, {"schedule": "1s"}, "schedule: expected every(...) or cron(...), got '1s'"),
     (tick, {"misfire": "skip"}, "misfire: expected \"coalesce\" or skip(...), got 'skip'"),
     (tick, {"start_immediately": "no"}, "start_immediately: expected a bool, got 'no'"),

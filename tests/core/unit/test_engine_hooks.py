@@ -469,11 +469,12 @@ def test_S_15_S_69_a_detached_thread_keeps_its_slot_until_it_returns() -> None:
 
     first = rig.finish(HookDetached())
     rig.wait(60_000)
-    held = (rig.slots_taken, list(rig.invokes))
+    held = (rig.slots_taken, list(rig.invokes), rig.engine.dropped_returns)
     rig.returned(first)
     rig.settle()
 
-    assert held == (1, [])
+    assert held == (1, [], 0)
+    assert rig.engine.dropped_returns == 1
     assert first.ctx.cancelled
     assert len(rig.invokes) == 1
 

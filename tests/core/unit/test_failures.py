@@ -78,6 +78,9 @@ def test_a_cause_that_was_hidden_is_not_told_and_a_circle_ends() -> None:
     one, other = ValueError("a"), ValueError("b")
     one.__cause__, other.__cause__ = other, one
     assert describe(one).message == "a\n  caused by ValueError: b"
+    first = ValueError("first")
+    first.__cause__ = one  # which is in the circle
+    assert describe(first).message == "first\n  caused by ValueError: a\n  caused by ValueError: b"
 
 
 def test_a_group_nested_deeper_than_the_stack_is_flattened() -> None:

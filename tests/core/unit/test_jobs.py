@@ -34,6 +34,8 @@ def test_S_61_an_unknown_job_is_a_job_not_found_error() -> None:
 
     with pytest.raises(JobNotFoundError, match="no debounce job is registered as 'tick'; registered: latest"):
         jobs.find("debounce", "tick")
+    with pytest.raises(JobNotFoundError, match=r"'nope'; registered: tick \(nothing was changed\)$"):
+        jobs.find("continuous", "nope")
     with pytest.raises(
         JobNotFoundError, match=r"unregistered.*; give this definition to create_durable_jobs"
     ):

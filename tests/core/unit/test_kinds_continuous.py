@@ -664,3 +664,57 @@ def test_S_38_a_life_that_ended_and_began_anew_answers_terminated() -> None:
     bench.start()
 
     assert waiting().outcome == "terminated"
+
+
+def test_S_24_S_33_a_run_on_a_grid_that_gives_up_is_followed_by_the_next_tick() -> None:
+    bench = Bench(continuous(GRID, retry=None))
+    bench.start()
+    bench.wait(10 * SECOND)
+
+    bench.fail()
+
+    assert (bench.phase, bench.alarm) == ("waiting", T + MINUTE)
+
+
+@pytest.mark.parametrize(("late", "tick"), [(MINUTE - 1, 1), (MINUTE, 2)])
+def test_S_33_the_latest_tick_is_one_that_has_passed_to_the_millisecond(late: int, tick: int) -> None:
+    bench = Bench(continuous(GRID))
+    bench.start()
+    bench.succeed()
+    bench.wait(MINUTE + late)
+
+    bench.fire()
+
+    assert bench.call.scheduled_for == T + tick * MINUTE
+
+
+def test_S_33_what_is_skipped_is_followed_by_the_next_tick_also_a_moment_before_it() -> None:
+    bench = Bench(continuous(GRID, misfire=skip("1 second")))
+    bench.start()
+    bench.succeed()
+    bench.wait(2 * MINUTE - 1)
+
+    bench.fire()
+
+    assert (bench.phase, bench.alarm) == ("waiting", T + 2 * MINUTE)
+
+
+def test_S_35_a_resume_a_moment_before_the_due_time_leaves_it() -> None:
+    bench = Bench(continuous())
+    bench.start()
+    bench.succeed()
+    bench.pause()
+    bench.wait(MINUTE - 1)
+
+    bench.resume()
+
+    assert bench.alarm == T + MINUTE
+
+
+def test_S_34_a_triggered_run_is_counted_though_no_worker_is_up() -> None:
+    bench = Bench(continuous(), worker=False)
+    bench.start()
+
+    bench.trigger()
+
+    assert (bench.phase, bench.status().run_count) == ("pending", 1)

@@ -129,18 +129,25 @@ def test_S_41_quiet_restarts_it_at_every_event() -> None:
     bench = Bench(debounce(mode="quiet", max_wait=None))
     for _ in range(5):
         bench.add()
-        bench.wait(29 * SECOND)
+        bench.wait(30 * SECOND - 1)
 
-    assert bench.alarm == T + 4 * 29 * SECOND + 30 * SECOND
+    assert bench.alarm == bench.now + 1
+
+    bench.wait(1)
+    added = bench.add()  # now it is due
+
+    assert (added.event_count, added.will_flush_at) == (6, at(bench.now))
+    assert (bench.phase, bench.call.flush_reason) == ("running", "flushAfter")
 
 
 def test_S_41_max_wait_caps_a_quiet_window() -> None:
     bench = Bench(debounce(mode="quiet", max_wait="1 minute"))
+    due = []
     for _ in range(3):
-        bench.add()
+        due.append(bench.add().will_flush_at)
         bench.wait(20 * SECOND)
 
-    assert bench.alarm == T + MINUTE
+    assert due == [at(T + 30 * SECOND), at(T + 50 * SECOND), at(T + MINUTE)]
 
 
 def test_S_41_max_events_makes_the_window_due_at_once() -> None:
@@ -254,6 +261,9 @@ def test_S_42_max_pending_refuses_instead() -> None:
 
     assert (caught.value.limit, caught.value.current) == (2, 2)
     assert bench.record is before
+    bench.definition = debounce(max_pending=1)
+    with pytest.raises(OverloadedError, match="the window of debounce:job:a is full: 2 of at most 1"):
+        bench.add(3)
 
 
 def test_S_42_I_2_a_batch_leaves_the_record_by_success_only() -> None:

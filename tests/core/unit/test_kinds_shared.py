@@ -274,6 +274,19 @@ def test_S_21_max_duration_is_judged_on_the_planned_instant_of_the_next_attempt(
     assert (bench.last(RetryExhausted).reason, bench.last(RetryExhausted).attempts) == ("max_duration", 2)
 
 
+@pytest.mark.parametrize("late", [0, 1])
+def test_S_21_max_duration_counts_to_the_millisecond_from_the_first_attempt(make: Make, late: int) -> None:
+    bench = make(retry=patience(9, "10 seconds", "20 seconds"))
+    bench.fail()
+    bench.wake()
+    bench.release()  # it is begun anew, later than the first
+    bench.wait(late)
+
+    bench.fail()
+
+    assert ("job.retryExhausted" in bench.emitted) == bool(late)
+
+
 def test_S_21_downtime_and_crashes_do_not_exhaust_by_themselves(make: Make) -> None:
     bench = make(retry=patience(9, "10 seconds", "20 seconds"))
     bench.wait(HOUR)

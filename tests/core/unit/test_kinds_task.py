@@ -229,7 +229,7 @@ def test_S_50_the_result_of_on_error_is_committed_instead() -> None:
 
     assert (reply.created, reply.scheduled_at, bench.state) == (True, at(T + MINUTE), "handled")
     assert (bench.shown[1].failure, bench.shown[1].event_count) == (Failure("ValueError", "no"), 1)
-    assert (bench.status().event_count, str(bench.status().last_error)) == (1, "ValueError: no")
+    assert (bench.status().event_count, bench.status().last_error) == (1, Failure("ValueError", "no"))
     assert [(value.type, value.seq) for value in bench.telemetry] == [
         ("task.scheduled", 1),
         ("job.failed", 2),
@@ -368,6 +368,9 @@ def test_S_51_a_full_inbox_is_overloaded_and_stores_nothing() -> None:
 
     assert (caught.value.limit, caught.value.current) == (2, 2)
     assert bench.record is before
+    bench.definition = task(inbox_limit=1)
+    with pytest.raises(OverloadedError, match="the inbox of task:job:a is full: 2 of at most 1"):
+        bench.send("three")
 
 
 @pytest.mark.parametrize("way", ["fail", "fail_for_good"])
@@ -704,6 +707,9 @@ def test_S_34_S_53_trigger_joins_an_attempt_in_flight_and_writes_nothing() -> No
     reply = bench.trigger()
 
     assert (reply.triggered, reply.joined, bench.transition.commit) == (True, True, ())
+    waiting = bench.waiting()
+    bench.succeed()
+    assert waiting().outcome == "succeeded"
 
 
 def idling(**options: Any) -> Bench:

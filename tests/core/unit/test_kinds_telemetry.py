@@ -8,6 +8,7 @@ import pytest
 from support.steps import MINUTE, SECOND, Bench, T, asked, continuous, debounce, raises, returns, task
 
 from durable_jobs_core.errors import ExecutionError
+from durable_jobs_core.retry import Retry
 from durable_jobs_core.telemetry import TelemetryEvent, iso
 
 Told = tuple[str, int | None, dict[str, Any]]
@@ -122,6 +123,38 @@ def test_S_65_what_a_debounce_tells() -> None:
     ]
 
 
+ONCE = Retry(max_attempts=1)
+
+
+@pytest.mark.parametrize("policy", ["park", "continue", "terminate"])
+def test_S_24_S_65_a_task_that_gives_up_tells_why(policy: Any) -> None:
+    bench = Bench(task(retry=ONCE, on_exhausted=policy))
+    bench.send()
+    bench.trigger()
+
+    bench.fail()
+
+    ended = [("job.terminated", 4, {"reason": "max_attempts", "runCount": 0})]
+    assert list(map(told, bench.telemetry[1:])) == [
+        ("job.failed", 2, failed(1, 1, "e")),
+        ("job.retryExhausted", 3, {"attempts": 1, "reason": "max_attempts"}),
+        *(ended if policy == "terminate" else []),
+    ]
+
+
+def test_S_65_an_on_idle_that_gives_up_as_a_trigger_came_tells_why() -> None:
+    bench = Bench(task("on_idle", retry=ONCE))
+    bench.send()
+    bench.trigger()
+    bench.succeed()
+    bench.trigger()
+
+    bench.fail()
+
+    assert (bench.emitted, bench.call.hook) == (["job.failed", "job.retryExhausted"], "execute")
+    assert bench.telemetry[-1].fields(with_state=True) == {"attempts": 1, "reason": "max_attempts"}
+
+
 def test_S_65_what_the_hooks_of_a_task_tell() -> None:
     bench = Bench(task("on_error", "on_idle"))
     bench.inline["on_event"] = returns(asked("sent", after=MINUTE))
@@ -172,6 +205,22 @@ def test_S_65_an_inline_hook_that_schedules_tells_so(hook: str, trigger: str) ->
     assert ("task.scheduled", 1, {"scheduledAt": iso(T + MINUTE), "trigger": trigger}) in map(
         told, bench.telemetry
     )
+
+
+def test_S_65_an_event_that_was_applied_is_told_though_its_on_idle_terminates() -> None:
+    bench = Bench(task("on_idle"))
+    bench.send("before")
+    bench.wait(SECOND)
+    bench.telemetry.clear()
+    bench.inline["on_idle"] = returns(asked(terminate="done"))
+
+    reply = bench.send()
+
+    assert (reply.terminated, bench.record) == (True, None)
+    assert list(map(told, bench.telemetry)) == [
+        ("job.executed", 2, executed(0, "before", hook="on_event")),
+        ("job.terminated", 3, {"reason": "done", "runCount": 0}),
+    ]
 
 
 def test_S_65_a_queued_event_that_schedules_tells_so() -> None:

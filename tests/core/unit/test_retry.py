@@ -93,6 +93,13 @@ def test_S_21_max_duration_is_judged_on_the_planned_instant_of_the_next_attempt(
     assert decided(policy, now=T + 501) == GiveUp("max_duration")
 
 
+def test_S_21_the_calendars_last_instant_may_be_planned_and_none_after_it() -> None:
+    policy = Retry(delay="1 second")
+
+    assert decided(policy, now=INSTANT_MAX - 1_000) == INSTANT_MAX
+    assert decided(policy, now=INSTANT_MAX - 999) == GiveUp("max_duration")
+
+
 def test_S_21_what_is_not_retryable_gives_up_at_once() -> None:
     assert decided(Retry(), retryable=False) == GiveUp("non_retryable")
     assert decided(None, retryable=False) == GiveUp("non_retryable")

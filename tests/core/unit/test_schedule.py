@@ -102,6 +102,7 @@ def test_S_61_beyond_the_calendar_there_is_no_next_instant() -> None:
         first_due(every("1 minute"), INSTANT_MAX)
     with pytest.raises(SchedulerError):
         next_tick(every("1 minute"), T, INSTANT_MAX - 1)
+    assert first_due(every("1 minute"), INSTANT_MAX - 60_000) == INSTANT_MAX
 
 
 @pytest.mark.parametrize(

@@ -232,6 +232,7 @@ def test_S_5_I_9_a_request_of_another_kind_is_an_invalid_state_and_changes_nothi
         bench.request(request_)
 
     assert caught.value.key == bench.key
+    assert (caught.value.state, caught.value.request) == (f"a {job.kind}", type(request_).__name__)
     assert bench.record is None
 
 
@@ -320,8 +321,10 @@ def test_S_38_a_waiting_flush_is_told_what_came_of_it(
 
     getattr(bench, happen)()
 
-    assert (before, waiting().outcome) == (None, outcome)
-    assert waiting().flushed == (outcome == "succeeded")
+    told = waiting()
+    assert (before, told.outcome, told.flushed) == (None, outcome, outcome == "succeeded")
+    assert told.error == (Failure("Error", "boom") if happen.startswith("fail") else None)
+    assert told.retry_at == (to_datetime(T + 10_000) if outcome == "retrying" else None)
 
 
 def test_S_38_a_waiting_flush_is_told_that_it_was_cleared() -> None:
@@ -615,6 +618,6 @@ def test_S_38_a_trigger_behind_events_that_park_the_instance_is_told_so() -> Non
     bench.trigger()  # a new run, behind the event
     waiting = bench.waiting()
 
-    bench.fail()
+    bench.fail("stuck")
 
-    assert waiting().outcome == "parked"
+    assert (waiting().outcome, waiting().error) == ("parked", Failure("Error", "stuck"))

@@ -72,4 +72,5 @@ def test_a_failure_is_printed_as_its_type_and_text() -> None:
 def test_a_text_of_others_neither_ends_a_line_nor_drives_a_terminal() -> None:
     assert printable("Zoë's order 😀, 100 %") == "Zoë's order 😀, 100 %"
     assert printable("a\nb\r\x1b[2J\x9b\x00") == r"a\nb\r\x1b[2J\x9b\x00"
+    assert printable("C:\\it's\n") == r"C:\it's\n"
     assert printable("\u2028\u202e\ud800") == r"\u2028\u202e\ud800"
