@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -131,7 +132,7 @@ def test_the_service_of_the_user_guide_is_one_of_two_processes(folder: Path) -> 
     assert (asked.returncode, asked.stdout) == (0, output), asked.stdout + asked.stderr
 
 
-def test_the_program_for_a_bad_release_brings_back_what_had_parked(folder: Path) -> None:
+def test_the_program_for_a_bad_release_brings_back_what_had_parked(folder: Path, tmp_path: Path) -> None:
     program = """
         import asyncio
         import durable_jobs_asyncio
@@ -154,9 +155,10 @@ def test_the_program_for_a_bad_release_brings_back_what_had_parked(folder: Path)
 
         asyncio.run(main())
         """
-    (folder / "release.py").write_text(dedent(program))
+    own = Path(shutil.copytree(folder, tmp_path / "own", ignore=shutil.ignore_patterns("*.db*")))
+    (own / "release.py").write_text(dedent(program))
 
-    bad, found, again = (_python(name, folder) for name in ("release.py", "revive.py", "revive.py"))
+    bad, found, again = (_python(name, own) for name in ("release.py", "revive.py", "revive.py"))
 
     assert bad.stdout == "parked\n", bad.stderr
     assert found.stdout == "found {'execute: ValueError: no': 1}\n", found.stderr
