@@ -296,6 +296,21 @@ def test_S_3_a_caller_at_the_end_of_its_stack_harms_no_other(driver: Driver) -> 
     driver.run(main)
 
 
+def test_S_67_who_shuts_down_at_the_end_of_its_stack_breaks_nothing(driver: Driver) -> None:
+    async def main() -> None:
+        async with driver.open(one_job(), "memory://") as runtime:
+
+            def descend() -> None:
+                with suppress(RecursionError):
+                    descend()
+                with suppress(RecursionError):
+                    runtime._machine.stop(0, lambda: None)
+
+            descend()
+
+    driver.run(main)
+
+
 @pytest.mark.parametrize("turns", range(2, 41, 3))
 def test_S_67_a_block_may_be_cancelled_at_any_moment(driver: Driver, turns: int) -> None:
     backend = Closing()
