@@ -252,7 +252,8 @@ class Machine:
             self._break(error)
 
     def _needs(self) -> Sequence[Need]:
-        self._feed_asked()
+        if self._asked:
+            self._feed_asked()
         return self._engine.needs()
 
     def _say_idle(self) -> None:
