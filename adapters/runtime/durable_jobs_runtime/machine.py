@@ -252,6 +252,8 @@ class Machine:
             self._break(error)
 
     def _needs(self) -> Sequence[Need]:
+        if self.closed:
+            return ()
         if self._asked:
             self._feed_asked()
         return self._engine.needs()
