@@ -714,7 +714,7 @@ def test_rule_11_what_a_hook_returned_is_written_however_long_the_exchange_befor
 
 
 def test_rule_11_lanes_that_fail_in_turn_do_not_hold_up_the_end() -> None:
-    """One was always asked again before the other had failed, as where all nodes of a Cluster hang."""
+    """Else one would be asked again before the other has failed, as where all nodes of a Cluster hang."""
     rig = greeted(lanes=2, lane=lambda key: int(key.id) % 2, settle=20_000)
     keys = [Key("debounce", "latest", id) for id in "01"]
     calls = [rig.call(key, AddRequested(event=1), deadline=100_000) for key in keys]
