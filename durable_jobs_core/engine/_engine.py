@@ -101,7 +101,7 @@ class Engine:
         times += [at for at in (state.stop_at, state.settle_by) if at is not None and at > state.t]
         times += [keeper.resume_at for keeper in state.held.values()]
         for lane in state.lanes:
-            if lane.flight is not None or state.is_settled:
+            if lane.flight is not None or state.gives_up(lane):
                 continue
             if lane.has_work or not lane.greeted:
                 times.append(lane.retry_at)

@@ -41,7 +41,7 @@ _FIRED = AlarmFired()
 
 def send(state: State, lane: Lane) -> None:
     """Give the lane its next exchange, if it has none in flight and there is something to ask."""
-    if lane.flight is not None or lane.retry_at > state.t or state.is_settled:
+    if lane.flight is not None or lane.retry_at > state.t or state.gives_up(lane):
         return
     if not state.clock.known:
         _ask(state, lane, 0, None)  # what time is it?

@@ -71,10 +71,9 @@ class State:
         """Whether the grace of a shutdown is over: no hook may run any longer, or begin."""
         return self.stop_at is not None and self.t >= self.stop_at
 
-    @property
-    def is_settled(self) -> bool:
-        """Whether a shutdown waits for the backend no longer: nothing more is asked."""
-        return self.settle_by is not None and self.t >= self.settle_by and not self.handlers.running
+    def gives_up(self, lane: Lane) -> bool:
+        """Whether a shutdown waits no longer for a lane that fails: it is asked nothing more."""
+        return lane.failures > 0 and self.settle_by is not None and self.t >= self.settle_by
 
     def new_id(self) -> int:
         """The number of a new exchange or invocation."""

@@ -34,7 +34,7 @@ from durable_jobs_core import (
     create_durable_jobs,
 )
 from durable_jobs_core.backend import Answer, Batch, Committed, Page, Query, Refused, Unknown
-from durable_jobs_core.engine import Answered, Limits
+from durable_jobs_core.engine import Answered, Input, Limits
 
 
 async def outcome_of_a_run(runtime: Any) -> Any:
@@ -292,6 +292,21 @@ def test_S_3_a_caller_at_the_end_of_its_stack_harms_no_other(driver: Driver) -> 
             await descend()
             assert (await outcome_of_a_run(runtime)).outcome == "succeeded"
             assert runtime._machine._deliver == {}
+
+    driver.run(main)
+
+
+def test_S_67_who_shuts_down_at_the_end_of_its_stack_breaks_nothing(driver: Driver) -> None:
+    async def main() -> None:
+        async with driver.open(one_job(), "memory://") as runtime:
+
+            def descend() -> None:
+                with suppress(RecursionError):
+                    descend()
+                with suppress(RecursionError):
+                    runtime._machine.stop(0, lambda: None)
+
+            descend()
 
     driver.run(main)
 
@@ -840,6 +855,36 @@ def test_S_3_a_runtime_that_breaks_while_it_closes_says_so_and_cancels_its_hooks
 
     driver.run(main)
     assert ended == ["hook"]
+
+
+def test_S_3_a_runtime_that_broke_begins_no_hook(driver: Driver) -> None:
+    called: list[str] = []
+
+    async def main() -> None:
+        async def execute(ctx: ContinuousContext[Nothing]) -> None:
+            called.append("hook")
+
+        async def block() -> None:
+            async with driver.open(one_job(execute), "memory://") as runtime:
+                machine = runtime._machine
+                feed = machine._feed
+
+                def feed_once_too_often(input: Input) -> None:
+                    feed(input)
+                    if machine.attempts:  # it is to be called in this turn
+                        feed(Answered(999, StorageError("never asked")))
+
+                machine._feed = feed_once_too_often
+                await runtime.client.continuous("job").start("a", Nothing())
+                await driver.forever()
+
+        with pytest.raises(RuntimeError, match="the durable-jobs runtime broke"):
+            await block()
+        for _ in range(5):
+            await driver.turn()
+
+    driver.run(main)
+    assert called == []
 
 
 def test_S_3_a_caller_whose_own_request_breaks_the_runtime_is_told(driver: Driver) -> None:

@@ -10,6 +10,9 @@ from pathlib import Path
 
 NOBODY = 65534
 
+FRAME = 24 + 4096
+"""The size of a frame of a write-ahead log: a head, and a page."""
+
 
 @contextmanager
 def unprivileged() -> Iterator[None]:
@@ -27,6 +30,12 @@ def unprivileged() -> Iterator[None]:
 def raw(path: Path | str) -> AbstractContextManager[sqlite3.Connection]:
     """A connection past the backend."""
     return closing(sqlite3.connect(path, isolation_level=None, timeout=5))
+
+
+def count_commits(path: Path | str) -> int:
+    """How many frames of its write-ahead log end a transaction: their heads tell the size of the file."""
+    log = Path(f"{path}-wal").read_bytes()[32:]
+    return sum(any(log[start + 4 : start + 8]) for start in range(0, len(log), FRAME))
 
 
 def spoil(path: Path, statement: str, *args: object) -> None:

@@ -1,7 +1,7 @@
 """An engine at work: its lanes in threads, its hooks, timers and trackers. It decides nothing.
 
-A driver lends it an event loop (`Loop`) and calls it from that loop only. Inputs are fed as they come;
-needs are performed once per turn of the loop, so that what comes together is written together.
+A driver lends it an event loop (`Loop`) and calls it from that loop only. What it is asked is fed, and needs
+are performed, once per turn of the loop, so that what comes together is written together.
 """
 
 from __future__ import annotations
@@ -161,8 +161,8 @@ class Machine:
     def stop(self, grace_ms: int, done: Callable[[], None]) -> None:
         """Shut down; `done` when the engine has closed (S-67)."""
         self.when_closed(done)
+        self._ask(Stopping(grace_ms))
         self._plain.stopping = True
-        self._feed(Stopping(grace_ms))
 
     def drop(self) -> None:
         """End at once, as if the process had crashed, which is safe."""
@@ -252,7 +252,10 @@ class Machine:
             self._break(error)
 
     def _needs(self) -> Sequence[Need]:
-        self._feed_asked()
+        if self.closed:
+            return ()
+        if self._asked:
+            self._feed_asked()
         return self._engine.needs()
 
     def _say_idle(self) -> None:

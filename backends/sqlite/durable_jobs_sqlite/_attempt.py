@@ -30,7 +30,7 @@ REFUSED_MAX = 8
 
 
 class UndoneError(Exception):
-    """It is certain that nothing happened: the transaction ended before its COMMIT was tried.
+    """It is certain that nothing happened: the transaction ended before its COMMIT, or had no room for it.
 
     `transient`: trying again later may help; `reopen`: the connection is not to be used again.
     """
@@ -41,7 +41,7 @@ class UndoneError(Exception):
 
     @classmethod
     def of(cls, error: sqlite3.Error) -> UndoneError:
-        """What an error before COMMIT means."""
+        """What the error means that undid it."""
         return cls(cause_of(error), transient=is_transient(error), reopen=not is_busy(error))
 
 

@@ -76,7 +76,7 @@ class Exchanger:
         """Perform a batch. What it raises is `StoreError`, and leaves the outcome of writes unknown."""
         try:
             return self._perform(batch)
-        except StoreError as error:  # before a COMMIT was tried
+        except StoreError as error:  # nothing was committed
             if batch.loads or not batch.writes:
                 raise
             refused = Refused(str(error), error.transient)
@@ -197,7 +197,7 @@ class Exchanger:
         return answer
 
     def _transact(self, connection: sqlite3.Connection, batch: Batch, care: Care) -> Answer:
-        """One transaction, tried again as care is needed. Before COMMIT it raises `UndoneError`."""
+        """One transaction, tried again as care is needed. Where nothing happened it raises `UndoneError`."""
         while True:
             self._begin(connection, batch, care)
             taken = time.monotonic()

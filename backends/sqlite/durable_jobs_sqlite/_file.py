@@ -78,8 +78,8 @@ class StoreFile:
             if file.identity == identity:
                 with file._closing:
                     file.check_log()
-        connection = sqlite3.connect(
-            f"file:{quote(self.path)}?mode={'rwc' if create else 'rw'}",
+        connection = sqlite3.connect(  # `psow`: the frame that commits is the last one written (ADR 1)
+            f"file:{quote(self.path)}?psow=1&mode={'rwc' if create else 'rw'}",
             uri=True,
             timeout=0,
             isolation_level=None,

@@ -7,11 +7,12 @@ import os
 import shutil
 import signal
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from durable_jobs_conformance.forks import forked
-from support.files import raw
+from support.files import FRAME, raw
 
 
 @pytest.fixture
@@ -121,3 +122,19 @@ def test_a_lost_commit_is_found_by_a_recovery_unless_another_has_overwritten_it(
     assert recovered(before) == [1, 2]
     assert len(recovered(lost)) > 2
     assert recovered(other + lost[len(other) :]) == [1, 3]
+
+
+# -- full disks
+
+
+@pytest.mark.parametrize(("psow", "frames"), [(0, 2), (1, 1)])
+def test_the_frame_that_commits_is_the_last_one_written_if_the_file_was_opened_so(
+    table, psow, frames
+) -> None:
+    """Else its sector is filled up with copies of it: if there is no room for one of them, it has landed."""
+    with closing(sqlite3.connect(f"file:{table}?psow={psow}", uri=True, isolation_level=None)) as connection:
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("INSERT INTO t VALUES (2)")
+        before = os.path.getsize(f"{table}-wal")
+        connection.execute("INSERT INTO t VALUES (3)")
+        assert os.path.getsize(f"{table}-wal") - before == frames * FRAME

@@ -19,7 +19,7 @@ import pytest
 from durable_jobs_conformance.forks import forked
 from durable_jobs_sqlite import SQLiteBackend, StoreError, StoreLostError, _exchange, _file, _turns
 from support.children import Spawn
-from support.files import raw
+from support.files import count_commits, raw
 from support.ports import PATIENCE_SECONDS, is_committed, refusal
 
 from durable_jobs_core.backend import Batch, Claim, Committed, Query, Refused, Write
@@ -116,6 +116,20 @@ def test_r3_a_log_that_has_taken_all_the_room_is_emptied_and_work_goes_on(sqlite
             outcomes.append(outcome)
         assert outcomes.count(DONE) > 80
     assert [again.load(name) for name in names] == rows
+
+
+def test_r3_no_frame_follows_the_one_that_commits_however_sqlite_was_built(sqlite, path, monkeypatch) -> None:
+    """So what had no room did not land (ADR 1)."""
+    connect = sqlite3.connect
+
+    def built_otherwise(database: str, **options: Any) -> sqlite3.Connection:
+        return connect(f"{database}&psow=0", **options)  # what is said first counts
+
+    monkeypatch.setattr(sqlite3, "connect", built_otherwise)
+    again = sqlite.again()
+    before = count_commits(path)
+    again.create("a")
+    assert count_commits(path) == before + 1
 
 
 # -- another process holds the lock

@@ -700,8 +700,21 @@ def test_rule_11_an_exchange_on_any_lane_is_waited_for_whatever_it_takes() -> No
     assert (before, rig.result(call).created, rig.closed) == (False, True, True)
 
 
+def test_rule_11_what_a_hook_returned_is_written_however_long_the_exchange_before_it_took() -> None:
+    rig = running(settle=1_000)
+    rig.call(Key("continuous", "tick", "other"), StatusRequested())
+    rig.stop(10_000)
+    rig.finish()
+    rig.wait(5_000, settle=False)
+
+    rig.answer()
+    rig.settle()
+
+    assert (run_of(rig), rig.closed) == (None, True)
+
+
 def test_rule_11_lanes_that_fail_in_turn_do_not_hold_up_the_end() -> None:
-    """One was always asked again before the other had failed, as where all nodes of a Cluster hang."""
+    """Else one would be asked again before the other has failed, as where all nodes of a Cluster hang."""
     rig = greeted(lanes=2, lane=lambda key: int(key.id) % 2, settle=20_000)
     keys = [Key("debounce", "latest", id) for id in "01"]
     calls = [rig.call(key, AddRequested(event=1), deadline=100_000) for key in keys]
@@ -713,6 +726,19 @@ def test_rule_11_lanes_that_fail_in_turn_do_not_hold_up_the_end() -> None:
 
     assert rig.closed
     assert [type(rig.result(call)) for call in calls] == [OutcomeUnknownError] * 2
+
+
+def test_rule_11_from_the_end_of_its_patience_a_lane_that_fails_is_asked_no_more() -> None:
+    rig = greeted(lanes=2, lane=lambda key: int(key.id) % 2, settle=100)
+    for id in "01":
+        rig.call(Key("debounce", "latest", id), AddRequested(event=1))
+    rig.stop()
+    rig.fail(lane=1)
+
+    rig.t += 100
+    rig.tick()
+
+    assert [exchange.lane for exchange in rig.exchanges] == [0]
 
 
 def test_rule_11_what_is_undecided_when_it_closes_is_said_to_be_unknown() -> None:
