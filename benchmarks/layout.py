@@ -3,7 +3,7 @@
 Each layout gets the same rows: an id that tells nothing of the order, a record of 300 bytes, an alarm. They
 are created 100 a commit, then claimed and completed 100 at a time (two commits), due in the order in which
 they were created or in a random one, with WAL and synchronous=FULL. The rounds take the layouts in turn; the
-table has the medians.
+table has the medians. With `--pages` it is pages of several sizes instead, with records of several sizes.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import sqlite3
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from typing import NamedTuple
 
@@ -34,10 +34,11 @@ COVERING = DUE.replace("entry)", "entry, id, revision, wake, status, blob)")
 
 
 class Layout(NamedTuple):
-    """`statements` that make it; `place`: the condition by which a claim finds a row again."""
+    """`statements` that make it; `place`: the condition by which a claim finds a row again; its `page`."""
 
     statements: str
     place: str
+    page: int = 2_048
 
 
 AT_NUMBER = "n = :n"
@@ -48,6 +49,14 @@ LAYOUTS = {
     "by key": Layout(f"{BY_KEY}; {DUE}", AT_KEY),
     "by key, covering": Layout(f"{BY_KEY}; {COVERING}", AT_KEY),
 }
+PAGES = {
+    f"pages of {size:,}": Layout(f"{BY_NUMBER}; {DUE}", AT_NUMBER, size) for size in (1_024, 2_048, 4_096)
+}
+RECORDS = 300, 1_000, 3_000, 10_000, 100_000
+LOG_BYTES = 4_096_000
+"""A log of so many bytes is moved into the file."""
+ROWS_BYTES = 60_000_000
+"""Of large records there are fewer."""
 
 
 class Figures(NamedTuple):
@@ -58,14 +67,16 @@ class Figures(NamedTuple):
     size: float
 
 
-def measure(path: str, layout: Layout, wakes: Sequence[int]) -> Figures:
-    """One layout, once."""
+def measure(path: str, layout: Layout, wakes: Sequence[int], record: int) -> Figures:
+    """One layout, once, with records of so many bytes."""
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute(f"PRAGMA page_size = {layout.page}")
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
+        connection.execute(f"PRAGMA wal_autocheckpoint = {LOG_BYTES // layout.page}")
         connection.executescript(layout.statements)
         began = time.perf_counter()
-        create(connection, wakes)
+        create(connection, wakes, record)
         created = time.perf_counter()
         drained = drain(connection, layout.place)
         ended = time.perf_counter()
@@ -75,7 +86,7 @@ def measure(path: str, layout: Layout, wakes: Sequence[int]) -> Figures:
     )
 
 
-def create(connection: sqlite3.Connection, wakes: Sequence[int]) -> None:
+def create(connection: sqlite3.Connection, wakes: Sequence[int], record: int) -> None:
     """Insert rows, a hundred a commit."""
     for first in range(0, len(wakes), BATCH):
         connection.execute("BEGIN IMMEDIATE")
@@ -83,7 +94,7 @@ def create(connection: sqlite3.Connection, wakes: Sequence[int]) -> None:
             "INSERT INTO rows (job, id, revision, wake, entry, held, status, blob)"
             " VALUES ('t:mail', :id, x'00', :wake, :wake, 0, 'idle', :blob)",
             [
-                {"id": name(n), "wake": wakes[n], "blob": os.urandom(300)}
+                {"id": name(n), "wake": wakes[n], "blob": os.urandom(record)}
                 for n in range(first, min(first + BATCH, len(wakes)))
             ],
         )
@@ -137,18 +148,30 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--rows", type=int, default=20_000)
+    parser.add_argument("--pages", action="store_true")
     arguments = parser.parse_args()
     print(f"SQLite {sqlite3.sqlite_version}, {arguments.rows:,} rows, medians of {arguments.rounds} rounds")
-    print(f"{'layout':<22}{'due':<12}{'created/s':>10}{'drained/s':>10}{'bytes a row':>13}")
-    for order, wakes in orders(arguments.rows):
-        found: dict[str, list[Figures]] = {layout: [] for layout in LAYOUTS}
-        for _ in range(arguments.rounds):
-            for layout, statements in LAYOUTS.items():
-                with tempfile.TemporaryDirectory(prefix="layout-") as folder:
-                    found[layout].append(measure(f"{folder}/layout.db", statements, wakes))
-        for layout, rounds in found.items():
-            created, drained, size = map(statistics.median, zip(*rounds, strict=True))
-            print(f"{layout:<22}{order:<12}{created:>10,.0f}{drained:>10,.0f}{size:>13,.0f}", flush=True)
+    print(f"{'layout':<22}{'due':<12}{'record':>8}{'created/s':>10}{'drained/s':>10}{'bytes a row':>13}")
+    layouts, records = (PAGES, RECORDS) if arguments.pages else (LAYOUTS, RECORDS[:1])
+    for record in records:
+        for order, wakes in orders(min(arguments.rows, ROWS_BYTES // record)):
+            compare(layouts, order, wakes, record, arguments.rounds)
+
+
+def compare(
+    layouts: Mapping[str, Layout], order: str, wakes: Sequence[int], record: int, rounds: int
+) -> None:
+    """Take layouts in turn, and print a line of each."""
+    found: dict[str, list[Figures]] = {layout: [] for layout in layouts}
+    for _ in range(rounds):
+        for title, layout in layouts.items():
+            with tempfile.TemporaryDirectory(prefix="layout-") as folder:
+                found[title].append(measure(f"{folder}/layout.db", layout, wakes, record))
+    for title, figures in found.items():
+        created, drained, size = map(statistics.median, zip(*figures, strict=True))
+        print(
+            f"{title:<22}{order:<12}{record:>8,}{created:>10,.0f}{drained:>10,.0f}{size:>13,.0f}", flush=True
+        )
 
 
 if __name__ == "__main__":

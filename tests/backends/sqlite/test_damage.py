@@ -173,11 +173,17 @@ def test_r7_instants_beyond_sqlites_are_compared_as_its_last(sqlite) -> None:
 # -- pages
 
 
+def page_size(path: Path) -> int:
+    with raw(path) as connection:
+        (size,) = connection.execute("PRAGMA page_size").fetchone()
+    return int(size)
+
+
 def pages_of(path: Path, name: str) -> list[int]:
     """The leaves of a table or an index."""
     with raw(path) as connection:
         (root,) = connection.execute("SELECT rootpage FROM sqlite_schema WHERE name = ?", (name,)).fetchone()
-        (size,) = connection.execute("PRAGMA page_size").fetchone()
+    size = page_size(path)
     content = path.read_bytes()
     found, todo = [], [root]
     while todo:
@@ -198,9 +204,10 @@ def pages_of(path: Path, name: str) -> list[int]:
 
 def overwrite(path: Path, page: int) -> None:
     """A page is lost."""
+    size = page_size(path)
     with open(path, "r+b") as file:
-        file.seek((page - 1) * 4096)
-        file.write(b"\xa5" * 4096)
+        file.seek((page - 1) * size)
+        file.write(b"\xa5" * size)
 
 
 @pytest.fixture
