@@ -10,8 +10,8 @@ from pathlib import Path
 
 NOBODY = 65534
 
-FRAME = 24 + 4096
-"""The size of a frame of a write-ahead log: a head, and a page."""
+FRAME_HEAD = 24
+"""Of a frame of a write-ahead log; a page follows."""
 
 
 @contextmanager
@@ -32,10 +32,17 @@ def raw(path: Path | str) -> AbstractContextManager[sqlite3.Connection]:
     return closing(sqlite3.connect(path, isolation_level=None, timeout=5))
 
 
+def page_size(path: Path | str) -> int:
+    """The bytes of a page."""
+    with raw(path) as connection:
+        (size,) = connection.execute("PRAGMA page_size").fetchone()
+    return int(size)
+
+
 def count_commits(path: Path | str) -> int:
     """How many frames of its write-ahead log end a transaction: their heads tell the size of the file."""
-    log = Path(f"{path}-wal").read_bytes()[32:]
-    return sum(any(log[start + 4 : start + 8]) for start in range(0, len(log), FRAME))
+    log, frame = Path(f"{path}-wal").read_bytes()[32:], FRAME_HEAD + page_size(path)
+    return sum(any(log[start + 4 : start + 8]) for start in range(0, len(log), frame))
 
 
 def spoil(path: Path, statement: str, *args: object) -> None:

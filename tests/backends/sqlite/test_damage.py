@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from durable_jobs_sqlite import SQLiteBackend, StoreError
 from durable_jobs_sqlite._rows import cell_of
-from support.files import raw, spoil
+from support.files import page_size, raw, spoil
 
 from durable_jobs_core.backend import (
     Batch,
@@ -171,12 +171,6 @@ def test_r7_instants_beyond_sqlites_are_compared_as_its_last(sqlite) -> None:
 
 
 # -- pages
-
-
-def page_size(path: Path) -> int:
-    with raw(path) as connection:
-        (size,) = connection.execute("PRAGMA page_size").fetchone()
-    return int(size)
 
 
 def pages_of(path: Path, name: str) -> list[int]:

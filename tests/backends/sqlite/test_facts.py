@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from durable_jobs_conformance.forks import forked
-from support.files import FRAME, raw
+from support.files import FRAME_HEAD, page_size, raw
 
 
 @pytest.fixture
@@ -137,4 +137,4 @@ def test_the_frame_that_commits_is_the_last_one_written_if_the_file_was_opened_s
         connection.execute("INSERT INTO t VALUES (2)")
         before = os.path.getsize(f"{table}-wal")
         connection.execute("INSERT INTO t VALUES (3)")
-        assert os.path.getsize(f"{table}-wal") - before == frames * FRAME
+        assert os.path.getsize(f"{table}-wal") - before == frames * (FRAME_HEAD + page_size(table))
