@@ -41,8 +41,9 @@ def page_size(path: Path | str) -> int:
 
 def count_commits(path: Path | str) -> int:
     """How many frames of its write-ahead log end a transaction: their heads tell the size of the file."""
-    log, frame = Path(f"{path}-wal").read_bytes()[32:], FRAME_HEAD + page_size(path)
-    return sum(any(log[start + 4 : start + 8]) for start in range(0, len(log), frame))
+    log = Path(f"{path}-wal").read_bytes()
+    frame = FRAME_HEAD + int.from_bytes(log[8:12], "big")
+    return sum(any(log[start + 4 : start + 8]) for start in range(32, len(log), frame))
 
 
 def spoil(path: Path, statement: str, *args: object) -> None:
