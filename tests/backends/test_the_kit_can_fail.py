@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import count
+
 import attrs
 import pytest
 from durable_jobs_conformance import Broken, Check, Harness, Store, certify, checks, durability, threads
@@ -18,7 +20,7 @@ from support.wrong_backends import (
     Rows,
 )
 
-from durable_jobs_core.backend import Answer, Batch, Refused
+from durable_jobs_core.backend import Answer, Batch, Page, Query, Refused
 
 CASES = [pytest.param(*rest, id=f"{name}-{rest[-1]}") for name, *rest in BACKENDS]
 
@@ -73,6 +75,20 @@ def test_a_store_crashes_when_it_has_committed_again_whatever_it_refused_before(
 
     assert len(committed) == len(durability.PARTS)
     assert min(committed) >= 3
+
+
+def test_a_cursor_may_be_another_each_time_and_a_page_shorter() -> None:
+    """As one that is encrypted, and a page that ends when its time is up."""
+    turns = count()
+
+    class Varies(MemoryBackend):
+        def scan(self, query: Query, after: str | None, limit: int) -> Page:
+            turn = next(turns)
+            page = super().scan(query, after and after.partition(" ")[2], min(limit, 1 + turn % 3))
+            return page if page.after is None else Page(page.rows, f"{turn} {page.after}")
+
+    (check,) = [one for one in checks(MEMORY) if one.name == "a_cursor_is_good_for_every_handle_and_again"]
+    check(Harness("varies", lambda: Rows(handle=Varies)))
 
 
 def test_who_finds_nothing_to_claim_does_not_ask_for_ever() -> None:
