@@ -264,12 +264,10 @@ def test_a_node_that_is_in_no_cluster_is_not_believed(program, cluster) -> None:
     """It knows of no slots: it has not joined yet, or came back empty under an address that a URL names."""
     alone = launch(program, *cluster.options)
     url = f"redis+cluster://127.0.0.1:{alone.port}"
-    try:
-        with pytest.raises(RedisStoreError, match="is in no Cluster"):
-            Topology(parse(url))
-        topology = Topology(parse(f"{url},127.0.0.1:{cluster.nodes[0].port}"))
-    finally:
-        alone.discard()
+    with pytest.raises(RedisStoreError, match="is in no Cluster"):
+        Topology(parse(url))
+    topology = Topology(parse(f"{url},127.0.0.1:{cluster.nodes[0].port}"))
+    alone.discard()
     assert topology.masters == Topology(parse(cluster.url)).masters
 
 
