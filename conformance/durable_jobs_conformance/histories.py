@@ -23,6 +23,7 @@ from durable_jobs_core.words import Key
 
 THREADS = 4
 ROUNDS = 60
+IDLE_MAX = 10
 KEYS = [Key("task", "mail", id) for id in "abcde"]
 ENTRIES = [f"{n:02}" for n in range(12)]
 
@@ -158,10 +159,14 @@ def every_entry_is_claimed_once_by_processes(port: Port) -> None:
 
 
 def _claim(port: Port) -> list[tuple[str, bytes]]:
-    """Claim and commit what there is, until there is nothing."""
+    """Claim and commit until there is nothing: who finds less leaves the rest to whoever was quicker."""
     taken: list[tuple[str, bytes]] = []
+    idle = 0
     for _ in range(200):  # one that moves no entry would never end
         claimed = port.ask(claim=Claim({port.JOB: 3}, 5, FOREVER - 1)).claimed
+        idle = 0 if claimed else idle + 1
+        if idle > IDLE_MAX:
+            break
         taken += [(row.key.id, row.revision) for row in claimed]
         for row in claimed:
             port.ask(_next(row.key, row.revision))

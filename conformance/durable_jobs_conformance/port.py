@@ -213,9 +213,8 @@ class Port:
             self.formed("health", health, Health)
             return health
 
-    def pages(self, limit: int, **query: Any) -> Iterator[Page]:
-        """All pages."""
-        after = None
+    def pages(self, limit: int, after: str | None = None, **query: Any) -> Iterator[Page]:
+        """All pages, or those after a cursor."""
         for _ in range(PAGES_MAX):
             page = self.page(after, limit, **query)
             yield page

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import count
+
+import attrs
 import pytest
 from durable_jobs_conformance import Broken, Check, Harness, Store, certify, checks, durability, threads
 from durable_jobs_memory import MemoryBackend
 from shelf.all import BACKENDS
 from support import wrong_lanes
-from support.harnesses import MEMORY
+from support.harnesses import MEMORY, SQLITE
 from support.wrong_backends import (
     ClockHasFractions,
     ComparesNothing,
@@ -16,6 +19,8 @@ from support.wrong_backends import (
     RefusesInOtherWords,
     Rows,
 )
+
+from durable_jobs_core.backend import Answer, Batch, Page, Query, Refused
 
 CASES = [pytest.param(*rest, id=f"{name}-{rest[-1]}") for name, *rest in BACKENDS]
 
@@ -39,6 +44,69 @@ def test_the_right_one_in_its_place_is_not_caught(wrong: Harness, right: Harness
     (check,) = [check for check in checks(right) if str(check) == name]
 
     check(right)
+
+
+def test_a_store_crashes_when_it_has_committed_again_whatever_it_refused_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The nodes of a Cluster refuse for two seconds: killed then, there is nothing to cut off."""
+    monkeypatch.setattr(durability, "REST_SECONDS", 0.0)
+    committed: list[int] = []
+    refusals = exchanges = 0
+
+    class Away(Rows):
+        def crash(self) -> None:
+            nonlocal refusals, exchanges
+            committed.append(exchanges)
+            refusals, exchanges = 50, 0
+
+    class Refuses(MemoryBackend):
+        def exchange(self, lane: int, batch: Batch) -> Answer:
+            nonlocal refusals, exchanges
+            if not (refusals and batch.writes):
+                exchanges += 1
+                return super().exchange(lane, batch)
+            refusals -= 1
+            outcomes = (Refused("it is not there yet", transient=True),) * len(batch.writes)
+            return attrs.evolve(super().exchange(lane, attrs.evolve(batch, writes=())), outcomes=outcomes)
+
+    (check,) = [one for one in checks(SQLITE) if one.name == "what_a_crash_cuts_off_no_one_can_tell"]
+    check(Harness("away", lambda: Away(handle=Refuses), frozenset({"durable"})))
+
+    assert len(committed) == len(durability.PARTS)
+    assert min(committed) >= 3
+
+
+def test_a_cursor_may_be_another_each_time_and_a_page_shorter() -> None:
+    """As one that is encrypted, and a page that ends when its time is up."""
+    turns = count()
+
+    class Varies(MemoryBackend):
+        def scan(self, query: Query, after: str | None, limit: int) -> Page:
+            turn = next(turns)
+            page = super().scan(query, after and after.partition(" ")[2], min(limit, 1 + turn % 3))
+            return page if page.after is None else Page(page.rows, f"{turn} {page.after}")
+
+    (check,) = [one for one in checks(MEMORY) if one.name == "a_cursor_is_good_for_every_handle_and_again"]
+    check(Harness("varies", lambda: Rows(handle=Varies)))
+
+
+def test_who_finds_nothing_to_claim_does_not_ask_for_ever() -> None:
+    """Processes have 30 seconds, and a right store may take 50 ms for an exchange."""
+    asked = 0
+
+    class Counts(MemoryBackend):
+        def exchange(self, lane: int, batch: Batch) -> Answer:
+            nonlocal asked
+            asked += 1
+            return super().exchange(lane, batch)
+
+    (check,) = [
+        one for one in checks(MEMORY) if one.name == "every_entry_is_claimed_once_while_commits_go_on"
+    ]
+    check(Harness("counts", lambda: Rows(handle=Counts)))
+
+    assert asked < 400
 
 
 def test_the_report_explains_what_was_asked_expected_and_got() -> None:

@@ -214,7 +214,7 @@ def wait_until(is_so: Callable[[], bool]) -> None:
     until = time.monotonic() + PATIENCE_SECONDS
     while not is_so():
         assert time.monotonic() < until, f"not so after {PATIENCE_SECONDS} s"
-        time.sleep(0.02)
+        time.sleep(0.05)
 
 
 def _id(client: redis.Redis) -> str:

@@ -46,25 +46,26 @@ class Sentinel(Server):
         with self.client() as client:
             return int(client.execute_command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", SERVICE)[1])
 
-    def knows_all(self, sentinels: int) -> bool:
-        """Whether it has found the replica, and the other Sentinels."""
+    def knows_all(self, replicas: int, sentinels: int) -> bool:
+        """Whether it has found the replicas, and the other Sentinels."""
         with self.client() as client:
-            replicas = client.execute_command("SENTINEL REPLICAS", SERVICE)
+            found = client.execute_command("SENTINEL REPLICAS", SERVICE)
             others = client.execute_command("SENTINEL SENTINELS", SERVICE)
-        return len(replicas) == 1 and len(others) == sentinels - 1
+        return len(found) == replicas and len(others) == sentinels - 1
 
 
 class Watched:
-    """Two servers and three Sentinels."""
+    """Two servers and three Sentinels; or one of each, which is ready at once, where nothing is to fail."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, replicas: int = 1, sentinels: int = 3) -> None:
         at_once = "--repl-diskless-sync-delay", "0"
-        self.servers = [launch(name, *SAFE, *at_once) for _ in range(2)]
-        with self.servers[1].client() as client:
-            client.replicaof("127.0.0.1", self.servers[0].port)
-            wait_until(lambda: client.info("replication")["master_link_status"] == "up")
-        self.sentinels = [Sentinel(name, self.servers[0], 2) for _ in range(3)]
-        wait_until(lambda: all(one.knows_all(3) for one in self.sentinels))
+        self.servers = [launch(name, *SAFE, *at_once) for _ in range(1 + replicas)]
+        for replica in self.servers[1:]:
+            with replica.client() as client:
+                client.replicaof("127.0.0.1", self.servers[0].port)
+                wait_until(lambda: client.info("replication")["master_link_status"] == "up")
+        self.sentinels = [Sentinel(name, self.servers[0], 1 + sentinels // 2) for _ in range(sentinels)]
+        wait_until(lambda: all(one.knows_all(replicas, sentinels) for one in self.sentinels))
 
     @property
     def url(self) -> str:

@@ -120,7 +120,7 @@ class Cut(Served):
         self.batches += 1
         if self.batches > 3:  # since the last crash
             self.killed.clear()
-            self.killed.wait(0.2)
+            self.killed.wait(0.05)
 
     def crash(self) -> None:
         super().crash()

@@ -66,6 +66,7 @@ class RedisBackend:
         self._looker = Exchanger(
             self._aside, self._names, everything, origin, channel, confirmation, self._warned
         )
+        self._followed = 0
         self._hints = Hints(self._to.line(), channel, origin, self._is_news, self._has_missed)
 
     @classmethod
@@ -99,6 +100,7 @@ class RedisBackend:
         Raises `RedisStoreError`, and `ValidationError` for a cursor that is not of this backend.
         """
         self._check_usable()
+        self._follow()
         page = _listing.page(self._aside, self._names, self._looker.load, query, after, max(1, limit))
         if page.after is None or not page.rows:
             self._looker.check()  # there are none either where the store is lost
@@ -126,6 +128,7 @@ class RedisBackend:
     def health(self) -> Health:
         """What an acknowledgement means here, the clock, what may be lost, and the jobs there are."""
         self._check_usable()
+        self._follow()
         clock = self._looker.check()
         settings = self._settings()
         words = dict.fromkeys(_durability.durability(one, self._location) for one in settings)
@@ -140,6 +143,13 @@ class RedisBackend:
             warnings=tuple(warnings),
             jobs=tuple(jobs),
         )
+
+    def _follow(self) -> None:
+        """Where a lane asked anew where the primary is, so does what is read beside it."""
+        unconfirmed = sum(lane.exchanger.unconfirmed for lane in self._lanes)
+        if unconfirmed != self._followed:
+            self._followed = unconfirmed
+            self._aside.close()
 
     def _settings(self) -> list[_durability.Settings]:
         """Of each server."""

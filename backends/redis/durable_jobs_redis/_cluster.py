@@ -83,15 +83,19 @@ class Topology:
         with self._lock:
             if self._looks != looks:
                 return
-            self._looks += 1
-            known = dict.fromkeys((*self.masters, *self._location.hosts))
-            errors: list[str] = []
-            for host, told in self._answers(sorted(known, key=lambda host: host in suspects)):
-                if not isinstance(told, Exception):
-                    self._owners = _owners(told, host)
-                    return
-                errors.append(str(told))
-            raise RedisStoreError(self.server, f"no node says who has which slots: {'; '.join(errors)}")
+            try:
+                self._owners = self._look(suspects)
+            finally:
+                self._looks += 1
+
+    def _look(self, suspects: Collection[Host | None]) -> list[Host | None]:
+        known = dict.fromkeys((*self.masters, *self._location.hosts))
+        errors: list[str] = []
+        for host, told in self._answers(sorted(known, key=lambda host: host in suspects)):
+            if told and not isinstance(told, Exception):
+                return _owners(told, host)
+            errors.append(str(told or f"{host[0]}:{host[1]} is in no Cluster"))  # not yet, or it was emptied
+        raise RedisStoreError(self.server, f"no node says who has which slots: {'; '.join(errors)}")
 
     def _answers(self, hosts: Sequence[Host]) -> Iterator[tuple[Host, Any]]:
         """What nodes say, as it comes: the next is asked when one has failed, or says nothing for a moment.

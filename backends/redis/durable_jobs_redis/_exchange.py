@@ -87,7 +87,8 @@ class Exchanger:
 
     `calls`: the numbers of those calls that a claim is made of; `origin`: of this handle's hints, which it
     does not need itself; `hint`: the jobs that the last claim named, and the `next_wake` it was told.
-    `_doubted`: the calls whose last write is not confirmed: what is read there may be that write.
+    `_doubted`: the calls whose last write is not confirmed: what is read there may be that write;
+    `unconfirmed`: how many were not, so far.
     """
 
     def __init__(
@@ -110,6 +111,7 @@ class Exchanger:
         self._clock: tuple[int, float] | None = None
         self._marks: dict[int, int] = {}
         self._doubted: set[int] = set()
+        self.unconfirmed = 0
         self.hint: tuple[frozenset[bytes], int | None] | None = None
 
     def exchange(self, batch: Batch) -> Answer:
@@ -172,6 +174,7 @@ class Exchanger:
             if lack is None:
                 self._doubted.discard(call)
             else:
+                self.unconfirmed += 1
                 self._line.close()  # another may be the primary by now: the next exchange asks anew
                 if batch.settle or doubted:
                     raise RedisStoreError(self._line.server, lack)

@@ -10,10 +10,9 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as SilenceError
 
-from durable_jobs_core.errors import UNCHANGED, StorageError
+from durable_jobs_core.errors import UNCHANGED
 from durable_jobs_redis._errors import code_of
 from durable_jobs_redis._wire import Line
 
@@ -78,7 +77,7 @@ class Hints:
         while not self._closed:
             try:
                 self._hear()
-            except (RedisError, OSError, ValueError, StorageError) as error:
+            except Exception as error:  # its own too, of a connection that `close` ends under it
                 self._miss(error)
                 self._stop.wait(AGAIN_SECONDS)
 

@@ -21,7 +21,7 @@ from durable_jobs_redis._url import Host, parse
 from durable_jobs_redis._wire import Wire
 from support.ports import PATIENCE_SECONDS, in_a_hurry, refusal
 from support.redis_clusters import RedisCluster, slot_of, wait_until
-from support.redis_servers import Server, Space, silent_hosts
+from support.redis_servers import Server, Space, launch, silent_hosts
 
 from durable_jobs_core.backend import Batch, Claim, Committed, Query, Refused, Row, Unknown, Write
 from durable_jobs_core.errors import StorageError
@@ -223,16 +223,17 @@ def test_nodes_that_hang_hold_nobody_up_who_asks_for_the_slots(cluster) -> None:
 
 def test_while_all_nodes_hang_one_lane_asks_for_the_slots_for_all_of_them(cluster, monkeypatch) -> None:
     """If not, each would wait for what those before it ask in vain, and a shutdown for all."""
-    asking = threading.Barrier(3)
+    asking, coming = threading.Event(), threading.Barrier(3)
 
     class Queue(AbstractContextManager[None]):
-        """A lock that all come to before it is let go of."""
+        """A lock that two come to while the first has it."""
 
         def __init__(self) -> None:
             self._lock = threading.Lock()
 
         def __enter__(self) -> None:
-            asking.wait(PATIENCE_SECONDS)
+            if asking.is_set():
+                coming.wait(PATIENCE_SECONDS)
             self._lock.acquire()
 
         def __exit__(self, *error: object) -> None:
@@ -240,15 +241,34 @@ def test_while_all_nodes_hang_one_lane_asks_for_the_slots_for_all_of_them(cluste
 
     topology = Topology(parse(cluster.url))
     asked: list[Host] = []
+
+    def answers(hosts: list[Host]) -> list[tuple[Host, Exception]]:
+        asked.extend(hosts)
+        if not asking.is_set():
+            asking.set()
+            coming.wait(PATIENCE_SECONDS)
+        return [(hosts[0], StorageError("it hangs"))]
+
     monkeypatch.setattr(topology, "_lock", Queue())
-    monkeypatch.setattr(
-        topology, "_answers", lambda hosts: (asked.extend(hosts), [(hosts[0], StorageError("it hangs"))])[1]
-    )
+    monkeypatch.setattr(topology, "_answers", answers)
     with ThreadPoolExecutor(3) as threads:
-        asks = [threads.submit(topology.refresh) for _ in range(3)]
-    errors = [ask.exception() for ask in asks]
-    assert [*map(type, filter(None, errors))] == [RedisStoreError]
+        first = threads.submit(topology.refresh)
+        assert asking.wait(PATIENCE_SECONDS)
+        others = [threads.submit(topology.refresh) for _ in range(2)]
+    assert isinstance(first.exception(), RedisStoreError)
+    assert [other.exception() for other in others] == [None, None]
     assert sorted(asked) == topology.masters
+
+
+def test_a_node_that_is_in_no_cluster_is_not_believed(program, cluster) -> None:
+    """It knows of no slots: it has not joined yet, or came back empty under an address that a URL names."""
+    alone = launch(program, *cluster.options)
+    url = f"redis+cluster://127.0.0.1:{alone.port}"
+    with pytest.raises(RedisStoreError, match="is in no Cluster"):
+        Topology(parse(url))
+    topology = Topology(parse(f"{url},127.0.0.1:{cluster.nodes[0].port}"))
+    alone.discard()
+    assert topology.masters == Topology(parse(cluster.url)).masters
 
 
 def test_r10_who_listens_to_a_node_that_hangs_turns_to_another(cluster, port) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from durable_jobs_redis import CallRefusedError, RedisStoreError
+from durable_jobs_redis._wire import Wire
 from redis.connection import Connection
 from support.ports import in_a_hurry
 from support.redis_proxy import Asked, Fate, Proxy
@@ -164,6 +165,26 @@ def test_r10_who_waits_is_told_again_after_the_connection_was_cut(server, proxy,
     other.create("b", wake=5)
     cut.backend.wait(10)
     assert cut.claim(5) == ["b"]
+
+
+def test_r10_who_waits_is_told_again_after_a_fault_that_nobody_thought_of(port, monkeypatch) -> None:
+    """As redis-py's own parser has one, if its connection is closed as it begins to read."""
+    faults = [AttributeError("'NoneType' object has no attribute 'readline'")]
+    real = Wire.listen
+
+    def listen(self: Wire, channel: str) -> Any:
+        if faults:
+            raise faults.pop()
+        return real(self, channel)
+
+    monkeypatch.setattr(Wire, "listen", listen)
+    other = port.again()
+    assert port.next_wake() is None
+    port.backend.wait(0)
+    other.create("a", wake=5)
+    port.backend.wait(10)
+    assert port.claim(5) == ["a"]
+    assert port.backend._hints.trouble is None
 
 
 def test_who_waits_is_told_by_any_redis_py_that_the_package_takes(port, monkeypatch) -> None:

@@ -187,6 +187,7 @@ def test_who_is_not_confirmed_asks_anew_where_the_primary_is(server, replica, pr
         port.ask(Write(port.key("b"), None, port.row("b")))
 
     assert isinstance(outcome, Unknown)
+    assert port.scan() == ["0", "b"]  # what lists has gone there, too
     assert not any("went back" in text for text in port.backend.health().warnings)  # nothing acknowledged
     port.close_all()
     here, there = Port(Space(server.url)), Port(Space(replica.url))
