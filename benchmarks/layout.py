@@ -38,7 +38,7 @@ class Layout(NamedTuple):
 
     statements: str
     place: str
-    page: int = 2_048
+    page: int = 4_096
 
 
 AT_NUMBER = "n = :n"

@@ -86,9 +86,7 @@ class StoreFile:
             check_same_thread=False,
         )
         try:
-            connection.execute(f"PRAGMA page_size = {_schema.PAGE_BYTES}")  # of a file that is made
             connection.execute(f"PRAGMA synchronous = {self.synchronous}")  # opens the log
-            connection.execute(f"PRAGMA wal_autocheckpoint = {_schema.LOG_PAGES}")
             connection.execute("PRAGMA cell_size_check = ON")
             connection.execute("PRAGMA trusted_schema = OFF")
         except BaseException:

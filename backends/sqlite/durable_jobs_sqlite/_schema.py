@@ -11,10 +11,6 @@ from collections.abc import Sequence
 
 from durable_jobs_sqlite._errors import NewerStoreError, StoreError
 
-PAGE_BYTES = 2_048
-LOG_PAGES = 2_000
-"""A commit that leaves so many in the log moves them into the file: the log stays near 4 MB."""
-
 APPLICATION_ID = int.from_bytes(b"DJOB", "big")
 OLDEST_SQLITE = (3, 37)
 _TABLES = "SELECT count(*) FROM sqlite_schema"
