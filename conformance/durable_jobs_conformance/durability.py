@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable, Generator
@@ -16,7 +15,7 @@ from itertools import takewhile
 
 from durable_jobs_conformance.check import check, registered_for_harnesses
 from durable_jobs_conformance.clocks import clock_set_back
-from durable_jobs_conformance.forks import forked
+from durable_jobs_conformance.forks import forked, forking
 from durable_jobs_conformance.harness import Harness
 from durable_jobs_conformance.port import DONE, FOREVER, Broken, Port
 from durable_jobs_core.backend import (
@@ -132,9 +131,8 @@ def what_a_crash_cuts_off_no_one_can_tell(port: Port) -> None:
 
 
 def _verify_told(port: Port, told: dict[str, Outcome]) -> None:
-    due, taken = list[str](), port.claim(1, limit=1_000, until=9)
-    while taken:
-        due, taken = due + taken, port.claim(1, limit=1_000, until=9)
+    claim = partial(port.claim, 1, limit=1_000, until=9)
+    due = [id for claimed in iter(claim, []) for id in claimed]
     port.same(sorted(port.scan(1_000)), sorted(due), "listed after crashes, and claimed before that")
     rows = port.ask(loads=tuple(map(port.key, told))).rows
     there = {id for id, row in zip(told, rows, strict=True) if row is not None}
@@ -170,10 +168,9 @@ def the_clock_does_not_go_back_at_a_crash(port: Port) -> None:
 
 
 @check("R-8", needs="durable")
+@forking
 def the_clock_does_not_go_back_in_another_process(port: Port) -> None:
     """One that has told nothing yet, where the clock of the machine is set back."""
-    if sys.platform == "win32":
-        return
     port.close_all()
     waits, begin = os.pipe()
 
@@ -232,8 +229,9 @@ def _written(n: int) -> Row:
 
 
 @registered_for_harnesses("R-3", needs="durable")
+@forking
 def what_a_killed_process_was_told_is_there(harness: Harness) -> None:
-    for count in (10 * KILLED_AFTER, KILLED_AFTER) if sys.platform != "win32" else ():
+    for count in (10 * KILLED_AFTER, KILLED_AFTER):
         with _killed(harness, count, 0.5, crashes=count == KILLED_AFTER) as (port, acknowledged):
             rows = port.ask(loads=tuple(map(port.key, acknowledged))).rows
             lost = [id for id, row in zip(acknowledged, rows, strict=True) if row is None]
@@ -241,9 +239,10 @@ def what_a_killed_process_was_told_is_there(harness: Harness) -> None:
 
 
 @registered_for_harnesses("R-1", needs="durable")
+@forking
 def what_a_killed_process_wrote_is_whole_with_its_entry(harness: Harness) -> None:
     count = 10 * KILLED_AFTER
-    for part in PARTS if sys.platform != "win32" else ():
+    for part in PARTS:
         with _killed(harness, count, part, crashes=part == PARTS[-1]) as (port, acknowledged):
             claimed = port.ask(claim=Claim({port.JOB: count}, count, FOREVER - 1)).claimed
             found = sorted(claimed, key=lambda row: row.key)

@@ -8,11 +8,18 @@ import warnings
 from ast import literal_eval
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager, suppress
-from functools import partial
-from typing import Any, TextIO
+from functools import partial, wraps
+from typing import Any, TextIO, TypeVar, cast
 
 from durable_jobs_conformance.harness import Store
 from durable_jobs_conformance.port import Broken, Port
+
+Body = TypeVar("Body", bound=Callable[..., None])
+
+
+def forking(body: Body) -> Body:
+    """A check that forks. Where that is not possible there is nothing to look at."""
+    return body if hasattr(os, "fork") else cast(Body, wraps(body)(lambda *_: None))
 
 
 @contextmanager

@@ -7,7 +7,6 @@ Revisions are never used twice here, so the commits of a key form a chain if, an
 from __future__ import annotations
 
 import random
-import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +15,7 @@ from typing import Any
 from attrs import define, field
 
 from durable_jobs_conformance.check import check
-from durable_jobs_conformance.forks import in_processes
+from durable_jobs_conformance.forks import forking, in_processes
 from durable_jobs_conformance.port import FOREVER, Port
 from durable_jobs_core.backend import Claim, Committed, Conflicted, Damaged, Outcome, Row, Write
 from durable_jobs_core.words import Key
@@ -92,13 +91,13 @@ def _chain(port: Port, between: Callable[[], None]) -> None:
 
 
 @check("R-2", needs="durable")
+@forking
 def commits_of_processes_form_one_chain_a_key(port: Port) -> None:
     """What a lock or a cache does in one process, it does not for another."""
     port.close_all()
     history = History()
-    if sys.platform != "win32":
-        for told in in_processes(port.store, lambda handle, n: _write(handle, n).to_literal(), THREADS):
-            history.merge(History.of_literal(told))
+    for told in in_processes(port.store, lambda handle, n: _write(handle, n).to_literal(), THREADS):
+        history.merge(History.of_literal(told))
     history.verify(port.again())
 
 
@@ -151,11 +150,11 @@ def every_entry_is_claimed_once_while_commits_go_on(port: Port) -> None:
 
 
 @check("R-7", needs="durable")
+@forking
 def every_entry_is_claimed_once_by_processes(port: Port) -> None:
     rows = port.create(*ENTRIES, wake=1)
     port.close_all()
-    if sys.platform != "win32":
-        _verify_claims(port, rows, in_processes(port.store, lambda handle, _: _claim(handle), THREADS))
+    _verify_claims(port, rows, in_processes(port.store, lambda handle, _: _claim(handle), THREADS))
 
 
 def _claim(port: Port) -> list[tuple[str, bytes]]:

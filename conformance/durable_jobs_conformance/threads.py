@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -14,7 +13,7 @@ from functools import partial
 from itertools import count, islice
 
 from durable_jobs_conformance.check import check, registered_for_harnesses
-from durable_jobs_conformance.forks import forked
+from durable_jobs_conformance.forks import forked, forking
 from durable_jobs_conformance.harness import Harness
 from durable_jobs_conformance.port import DONE, Port, refuses
 from durable_jobs_core.backend import Damaged, Row, Write
@@ -180,9 +179,8 @@ def close_comes_in_the_midst_of_exchanges(port: Port) -> None:
 
 
 @check("R-10")
+@forking
 def a_forked_child_is_refused_and_harms_nothing(port: Port) -> None:
-    if sys.platform == "win32":
-        return
     (row,) = port.create("a")
 
     def act(say: int) -> None:

@@ -187,16 +187,16 @@ class _Store:
         return row
 
     def _claim(self, claim: Claim) -> Iterator[Row]:
-        size: int | None = None  # of those taken
+        taken = size = 0
         for job, limit in claim.limits.items():
             for _ in range(limit):
                 first = self._earliest(job)
                 if first is None or first[0] > claim.now:
                     break
                 row = self.rows[first[1]]
-                if size is not None and size + len(row.blob) > claim.max_bytes:
+                if taken and size + len(row.blob) > claim.max_bytes:
                     return
-                size = (size or 0) + len(row.blob)
+                taken, size = taken + 1, size + len(row.blob)
                 self._index(row.key, claim.until)  # read and moved in one atom
                 yield row
 
