@@ -610,7 +610,7 @@ def test_r3_a_commit_that_failed_is_unknown_and_settled_by_a_load(sqlite, landed
 def test_r3_a_commit_for_which_there_is_no_room_is_refused(sqlite, monkeypatch) -> None:
     file, exchanger = sqlite.backend._file, sqlite.backend._exchanger
     disconnect, real = file.disconnect, exchanger._connection
-    monkeypatch.setattr(exchanger, "_connection", LostCommit(real, False, "SQLITE_FULL"))
+    exchanger._connection = LostCommit(real, False, "SQLITE_FULL")
     monkeypatch.setattr(file, "disconnect", lambda connection: disconnect(real))
     assert refusal(sqlite).reason == f"{file.path}: the disk is full (SQLITE_FULL)"
     monkeypatch.setattr(file, "disconnect", disconnect)
