@@ -107,12 +107,29 @@ local function file(place, instant)
     return
   end
   redis.call('ZADD', due, instant, place.id)
-  if redis.call('ZRANK', due, place.id) == 0 then
-    local sent = redis.pcall('PUBLISH', channel, table.concat({ origin, place.tag, instant, place.job }, ' '))
-    if type(sent) == 'table' then
-      trouble = 'others are not told of due work: ' .. sent.err
-    end
+  local sent = redis.pcall('ZRANK', due, place.id)
+  if sent == 0 then
+    sent = redis.pcall('PUBLISH', channel, table.concat({ origin, place.tag, instant, place.job }, ' '))
   end
+  if type(sent) == 'table' then
+    trouble = 'others are not told of due work: ' .. sent.err
+  end
+end
+
+-- Raises what `file` would, and changes nothing: no id is empty.
+local function try_to_file(place, instant)
+  local due = place.tag .. 'due:' .. place.job
+  if instant == '' then
+    redis.call('ZREM', due, '')
+  else
+    redis.call('ZADD', due, 'XX', instant, '')
+  end
+end
+
+-- Whether an instant is before the one at which the entry of a row is.
+local function is_sooner(instant, row)
+  local known = row and (row.held or row.wake) or ''
+  return instant ~= '' and (known == '' or tonumber(instant) < tonumber(known))
 end
 
 local function list(place)
@@ -149,26 +166,35 @@ local function write()
   if unable and op ~= 'delete' then -- a deletion makes room
     return { 'refused', unable }
   end
+  -- An entry is at no time later than its row: a server that has cut its log in the midst of this does, once it is
+  -- started again, what comes before the cut.
+  local files_first = op == 'defer' or is_sooner(wake, row)
   local done, err = pcall(function()
     if op == 'put' then
       list(where)
     end
-    file(where, op == 'delete' and '' or wake)
+    local first = files_first and file or try_to_file
+    first(where, wake)
   end)
   if not done then
     return { 'refused', why(err) } -- the row is as it was, and its entry too: a command that fails does nothing
   end
   if op == 'put' then
     local key = where.tag .. 'row:' .. where.job .. ':' .. where.id
-    redis.call('HSET', key, 'rev', rev, 'wake', wake, 'status', status, 'blob', blob)
     if row and row.held then
       redis.call('HDEL', key, 'held')
     end
+    redis.call('HSET', key, 'rev', rev, 'wake', wake, 'status', status, 'blob', blob)
   elseif op == 'delete' then
     redis.call('DEL', row.key)
-    unlist(where)
   elseif not row.raw then
     redis.call('HSET', row.key, 'held', wake)
+  end
+  if not files_first then
+    file(where, wake)
+  end
+  if op == 'delete' then
+    unlist(where)
   end
   wrote = true
   return { 'committed' }

@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 from durable_jobs_sqlite import _schema
 from durable_jobs_sqlite._clock import Plan, boot_id, first_plan, read_clocks
-from durable_jobs_sqlite._errors import SQLITE_ERRORS, StoreError, StoreLostError, is_busy
+from durable_jobs_sqlite._errors import SQLITE_ERRORS, StoreError, StoreLostError, is_busy, is_full
 from durable_jobs_sqlite._place import check_place
 from durable_jobs_sqlite._turns import BUSY_MAX_SECONDS, wait_a_little
 from durable_jobs_sqlite._url import Location
@@ -109,7 +109,7 @@ class StoreFile:
         """A connection in place of one that was given up, to the same file. Raises `StoreError`."""
         self.check()
         try:
-            connection = self.patiently(self.connect, BUSY_MAX_SECONDS)
+            connection = self.patiently(self._connect_again, BUSY_MAX_SECONDS)
         except SQLITE_ERRORS as error:
             raise StoreError.of(self.path, error) from error
         self.check()
@@ -216,6 +216,15 @@ class StoreFile:
             tries = 0 if os.path.exists(self._index_path) else tries + 1  # without it a try holds up others
             wait_a_little(tries)
 
+    def _connect_again(self) -> sqlite3.Connection:
+        connection = self.connect()
+        try:
+            _secure(connection)
+        except BaseException:
+            self.disconnect(connection)
+            raise
+        return connection
+
     def _prepare(self) -> sqlite3.Connection:
         check_place(self.path)
         self._check_alone()
@@ -223,6 +232,7 @@ class StoreFile:
         try:
             _schema.check_file(connection, self.path)  # before a foreign file is changed in any way
             _schema.set_wal(connection, self.path)
+            _secure(connection)
             version = self._bring_up_to_date(connection)
         except BaseException:
             self.disconnect(connection)
@@ -299,6 +309,16 @@ class StoreFile:
         """Keep the connections from ever being closed: in a forked child that would harm the parent."""
         for connection in self._connections:
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
+
+
+def _secure(connection: sqlite3.Connection) -> None:
+    """Have on the disk what there is: a recovery finds also what was not synced when its process was killed,
+    and what is told of it is to survive a power cut. The log is synced, and then moved into the file."""
+    try:
+        connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+    except sqlite3.Error as error:
+        if not is_full(error):  # which it may find when the log has been synced
+            raise
 
 
 def read_plan(connection: sqlite3.Connection) -> Plan:

@@ -92,6 +92,7 @@ def test_a_user_who_may_not_ask_for_settings_can_work_and_is_told(server) -> Non
     [
         ("zrangebyscore", "due work of task:mail is not taken: "),
         ("zrange", "due work of task:mail is not seen: "),
+        ("zrank", "others are not told of due work: "),
         ("publish", "others are not told of due work: "),
         ("subscribe", "due work of other processes is noticed late: "),
     ],

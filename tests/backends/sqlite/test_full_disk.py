@@ -73,3 +73,12 @@ def test_r7_a_claim_for_which_there_is_no_room_is_said_and_holds_up_no_load(disk
 
     rest.unlink()
     assert sqlite.claim(10) == ["a"]
+
+
+def test_a_store_is_opened_and_read_where_its_log_has_no_room_in_the_file(disk, sqlite) -> None:
+    (row,) = sqlite.create("a", blob=b"x" * 100_000)
+    rest = disk()
+    again = sqlite.again()
+    assert again.load("a") == row
+    rest.unlink()
+    assert is_committed(again)

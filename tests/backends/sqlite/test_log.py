@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 import threading
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -73,6 +75,42 @@ def test_a_log_that_cannot_be_emptied_is_said_and_what_was_committed_stays(sqlit
     storm(sqlite, 0, 100)
     assert "the write-ahead log cannot be emptied: disk I/O error" in sqlite.backend.health().warnings[0]
     assert len(sqlite.scan()) == 100
+
+
+def is_moved(path: Path, count: int) -> bool:
+    """Whether so many rows are in the file, and not in its log alone."""
+    alone = path.with_name("alone.db")
+    shutil.copyfile(path, alone)
+    with raw(alone) as connection:
+        try:
+            return bool(connection.execute("SELECT count(*) FROM rows").fetchone() == (count,))
+        except sqlite3.OperationalError:  # not even the table is
+            return False
+
+
+def test_what_a_recovery_finds_is_moved_before_it_is_told(sqlite, path, tmp_path) -> None:
+    """Who wrote it may have been killed before it was synced: a power cut would take back what was told."""
+    sqlite.create("a", "b")
+    found = tmp_path / "found" / path.name
+    found.parent.mkdir()
+    for end in ("", "-wal", "-shm"):
+        shutil.copyfile(f"{path}{end}", f"{found}{end}")
+    assert not is_moved(found, 2)
+    backend = _backend.SQLiteBackend.open(f"sqlite:///{found}")
+    assert is_moved(found, 2)
+    backend.close()
+
+
+def test_what_was_written_before_a_failure_is_moved_before_it_is_told(sqlite, path) -> None:
+    sqlite.create("a", "b")
+    with raw(path) as other:
+        other.execute(
+            "SELECT * FROM rows"
+        ).fetchall()  # it has the log too, so nobody moves it as the last one
+        sqlite.backend._exchanger.close()
+        assert not is_moved(path, 2)
+        sqlite.load("a")
+        assert is_moved(path, 2)
 
 
 def test_warnings_are_few_and_the_latest(sqlite) -> None:
