@@ -37,7 +37,7 @@ from durable_jobs_core.events import (
 )
 from durable_jobs_core.kinds._draft import Draft, is_due, parked, revived
 from durable_jobs_core.kinds._shared import expire, not_found, release, renew, repair, terminate_nothing, wake
-from durable_jobs_core.kinds._table import Table, fenced, stale, stay, to
+from durable_jobs_core.kinds._table import Table, fenced, stay, to
 from durable_jobs_core.record import ContinuousBody, Run
 from durable_jobs_core.results import (
     ContinuousState,
@@ -69,7 +69,6 @@ class Phase(StrEnum):
 # by name: to look one up in its class is slow in Python 3.11
 _ABSENT, _WAITING, _PENDING, _RUNNING, _PARKED = Phase
 _EXISTING = (_WAITING, _PENDING, _RUNNING, _PARKED)
-_NOT_RUNNING = (_ABSENT, _WAITING, _PENDING, _PARKED)
 
 
 def phase_of(body: ContinuousBody | None) -> Phase:
@@ -382,20 +381,8 @@ TABLE: Table = {
         _PENDING: to(wake, _PENDING, _RUNNING),
         _RUNNING: to(expire(_give_up), *_EXISTING, _ABSENT),
     },
-    HandlerSucceeded: {
-        **stay(stale, *_NOT_RUNNING),
-        _RUNNING: to(fenced(_succeed), _WAITING, _RUNNING, _ABSENT),
-    },
-    HandlerFailed: {
-        **stay(stale, *_NOT_RUNNING),
-        _RUNNING: to(fenced(_fail), _WAITING, _PENDING, _RUNNING, _PARKED, _ABSENT),
-    },
-    HandlerReleased: {
-        **stay(stale, *_NOT_RUNNING),
-        _RUNNING: to(fenced(release), _PENDING, _RUNNING),
-    },
-    LeaseRenewed: {
-        **stay(stale, *_NOT_RUNNING),
-        _RUNNING: to(fenced(renew), _RUNNING),
-    },
+    HandlerSucceeded: fenced(_succeed, _WAITING, _RUNNING, _ABSENT),
+    HandlerFailed: fenced(_fail, _WAITING, _PENDING, _RUNNING, _PARKED, _ABSENT),
+    HandlerReleased: fenced(release, _PENDING, _RUNNING),
+    LeaseRenewed: fenced(renew, _RUNNING),
 }

@@ -38,7 +38,7 @@ from durable_jobs_core.events import (
 from durable_jobs_core.kinds._draft import Draft, is_due, parked, revived
 from durable_jobs_core.kinds._inline import outcome_of, refuse
 from durable_jobs_core.kinds._shared import expire, release, remember, renew, repair, terminate_nothing, wake
-from durable_jobs_core.kinds._table import Table, fenced, stale, stay, to
+from durable_jobs_core.kinds._table import Table, fenced, stay, to
 from durable_jobs_core.kinds._window import due_reason, extended, flush_after, opened, put_off
 from durable_jobs_core.record import LOST_MAX, Batch, DebounceBody, FlushReason, Result, Run, Stored, Window
 from durable_jobs_core.results import (
@@ -72,7 +72,6 @@ class Phase(StrEnum):
 # by name: to look one up in its class is slow in Python 3.11
 _ABSENT, _IDLE, _COLLECTING, _PENDING, _RUNNING, _PARKED = Phase
 _EXISTING = (_IDLE, _COLLECTING, _PENDING, _RUNNING, _PARKED)
-_NOT_RUNNING = (_ABSENT, _IDLE, _COLLECTING, _PENDING, _PARKED)
 _AFTER_RUN = (_ABSENT, _IDLE, _COLLECTING, _PENDING, _RUNNING)
 
 
@@ -395,20 +394,8 @@ TABLE: Table = {
         _RUNNING: to(expire(_give_up), _ABSENT, _IDLE, _COLLECTING, _RUNNING, _PARKED),
         _PARKED: to(wake, _PARKED, _PENDING, _RUNNING),
     },
-    HandlerSucceeded: {
-        **stay(stale, *_NOT_RUNNING),
-        _RUNNING: to(fenced(_succeed), *_AFTER_RUN),
-    },
-    HandlerFailed: {
-        **stay(stale, *_NOT_RUNNING),
-        _RUNNING: to(fenced(_fail), *_AFTER_RUN, _PARKED),
-    },
-    HandlerReleased: {
-        **stay(stale, *_NOT_RUNNING),
-        _RUNNING: to(fenced(release), _PENDING, _RUNNING),
-    },
-    LeaseRenewed: {
-        **stay(stale, *_NOT_RUNNING),
-        _RUNNING: to(fenced(renew), _RUNNING),
-    },
+    HandlerSucceeded: fenced(_succeed, *_AFTER_RUN),
+    HandlerFailed: fenced(_fail, *_AFTER_RUN, _PARKED),
+    HandlerReleased: fenced(release, _PENDING, _RUNNING),
+    LeaseRenewed: fenced(renew, _RUNNING),
 }

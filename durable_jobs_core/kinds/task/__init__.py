@@ -35,7 +35,7 @@ from durable_jobs_core.events import (
     TriggerRequested,
 )
 from durable_jobs_core.kinds._shared import expire, not_found, release, renew, repair, terminate_nothing, wake
-from durable_jobs_core.kinds._table import Table, fenced, stale, stay, to
+from durable_jobs_core.kinds._table import Table, fenced, stay, to
 from durable_jobs_core.kinds.task._facts import fail, give_up, succeed
 from durable_jobs_core.kinds.task._phases import Phase, deadline, phase_of, status_of
 from durable_jobs_core.kinds.task._requests import (
@@ -56,7 +56,6 @@ __all__ = ["TABLE", "Phase", "advance", "deadline", "phase_of", "status_of"]
 
 _ABSENT, _IDLE, _SCHEDULED, _QUEUED, _PENDING, _RUNNING, _PARKED = Phase
 _EXISTING = (_IDLE, _SCHEDULED, _QUEUED, _PENDING, _RUNNING, _PARKED)
-_NOT_RUNNING = (_ABSENT, _IDLE, _SCHEDULED, _QUEUED, _PENDING, _PARKED)
 
 TABLE: Table = {
     SendRequested: {
@@ -108,20 +107,8 @@ TABLE: Table = {
         _RUNNING: to(expire(give_up), _ABSENT, _IDLE, _SCHEDULED, _RUNNING, _PARKED),
         _PARKED: to(wake, _PARKED, _RUNNING),
     },
-    HandlerSucceeded: {
-        **stay(stale, *_NOT_RUNNING),
-        _RUNNING: to(fenced(succeed), _ABSENT, *_EXISTING),
-    },
-    HandlerFailed: {
-        **stay(stale, *_NOT_RUNNING),
-        _RUNNING: to(fenced(fail), _ABSENT, *_EXISTING),
-    },
-    HandlerReleased: {
-        **stay(stale, *_NOT_RUNNING),
-        _RUNNING: to(fenced(release), _QUEUED, _PENDING, _RUNNING),
-    },
-    LeaseRenewed: {
-        **stay(stale, *_NOT_RUNNING),
-        _RUNNING: to(fenced(renew), _RUNNING),
-    },
+    HandlerSucceeded: fenced(succeed, _ABSENT, *_EXISTING),
+    HandlerFailed: fenced(fail, _ABSENT, *_EXISTING),
+    HandlerReleased: fenced(release, _QUEUED, _PENDING, _RUNNING),
+    LeaseRenewed: fenced(renew, _RUNNING),
 }
