@@ -35,9 +35,9 @@ from durable_jobs_core.events import (
     StatusRequested,
     TerminateRequested,
 )
+from durable_jobs_core.kinds import _shared as shared
 from durable_jobs_core.kinds._draft import Draft, is_due, parked, revived
 from durable_jobs_core.kinds._inline import outcome_of, refuse
-from durable_jobs_core.kinds._shared import expire, release, remember, renew, repair, terminate_nothing, wake
 from durable_jobs_core.kinds._table import Table, fenced, stay, to
 from durable_jobs_core.kinds._window import due_reason, extended, flush_after, opened, put_off
 from durable_jobs_core.record import LOST_MAX, Batch, DebounceBody, FlushReason, Result, Run, Stored, Window
@@ -48,7 +48,6 @@ from durable_jobs_core.results import (
     DebounceStatus,
     FlushResult,
     StateResult,
-    TerminateResult,
 )
 from durable_jobs_core.retry import GiveUp, GiveUpReason
 from durable_jobs_core.telemetry import DebounceFlushed, DebounceStarted
@@ -199,7 +198,7 @@ def _lose(d: _Draft, run: int, result: Result, failure: Failure | None = None) -
 def _add(d: _Draft, event: AddRequested) -> None:
     definition, body = d.definition, d.maybe_body or DebounceBody()
     window = body.window
-    ids = remember(d, body.ids, event.event_id)
+    ids = shared.remember(d, body.ids, event.event_id)
     limit = definition.max_pending
     if window is not None and limit is not None and window.count >= limit:
         raise OverloadedError(f"the window of {d.key}", limit, window.count)
@@ -244,9 +243,14 @@ def _reduce(d: _Draft, event: AddRequested, window: Window | None) -> Stored | N
     return outcome.operations.state
 
 
+def _held(body: DebounceBody) -> int:
+    """How many events there are, in the window and in the batch."""
+    window, batch = body.window, body.batch
+    return (0 if window is None else window.count) + (0 if batch is None else batch.count)
+
+
 def _flush(d: _Draft, event: FlushRequested) -> None:
-    window, batch, run = d.body.window, d.body.batch, d.body.run
-    count = (0 if window is None else window.count) + (0 if batch is None else batch.count)
+    window, run, count = d.body.window, d.body.run, _held(d.body)
     if run is not None and run.lease is None:
         run = revived(run, d.now)
     first = last = d.body.runs + 1 if run is None else run.number
@@ -292,19 +296,7 @@ def _clear_nothing(d: _Draft, event: ClearRequested) -> None:
 
 
 def _terminate(d: _Draft, event: TerminateRequested) -> None:
-    window, batch = d.body.window, d.body.batch
-    was_running = d.cancel(d.body.run)
-    d.terminated(event.reason)
-    d.end_life()
-    d.reply(
-        TerminateResult(
-            instance_id=str(d.key),
-            terminated=True,
-            reason=event.reason,
-            was_running=was_running,
-            discarded_events=(window.count if window else 0) + (batch.count if batch else 0),
-        )
-    )
+    shared.terminate(d, event, discarded=_held(d.body))
 
 
 def _status(d: _Draft, event: StatusRequested) -> None:
@@ -380,22 +372,22 @@ TABLE: Table = {
         _PARKED: to(_clear, _IDLE, _ABSENT),
     },
     TerminateRequested: {
-        **stay(terminate_nothing, _ABSENT),
+        **stay(shared.terminate_nothing, _ABSENT),
         **{phase: to(_terminate, _ABSENT) for phase in _EXISTING},
     },
     StatusRequested: stay(_status, *Phase),
     StateRequested: stay(_state, *Phase),
-    AlarmMisfiled: stay(repair, *Phase),
+    AlarmMisfiled: stay(shared.repair, *Phase),
     AlarmFired: {
-        **stay(wake, _ABSENT),
-        _IDLE: to(wake, _IDLE, _ABSENT),
-        _COLLECTING: to(wake, _COLLECTING, _PENDING, _RUNNING),
-        _PENDING: to(wake, _PENDING, _RUNNING),
-        _RUNNING: to(expire(_give_up), _ABSENT, _IDLE, _COLLECTING, _RUNNING, _PARKED),
-        _PARKED: to(wake, _PARKED, _PENDING, _RUNNING),
+        **stay(shared.wake, _ABSENT),
+        _IDLE: to(shared.wake, _IDLE, _ABSENT),
+        _COLLECTING: to(shared.wake, _COLLECTING, _PENDING, _RUNNING),
+        _PENDING: to(shared.wake, _PENDING, _RUNNING),
+        _RUNNING: to(shared.expire(_give_up), _ABSENT, _IDLE, _COLLECTING, _RUNNING, _PARKED),
+        _PARKED: to(shared.wake, _PARKED, _PENDING, _RUNNING),
     },
     HandlerSucceeded: fenced(_succeed, *_AFTER_RUN),
     HandlerFailed: fenced(_fail, *_AFTER_RUN, _PARKED),
-    HandlerReleased: fenced(release, _PENDING, _RUNNING),
-    LeaseRenewed: fenced(renew, _RUNNING),
+    HandlerReleased: fenced(shared.release, _PENDING, _RUNNING),
+    LeaseRenewed: fenced(shared.renew, _RUNNING),
 }
