@@ -18,7 +18,7 @@ from typing import TypeAlias
 
 from attrs import define, evolve, field
 
-from durable_jobs_core.backend import Damaged, Defer, Row, Write
+from durable_jobs_core.backend import Damaged, Row, Write
 from durable_jobs_core.codec import Loaded, encode
 from durable_jobs_core.definitions import AnyDefinition
 from durable_jobs_core.effects import CallHandler, ReplyError, Then
@@ -36,7 +36,7 @@ from durable_jobs_core.events import (
 )
 from durable_jobs_core.operations import InlineOutcome
 from durable_jobs_core.record import Record
-from durable_jobs_core.step import Env, Stepping, alarm_of, step
+from durable_jobs_core.step import Env, Stepping, step
 from durable_jobs_core.words import Job, Key, job_of
 
 LOST_MAX = 4
@@ -399,15 +399,6 @@ class Keeper:
             for stepped in writing.steps:
                 stepped.entry.exposed = False
         self.lost = ()
-
-    # -- asking
-
-    def defer(self, hold_until: int | None) -> Defer | None:
-        """The index entry of what is stored, put back to its alarm, or to `hold_until` if unreadable."""
-        if self.base is None:
-            return None
-        wake = alarm_of(self.key.kind, self.base) if isinstance(self.base, Record) else hold_until
-        return Defer(self.key, revision(self.base), wake)
 
 
 def _calls(then: tuple[Then, ...]) -> bool:
