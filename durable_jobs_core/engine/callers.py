@@ -10,14 +10,13 @@ from durable_jobs_core.effects import Reply, ReplyError
 from durable_jobs_core.engine import hooks, protocol
 from durable_jobs_core.engine.calls import Call
 from durable_jobs_core.engine.entries import Entry
-from durable_jobs_core.engine.keeper import Keeper
+from durable_jobs_core.engine.keeper import Keeper, unknown
 from durable_jobs_core.engine.state import State
 from durable_jobs_core.engine.unreadable import Unreadable
 from durable_jobs_core.errors import (
     ClosedError,
     DurableJobsError,
     JobNotFoundError,
-    OutcomeUnknownError,
     OverloadedError,
     StorageError,
 )
@@ -154,8 +153,7 @@ def refuse(state: State, call: Call, error: DurableJobsError) -> None:
         hooks.cancel(state, state.handlers.inline[call.key], "lost")
     stepped, lane = keeper.dirty, state.lane(call.key)
     if not keeper.forget(call.entry):
-        why = _why(state, call)
-        error = OutcomeUnknownError(f"whether the request reached {call.key} is not known{why}")
+        error = unknown(call.key, _why(state, call))
     reply_error(state, call.id, ReplyError(error))
     if stepped and not keeper.dirty:  # the others have to be stepped again: not before they can be written
         if lane.flight is None:

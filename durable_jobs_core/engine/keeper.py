@@ -194,7 +194,7 @@ class Keeper:
         """An input that writes nothing: answered with the pending write, or from a fresh record (D-7)."""
         entry = queue[0]
         if entry.exposed:
-            then = (ReplyError(_unknown(self.key)),)
+            then = (ReplyError(unknown(self.key)),)
         if self.dirty:
             self.steps.append(Stepped(entry, then, held=held(self.steps, entry)))
         elif not then or self.stamp >= entry.arrived:
@@ -384,8 +384,8 @@ class Keeper:
     def _doubted(self, entries: tuple[Entry, ...]) -> list[Released]:
         """No one can tell whether these happened: their callers are told so, and that is their end."""
         self._remove(set(entries))
-        unknown = (ReplyError(_unknown(self.key)),)
-        return [Released(entry, unknown, committed=False) for entry in entries]
+        told = (ReplyError(unknown(self.key)),)
+        return [Released(entry, told, committed=False) for entry in entries]
 
     def _remove(self, entries: set[Entry]) -> None:
         self.urgent = [entry for entry in self.urgent if entry not in entries]
@@ -406,5 +406,6 @@ def _calls(then: tuple[Then, ...]) -> bool:
     return CallHandler in map(type, then)
 
 
-def _unknown(key: Key) -> OutcomeUnknownError:
-    return OutcomeUnknownError(f"whether the request reached {key} is not known")
+def unknown(key: Key, why: str = "") -> OutcomeUnknownError:
+    """What to tell a caller of whose request no one can tell; `why`: what the backend said last."""
+    return OutcomeUnknownError(f"whether the request reached {key} is not known{why}")
