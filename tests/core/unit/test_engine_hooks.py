@@ -46,9 +46,9 @@ def running(execute: Any = nothing, *, limits: dict[str, Any] | None = None, **o
     return rig
 
 
-def second(rig: Rig, node: int = 2, **limits: Any) -> Rig:
+def second(rig: Rig, **limits: Any) -> Rig:
     """Another worker on the same store, at the same time."""
-    return greeted(rig.engine._state.jobs, node=node, stores=rig.stores, lane=rig.lane_of, t=rig.t, **limits)
+    return greeted(rig.engine._state.jobs, node=2, stores=rig.stores, lane=rig.lane_of, t=rig.t, **limits)
 
 
 def lease_of(rig: Rig, key: Key = TICK) -> Lease:
