@@ -248,7 +248,7 @@ class Node:
         match need:
             case Exchange():
                 self.at.exchange = need
-                self.world.exchange(self, need)
+                self.world.network.exchange(self, need)
             case Invoke():
                 observer.invoked(self, need)
                 if need.leased:
