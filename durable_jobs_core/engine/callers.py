@@ -83,7 +83,7 @@ def _done(state: State, id: int | None) -> Call | None:
     return None if call is None or call.gone else call
 
 
-def reply_or_watch(state: State, keeper: Keeper, entry: Entry, effect: Reply) -> None:
+def reply_or_watch(state: State, entry: Entry, effect: Reply) -> None:
     """Answer a caller, or let it wait for the run it asked for (S-38)."""
     call = state.calls.by_id.get(entry.call)
     if call is None or call.gone or effect.watch is None or entry.wait_ms is None:

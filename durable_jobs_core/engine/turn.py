@@ -66,7 +66,7 @@ def perform(state: State, keeper: Keeper, entry: Entry, then: tuple[Then, ...], 
         elif isinstance(effect, EmitTelemetry):
             state.emitted.extend(effect.events)
         elif isinstance(effect, Reply):
-            callers.reply_or_watch(state, keeper, entry, effect)
+            callers.reply_or_watch(state, entry, effect)
         elif isinstance(effect, ReplyError):
             callers.reply_error(state, entry.call, effect)
         # a `CancelHandler` comes with a commit, and `rebased` cancels the handler whose lease that ended

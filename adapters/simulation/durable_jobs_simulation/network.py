@@ -128,11 +128,11 @@ class Network:
                 landing = batch.writes[: dice.between(0, len(batch.writes))]
                 self._land(engine, landing, batch.not_after, told)
             else:
-                world.store.perform(engine, batch, write, need.lane)
+                world.store.perform(batch, write, need.lane)
             node.later_in(life, dice.between(1, 12_000), lambda: self._fail(node, need, told))
             return
         rotten = world.rot.within(batch)
-        answered = world.store.perform(engine, batch, befallen, need.lane)
+        answered = world.store.perform(batch, befallen, need.lane)
         world.rot.met(batch, rotten, answered.claimed)
         told.claimed = len(answered.claimed)
         back = world.travel.between(0, 3)

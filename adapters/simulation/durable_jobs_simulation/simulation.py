@@ -375,7 +375,7 @@ def _done(world: World, began: int) -> bool:
         return False
     if any(run.began <= began for node in world.nodes for run in node.hooks):
         return False
-    return not world.observer.overdue(0)
+    return not world.observer.overdue()
 
 
 def _undone(world: World, began: int) -> str:
@@ -388,7 +388,7 @@ def _undone(world: World, began: int) -> str:
     old = [run.invoke.key for node in world.nodes for run in node.hooks if run.began <= began]
     if old:
         return f"a hook of {old[0]} still runs"
-    overdue = world.observer.overdue(0)
+    overdue = world.observer.overdue()
     return (
         f"{overdue[0]} and {len(overdue) - 1} others are due and were not run"
         if overdue

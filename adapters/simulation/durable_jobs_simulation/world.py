@@ -112,11 +112,6 @@ class World:
         return bool(self._heap) and self._heap[0][0] <= until
 
     @property
-    def next_at(self) -> int | None:
-        """When the next thing will happen."""
-        return self._heap[0][0] if self._heap else None
-
-    @property
     def moment(self) -> tuple[int, int]:
         """The step, and ms since the beginning."""
         return self.trace.steps, self.now - EPOCH
@@ -136,7 +131,7 @@ class World:
 
     # -- nodes
 
-    def release_for(self, node: Node) -> tuple[Jobs, tuple[str, ...]]:
+    def release(self) -> tuple[Jobs, tuple[str, ...]]:
         """What a node that starts runs: the newest release, unless it is late."""
         if self._anew is not None:
             return self._anew(), ()

@@ -288,16 +288,14 @@ class World:
 
     def _write_all(self, engine: int, batch: Batch) -> Answer:
         self._own("store")
-        return self.store.perform(
-            engine, batch, lambda write: self.store.write(engine, write, batch.not_after)
-        )
+        return self.store.perform(batch, lambda write: self.store.write(engine, write, batch.not_after))
 
     def _refuse(self, number: int) -> None:
         seat = self.seats[number]
         assert seat.node.asked is not None, "there is an exchange"
         self.stage.say(seat.node.name, "refuse", fault=True)
         self._own("store")
-        answer = self.store.perform(seat.node.engine_id, seat.node.asked.batch, _refused)
+        answer = self.store.perform(seat.node.asked.batch, _refused)
         self._seat(number, seat._replace(answer=answer))
 
     def _answer(self, number: int) -> None:
@@ -361,7 +359,7 @@ class World:
                 case Reply():
                     self._own("observer")
                     self._own("ledger")
-                    self.observer.replied(node, need, heard=True)
+                    self.observer.replied(node, need)
                     self.ledger.replied(need)
                     self._close(need.call)
                 case Emit():
