@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from support.bench import Bench, add, answers, effects, error_types
-from support.samples import CHORE, FOLD, LATEST, TICK, chore, folding, latest, nothing, number, tick
+from support.samples import CHORE, FOLD, LATEST, START, TICK, chore, folding, latest, nothing, number, tick
 
 from durable_jobs_core.backend import Damaged, Row
 from durable_jobs_core.codec import Loaded, Newer
@@ -29,7 +29,6 @@ from durable_jobs_core.events import (
     FlushRequested,
     HandlerSucceeded,
     SendRequested,
-    StartRequested,
     StatusRequested,
     TerminateRequested,
     TriggerRequested,
@@ -39,8 +38,6 @@ from durable_jobs_core.record import DebounceBody
 from durable_jobs_core.step import step
 from durable_jobs_core.telemetry import JobStale
 from durable_jobs_core.words import INSTANT_MAX, Key
-
-START = StartRequested(number(0))
 
 
 def send(event: int) -> SendRequested:
