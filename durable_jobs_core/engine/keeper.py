@@ -21,7 +21,7 @@ from attrs import define, evolve, field
 from durable_jobs_core.backend import Damaged, Row, Write
 from durable_jobs_core.codec import Loaded, encode
 from durable_jobs_core.definitions import AnyDefinition
-from durable_jobs_core.effects import CallHandler, ReplyError, Then
+from durable_jobs_core.effects import CallHandler, ReplyError, Then, Transition
 from durable_jobs_core.engine.entries import Entry, Released, Stepped, Writing, held, is_full
 from durable_jobs_core.engine.settling import revision, same, settle
 from durable_jobs_core.engine.slots import Slots
@@ -154,26 +154,30 @@ class Keeper:
             transition = self.stepping(self.definition, self.work, entry.event, env)
         except DurableJobsError as error:
             return self._answer(queue, (ReplyError(error),), released)
-        if not transition.writes:
-            if not _calls(transition.then):
-                return self._answer(queue, transition.then, released)
-            if self.calling or is_full(self.steps):
-                return False
-            self._call(entry, transition.then, released)
-            return True
+        if transition.writes:
+            return self._take(queue, transition, env.number)
+        if not _calls(transition.then):
+            return self._answer(queue, transition.then, released)
+        if self.calling or is_full(self.steps):
+            return False
+        self._call(entry, transition.then, released)
+        return True
+
+    def _take(self, queue: list[Entry], transition: Transition, number: int) -> bool:
+        """An input that writes: the working copy is what its step has made of it."""
         life_ends = self.work is not None and (
             transition.record is None or transition.record.revision.life != self.work.revision.life
         )
         if life_ends and self.base is None:
             return False  # the creation is written first: one write never both begins and ends a life
-        queue.pop(0)
+        entry = queue.pop(0)
         leases = _calls(transition.then)
         if leases or entry.brings_slot:
             self._account(entry, leases)
         size = held(self.steps, entry)
         self.steps.append(Stepped(entry, transition.then, writes=True, leases=leases, held=size))
-        self.work, self.number, self.ended = transition.record, env.number, life_ends
-        self.wake = transition.alarm
+        self.work, self.wake = transition.record, transition.alarm
+        self.number, self.ended = number, life_ends
         return not life_ends
 
     def _may_create_unread(self, entry: Entry) -> bool:
