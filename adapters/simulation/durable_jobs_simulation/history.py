@@ -30,6 +30,11 @@ class Attempt:
     stopping: bool = False
 
     @property
+    def facts(self) -> tuple[int, int, str, int, int]:
+        """Which attempt it is, by all that its hook is told of that."""
+        return self.life, self.run, self.hook, self.attempt, self.crashes
+
+    @property
     def over(self) -> bool:
         """Whether its hook has ended, or will not be called: its lease came too late."""
         return self.outcome is not None or not self.invoked

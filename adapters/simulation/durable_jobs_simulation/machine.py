@@ -186,7 +186,7 @@ class JobsMachine(RuleBasedStateMachine):
         world.after(ms, lambda: None)
         with entered(self.sim):
             while not until():
-                if world.next_at is None or world.next_at > end:
+                if not world.goes_on(end):
                     return False
                 world.step()
         return True
