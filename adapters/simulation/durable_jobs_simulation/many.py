@@ -18,12 +18,11 @@ from attrs import define, field
 from durable_jobs_core.words import Kind
 from durable_jobs_simulation import strikes
 from durable_jobs_simulation.calls import Calls, calls_of, told
-from durable_jobs_simulation.case import SCENARIO, MakeCase, commits_of, load
+from durable_jobs_simulation.case import SCENARIO, MakeCase, commits_of, load, tried
 from durable_jobs_simulation.progress import Progress
 from durable_jobs_simulation.scenarios import CASES
 from durable_jobs_simulation.strikes import Cell
 from durable_jobs_simulation.trace import clock
-from durable_jobs_simulation.violation import Violation
 
 BAR = 24
 
@@ -54,12 +53,9 @@ class Ran:
 
 def run_one(name: str, seed: int) -> Ran:
     """Run one seed of a case."""
-    violated: tuple[str, ...] = ()
     case = find(name)()
-    try:
-        trace = case.run(seed)
-    except Violation as violation:
-        trace, violated = violation.trace, (violation.invariant, violation.why)
+    trace, violation = tried(case, seed)
+    violated = () if violation is None else (violation.invariant, violation.why)
     calls, commits = calls_of(case, trace), commits_of(trace)
     return Ran(name, seed, trace.steps, trace.ms, trace.hits, trace.cells, calls, commits, *violated)
 
