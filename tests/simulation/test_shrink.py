@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import charging
 import pytest
 from attrs import evolve
 from durable_jobs_simulation import Faults, Simulation, Trace, Violation
@@ -91,6 +92,13 @@ def test_a_fault_that_only_spares_workers_from_looking_for_work_is_not_left() ->
     assert trace is not None
 
     assert not shrink(waits, trace, "fails").faults.rates()
+
+
+def test_of_several_faults_each_of_which_would_do_one_is_left() -> None:
+    trace = violates(charging.wrong(), 149)
+    assert trace is not None
+
+    assert len(shrink(charging.wrong, trace, "nobody_pays_twice").faults.rates()) == 1
 
 
 def test_a_smaller_run_in_which_something_else_is_wrong_is_not_taken() -> None:

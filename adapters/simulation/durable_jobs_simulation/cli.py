@@ -48,7 +48,7 @@ def explain(name: str, seed: int, path: str | None) -> int:
         progress.clear()
         again = again or as_test(python_of(name), make, trace)
     trace.case = name
-    print(trace.text(last=None if path is None and violation is not None else 60), end="")
+    print(trace.story(last=None if path is None and violation is not None else 60), end="")
     print(f"{trace.steps} steps, {clock(trace.ms)}, digest {trace.digest}")
     if path is not None:
         with _told_of_files():
@@ -104,7 +104,7 @@ def run_again(args: argparse.Namespace, lines: Sequence[str]) -> int:
         raise SimulationError(f"{args.file} is a trace, which takes no jobs and makes no test; {FILE}")
     trace, _ = tried(case, seed, faults)
     trace.case = name
-    print(trace.text(last=40), end="")
+    print(trace.story(last=40), end="")
     now = list(trace.json_lines())
     if now == lines:
         print("the same, line by line")

@@ -105,21 +105,38 @@ class Trace:
     ms: int = 0
     violation: str | None = None
 
-    def lines(self, *, last: int | None = None) -> Iterator[str]:
-        """The head, and the events: all, or only the last so many."""
+    def lines(self) -> Iterator[str]:
+        """The head, and the events."""
+        return self._lines(self.events)
+
+    def _lines(self, shown: list[Event], left_out: str | None = None) -> Iterator[str]:
         yield f"seed {self.seed}"
         yield f"setup {self.setup}"
         yield f"faults {self.faults}"
-        events = self.events if last is None else self.events[-last:]
-        if len(events) < len(self.events):
-            yield f"... {len(self.events) - len(events)} events before"
-        yield from map(str, events)
+        if left_out is not None:
+            yield left_out
+        yield from map(str, shown)
         if self.violation is not None:
             yield f"VIOLATED {self.violation}"
 
-    def text(self, *, last: int | None = None) -> str:
-        """The run for a terminal."""
-        return "\n".join(self.lines(last=last)) + "\n"
+    def text(self) -> str:
+        """All of the run, as text."""
+        return "\n".join(self.lines()) + "\n"
+
+    def named(self) -> set[Key]:
+        """The instances that the violation names."""
+        keys = {event.key for event in self.events if event.key is not None}
+        return {key for key in keys if str(key) in (self.violation or "")}
+
+    def story(self, *, last: int | None = None) -> str:
+        """For a terminal: what befell the nodes, and of the instances those that the violation names, if it
+        names any; all of it, or only the last so many events."""
+        named = self.named()
+        told = [event for event in self.events if not named or event.key is None or event.key in named]
+        shown = told if last is None else told[-last:]
+        parts = {"before": len(told) - len(shown), "of other instances": len(self.events) - len(told)}
+        left_out = ", ".join(f"{count} events {where}" for where, count in parts.items() if count)
+        return "\n".join(self._lines(shown, f"... {left_out}" if left_out else None)) + "\n"
 
     @property
     def digest(self) -> str:
