@@ -84,9 +84,10 @@ class Exchanged:
 class Trace:
     """One run. `faults`: what was drawn for it; `nodes`, `clients`: workers, and who only serves callers;
     `lanes`: of the store; `hits`: how often each fault was drawn; `cells`: where it struck, by fault, stage
-    and kind; `steps`, `ms`: how far it went; `counts`: of commits, attempts and replies; `violation`: the
-    invariant that failed, and why; `exchanges`: with the store, in the order in which they were sent;
-    `engines`: whose they were, by id."""
+    and kind; `steps`, `ms`: how far it went; `counts`: of commits, attempts and replies; `ends`: of the
+    instances at the end, by job and status, and those with dead letters; `violation`: the invariant that
+    failed, and why; `exchanges`: with the store, in the order in which they were sent; `engines`: whose
+    they were, by id."""
 
     seed: int
     faults: Faults
@@ -101,6 +102,7 @@ class Trace:
     hits: dict[str, int] = field(factory=dict)
     cells: Counter[tuple[str, str, Kind]] = field(factory=Counter, repr=False)
     counts: dict[str, int] = field(factory=dict)
+    ends: Counter[tuple[str, str]] = field(factory=Counter, repr=False)
     steps: int = 0
     ms: int = 0
     violation: str | None = None
