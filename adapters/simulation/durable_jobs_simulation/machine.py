@@ -172,7 +172,7 @@ class JobsMachine(RuleBasedStateMachine):
                 nothing_given("at_end", end())
         finally:
             if self._failed and hypothesis.currently_in_test_context():
-                hypothesis.note(self.trace.text(last=_SHOWN))
+                hypothesis.note(self.trace.story(last=_SHOWN))
             self.sim._bury()
 
     @property

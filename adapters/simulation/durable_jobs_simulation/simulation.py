@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import re
+from collections import Counter
 from collections.abc import Callable, Coroutine, Generator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -23,7 +24,7 @@ from durable_jobs_core.words import Key, Kind, maybe_datetime, to_datetime
 from durable_jobs_simulation.arguments import ManyJobs, check_arguments, nothing_given, releases_of
 from durable_jobs_simulation.dice import Dice
 from durable_jobs_simulation.faults import Faults, draw_limits, swarm
-from durable_jobs_simulation.history import Commit
+from durable_jobs_simulation.history import Commit, with_dead_letters
 from durable_jobs_simulation.mishaps import Mishaps
 from durable_jobs_simulation.tasks import Ask, SimulationError, Sleep, Task, Wanted, lay_to_rest
 from durable_jobs_simulation.trace import EPOCH, Trace, clock
@@ -314,6 +315,8 @@ def ended(world: World) -> Trace:
     trace.hits = {name: count for name, count in world.fate.hits.items() if count}
     trace.cells = world.fate.cells
     trace.counts = dict(sorted(world.observer.counts.items()))
+    ends = Counter((key.job, str(_instance(key, row).status)) for key, row in world.store.rows.items())
+    trace.ends = ends + with_dead_letters(world.observer.histories.values())
     return trace
 
 
