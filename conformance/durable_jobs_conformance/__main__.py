@@ -49,7 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
     print(table(reports))
     if asked.json is not None:
         found = {"backends": {report.name: report.to_json() for report in reports}}
-        asked.json.write_text(json.dumps(found, indent=2, ensure_ascii=False) + "\n")
+        asked.json.write_text(json.dumps(found, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     return int(any(report.failed or report.missing for report in reports))
 
 

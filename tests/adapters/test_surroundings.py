@@ -452,6 +452,22 @@ def test_a_runtime_that_has_closed_leaves_no_threads_of_its_own_behind(driver: D
         assert not thread.is_alive(), thread
 
 
+def test_a_list_of_threads_tells_which_are_of_a_runtime(driver: Driver) -> None:
+    before = set(threading.enumerate())
+    seen: set[threading.Thread] = set()
+
+    def execute(ctx: ContinuousContext[Nothing]) -> None:
+        seen.update(threading.enumerate())
+
+    async def main() -> None:
+        async with driver.open(one_job(execute), "memory://") as runtime:
+            assert (await outcome_of_a_run(runtime)).outcome == "succeeded"
+
+    driver.run(main)
+    names = {thread.name for thread in seen - before if not thread.name.startswith("Trio")}
+    assert names == {"durable-jobs-lane-0", "durable-jobs-hints", "durable-jobs-call"}
+
+
 def test_an_interpreter_does_not_wait_for_a_hook_in_a_thread_that_never_ends(driver: Driver) -> None:
     script = f"""
 import threading, {driver.name}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 import threading
 import time
@@ -65,6 +66,37 @@ def test_S_67_a_run_that_ends_within_the_block_ends_its_hooks_and_closes_the_bac
     trio.run(main)
     assert backend.closed.is_set()
     assert "job.failed" not in tracker.types()
+
+
+def test_S_67_a_hook_whose_shield_keeps_its_cancellation_from_it_is_told_of(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(durable_jobs_trio, "DEAF_SECONDS", 0.0)
+
+    async def main() -> None:
+        running, told = trio.Event(), trio.Event()
+
+        def tell(record: logging.LogRecord) -> bool:
+            told.set()
+            return True
+
+        caplog.handler.addFilter(tell)
+
+        async def execute(ctx: ContinuousContext[Nothing]) -> None:
+            running.set()
+            with trio.CancelScope(deadline=trio.current_time() + 20, shield=True):
+                await told.wait()
+
+        async with durable_jobs_trio.open_runtime(one_job(execute), "memory://", grace="0 s") as runtime:
+            await runtime.client.continuous("job").start("a", Nothing())
+            await running.wait()
+
+    trio.run(main)
+    warned = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert warned == [
+        "execute of continuous:job:a was cancelled and does not end: its instance waits for it, as does the "
+        "end of this process"
+    ]
 
 
 @pytest.mark.usefixtures("interrupts")

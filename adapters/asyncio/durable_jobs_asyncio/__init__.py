@@ -20,6 +20,7 @@ from durable_jobs_runtime import (
     on_signals,
     open_backend,
 )
+from durable_jobs_runtime.loop import DEAF
 from durable_jobs_runtime.trackers import say
 
 from durable_jobs_core import Jobs, Key
@@ -41,10 +42,7 @@ __all__ = ["Runtime", "open_runtime"]
 
 T = TypeVar("T")
 AGAIN_SECONDS = 5.0
-DEAF = (
-    "%s of %s was cancelled and does not end: its instance waits for it, as does the end of this process; "
-    "it is cancelled again every %g seconds"
-)
+DEAF_AGAIN = f"{DEAF}; it is cancelled again every %g seconds"
 END_SECONDS = 1.0
 """A program that ends cancels all its tasks, hooks too: by so much later its blocks are being left."""
 
@@ -251,7 +249,7 @@ class _Loop:
         """Cancel, and say it again to a hook that swallows it: its instance waits for its end."""
         if not task.done():
             if times == 1:
-                say(logging.WARNING, DEAF, invoke.hook, invoke.key, AGAIN_SECONDS)
+                say(logging.WARNING, DEAF_AGAIN, invoke.hook, invoke.key, AGAIN_SECONDS)
             task.cancel()
             self._loop.call_later(AGAIN_SECONDS, self._cancel, task, invoke, times + 1)
 

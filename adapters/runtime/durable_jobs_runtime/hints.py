@@ -20,7 +20,7 @@ class HintThread:
         self._backend = backend
         self._nudge = nudge
         self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread = threading.Thread(target=self._serve, name="durable-jobs-hints", daemon=True)
 
     def start(self) -> None:
         """Begin."""

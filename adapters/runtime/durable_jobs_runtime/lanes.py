@@ -21,7 +21,7 @@ class LaneThread:
         self._answered = answered
         self._failures = 0
         self._work: queue.SimpleQueue[Exchange | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread = threading.Thread(target=self._serve, name=f"durable-jobs-lane-{lane}", daemon=True)
 
     def start(self) -> None:
         """Begin."""

@@ -8,6 +8,9 @@ from typing import Any, Protocol
 
 from durable_jobs_core.engine import HookOutcome, Invoke
 
+DEAF = "%s of %s was cancelled and does not end: its instance waits for it, as does the end of this process"
+"""What is said of an async hook that has not ended some seconds after it was cancelled."""
+
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 

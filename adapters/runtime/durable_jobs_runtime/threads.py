@@ -45,7 +45,7 @@ class ThreadPool:
             if not starts:
                 self._idle -= 1
         if starts:
-            threading.Thread(target=self._serve, args=(work,), daemon=True).start()
+            threading.Thread(target=self._serve, args=(work,), name="durable-jobs-call", daemon=True).start()
         else:
             self._work.put(work)
 

@@ -209,7 +209,7 @@ class HttpTracker:
                 self._overflow += 1
             if self._thread is None or not self._thread.is_alive():  # it is not, in a forked child
                 self._closing_at = None
-                thread = threading.Thread(target=self._serve, daemon=True)
+                thread = threading.Thread(target=self._serve, name="durable-jobs-telemetry", daemon=True)
                 thread.start()
                 self._thread = thread
             if was_empty or len(self._buffer) >= self._batch_size:

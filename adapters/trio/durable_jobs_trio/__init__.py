@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -11,6 +12,8 @@ from typing import Any, TypeVar
 
 import trio
 from durable_jobs_runtime import BaseRuntime, FileJournal, Options, Tracker, on_signals, open_backend
+from durable_jobs_runtime.loop import DEAF
+from durable_jobs_runtime.trackers import say
 
 from durable_jobs_core import Jobs, Key
 from durable_jobs_core.backend import Backend
@@ -30,6 +33,7 @@ from durable_jobs_core.events import Request
 __all__ = ["Runtime", "open_runtime"]
 
 T = TypeVar("T")
+DEAF_SECONDS = 5.0
 
 
 @asynccontextmanager
@@ -94,7 +98,9 @@ class _Loop:
             self._token = trio.lowlevel.current_trio_token()
         except RuntimeError:
             raise RuntimeError("no trio runs here; in asyncio it is durable_jobs_asyncio") from None
-        self._hooks: dict[int, trio.CancelScope] = {}
+        self._hooks: dict[int, tuple[trio.CancelScope, Invoke]] = {}
+        self._cancelled: dict[int, Callable[[], None]] = {}
+        """What keeps it from being told that they do not end."""
         self._limiter = trio.CapacityLimiter(math.inf)
         """Of our own threads: the default ones may all be in use by the program."""
         self.users = trio.CancelScope()
@@ -133,7 +139,7 @@ class _Loop:
     def start_hook(self, invoke: Invoke, finished: Callable[[int, HookOutcome], None]) -> None:
         seconds = math.inf if invoke.timeout_ms is None else invoke.timeout_ms / 1000
         scope = trio.CancelScope(deadline=trio.current_time() + seconds)
-        self._hooks[invoke.id] = scope
+        self._hooks[invoke.id] = scope, invoke
         self._spawn(self._run, invoke, finished, scope)
 
     async def _run(
@@ -147,12 +153,19 @@ class _Loop:
             all_end = trio.current_effective_deadline() == -math.inf  # and nobody may have left the block
             outcome = HookCancelled() if all_end else HookRaised(error)
         was_cancelled = self._hooks.pop(invoke.id, None) is None
+        if (ends := self._cancelled.pop(invoke.id, None)) is not None:
+            ends()
         finished(invoke.id, outcome or (HookCancelled() if was_cancelled else HookTimedOut()))
 
     def cancel_hook(self, invocation: int) -> None:
-        scope = self._hooks.pop(invocation, None)
-        if scope is not None:
-            scope.cancel()
+        hook = self._hooks.pop(invocation, None)
+        if hook is None:
+            return
+        scope, invoke = hook
+        scope.cancel()
+        say_so = partial(say, logging.WARNING, DEAF, invoke.hook, invoke.key)  # it has a shield, perhaps
+        with suppress(RuntimeError):  # the run ends
+            self._cancelled[invocation] = self.after(DEAF_SECONDS, say_so)
 
     def is_over(self) -> bool:
         """Whether the main task has ended, and nobody left the block: then there are no tasks any more."""

@@ -55,7 +55,7 @@ class Hints:
         """Return at the next news, or at news nobody has been told of yet, or after `timeout` seconds."""
         with self._changed:
             if self._thread is None and not self._closed:
-                self._thread = threading.Thread(target=self._listen, daemon=True, name="durable-jobs-hints")
+                self._thread = threading.Thread(target=self._listen, daemon=True, name="durable-jobs-redis")
                 self._thread.start()
             self._changed.wait_for(lambda: self._closed or self._count > self._heard, timeout)
             self._heard = self._count

@@ -34,7 +34,12 @@ def parse(url: str) -> Location:
     if not place.startswith("/") or not path or "\0" in path:
         wanted = "sqlite:///relative.db or sqlite:////absolute/path.db"
         raise StorageError(f"{url!r} names no file; it has to look like {wanted}")
-    return Location(os.path.realpath(path), **_options(url, query))
+    try:
+        path.encode()  # as SQLite wants it; the file system may want another encoding
+        real = os.path.realpath(path)
+    except UnicodeEncodeError as error:
+        raise StorageError(f"{url!r}: no file can have that name here: {error.reason}") from error
+    return Location(real, **_options(url, query))
 
 
 def _options(url: str, query: str) -> dict[str, str]:

@@ -69,6 +69,8 @@ def test_a_path_may_have_any_signs(tmp_path, text, name) -> None:
         ("sqlite://jobs.db", "names no file"),
         ("sqlite:jobs.db", "names no file"),
         ("sqlite:///a%00b", "names no file"),
+        ("sqlite:///\ud800.db", "no file can have that name here: surrogates not allowed"),
+        ("sqlite:////\udcff.db", "no file can have that name here: surrogates not allowed"),
         ("sqlite://:memory:", "use memory://"),
         ("sqlite:///:memory:", "use memory://"),
         ("sqlite:///x.db?sync=full", "unknown option 'sync'; known: synchronous"),
