@@ -35,8 +35,6 @@ import json
 from collections.abc import Mapping
 from typing import Any, Protocol, TypeAlias, cast
 
-from attrs import field
-
 from durable_jobs_core._values import value
 from durable_jobs_core.checks import shown
 from durable_jobs_core.errors import Issue, ValidationError
@@ -263,7 +261,7 @@ class Health:
     durability: str
     clock: int
     warnings: tuple[str, ...] = ()
-    jobs: tuple[Job, ...] = field(default=())
+    jobs: tuple[Job, ...] = ()
 
 
 class Backend(Protocol):

@@ -23,6 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from operator import attrgetter
+from typing import Any
 
 from attrs import frozen
 
@@ -40,6 +41,14 @@ class DurableJobsError(Exception):
     def __str__(self) -> str:
         text = super().__str__()
         return text if self.changed is None else text + UNCHANGED
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """With its fields, so that it reaches another process whole: `args` is only the text."""
+        return _again, (type(self), self.args), vars(self)
+
+
+def _again(cls: type[DurableJobsError], args: tuple[Any, ...]) -> DurableJobsError:
+    return cls.__new__(cls, *args)
 
 
 class DefinitionError(DurableJobsError, ValueError):

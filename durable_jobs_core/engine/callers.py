@@ -10,14 +10,13 @@ from durable_jobs_core.effects import Reply, ReplyError
 from durable_jobs_core.engine import hooks, protocol
 from durable_jobs_core.engine.calls import Call
 from durable_jobs_core.engine.entries import Entry
-from durable_jobs_core.engine.keeper import Keeper
+from durable_jobs_core.engine.keeper import Keeper, unknown
 from durable_jobs_core.engine.state import State
 from durable_jobs_core.engine.unreadable import Unreadable
 from durable_jobs_core.errors import (
     ClosedError,
     DurableJobsError,
     JobNotFoundError,
-    OutcomeUnknownError,
     OverloadedError,
     StorageError,
 )
@@ -84,7 +83,7 @@ def _done(state: State, id: int | None) -> Call | None:
     return None if call is None or call.gone else call
 
 
-def reply_or_watch(state: State, keeper: Keeper, entry: Entry, effect: Reply) -> None:
+def reply_or_watch(state: State, entry: Entry, effect: Reply) -> None:
     """Answer a caller, or let it wait for the run it asked for (S-38)."""
     call = state.calls.by_id.get(entry.call)
     if call is None or call.gone or effect.watch is None or entry.wait_ms is None:
@@ -154,8 +153,7 @@ def refuse(state: State, call: Call, error: DurableJobsError) -> None:
         hooks.cancel(state, state.handlers.inline[call.key], "lost")
     stepped, lane = keeper.dirty, state.lane(call.key)
     if not keeper.forget(call.entry):
-        why = _why(state, call)
-        error = OutcomeUnknownError(f"whether the request reached {call.key} is not known{why}")
+        error = unknown(call.key, _why(state, call))
     reply_error(state, call.id, ReplyError(error))
     if stepped and not keeper.dirty:  # the others have to be stepped again: not before they can be written
         if lane.flight is None:

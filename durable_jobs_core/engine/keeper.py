@@ -18,10 +18,10 @@ from typing import TypeAlias
 
 from attrs import define, evolve, field
 
-from durable_jobs_core.backend import Damaged, Defer, Row, Write
+from durable_jobs_core.backend import Damaged, Row, Write
 from durable_jobs_core.codec import Loaded, encode
 from durable_jobs_core.definitions import AnyDefinition
-from durable_jobs_core.effects import CallHandler, ReplyError, Then
+from durable_jobs_core.effects import CallHandler, ReplyError, Then, Transition
 from durable_jobs_core.engine.entries import Entry, Released, Stepped, Writing, held, is_full
 from durable_jobs_core.engine.settling import revision, same, settle
 from durable_jobs_core.engine.slots import Slots
@@ -36,7 +36,7 @@ from durable_jobs_core.events import (
 )
 from durable_jobs_core.operations import InlineOutcome
 from durable_jobs_core.record import Record
-from durable_jobs_core.step import Env, Stepping, alarm_of, step
+from durable_jobs_core.step import Env, Stepping, step
 from durable_jobs_core.words import Job, Key, job_of
 
 LOST_MAX = 4
@@ -154,26 +154,30 @@ class Keeper:
             transition = self.stepping(self.definition, self.work, entry.event, env)
         except DurableJobsError as error:
             return self._answer(queue, (ReplyError(error),), released)
-        if not transition.writes:
-            if not _calls(transition.then):
-                return self._answer(queue, transition.then, released)
-            if self.calling or is_full(self.steps):
-                return False
-            self._call(entry, transition.then, released)
-            return True
+        if transition.writes:
+            return self._take(queue, transition, env.number)
+        if not _calls(transition.then):
+            return self._answer(queue, transition.then, released)
+        if self.calling or is_full(self.steps):
+            return False
+        self._call(entry, transition.then, released)
+        return True
+
+    def _take(self, queue: list[Entry], transition: Transition, number: int) -> bool:
+        """An input that writes: the working copy is what its step has made of it."""
         life_ends = self.work is not None and (
             transition.record is None or transition.record.revision.life != self.work.revision.life
         )
         if life_ends and self.base is None:
             return False  # the creation is written first: one write never both begins and ends a life
-        queue.pop(0)
+        entry = queue.pop(0)
         leases = _calls(transition.then)
         if leases or entry.brings_slot:
             self._account(entry, leases)
         size = held(self.steps, entry)
         self.steps.append(Stepped(entry, transition.then, writes=True, leases=leases, held=size))
-        self.work, self.number, self.ended = transition.record, env.number, life_ends
-        self.wake = transition.alarm
+        self.work, self.wake = transition.record, transition.alarm
+        self.number, self.ended = number, life_ends
         return not life_ends
 
     def _may_create_unread(self, entry: Entry) -> bool:
@@ -194,7 +198,7 @@ class Keeper:
         """An input that writes nothing: answered with the pending write, or from a fresh record (D-7)."""
         entry = queue[0]
         if entry.exposed:
-            then = (ReplyError(_unknown(self.key)),)
+            then = (ReplyError(unknown(self.key)),)
         if self.dirty:
             self.steps.append(Stepped(entry, then, held=held(self.steps, entry)))
         elif not then or self.stamp >= entry.arrived:
@@ -384,8 +388,8 @@ class Keeper:
     def _doubted(self, entries: tuple[Entry, ...]) -> list[Released]:
         """No one can tell whether these happened: their callers are told so, and that is their end."""
         self._remove(set(entries))
-        unknown = (ReplyError(_unknown(self.key)),)
-        return [Released(entry, unknown, committed=False) for entry in entries]
+        told = (ReplyError(unknown(self.key)),)
+        return [Released(entry, told, committed=False) for entry in entries]
 
     def _remove(self, entries: set[Entry]) -> None:
         self.urgent = [entry for entry in self.urgent if entry not in entries]
@@ -400,20 +404,12 @@ class Keeper:
                 stepped.entry.exposed = False
         self.lost = ()
 
-    # -- asking
-
-    def defer(self, hold_until: int | None) -> Defer | None:
-        """The index entry of what is stored, put back to its alarm, or to `hold_until` if unreadable."""
-        if self.base is None:
-            return None
-        wake = alarm_of(self.key.kind, self.base) if isinstance(self.base, Record) else hold_until
-        return Defer(self.key, revision(self.base), wake)
-
 
 def _calls(then: tuple[Then, ...]) -> bool:
     """Whether a hook is to be called: after a commit a leased one, without a commit an inline one."""
     return CallHandler in map(type, then)
 
 
-def _unknown(key: Key) -> OutcomeUnknownError:
-    return OutcomeUnknownError(f"whether the request reached {key} is not known")
+def unknown(key: Key, why: str = "") -> OutcomeUnknownError:
+    """What to tell a caller of whose request no one can tell; `why`: what the backend said last."""
+    return OutcomeUnknownError(f"whether the request reached {key} is not known{why}")

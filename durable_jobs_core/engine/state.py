@@ -21,7 +21,7 @@ from durable_jobs_core.engine.slots import Slots
 from durable_jobs_core.events import AlarmFired, Event
 from durable_jobs_core.journal import Journal
 from durable_jobs_core.record import Record
-from durable_jobs_core.step import Env, Stepping, step
+from durable_jobs_core.step import Env, Stepping
 from durable_jobs_core.telemetry import TelemetryEvent
 from durable_jobs_core.words import Job, Key, job_of
 
@@ -44,8 +44,8 @@ class State:
     slots: Slots
     cache: Cache
     entropy: Entropy
-    journal: Journal | None = None
-    stepping: Stepping = step
+    journal: Journal | None
+    stepping: Stepping
     clock: Clock = field(factory=Clock)
     calls: Calls = field(factory=Calls)
     handlers: Handlers = field(factory=Handlers)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from durable_jobs_core.backend import Row
+from durable_jobs_core.backend import Defer, Row
 from durable_jobs_core.codec import Newer
 from durable_jobs_core.effects import CallHandler, EmitTelemetry, Reply, ReplyError, Then
 from durable_jobs_core.engine import callers, hooks
 from durable_jobs_core.engine.entries import Entry
 from durable_jobs_core.engine.keeper import Keeper
+from durable_jobs_core.engine.settling import revision
 from durable_jobs_core.engine.state import State
 from durable_jobs_core.errors import ClosedError
 from durable_jobs_core.events import AlarmFired
+from durable_jobs_core.record import Record
+from durable_jobs_core.step import alarm_of
 from durable_jobs_core.words import Key, printable
 
 NEWER_HOLD_FIRST_MS = 1_000
@@ -63,7 +66,7 @@ def perform(state: State, keeper: Keeper, entry: Entry, then: tuple[Then, ...], 
         elif isinstance(effect, EmitTelemetry):
             state.emitted.extend(effect.events)
         elif isinstance(effect, Reply):
-            callers.reply_or_watch(state, keeper, entry, effect)
+            callers.reply_or_watch(state, entry, effect)
         elif isinstance(effect, ReplyError):
             callers.reply_error(state, entry.call, effect)
         # a `CancelHandler` comes with a commit, and `rebased` cancels the handler whose lease that ended
@@ -81,18 +84,19 @@ def _call(state: State, keeper: Keeper, entry: Entry, effect: CallHandler) -> No
 
 
 def _defer(state: State, keeper: Keeper, entry: Entry) -> None:
-    """A claim that came to nothing: put its index entry back (D-4)."""
-    key, hold = keeper.key, None
+    """A claim that came to nothing: put its index entry back to its alarm (D-4); that of a newer record is
+    held for others, that of a damaged one taken out of the index (S-6)."""
+    key, base = keeper.key, keeper.base
     if key in state.handlers.leased:
         state.handlers.alarmed.add(key)
         return
-    if entry.conflicts:
+    if entry.conflicts or base is None:
         return
-    if isinstance(keeper.base, Newer):
-        hold = _hold_of(keeper.base.row, state.clock.now)
-    defer = keeper.defer(hold)
-    if defer is not None:
-        state.lane(key).defers[key] = defer
+    if isinstance(base, Record):
+        wake = alarm_of(key.kind, base)
+    else:
+        wake = _hold_of(base.row, state.clock.now) if isinstance(base, Newer) else None
+    state.lane(key).defers[key] = Defer(key, revision(base), wake)
 
 
 def _hold_of(row: Row, now: int) -> int:

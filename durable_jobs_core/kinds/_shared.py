@@ -13,12 +13,13 @@ from durable_jobs_core.events import (
     HandlerReleased,
     LeaseRenewed,
     TerminateRequested,
+    TriggerRequested,
 )
 from durable_jobs_core.kinds._draft import Draft
 from durable_jobs_core.kinds._ids import Ids, register
 from durable_jobs_core.kinds._table import Reaction
 from durable_jobs_core.record import Run
-from durable_jobs_core.results import TerminateResult
+from durable_jobs_core.results import TerminateResult, TriggerResult
 from durable_jobs_core.retry import GiveUp, GiveUpReason
 from durable_jobs_core.telemetry import AlarmRepaired
 from durable_jobs_core.words import Failure
@@ -80,6 +81,29 @@ def remember(d: Draft[Any, Any], ids: Ids, event_id: str | None) -> Ids:
 def not_found(d: Draft[Any, Any], event: object) -> None:
     """The request needs an instance."""
     raise InstanceNotFoundError(d.key)
+
+
+def trigger_nothing(d: Draft[Any, Any], event: TriggerRequested) -> None:
+    """There is nothing to trigger: a normal answer (S-34, S-53)."""
+    d.reply(TriggerResult(instance_id=str(d.key), triggered=False))
+
+
+def terminate(
+    d: Draft[Any, Any], event: TerminateRequested, *, run_count: int = 0, discarded: int = 0
+) -> None:
+    """End the life, with the events that it holds, and the attempt that is in flight (S-36)."""
+    was_running = d.cancel(d.body.in_flight)
+    d.terminated(event.reason, run_count)
+    d.end_life()
+    d.reply(
+        TerminateResult(
+            instance_id=str(d.key),
+            terminated=True,
+            reason=event.reason,
+            was_running=was_running,
+            discarded_events=discarded,
+        )
+    )
 
 
 def terminate_nothing(d: Draft[Any, Any], event: TerminateRequested) -> None:

@@ -37,22 +37,24 @@ def stay(reaction: Reaction, *phases: Enum) -> dict[Enum, Cell]:
     return {phase: to(reaction, phase) for phase in phases}
 
 
-def fenced(reaction: Callable[[Draft[Any, Any], Run, Any], None]) -> Reaction:
-    """A reaction, while RUNNING, to what a leased hook did: only the current token is heard (S-11)."""
+def fenced(reaction: Callable[[Draft[Any, Any], Run, Any], None], *phases: Enum) -> dict[Enum, Cell]:
+    """The cells for what a leased hook did: heard while RUNNING, if its token is current (S-11), and then it
+    may lead to any of `phases`; else it is stale."""
 
     def checked(d: Draft[Any, Any], event: Any) -> None:
         run = d.body.in_flight
         assert run is not None, "RUNNING"
         assert run.lease is not None, "in flight"
         if run.lease.token != event.token:
-            stale(d, event)
+            _stale(d, event)
         else:
             reaction(d, run, event)
 
-    return checked
+    every = type(phases[0])
+    return {**stay(_stale, *every), every["RUNNING"]: to(checked, *phases)}
 
 
-def stale(d: Draft[Any, Any], event: Any) -> None:
-    """What comes with a token that is not current changes nothing; a completion is reported."""
+def _stale(d: Draft[Any, Any], event: Any) -> None:
+    """It changes nothing; a completion is reported."""
     if not isinstance(event, LeaseRenewed):
         d.emit(JobStale, committed=False)

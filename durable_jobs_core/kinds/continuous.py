@@ -35,9 +35,9 @@ from durable_jobs_core.events import (
     TerminateRequested,
     TriggerRequested,
 )
+from durable_jobs_core.kinds import _shared as shared
 from durable_jobs_core.kinds._draft import Draft, is_due, parked, revived
-from durable_jobs_core.kinds._shared import expire, not_found, release, renew, repair, terminate_nothing, wake
-from durable_jobs_core.kinds._table import Table, fenced, stale, stay, to
+from durable_jobs_core.kinds._table import Table, fenced, stay, to
 from durable_jobs_core.record import ContinuousBody, Run
 from durable_jobs_core.results import (
     ContinuousState,
@@ -47,7 +47,6 @@ from durable_jobs_core.results import (
     ResumeResult,
     StartResult,
     StateResult,
-    TerminateResult,
     TriggerResult,
 )
 from durable_jobs_core.retry import GiveUp, GiveUpReason
@@ -69,7 +68,6 @@ class Phase(StrEnum):
 # by name: to look one up in its class is slow in Python 3.11
 _ABSENT, _WAITING, _PENDING, _RUNNING, _PARKED = Phase
 _EXISTING = (_WAITING, _PENDING, _RUNNING, _PARKED)
-_NOT_RUNNING = (_ABSENT, _WAITING, _PENDING, _PARKED)
 
 
 def phase_of(body: ContinuousBody | None) -> Phase:
@@ -207,10 +205,6 @@ def _exists(d: _Draft, event: StartRequested) -> None:
     d.reply(StartResult(instance_id=str(d.key), created=False, status=status_of(d.body)))
 
 
-def _trigger_nothing(d: _Draft, event: TriggerRequested) -> None:
-    d.reply(TriggerResult(instance_id=str(d.key), triggered=False))
-
-
 def _join(d: _Draft, event: TriggerRequested) -> None:
     d.reply(_triggered(d, joined=True), d.watch())
 
@@ -275,12 +269,7 @@ def _rescheduled(d: _Draft, done: bool) -> RescheduleResult:
 
 
 def _terminate(d: _Draft, event: TerminateRequested) -> None:
-    was_running = d.cancel(d.body.run)
-    d.terminated(event.reason, d.body.runs)
-    d.end_life()
-    d.reply(
-        TerminateResult(instance_id=str(d.key), terminated=True, reason=event.reason, was_running=was_running)
-    )
+    shared.terminate(d, event, run_count=d.body.runs)
 
 
 def _next_run_at(body: ContinuousBody) -> int | None:
@@ -347,7 +336,7 @@ TABLE: Table = {
         **stay(_exists, *_EXISTING),
     },
     TriggerRequested: {
-        **stay(_trigger_nothing, _ABSENT),
+        **stay(shared.trigger_nothing, _ABSENT),
         _WAITING: to(_trigger_new, _PENDING, _RUNNING),
         _PENDING: to(_trigger_again, _PENDING, _RUNNING),
         **stay(_join, _RUNNING),
@@ -365,37 +354,25 @@ TABLE: Table = {
         **stay(_refuse_parked, _PARKED),
     },
     RescheduleRequested: {
-        **stay(not_found, _ABSENT),
+        **stay(shared.not_found, _ABSENT),
         **stay(_reschedule, _WAITING),
         **stay(_reschedule_later, _PENDING, _RUNNING, _PARKED),
     },
     TerminateRequested: {
-        **stay(terminate_nothing, _ABSENT),
+        **stay(shared.terminate_nothing, _ABSENT),
         **{phase: to(_terminate, _ABSENT) for phase in _EXISTING},
     },
     StatusRequested: stay(_status, *Phase),
     StateRequested: stay(_state, *Phase),
-    AlarmMisfiled: stay(repair, *Phase),
+    AlarmMisfiled: stay(shared.repair, *Phase),
     AlarmFired: {
-        **stay(wake, _ABSENT, _PARKED),
-        _WAITING: to(wake, _WAITING, _RUNNING),
-        _PENDING: to(wake, _PENDING, _RUNNING),
-        _RUNNING: to(expire(_give_up), *_EXISTING, _ABSENT),
+        **stay(shared.wake, _ABSENT, _PARKED),
+        _WAITING: to(shared.wake, _WAITING, _RUNNING),
+        _PENDING: to(shared.wake, _PENDING, _RUNNING),
+        _RUNNING: to(shared.expire(_give_up), *_EXISTING, _ABSENT),
     },
-    HandlerSucceeded: {
-        **stay(stale, *_NOT_RUNNING),
-        _RUNNING: to(fenced(_succeed), _WAITING, _RUNNING, _ABSENT),
-    },
-    HandlerFailed: {
-        **stay(stale, *_NOT_RUNNING),
-        _RUNNING: to(fenced(_fail), _WAITING, _PENDING, _RUNNING, _PARKED, _ABSENT),
-    },
-    HandlerReleased: {
-        **stay(stale, *_NOT_RUNNING),
-        _RUNNING: to(fenced(release), _PENDING, _RUNNING),
-    },
-    LeaseRenewed: {
-        **stay(stale, *_NOT_RUNNING),
-        _RUNNING: to(fenced(renew), _RUNNING),
-    },
+    HandlerSucceeded: fenced(_succeed, _WAITING, _RUNNING, _ABSENT),
+    HandlerFailed: fenced(_fail, _WAITING, _PENDING, _RUNNING, _PARKED, _ABSENT),
+    HandlerReleased: fenced(shared.release, _PENDING, _RUNNING),
+    LeaseRenewed: fenced(shared.renew, _RUNNING),
 }

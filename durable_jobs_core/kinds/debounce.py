@@ -35,10 +35,10 @@ from durable_jobs_core.events import (
     StatusRequested,
     TerminateRequested,
 )
+from durable_jobs_core.kinds import _shared as shared
 from durable_jobs_core.kinds._draft import Draft, is_due, parked, revived
 from durable_jobs_core.kinds._inline import outcome_of, refuse
-from durable_jobs_core.kinds._shared import expire, release, remember, renew, repair, terminate_nothing, wake
-from durable_jobs_core.kinds._table import Table, fenced, stale, stay, to
+from durable_jobs_core.kinds._table import Table, fenced, stay, to
 from durable_jobs_core.kinds._window import due_reason, extended, flush_after, opened, put_off
 from durable_jobs_core.record import LOST_MAX, Batch, DebounceBody, FlushReason, Result, Run, Stored, Window
 from durable_jobs_core.results import (
@@ -48,7 +48,6 @@ from durable_jobs_core.results import (
     DebounceStatus,
     FlushResult,
     StateResult,
-    TerminateResult,
 )
 from durable_jobs_core.retry import GiveUp, GiveUpReason
 from durable_jobs_core.telemetry import DebounceFlushed, DebounceStarted
@@ -72,7 +71,6 @@ class Phase(StrEnum):
 # by name: to look one up in its class is slow in Python 3.11
 _ABSENT, _IDLE, _COLLECTING, _PENDING, _RUNNING, _PARKED = Phase
 _EXISTING = (_IDLE, _COLLECTING, _PENDING, _RUNNING, _PARKED)
-_NOT_RUNNING = (_ABSENT, _IDLE, _COLLECTING, _PENDING, _PARKED)
 _AFTER_RUN = (_ABSENT, _IDLE, _COLLECTING, _PENDING, _RUNNING)
 
 
@@ -200,7 +198,7 @@ def _lose(d: _Draft, run: int, result: Result, failure: Failure | None = None) -
 def _add(d: _Draft, event: AddRequested) -> None:
     definition, body = d.definition, d.maybe_body or DebounceBody()
     window = body.window
-    ids = remember(d, body.ids, event.event_id)
+    ids = shared.remember(d, body.ids, event.event_id)
     limit = definition.max_pending
     if window is not None and limit is not None and window.count >= limit:
         raise OverloadedError(f"the window of {d.key}", limit, window.count)
@@ -245,9 +243,14 @@ def _reduce(d: _Draft, event: AddRequested, window: Window | None) -> Stored | N
     return outcome.operations.state
 
 
+def _held(body: DebounceBody) -> int:
+    """How many events there are, in the window and in the batch."""
+    window, batch = body.window, body.batch
+    return (0 if window is None else window.count) + (0 if batch is None else batch.count)
+
+
 def _flush(d: _Draft, event: FlushRequested) -> None:
-    window, batch, run = d.body.window, d.body.batch, d.body.run
-    count = (0 if window is None else window.count) + (0 if batch is None else batch.count)
+    window, run, count = d.body.window, d.body.run, _held(d.body)
     if run is not None and run.lease is None:
         run = revived(run, d.now)
     first = last = d.body.runs + 1 if run is None else run.number
@@ -293,19 +296,7 @@ def _clear_nothing(d: _Draft, event: ClearRequested) -> None:
 
 
 def _terminate(d: _Draft, event: TerminateRequested) -> None:
-    window, batch = d.body.window, d.body.batch
-    was_running = d.cancel(d.body.run)
-    d.terminated(event.reason)
-    d.end_life()
-    d.reply(
-        TerminateResult(
-            instance_id=str(d.key),
-            terminated=True,
-            reason=event.reason,
-            was_running=was_running,
-            discarded_events=(window.count if window else 0) + (batch.count if batch else 0),
-        )
-    )
+    shared.terminate(d, event, discarded=_held(d.body))
 
 
 def _status(d: _Draft, event: StatusRequested) -> None:
@@ -381,34 +372,22 @@ TABLE: Table = {
         _PARKED: to(_clear, _IDLE, _ABSENT),
     },
     TerminateRequested: {
-        **stay(terminate_nothing, _ABSENT),
+        **stay(shared.terminate_nothing, _ABSENT),
         **{phase: to(_terminate, _ABSENT) for phase in _EXISTING},
     },
     StatusRequested: stay(_status, *Phase),
     StateRequested: stay(_state, *Phase),
-    AlarmMisfiled: stay(repair, *Phase),
+    AlarmMisfiled: stay(shared.repair, *Phase),
     AlarmFired: {
-        **stay(wake, _ABSENT),
-        _IDLE: to(wake, _IDLE, _ABSENT),
-        _COLLECTING: to(wake, _COLLECTING, _PENDING, _RUNNING),
-        _PENDING: to(wake, _PENDING, _RUNNING),
-        _RUNNING: to(expire(_give_up), _ABSENT, _IDLE, _COLLECTING, _RUNNING, _PARKED),
-        _PARKED: to(wake, _PARKED, _PENDING, _RUNNING),
+        **stay(shared.wake, _ABSENT),
+        _IDLE: to(shared.wake, _IDLE, _ABSENT),
+        _COLLECTING: to(shared.wake, _COLLECTING, _PENDING, _RUNNING),
+        _PENDING: to(shared.wake, _PENDING, _RUNNING),
+        _RUNNING: to(shared.expire(_give_up), _ABSENT, _IDLE, _COLLECTING, _RUNNING, _PARKED),
+        _PARKED: to(shared.wake, _PARKED, _PENDING, _RUNNING),
     },
-    HandlerSucceeded: {
-        **stay(stale, *_NOT_RUNNING),
-        _RUNNING: to(fenced(_succeed), *_AFTER_RUN),
-    },
-    HandlerFailed: {
-        **stay(stale, *_NOT_RUNNING),
-        _RUNNING: to(fenced(_fail), *_AFTER_RUN, _PARKED),
-    },
-    HandlerReleased: {
-        **stay(stale, *_NOT_RUNNING),
-        _RUNNING: to(fenced(release), _PENDING, _RUNNING),
-    },
-    LeaseRenewed: {
-        **stay(stale, *_NOT_RUNNING),
-        _RUNNING: to(fenced(renew), _RUNNING),
-    },
+    HandlerSucceeded: fenced(_succeed, *_AFTER_RUN),
+    HandlerFailed: fenced(_fail, *_AFTER_RUN, _PARKED),
+    HandlerReleased: fenced(shared.release, _PENDING, _RUNNING),
+    LeaseRenewed: fenced(shared.renew, _RUNNING),
 }

@@ -150,6 +150,7 @@ A_BACKEND = (
             MemoryBackend,
             f"{A_BACKEND}type ",
         ),
+        (JOBS, Laneless(), "backend.lanes: expected a whole number, 1 or more, got int 0"),
     ],
 )
 def test_S_62_jobs_and_backend_are_checked_too(driver: Driver, jobs: Any, backend: Any, said: str) -> None:

@@ -48,11 +48,11 @@ class Case:
         run: dict[str, Any] = self.body.get("run") or {}
         return run
 
-    def is_over(self, life: str, run: int, hook: str = "execute") -> bool:
+    def is_over(self, life: str, run: int) -> bool:
         """Whether a run is not, or no longer, what the file says is to be done."""
         if self.held is None or self.held.life != life:
             return True
-        return self.current.get("number") != run or self.current.get("hook") != hook
+        return self.current.get("number") != run or self.current.get("hook") != "execute"
 
     @cached_property
     def terminations(self) -> list[Request]:

@@ -218,11 +218,11 @@ class KeyHistory:
                 event.asks.append(request)
         return list(events.values())
 
-    def runs(self, life: str, hook: str = "execute") -> dict[int, list[Attempt]]:
-        """The attempts of a hook in a life, by run."""
+    def runs(self, life: str) -> dict[int, list[Attempt]]:
+        """The attempts of `execute` in a life, by run."""
         runs: dict[int, list[Attempt]] = {}
         for attempt in self.leased:
-            if attempt.life == life and attempt.hook == hook:
+            if attempt.life == life and attempt.hook == "execute":
                 runs.setdefault(attempt.run, []).append(attempt)
         return runs
 

@@ -27,7 +27,7 @@ class Rule:
     """What the checker knows of a job.
 
     `attempts`, `crashes`: a run has at most so many; `drops`: a run that gives up is dropped; `ends`: its
-    hooks end lives, with the event ids in them; `mends`: `on_error` ends what gave up.
+    hooks end lives, with the event ids in them.
     """
 
     kind: str
@@ -35,7 +35,6 @@ class Rule:
     crashes: int = 1_000
     drops: bool = False
     ends: bool = False
-    mends: bool = False
 
 
 RULES = {
@@ -45,7 +44,7 @@ RULES = {
     "digest": Rule(kind="debounce", attempts=2, drops=True),
     "full": Rule(kind="debounce", attempts=1),
     "ledger": Rule(kind="task", attempts=2),
-    "mender": Rule(kind="task", attempts=2, ends=True, mends=True),
+    "mender": Rule(kind="task", attempts=2, ends=True),
     "still": Rule(kind="task", attempts=1),
 }
 

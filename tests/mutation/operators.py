@@ -121,7 +121,7 @@ def called(node: ast.Call) -> Iterator[ast.AST]:
         yield changed(node, keywords=keywords)
     if isinstance(node.func, ast.Name) and node.func.id in OPPOSITES:
         yield changed(node, func=changed(node.func, id=OPPOSITES[node.func.id]))
-    if isinstance(node.func, ast.Name) and node.func.id in ("to", "stay"):  # cells of a table
+    if isinstance(node.func, ast.Name) and node.func.id in ("to", "stay", "fenced"):  # cells of a table
         for phases in without_each(node.args[1:]):
             yield changed(node, args=[node.args[0], *phases])
 

@@ -68,7 +68,7 @@ def sends_again_after_a_lost_answer(right: type[Node]) -> type[Node]:
 
         def feed(self, input: Any) -> None:
             if isinstance(input, Answered) and isinstance(input.answer, Exception):
-                self.world.exchange(self, self.asked)
+                self.world.network.exchange(self, self.asked)
             else:
                 super().feed(input)
 

@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from durable_jobs_simulation.calls import Calls, told, untested
+from durable_jobs_simulation.calls import Calls, Ends, told, untested
 from durable_jobs_simulation.cli import main
 from durable_jobs_simulation.pytest_plugin import SimulateJobs
 from support.modules import put_module
@@ -15,8 +15,8 @@ from support.modules import put_module
 MODULE = """
 from contextlib import suppress
 
-from durable_jobs_core import Continuous, DurableJobsError, Task, create_durable_jobs, every
-from durable_jobs_simulation import Faults
+from durable_jobs_core import Continuous, Debounce, DurableJobsError, Task, create_durable_jobs, every
+from durable_jobs_simulation import Faults, sleep
 from durable_jobs_simulation.case import Case
 
 
@@ -71,6 +71,30 @@ def hanging():
     ticks = Continuous.make(state=int, schedule=every("10 seconds"), execute=works, timeout="5 seconds")
     jobs = create_durable_jobs({"ticks": ticks})
     return Case(name="hanging", jobs=jobs, scenario=scenario, faults=Faults(hook_hang=0.2))
+
+
+def hasty():
+    async def scenario(sim):
+        for order in "aabc":
+            with suppress(DurableJobsError):
+                await sim.client.task("orders").send(order, "go")
+        await sim.client.debounce("mails").add("a", "hello")
+        await sim.sleep("1 minute")
+
+    async def on_event(event, ctx):
+        if not ctx.is_first_event:
+            raise ValueError("it is gone")
+        ctx.schedule("0 seconds" if ctx.instance_id != "task:orders:c" else "1 hour")
+
+    async def execute(ctx):
+        await sleep("2 seconds")
+
+    orders = Task.make(
+        state=str, event=str, on_event=on_event, execute=execute, retry=None, timeout="1 second"
+    )
+    mails = Debounce.make(event=str, flush_after="1 hour", execute=works)
+    jobs = create_durable_jobs({"orders": orders, "mails": mails})
+    return Case(name="hasty", jobs=jobs, scenario=scenario, faults=Faults())
 """
 NEVER = (
     "execute of orders raised in 3 of its 3 calls, mostly ModuleNotFoundError: what it does is hardly tested"
@@ -89,7 +113,8 @@ def test_the_command_says_how_often_each_hook_was_called(
 ) -> None:
     assert main(["run", "called:broken", "--seeds", "3", "--processes", processes]) == 0
 
-    hooks, never = capsys.readouterr().out.splitlines()[2:]
+    hooks, ends, never = capsys.readouterr().out.splitlines()[2:]
+    assert ends == "at the end: orders 3 idle"
     assert (
         hooks == "hooks: orders.execute 3 (3 failed), orders.on_error 3, orders.on_event 3, orders.on_idle 3"
     )
@@ -112,13 +137,31 @@ def test_a_call_that_a_fault_cut_off_says_nothing_of_those_before_it(
 ) -> None:
     assert main(["run", "called:hanging", "--seeds", "3"]) == 0
 
-    said = capsys.readouterr().out
-    assert "hook_hang" in said
-    assert "failed" not in said.splitlines()[-1]
+    _, faults, hooks, _ = capsys.readouterr().out.splitlines()
+    assert "hook_hang" in faults
+    assert "failed" not in hooks
+
+
+def test_what_takes_too_long_by_itself_is_a_failure(module: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "called:hasty", "--seeds", "3"]) == 0
+
+    assert "orders.execute 6 (6 failed), orders.on_event 12 (3 failed)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_the_command_says_what_became_of_the_instances(
+    module: Path, capsys: pytest.CaptureFixture[str], processes: str
+) -> None:
+    assert main(["run", "called:hasty", "--seeds", "3", "--processes", processes]) == 0
+
+    assert (
+        "\nat the end: mails 3 debouncing; orders 3 active, 6 parked, 3 with dead letters\n"
+        in capsys.readouterr().out
+    )
 
 
 def test_before_the_first_run_is_over_there_are_no_hooks() -> None:
-    assert list(told(Calls())) == ["hooks: none"]
+    assert list(told(Calls(), Ends())) == ["hooks: none"]
 
 
 def test_a_hook_whose_state_does_not_fit_has_failed(module: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,7 +13,8 @@ from support.modules import put_module
 MODULE = """
 from itertools import count
 
-from durable_jobs_core import Task, create_durable_jobs
+from attrs import evolve
+from durable_jobs_core import Key, Task, create_durable_jobs
 from durable_jobs_simulation import Faults, sleep
 from durable_jobs_simulation.case import Case
 
@@ -56,6 +57,36 @@ def passes():
 
 def calm():
     return make(False, False)
+
+
+def failing():  # what is wrong is how the hook failed, in the words that are stored
+    async def on_event(event, ctx):
+        ctx.schedule("0 seconds")
+
+    async def execute(ctx):
+        raise ValueError("no such order")
+
+    async def scenario(sim):
+        await sim.client.task("orders").send("a", "go")
+        await sim.sleep("1 second")
+
+    def it_holds(sim):
+        error = sim.record(Key("task", "orders", "a")).body.last_error
+        assert error is None, repr(error.message)
+
+    orders = Task.make(state=str, event=str, on_event=on_event, execute=execute, retry=None)
+    jobs = create_durable_jobs({"orders": orders})
+    return Case(name="failing", jobs=jobs, scenario=scenario, at_end=[it_holds], faults=Faults())
+
+
+def long():
+    async def scenario(sim):
+        await sim.client.task("orders").send("a", "go")
+
+    def it_is_over_soon(sim):
+        assert False, f"it took {sim.elapsed_ms} ms"
+
+    return evolve(calm(), scenario=scenario, at_end=[it_is_over_soon], faults=None)
 
 
 fixed = tame()
@@ -119,6 +150,19 @@ def test_a_test_that_fails_says_how_to_have_it_again(module: Path) -> None:
     assert STRAYS in str(wild.value)
 
 
+def test_a_run_is_made_again_apart_from_the_violation_of_the_first(
+    module: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Else that is the context of all that hooks raise, and with it in what is stored."""
+    told = said(capsys, "run", "strays:failing", "--seed", "7")
+    assert "VIOLATED it_holds: 'no such order'" in told
+    assert not any(STRAYS in line for line in told)
+
+    with pytest.raises(Violation, match="it_holds: 'no such order'\n") as violation:
+        SimulateJobs(None, None, module)("strays:failing")
+    assert STRAYS not in str(violation.value)
+
+
 def test_runs_of_which_none_fails_are_told_of_too(module: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", "strays:passes", "--seeds", "2"]) == 0
     assert STRAYS in capsys.readouterr().out
@@ -153,3 +197,12 @@ def test_a_trace_that_is_torn_says_where(module: Path, capsys: pytest.CaptureFix
 
     assert then == f"  then {torn}"
     assert now.startswith("  now  ")
+
+
+def test_what_is_said_of_a_smaller_run_is_of_the_smaller_run(module: Path) -> None:
+    import strays
+
+    with pytest.raises(Violation) as drawn:
+        SimulateJobs(None, None, module)(strays.long)
+    first, *_, last = str(drawn.value).strip().splitlines()
+    assert f"VIOLATED {first}" == last

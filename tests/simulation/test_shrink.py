@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import charging
 import pytest
 from attrs import evolve
 from durable_jobs_simulation import Faults, Simulation, Trace, Violation
@@ -52,6 +53,10 @@ def index() -> Case:
     )
 
 
+def fails(sim: Simulation) -> None:
+    raise AssertionError("as always")
+
+
 def violates(case: Case, seed: int, faults: Faults | None = None) -> Trace | None:
     """The trace, if it does."""
     try:
@@ -72,7 +77,51 @@ def test_each_fault_that_is_left_is_needed_and_has_struck(seed: int) -> None:
     for name in small.faults.rates():
         case = evolve(index(), nodes=small.nodes, clients=small.clients)
         without = violates(case, seed, small.faults.without(name))
-        assert without is None or without.steps > 2 * small.steps, f"it fails without {name} too"
+        longest = 2 * len(small.events)
+        assert without is None or len(without.events) > longest, f"it fails without {name} too"
+
+
+def test_a_fault_that_only_spares_workers_from_looking_for_work_is_not_left() -> None:
+    def waits() -> Case:
+        async def scenario(sim: Simulation) -> None:
+            await sim.sleep("5 minutes")
+
+        return evolve(index(), scenario=scenario, at_end=[fails], faults=Faults(slow=0.2))
+
+    trace = violates(waits(), 0)
+    assert trace is not None
+
+    assert not shrink(waits, trace, "fails").faults.rates()
+
+
+def test_of_several_faults_each_of_which_would_do_one_is_left() -> None:
+    trace = violates(charging.wrong(), 149)
+    assert trace is not None
+
+    assert len(shrink(charging.wrong, trace, "nobody_pays_twice").faults.rates()) == 1
+
+
+def test_a_smaller_run_in_which_something_else_is_wrong_is_not_taken() -> None:
+    def waits_for_a_failure() -> Case:
+        again: list[int] = []
+
+        async def store(ctx: DebounceContext[str]) -> None:
+            again.extend([ctx.attempt] * ctx.is_retry)
+
+        async def scenario(sim: Simulation) -> None:
+            while not again:
+                await sim.client.debounce(job).add("shop", "x 1")
+                await sim.sleep("1 minute")
+
+        job = Debounce.make(event=str, flush_after="5 seconds", execute=store)
+        jobs = create_durable_jobs({"index": job})
+        faults = Faults(hook_failure=0.5, slow=0.1)
+        return Case(name="waits", jobs=jobs, scenario=scenario, at_end=[fails], faults=faults)
+
+    trace = violates(waits_for_a_failure(), 0)
+    assert trace is not None
+
+    assert set(shrink(waits_for_a_failure, trace, "fails").faults.rates()) == {"hook_failure"}
 
 
 def test_no_more_workers_are_left_than_it_needs() -> None:

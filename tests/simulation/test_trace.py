@@ -102,3 +102,37 @@ def test_why_an_attempt_failed_is_told_also_if_its_hook_returned() -> None:
     ):
         failed = [event for event in of(run(execute=hook), "emit") if event.details[0] == "job.failed"]
         assert f"job.failed 3 {why}" in failed[0].text
+
+
+async def two_orders(sim: Simulation) -> None:
+    for order in ("a", "b", "a"):
+        await sim.client.task("orders").send(order, "an event")
+        await sim.sleep("1 second")
+
+
+def test_the_story_of_a_violation_is_that_of_the_instances_it_names_and_of_the_nodes() -> None:
+    trace = run(two_orders)
+    others = len([event for event in trace.events if str(event.key) == "task:orders:b"])
+
+    trace.violation = "nobody_pays_twice: task:orders:a paid twice"
+    *_, left_out = trace.story().splitlines()[:4]
+    told = trace.story().splitlines()[4:-1]
+    assert left_out == f"... {others} events of other instances"
+    assert told == [str(event) for event in trace.events if str(event.key) in ("None", "task:orders:a")]
+
+    assert trace.story(last=5).splitlines()[3:-1] == [
+        f"... {len(told) - 5} events before, {others} events of other instances",
+        *told[-5:],
+    ]
+
+
+@pytest.mark.parametrize("violation", [None, "it_balances: 3 and 4"])
+def test_the_story_is_of_all_if_nothing_is_named(violation: str | None) -> None:
+    trace = run(two_orders)
+    trace.violation = violation
+
+    assert trace.story() == trace.text()
+    assert trace.story(last=2).splitlines()[3:6] == [
+        f"... {len(trace.events) - 2} events before",
+        *map(str, trace.events[-2:]),
+    ]

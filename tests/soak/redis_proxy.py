@@ -20,9 +20,10 @@ from typing import Any
 from attrs import define, field
 from durable_jobs_redis import RedisBackend
 from support.drivers import Driver, again
+from support.one_job import BOOK
 from support.redis_proxy import Asked, Fate, Proxy
 
-from durable_jobs_core import Continuous, Jobs, Task, create_durable_jobs, every
+from durable_jobs_core import Continuous, Jobs, create_durable_jobs, every
 from durable_jobs_core.backend import Query
 from durable_jobs_core.engine import Limits
 from durable_jobs_core.errors import DuplicateEventError, OutcomeUnknownError, StorageError
@@ -122,18 +123,12 @@ class Storm:
 def make_jobs() -> Jobs:
     """A book keeps the names of its events; a clock counts its runs."""
 
-    def on_event(event: str, ctx: Any) -> None:
-        ctx.set_state([*(ctx.state or ()), event])
-
     async def execute(ctx: Any) -> None:
         ctx.set_state(ctx.state + 1)
 
-    async def nothing(ctx: Any) -> None:
-        raise AssertionError("it was never scheduled")
-
     return create_durable_jobs(
         {
-            "book": Task.make(event=str, state=list[str], on_event=on_event, execute=nothing),
+            "book": BOOK,
             "clock": Continuous.make(state=int, schedule=every("50 ms"), execute=execute),
         }
     )

@@ -9,7 +9,15 @@ from typing import Any
 from attrs import define
 from durable_jobs_memory import MemoryBackend
 
-from durable_jobs_core import Continuous, ContinuousContext, Jobs, create_durable_jobs, every
+from durable_jobs_core import (
+    Continuous,
+    ContinuousContext,
+    Jobs,
+    Task,
+    TaskContext,
+    create_durable_jobs,
+    every,
+)
 
 
 @define
@@ -25,6 +33,18 @@ def one_job(execute: Callable[[ContinuousContext[Nothing]], Any] = nothing, **op
     """A continuous job under the name `job`."""
     job = Continuous.make(state=Nothing, schedule=every("1 hour"), execute=execute, **options)
     return create_durable_jobs({"job": job})
+
+
+def _note(event: str, ctx: TaskContext[list[str]]) -> None:
+    ctx.set_state([*(ctx.state or ()), event])
+
+
+async def _never(ctx: TaskContext[list[str]]) -> None:
+    raise AssertionError("it was never scheduled")
+
+
+BOOK = Task.make(event=str, state=list[str], on_event=_note, execute=_never)
+"""Keeps its events."""
 
 
 class Closing(MemoryBackend):

@@ -8,7 +8,7 @@ from typing import Any
 from durable_jobs_memory import MemoryBackend
 from support import samples
 
-from durable_jobs_core.backend import Answer, Refused, Row, Unknown, Write
+from durable_jobs_core.backend import Answer, Batch, Refused, Row, Unknown, Write
 from durable_jobs_core.codec import decode
 from durable_jobs_core.engine import (
     Abandoned,
@@ -34,9 +34,9 @@ from durable_jobs_core.engine import (
     Ticked,
 )
 from durable_jobs_core.engine.entropy import Entropy
-from durable_jobs_core.events import Request, StartRequested
+from durable_jobs_core.events import Request
 from durable_jobs_core.journal import Journal
-from durable_jobs_core.record import Record, Stored
+from durable_jobs_core.record import Lease, Record
 from durable_jobs_core.telemetry import TelemetryEvent
 from durable_jobs_core.words import Key
 
@@ -268,6 +268,11 @@ class Rig:
         return self.stores[self.lane_of(key)]._store._entries.get(key)
 
     @property
+    def batches(self) -> list[Batch]:
+        """All that the store was asked, so far."""
+        return [need.batch for drain in self.drains for need in drain if isinstance(need, Exchange)]
+
+    @property
     def slots_taken(self) -> int:
         """How many slots are taken."""
         return self.engine._state.slots._sum
@@ -286,6 +291,24 @@ def greeted(*args: Any, **fields: Any) -> Rig:
     rig = Rig(*args, **fields)
     rig.settle()
     return rig
+
+
+def running(
+    execute: Callable[..., Any] = samples.nothing, *, limits: dict[str, Any] | None = None, **options: Any
+) -> Rig:
+    """A rig in which `execute` of one continuous instance runs."""
+    rig = greeted(samples.jobs(tick=samples.tick(execute, **options)), **(limits or {}))
+    rig.ask(samples.TICK, samples.START)
+    assert [invoke.hook for invoke in rig.invokes] == ["execute"]
+    return rig
+
+
+def lease_of(rig: Rig, key: Key = samples.TICK) -> Lease:
+    """The lease of the attempt in flight, as it is stored."""
+    run = rig.record(key).body.in_flight
+    assert run is not None
+    assert run.lease is not None
+    return run.lease
 
 
 def writes(exchange: Exchange) -> list[Write]:
@@ -310,4 +333,4 @@ def start(rig: Rig, job: str, *ids: object) -> None:
     """Instances of a continuous job, due now, made by another process."""
     other = client(rig)
     for name in ids:
-        other.ask(Key("continuous", job, str(name)), StartRequested(Stored(1, 0)))
+        other.ask(Key("continuous", job, str(name)), samples.START)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from durable_jobs_core import Continuous, Debounce, Retry, Task, create_durable_jobs, every
+from durable_jobs_core.events import StartRequested
 from durable_jobs_core.record import Stored
 from durable_jobs_core.words import Key
 
@@ -22,6 +23,14 @@ Hook = Callable[..., Any]
 def number(value: int) -> Stored:
     """A stored state that is a number."""
     return Stored(1, value)
+
+
+START = StartRequested(number(0))
+
+
+def tick_key(name: object) -> Key:
+    """Another instance of `tick`."""
+    return TICK._replace(id=str(name))
 
 
 def nothing(*args: Any) -> None:

@@ -44,25 +44,22 @@ class FileJournal(Journal):
 
     def _append(self, line: bytes) -> None:
         with self._lock:
-            self._append_alone(line)
-
-    def _append_alone(self, line: bytes) -> None:
-        try:
-            if self._file is None:
-                self._open()
-            if self._size and self._size + len(line) > self._half:
+            try:
+                if self._file is None:
+                    self._open()
+                if self._size and self._size + len(line) > self._half:
+                    self.close()
+                    self.path.replace(f"{self.path}.1")
+                    self._open()
+                assert self._file is not None, "it is open"
+                self._size += len(line)
+                if os.write(self._file, line) != len(line):
+                    raise OSError("a line was cut short")
+            except OSError:
                 self.close()
-                self.path.replace(f"{self.path}.1")
-                self._open()
-            assert self._file is not None, "it is open"
-            self._size += len(line)
-            if os.write(self._file, line) != len(line):
-                raise OSError("a line was cut short")
-        except OSError:
-            self.close()
-            if not self.dropped:
-                say(logging.ERROR, "the journal %s cannot be written", self.path, with_error=True)
-            raise
+                if not self.dropped:
+                    say(logging.ERROR, "the journal %s cannot be written", self.path, with_error=True)
+                raise
 
     def _open(self) -> None:
         """Open it, behind what an earlier process left; a line it left unfinished is ended."""

@@ -26,10 +26,10 @@ def ended(outcome: HookOutcome, injected: str) -> tuple[str, ...]:
     """How a hook ended, for the trace; `injected`: what is told of a failure that is a fault's. That it ends
     its instance is no failure (S-17)."""
     if not isinstance(outcome, HookRaised):
-        return (type(outcome).__name__.removeprefix("Hook").lower(),)
+        return type(outcome).__name__.removeprefix("Hook").lower(), *([injected] if injected else ())
     if isinstance(outcome.error, TerminateSignal):
         return "returned", "terminates"
-    return "raised", f"{type(outcome.error).__name__}{injected}"
+    return "raised", f"{type(outcome.error).__name__}{', ' if injected else ''}{injected}"
 
 
 def emitted(value: TelemetryEvent) -> tuple[object, ...]:

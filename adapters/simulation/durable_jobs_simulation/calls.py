@@ -1,4 +1,7 @@
-"""Which hooks were called in a run, and how they ended: one that was not, or always raised, is not tested."""
+"""Which hooks were called in a run, and how they ended: one that was not, or always failed, is not tested.
+
+And what became of the instances: invariants often pass over what is parked.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,9 @@ from durable_jobs_simulation.trace import Trace
 Calls: TypeAlias = Counter[tuple[str, str, str]]
 """How often a hook ended so, by its job, its name, and `returned` or what it raised. Each hook that there is
 has a count of `returned`, if only 0."""
+
+Ends: TypeAlias = Counter[tuple[str, str]]
+"""How many instances there were at the end, by their job and status, and with dead letters."""
 
 RETURNED = "returned"
 NEARLY_ALL = 0.95
@@ -37,16 +43,17 @@ def calls_of(case: Case, trace: Trace) -> Calls:
             if ended.pop((event.lane, event.key, hook), None) == RETURNED:  # and what it left did not fit
                 calls[event.key.job, hook, RETURNED] -= 1
                 calls[event.key.job, hook, error.partition(":")[0]] += 1
-        elif event.what in (RETURNED, "raised"):
+        elif event.what in (RETURNED, "raised", "timedout"):
             hook, *error = event.details
-            how = ended[event.lane, event.key, hook] = RETURNED if event.what == RETURNED else error[0]
+            how = RETURNED if event.what == RETURNED else error[0] if error else TimeoutError.__name__
+            ended[event.lane, event.key, hook] = how
             if "injected" not in how:
                 calls[event.key.job, hook, how] += 1
     return calls
 
 
-def told(calls: Calls) -> Iterator[str]:
-    """For a terminal: how often each hook was called, and which are not tested."""
+def told(calls: Calls, ends: Ends) -> Iterator[str]:
+    """For a terminal: how often each hook was called, what became of instances, and what is not tested."""
     sums: Counter[tuple[str, str]] = Counter()
     for (job, hook, _), count in calls.items():
         sums[job, hook] += count
@@ -55,11 +62,16 @@ def told(calls: Calls) -> Iterator[str]:
         failed = count - calls[job, hook, RETURNED]
         parts.append(f"{job}.{hook} {count}" + (f" ({failed} failed)" if failed else ""))
     yield f"hooks: {', '.join(parts) or 'none'}"
+    jobs: dict[str, list[str]] = {}
+    for (job, status), count in sorted(ends.items()):
+        jobs.setdefault(job, []).append(f"{count} {status}")
+    if jobs:
+        yield "at the end: " + "; ".join(f"{job} {', '.join(counts)}" for job, counts in jobs.items())
     yield from untested(calls)
 
 
 def untested(calls: Calls) -> Iterator[str]:
-    """The hooks that were called, and raised nearly each time."""
+    """The hooks that were called, and failed nearly each time."""
     raised: dict[tuple[str, str], Counter[str]] = {}
     for (job, hook, how), count in calls.items():
         if how != RETURNED:

@@ -130,12 +130,16 @@ def made(name: str, found: Any, wanted: type[T], expected: str) -> T:
     return result
 
 
-def traced(case: Case, seed: int, faults: Faults | None = None) -> Trace:
-    """The trace of a run, whether something was violated or not."""
+def tried(case: Case, seed: int, faults: Faults | None = None) -> tuple[Trace, Violation | None]:
+    """The trace of a run, and what it violated, if it did.
+
+    To run it again wait until this has returned: within an `except` the violation would be the context of
+    all that hooks raise, and so be in what is stored.
+    """
     try:
-        return case.run(seed, faults)
+        return case.run(seed, faults), None
     except Violation as violation:
-        return violation.trace
+        return violation.trace, violation
 
 
 def commits_of(trace: Trace) -> int:

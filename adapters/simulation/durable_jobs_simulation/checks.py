@@ -44,6 +44,11 @@ def _leased(body: AnyBody) -> Run | None:
     return intake
 
 
+def ends(before: Record, after: Record | None) -> bool:
+    """Whether the life of a record is over with the one that takes its place."""
+    return after is None or after.revision.life != before.revision.life
+
+
 def state_of(body: AnyBody) -> Stored | None:
     """What a leased hook is shown as the state."""
     if isinstance(body, DebounceBody):

@@ -14,7 +14,7 @@ from attrs import evolve
 
 from durable_jobs_core.jobs import Jobs
 from durable_jobs_simulation.arguments import check_arguments
-from durable_jobs_simulation.case import made, named, python_of, refuse_idle, traced
+from durable_jobs_simulation.case import made, named, python_of, refuse_idle, tried
 from durable_jobs_simulation.exhaustive import command
 from durable_jobs_simulation.faults import Faults
 from durable_jobs_simulation.incident import lines_of, replay, write_test
@@ -26,7 +26,6 @@ from durable_jobs_simulation.shrink import as_test, repeats, shrink, strays
 from durable_jobs_simulation.speed import measure
 from durable_jobs_simulation.tasks import SimulationError
 from durable_jobs_simulation.trace import WHY, clock, parting, written
-from durable_jobs_simulation.violation import Violation
 
 INTERRUPTED = 130
 """What a shell says of a program that was."""
@@ -37,24 +36,19 @@ FILE = "expected a trace or a journal, as in: replay trace.jsonl, replay journal
 def explain(name: str, seed: int, path: str | None) -> int:
     """Run one seed; show its trace, or what failed in as few events as can be. 1 if something did."""
     make, again = find(name), None
-    try:
-        trace = make().run(seed)
-        failed = False
-    except Violation as violation:
-        trace, failed = violation.trace, True
+    trace, violation = tried(make(), seed)
+    if violation is not None:
         again = strays(make, trace)
         print(f"{name}: {violation.invariant}; looking for a smaller run ...", file=sys.stderr)
         progress = Progress()
         try:
-            trace = shrink(
-                make, trace, violation.invariant, tried=lambda n: progress.show(lambda: f"try {n}")
-            )
+            trace = shrink(make, trace, violation.invariant, told=lambda n: progress.show(lambda: f"try {n}"))
         except KeyboardInterrupt:
             progress.say("interrupted: this is the run as it was found")
         progress.clear()
         again = again or as_test(python_of(name), make, trace)
     trace.case = name
-    print(trace.text(last=None if path is None and failed else 60), end="")
+    print(trace.story(last=None if path is None and violation is not None else 60), end="")
     print(f"{trace.steps} steps, {clock(trace.ms)}, digest {trace.digest}")
     if path is not None:
         with _told_of_files():
@@ -62,7 +56,7 @@ def explain(name: str, seed: int, path: str | None) -> int:
         print(f"written to {path}")
     if again is not None:
         print(again)
-    return int(failed)
+    return int(violation is not None)
 
 
 def replay_journal(args: argparse.Namespace) -> int:
@@ -108,9 +102,9 @@ def run_again(args: argparse.Namespace, lines: Sequence[str]) -> int:
     case = evolve(find(name)(), **size)
     if args.jobs is not None or args.as_test is not None:
         raise SimulationError(f"{args.file} is a trace, which takes no jobs and makes no test; {FILE}")
-    trace = traced(case, seed, faults)
+    trace, _ = tried(case, seed, faults)
     trace.case = name
-    print(trace.text(last=40), end="")
+    print(trace.story(last=40), end="")
     now = list(trace.json_lines())
     if now == lines:
         print("the same, line by line")

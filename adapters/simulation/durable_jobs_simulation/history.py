@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 
 from attrs import define, field
 
 from durable_jobs_core import events
 from durable_jobs_core.engine import HookOutcome
-from durable_jobs_core.record import Record, Stored
+from durable_jobs_core.record import Record, Stored, TaskBody
 from durable_jobs_core.words import Key, Token
 
 
@@ -28,6 +29,11 @@ class Attempt:
     invoked: bool = False
     outcome: HookOutcome | None = None
     stopping: bool = False
+
+    @property
+    def facts(self) -> tuple[int, int, str, int, int]:
+        """Which attempt it is, by all that its hook is told of that."""
+        return self.life, self.run, self.hook, self.attempt, self.crashes
 
     @property
     def over(self) -> bool:
@@ -104,3 +110,11 @@ class Commit:
     node: str
     before: Record | None
     after: Record | None
+
+
+def with_dead_letters(histories: Iterable[History]) -> Counter[tuple[str, str]]:
+    """How many instances have some, by their job."""
+    bodies = ((one.key.job, one.record.body) for one in histories if one.record is not None)
+    return Counter(
+        (job, "with dead letters") for job, body in bodies if isinstance(body, TaskBody) and body.dead
+    )

@@ -59,9 +59,11 @@ class HookRun:
         dice = world.hook_dice
         self._at_once = invoke.inline_def and not invoke.function.is_async
         self._ms = 0 if self._at_once else dice.between(0, 4)
+        self._slowed = 0
         if not self._at_once:
-            self._ms += fate.dice("hook_slow").between(1, 40_000) if self._befalls("hook_slow") else 0
-            self._ms += 120_000 if self._befalls("hook_hang") else 0
+            self._slowed += fate.dice("hook_slow").between(1, 40_000) if self._befalls("hook_slow") else 0
+            self._slowed += 120_000 if self._befalls("hook_hang") else 0
+        self._ms += self._slowed
         self._deaf_ms = fate.dice("hook_deaf").between(1, 60_000) if fate("hook_deaf") else 0
         self._error: BaseException | None = None
         self._told = False
@@ -92,10 +94,12 @@ class HookRun:
         return self.ended and not self._told
 
     def injected(self, outcome: HookOutcome) -> str:
-        """Of a failure that is a fault's: whether the hook did anything before it."""
+        """Of a failure that is a fault's: that it is, and whether the hook did anything before it."""
+        if isinstance(outcome, HookTimedOut) and self._slowed:
+            return "injected"
         if not isinstance(outcome, HookRaised) or outcome.error is not self._error:
             return ""
-        return f", injected {'before' if self._fails_first else 'after'} its work"
+        return f"injected {'before' if self._fails_first else 'after'} its work"
 
     def start(self) -> None:
         """Begin. Nothing is fed before the node has performed its other needs."""

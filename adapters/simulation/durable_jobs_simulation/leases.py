@@ -54,12 +54,7 @@ def check_counted(old: Attempt, after: Record) -> None:
     if old.stopping or old.outcome is None or isinstance(old.outcome, HookReturned):
         return
     for run in checks.runs_of(after.body):
-        same = (run.number, run.hook, run.attempt, run.crashes) == (
-            old.run,
-            old.hook,
-            old.attempt,
-            old.crashes,
-        )
+        same = (old.life, run.number, run.hook, run.attempt, run.crashes) == old.facts
         waits = run.lease is None and not run.parked
         if same and waits and run.first_at is not None:
             raise Violated("I-6", f"attempt {run.attempt} of run {run.number} failed and was not counted")

@@ -172,7 +172,7 @@ class JobsMachine(RuleBasedStateMachine):
                 nothing_given("at_end", end())
         finally:
             if self._failed and hypothesis.currently_in_test_context():
-                hypothesis.note(self.trace.text(last=_SHOWN))
+                hypothesis.note(self.trace.story(last=_SHOWN))
             self.sim._bury()
 
     @property
@@ -186,7 +186,7 @@ class JobsMachine(RuleBasedStateMachine):
         world.after(ms, lambda: None)
         with entered(self.sim):
             while not until():
-                if world.next_at is None or world.next_at > end:
+                if not world.goes_on(end):
                     return False
                 world.step()
         return True

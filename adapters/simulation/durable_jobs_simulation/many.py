@@ -17,13 +17,12 @@ from attrs import define, field
 
 from durable_jobs_core.words import Kind
 from durable_jobs_simulation import strikes
-from durable_jobs_simulation.calls import Calls, calls_of, told
-from durable_jobs_simulation.case import SCENARIO, MakeCase, commits_of, load
+from durable_jobs_simulation.calls import Calls, Ends, calls_of, told
+from durable_jobs_simulation.case import SCENARIO, MakeCase, commits_of, load, tried
 from durable_jobs_simulation.progress import Progress
 from durable_jobs_simulation.scenarios import CASES
 from durable_jobs_simulation.strikes import Cell
 from durable_jobs_simulation.trace import clock
-from durable_jobs_simulation.violation import Violation
 
 BAR = 24
 
@@ -47,6 +46,7 @@ class Ran:
     hits: dict[str, int]
     cells: Counter[Cell]
     calls: Calls
+    ends: Ends
     commits: int
     invariant: str | None = None
     why: str = ""
@@ -54,14 +54,12 @@ class Ran:
 
 def run_one(name: str, seed: int) -> Ran:
     """Run one seed of a case."""
-    violated: tuple[str, ...] = ()
     case = find(name)()
-    try:
-        trace = case.run(seed)
-    except Violation as violation:
-        trace, violated = violation.trace, (violation.invariant, violation.why)
+    trace, violation = tried(case, seed)
+    violated = () if violation is None else (violation.invariant, violation.why)
     calls, commits = calls_of(case, trace), commits_of(trace)
-    return Ran(name, seed, trace.steps, trace.ms, trace.hits, trace.cells, calls, commits, *violated)
+    sums = trace.steps, trace.ms, trace.hits, trace.cells, calls, trace.ends, commits
+    return Ran(name, seed, *sums, *violated)
 
 
 @define
@@ -76,6 +74,7 @@ class Tally:
     hits: Counter[str] = field(factory=Counter[str])
     cells: Counter[Cell] = field(factory=Counter[Cell])
     calls: Calls = field(factory=Calls)
+    ends: Ends = field(factory=Ends)
     failed: list[Ran] = field(factory=list[Ran])
     interrupted: bool = False
 
@@ -88,6 +87,7 @@ class Tally:
         self.hits.update(ran.hits)
         self.cells.update(ran.cells)
         self.calls.update(ran.calls)
+        self.ends.update(ran.ends)
         if ran.invariant is not None:
             self.failed.append(ran)
 
@@ -110,7 +110,7 @@ class Tally:
         hits = ", ".join(f"{name} {number}" for name, number in sorted(self.hits.items()))
         done = f"{self.runs} runs, {self.steps} steps, {clock(self.ms)} of virtual time"
         done = f"{done} in {self.seconds:.0f} s: {len(self.failed)} violations"
-        return "\n".join((done, f"faults: {hits or 'none'}", *told(self.calls)))
+        return "\n".join((done, f"faults: {hits or 'none'}", *told(self.calls, self.ends)))
 
 
 def run_many(names: Sequence[str], args: argparse.Namespace) -> Tally:

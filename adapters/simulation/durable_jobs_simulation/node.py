@@ -95,7 +95,7 @@ class Node:
         self.up, self.stalled, self.stopping = True, False, False
         self._clock = (world.now, world.identities.below(10**9), speed)
         self.engine_id = world.identities.bits()
-        self.jobs, release = world.release_for(self)
+        self.jobs, release = world.release()
         self.outdated = bool(release)
         self._engine = Engine(
             self.jobs.by_key,
@@ -248,7 +248,7 @@ class Node:
         match need:
             case Exchange():
                 self.at.exchange = need
-                self.world.exchange(self, need)
+                self.world.network.exchange(self, need)
             case Invoke():
                 observer.invoked(self, need)
                 if need.leased:
@@ -260,7 +260,7 @@ class Node:
             case Reply():
                 self.at.calls.pop(need.call, None)
                 answer = self._callers.pop(need.call, None)
-                observer.replied(self, need, heard=answer is not None)
+                observer.replied(self, need)
                 if answer is not None:
                     answer(need.result, need.error)
             case Emit():

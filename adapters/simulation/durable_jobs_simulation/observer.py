@@ -78,11 +78,11 @@ class Observer:
         try:
             self._check_life(history, was, after)
             self._check_lease(history, engine, was, after)
-            self._note_ids(history, engine, key, was, after)
+            self._note_ids(history, engine, was, after)
             if after is not None:
                 assert write.row is not None, "there is a record"
                 checks.check_alarm(after, write.row.wake)
-                if was is not None and was.revision.life == after.revision.life:
+                if was is not None and not checks.ends(was, after):
                     self._check_same_life(history, engine, was, after)
                 history.seq[after.revision.life] = after.seq
         except Violated as violated:
@@ -123,7 +123,7 @@ class Observer:
     def _check_life(self, history: History, before: Record | None, after: Record | None) -> None:
         if after is not None and after.revision.life in history.ended:
             raise Violated("I-5", "something of a life that had ended was written")
-        if before is not None and (after is None or after.revision.life != before.revision.life):
+        if before is not None and checks.ends(before, after):
             history.ended.add(before.revision.life)
 
     def _check_same_life(self, history: History, engine: int, before: Record, after: Record) -> None:
@@ -211,9 +211,8 @@ class Observer:
         at = self._world.now + 1_000 if after is None else after.at
         if at >= until or (after is None and engine in history.terminators):
             return
-        if after is None or after.revision.life != before.revision.life:
-            if history.terminators:
-                return
+        if history.terminators and checks.ends(before, after):
+            return
         raise Violated("I-3", f"the lease of run {attempt.run} was ended by one that did not hold it")
 
     # -- hooks
@@ -230,13 +229,7 @@ class Observer:
             return
         facts = (call.life, call.run, call.hook, call.attempt, call.crashes)
         attempt = next((one for one in history.granted if one.token.engine == node.engine_id), None)
-        if attempt is None or facts != (
-            attempt.life,
-            attempt.run,
-            attempt.hook,
-            attempt.attempt,
-            attempt.crashes,
-        ):
+        if attempt is None or attempt.facts != facts:
             raise Violated("I-7", f"{need.key}: {call.hook} was called without a lease for it")
         if attempt.state != call.state and not leases.mixed(self._world):
             raise Violated("I-7", f"{need.key}: {call.hook} was shown a state that was not committed")
@@ -293,7 +286,7 @@ class Observer:
             return None
         return self._world.now + ask.timeout_ms + (ask.wait_ms or 0) + 20
 
-    def replied(self, node: Peer, reply: Reply, *, heard: bool) -> None:
+    def replied(self, node: Peer, reply: Reply) -> None:
         """I-7: an acknowledgement follows its commit. I-9: a refused request leaves nothing."""
         call = self._calls.pop((node.name, reply.call), None)
         if call is None:
@@ -313,7 +306,7 @@ class Observer:
         if reply.error is not None:
             if id is not None and not unknown:
                 history.rejected[id] += 1
-                self._check_ids(history, call.key, id)
+                self._check_ids(history, id)
             return
         self._check_read(history, call, reply.result)
         self._check_outcome(history, call, outcome)
@@ -322,7 +315,7 @@ class Observer:
             raise Violated("I-7", f"{call.key}: {said} was given and nothing was committed")
         if id is not None and not call.excused and not getattr(reply.result, "terminated", False):
             history.acked[id] += 1
-            self._check_ids(history, call.key, id)
+            self._check_ids(history, id)
 
     def _check_read(self, history: History, call: Call, result: Any) -> None:
         """S-3: a read shows what was stored at some instant between its call and its answer (D-7)."""
@@ -349,17 +342,15 @@ class Observer:
             if history.record.revision.life == call.life:
                 raise Violated("I-5", f"{call.key}: it was terminated, and lives on")
 
-    def _check_ids(self, history: History, key: Key, id: str) -> None:
-        seen, possible = history.seen[id], history.asked[id] - history.rejected[id]
+    def _check_ids(self, history: History, id: str) -> None:
+        key, seen, possible = history.key, history.seen[id], history.asked[id] - history.rejected[id]
         if seen < history.acked[id]:
             raise Violated("I-1", f"{key}: event {id!r} was acknowledged and is nowhere")
         if seen > possible:
             raise Violated("I-9", f"{key}: event {id!r} was refused and is there")
 
-    def _note_ids(
-        self, history: History, engine: int, key: Key, before: Record | None, after: Record | None
-    ) -> None:
-        life_ends = before is not None and (after is None or after.revision.life != before.revision.life)
+    def _note_ids(self, history: History, engine: int, before: Record | None, after: Record | None) -> None:
+        key, life_ends = history.key, before is not None and checks.ends(before, after)
         was, is_ = getattr(before and before.body, "ids", ()), getattr(after and after.body, "ids", ())
         most = getattr(self._world.releases[-1].by_key.get((key.kind, key.job)), "ids_max", 0)
         if life_ends or (is_ and len(is_) >= most and is_[0] not in was):  # all are new, and some may be gone
@@ -374,7 +365,7 @@ class Observer:
                 if after is not None and known.get(id, 0) > after.at:
                     raise Violated("S-60", f"the remembered {id!r} was taken again")
                 history.seen[id] += 1
-                self._check_ids(history, key, id)
+                self._check_ids(history, id)
 
     # -- telemetry
 
@@ -396,13 +387,12 @@ class Observer:
 
     # -- at the end
 
-    def overdue(self, by_ms: int) -> list[Key]:
-        """The instances that wanted to be woken longer ago than that, damaged ones apart."""
-        limit = self._world.now - by_ms
+    def overdue(self) -> list[Key]:
+        """The instances that want to be woken by now, damaged ones apart."""
         return [
             row.key
             for row in self._world.store.rows.values()
-            if isinstance(row, Row) and row.wake is not None and row.wake <= limit
+            if isinstance(row, Row) and row.wake is not None and row.wake <= self._world.now
         ]
 
     def check_faultless(self) -> None:

@@ -39,7 +39,7 @@ _ENDS = ("returned", "raised", "timedout", "cancelled", "detached")
 def page(trace: Trace, epoch: int, last: int) -> str:
     """The page of the last events; `epoch`: the instant at which the run began."""
     events = trace.events[-last:]
-    found = _found(trace.violation, events)
+    found = _found(trace, events)
     said = "" if trace.violation is None else escape(trace.violation)
     values = {
         "css": _file("page.css"),
@@ -60,16 +60,16 @@ def _file(name: str) -> str:
     return files("durable_jobs_simulation").joinpath("template", name).read_text(encoding="utf-8")
 
 
-def _found(violation: str | None, events: list[Event]) -> int | None:
+def _found(trace: Trace, events: list[Event]) -> int | None:
     """Where the violation was found: the last event of the instance it names, or of the only one there is;
     else the last of all."""
-    if violation is None or not events:
+    if trace.violation is None or not events:
         return None
-    keys = {str(event.key) for event in events if event.key is not None}
-    named = {key for key in keys if key in violation} or (keys if len(keys) == 1 else None)
+    keys = {event.key for event in events if event.key is not None}
+    named = keys & trace.named() or (keys if len(keys) == 1 else None)
     if not named:
         return len(events) - 1
-    key = max(sorted(named), key=len)
+    key = max(sorted(map(str, named)), key=len)
     return max(index for index, event in enumerate(events) if str(event.key) == key)
 
 

@@ -18,6 +18,7 @@ import pytest
 
 if TYPE_CHECKING:
     from durable_jobs_simulation.case import MakeCase
+    from durable_jobs_simulation.violation import Violation
 
 CASE = "a function that makes a Case, anew for each seed, or module:name as on the command line"
 
@@ -46,9 +47,8 @@ class SimulateJobs:
         __tracebackhide__ = True
         from durable_jobs_core.checks import check, check_whole
         from durable_jobs_simulation.calls import Calls, calls_of, untested
-        from durable_jobs_simulation.case import Case, commits_of, load, made, python_of, refuse_idle
-        from durable_jobs_simulation.shrink import as_test, repeats, shrink, strays
-        from durable_jobs_simulation.violation import Violation
+        from durable_jobs_simulation.case import Case, commits_of, load, made, refuse_idle, tried
+        from durable_jobs_simulation.shrink import repeats
 
         seeds = seeds if self._seeds is None else self._seeds
         check_whole(seeds, "seeds", 1)
@@ -59,25 +59,32 @@ class SimulateJobs:
         commits, calls = 0, Calls()
         for seed in chosen:
             one = make()
-            try:
-                trace = one.run(seed)
-                commits += commits_of(trace)
-                calls.update(calls_of(one, trace))
-            except Violation as violation:
-                again = strays(make, violation.trace)
-                small = shrink(make, violation.trace, violation.invariant)
-                small.case = case if isinstance(case, str) else make().name
-                path = self._folder / f"seed-{seed}.txt"
-                small.write(path)
-                small.write(path.with_suffix(".html"))
-                where = f"seed {seed}, shrunk; all of it is in {path} and, as a page, .html"
-                again = again or as_test(python_of(case), make, small)
-                why = "\n".join(filter(None, (violation.why, where, again)))
-                raise Violation(violation.invariant, why, small) from None
+            trace, violation = tried(one, seed)
+            if violation is not None:
+                raise self._smaller(case, make, violation)
+            commits += commits_of(trace)
+            calls.update(calls_of(one, trace))
         refuse_idle(len(chosen), commits)
         if len(chosen) > 1:
             for what in filter(None, (*untested(calls), repeats(make, chosen[0]))):
                 warnings.warn(what, stacklevel=2)
+
+    def _smaller(self, case: MakeCase | str, make: MakeCase, violation: Violation) -> Violation:
+        """The same of as small a run as is found, which is written, and how to have it again."""
+        from durable_jobs_simulation.case import python_of
+        from durable_jobs_simulation.shrink import as_test, shrink, strays
+        from durable_jobs_simulation.violation import Violation
+
+        again = strays(make, violation.trace)
+        small = shrink(make, violation.trace, violation.invariant)
+        small.case = case if isinstance(case, str) else make().name
+        path = self._folder / f"seed-{small.seed}.txt"
+        small.write(path)
+        small.write(path.with_suffix(".html"))
+        where = f"seed {small.seed}, shrunk; all of it is in {path} and, as a page, .html"
+        again = again or as_test(python_of(case), make, small)
+        seen = str(small.violation).removeprefix(f"{violation.invariant}: ")
+        return Violation(violation.invariant, "\n".join(filter(None, (seen, where, again))), small)
 
 
 @pytest.fixture

@@ -125,7 +125,7 @@ class Stage(Node):
 
     def _run(self, invoke: Invoke, at: int) -> HookOutcome:
         world = self.world
-        while world.next_at is not None and world.next_at <= at:
+        while world.goes_on(at):
             world.step()
         world.now = max(world.now, at)
         self._outcome = self._trace = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import re
+from collections import Counter
 from collections.abc import Callable, Coroutine, Generator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -23,7 +24,7 @@ from durable_jobs_core.words import Key, Kind, maybe_datetime, to_datetime
 from durable_jobs_simulation.arguments import ManyJobs, check_arguments, nothing_given, releases_of
 from durable_jobs_simulation.dice import Dice
 from durable_jobs_simulation.faults import Faults, draw_limits, swarm
-from durable_jobs_simulation.history import Commit
+from durable_jobs_simulation.history import Commit, with_dead_letters
 from durable_jobs_simulation.mishaps import Mishaps
 from durable_jobs_simulation.tasks import Ask, SimulationError, Sleep, Task, Wanted, lay_to_rest
 from durable_jobs_simulation.trace import EPOCH, Trace, clock
@@ -314,6 +315,8 @@ def ended(world: World) -> Trace:
     trace.hits = {name: count for name, count in world.fate.hits.items() if count}
     trace.cells = world.fate.cells
     trace.counts = dict(sorted(world.observer.counts.items()))
+    ends = Counter((key.job, str(_instance(key, row).status)) for key, row in world.store.rows.items())
+    trace.ends = ends + with_dead_letters(world.observer.histories.values())
     return trace
 
 
@@ -345,11 +348,12 @@ def settle(simulation: Simulation, invariants: Sequence[Invariant] = ()) -> None
     by_hand = any(event.what in ("crash", "mishap") for event in world.trace.events)
     faultless = not world.trace.faults.rates() and not by_hand
     began, steps = world.now, world.trace.steps
-    while not _done(world, began):
-        if world.now > began + PATIENCE_MS or world.trace.steps > steps + PATIENCE_STEPS:
-            raise Violated("I-8", f"{_undone(world, began)} {clock(world.now - began)} after the last fault")
-        if not _step(simulation, invariants):
-            raise Violated("I-8", f"{_undone(world, began)}, and nothing will happen any more")
+    while world.now < began + 2 * world.limits.lease or _undone(world, began) is not None:
+        late = world.now > began + PATIENCE_MS or world.trace.steps > steps + PATIENCE_STEPS
+        if late or not _step(simulation, invariants):
+            after = f" {clock(world.now - began)} after the last fault"
+            left = _undone(world, began) or "nothing is left"
+            raise Violated("I-8", left + (after if late else ", and nothing will happen any more"))
     if not faultless:
         return
     answered = world.now + world.limits.lease + world.limits.exchange
@@ -367,19 +371,8 @@ def _step(simulation: Simulation, invariants: Sequence[Invariant]) -> bool:
     return stepped
 
 
-def _done(world: World, began: int) -> bool:
-    """Whether all that was due when the faults ended is done."""
-    if world.now < began + 2 * world.limits.lease or not all(node.up for node in world.nodes):
-        return False
-    if any(node.open_calls or node.stopping for node in world.nodes):
-        return False
-    if any(run.began <= began for node in world.nodes for run in node.hooks):
-        return False
-    return not world.observer.overdue(0)
-
-
-def _undone(world: World, began: int) -> str:
-    """What is not done, for the one who must find out why."""
+def _undone(world: World, began: int) -> str | None:
+    """What of all that was due when the faults ended is not done, if anything is not."""
     for node in world.nodes:
         if not node.up or node.stopping:
             return f"{node.name} is not up"
@@ -388,12 +381,8 @@ def _undone(world: World, began: int) -> str:
     old = [run.invoke.key for node in world.nodes for run in node.hooks if run.began <= began]
     if old:
         return f"a hook of {old[0]} still runs"
-    overdue = world.observer.overdue(0)
-    return (
-        f"{overdue[0]} and {len(overdue) - 1} others are due and were not run"
-        if overdue
-        else "nothing is left"
-    )
+    overdue = world.observer.overdue()
+    return f"{overdue[0]} and {len(overdue) - 1} others are due and were not run" if overdue else None
 
 
 def _check(invariant: Callable[[Any], object], subject: Any) -> None:

@@ -63,9 +63,7 @@ class Store:
         """The lane of a key."""
         return zlib.crc32(str(key).encode()) % self.lanes if self.lanes > 1 else 0
 
-    def perform(
-        self, engine: int, batch: Batch, write: Callable[[Write | Defer], Outcome], lane: int = 0
-    ) -> Answer:
+    def perform(self, batch: Batch, write: Callable[[Write | Defer], Outcome], lane: int = 0) -> Answer:
         """One batch, in the order of the port. `write`: does one, or a fault befalls it."""
         assert self.lanes == 1 or self._is_of(lane, batch), "an exchange is of one lane"
         done = tuple(map(write, batch.writes))

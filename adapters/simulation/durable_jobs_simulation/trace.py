@@ -84,9 +84,10 @@ class Exchanged:
 class Trace:
     """One run. `faults`: what was drawn for it; `nodes`, `clients`: workers, and who only serves callers;
     `lanes`: of the store; `hits`: how often each fault was drawn; `cells`: where it struck, by fault, stage
-    and kind; `steps`, `ms`: how far it went; `counts`: of commits, attempts and replies; `violation`: the
-    invariant that failed, and why; `exchanges`: with the store, in the order in which they were sent;
-    `engines`: whose they were, by id."""
+    and kind; `steps`, `ms`: how far it went; `counts`: of commits, attempts and replies; `ends`: of the
+    instances at the end, by job and status, and those with dead letters; `violation`: the invariant that
+    failed, and why; `exchanges`: with the store, in the order in which they were sent; `engines`: whose
+    they were, by id."""
 
     seed: int
     faults: Faults
@@ -101,25 +102,43 @@ class Trace:
     hits: dict[str, int] = field(factory=dict)
     cells: Counter[tuple[str, str, Kind]] = field(factory=Counter, repr=False)
     counts: dict[str, int] = field(factory=dict)
+    ends: Counter[tuple[str, str]] = field(factory=Counter, repr=False)
     steps: int = 0
     ms: int = 0
     violation: str | None = None
 
-    def lines(self, *, last: int | None = None) -> Iterator[str]:
-        """The head, and the events: all, or only the last so many."""
+    def lines(self) -> Iterator[str]:
+        """The head, and the events."""
+        return self._lines(self.events)
+
+    def _lines(self, shown: list[Event], left_out: str | None = None) -> Iterator[str]:
         yield f"seed {self.seed}"
         yield f"setup {self.setup}"
         yield f"faults {self.faults}"
-        events = self.events if last is None else self.events[-last:]
-        if len(events) < len(self.events):
-            yield f"... {len(self.events) - len(events)} events before"
-        yield from map(str, events)
+        if left_out is not None:
+            yield left_out
+        yield from map(str, shown)
         if self.violation is not None:
             yield f"VIOLATED {self.violation}"
 
-    def text(self, *, last: int | None = None) -> str:
-        """The run for a terminal."""
-        return "\n".join(self.lines(last=last)) + "\n"
+    def text(self) -> str:
+        """All of the run, as text."""
+        return "\n".join(self.lines()) + "\n"
+
+    def named(self) -> set[Key]:
+        """The instances that the violation names."""
+        keys = {event.key for event in self.events if event.key is not None}
+        return {key for key in keys if str(key) in (self.violation or "")}
+
+    def story(self, *, last: int | None = None) -> str:
+        """For a terminal: what befell the nodes, and of the instances those that the violation names, if it
+        names any; all of it, or only the last so many events."""
+        named = self.named()
+        told = [event for event in self.events if not named or event.key is None or event.key in named]
+        shown = told if last is None else told[-last:]
+        parts = {"before": len(told) - len(shown), "of other instances": len(self.events) - len(told)}
+        left_out = ", ".join(f"{count} events {where}" for where, count in parts.items() if count)
+        return "\n".join(self._lines(shown, f"... {left_out}" if left_out else None)) + "\n"
 
     @property
     def digest(self) -> str:

@@ -18,7 +18,7 @@ class Violation(AssertionError):
 
     def __init__(self, invariant: str, why: str, trace: Trace) -> None:
         self.invariant, self.why, self.trace = invariant, why, trace
-        super().__init__(f"{invariant}: {why}\n{trace.text(last=40)}")
+        super().__init__(f"{invariant}: {why}\n{trace.story(last=40)}")
 
     def __reduce__(self) -> tuple[type[Violation], tuple[str, str, Trace]]:
         return Violation, (self.invariant, self.why, self.trace)

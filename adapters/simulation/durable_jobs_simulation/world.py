@@ -10,32 +10,21 @@ import heapq
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from durable_jobs_core.backend import (
-    Batch,
-    Committed,
-    Conflicted,
-    Damaged,
-    Defer,
-    Outcome,
-    Refused,
-    Row,
-    Unknown,
-    Write,
-)
-from durable_jobs_core.engine import Answered, Exchange, Limits
+from durable_jobs_core.backend import Damaged, Row, Write
+from durable_jobs_core.engine import Limits
 from durable_jobs_core.errors import ClosedError
 from durable_jobs_core.jobs import Jobs
 from durable_jobs_core.record import Record
 from durable_jobs_core.words import Key
-from durable_jobs_simulation import stages
 from durable_jobs_simulation.dice import Dice
 from durable_jobs_simulation.faults import Fate, Faults
+from durable_jobs_simulation.network import Network
 from durable_jobs_simulation.node import Node
 from durable_jobs_simulation.observer import Observer
 from durable_jobs_simulation.rot import Rot
 from durable_jobs_simulation.store import Store
 from durable_jobs_simulation.tasks import Ask, Ended
-from durable_jobs_simulation.trace import EPOCH, Event, Exchanged, Trace
+from durable_jobs_simulation.trace import EPOCH, Event, Trace
 from durable_jobs_simulation.violation import Violated
 
 SOON_MS = 1_000
@@ -71,15 +60,11 @@ class World:
         self.fate = Fate(faults, dice.split("faults"))
         self.identities = dice.split("identities")
         self.hook_dice = dice.split("hooks")
-        self._travel = dice.split("travel")
+        self.travel = dice.split("travel")
         self._order = dice.split("order")
         self.routes = dice.split("routes")
         self._heap: list[tuple[int, int, int, Callable[[], None], Node | None, int]] = []
         self._pushed = 0
-        self._silent: dict[str, int] = {}
-        """Until when the store does not answer a node, or a lane of it anyone; `""`: none of it anyone."""
-        self._full_until = 0
-        """Until when the store refuses writes."""
         self.poisoned: dict[Key, int] = {}
         """Until when leased hooks of an instance kill their node."""
         self._at_once = 0
@@ -90,6 +75,7 @@ class World:
         """Coroutines of hooks whose node died: kept, so that none of their code runs."""
         self.observer: Observer = Observer(self)  # said, for mypy comes here by way of the node
         self.store: Store = Store(lambda: self.now, self, lanes)
+        self.network = Network(self)
         self.rot = Rot(self)
         names = [f"w{n + 1}" for n in range(workers)] + [f"c{n + 1}" for n in range(clients)]
         self.nodes = tuple(Node(self, name, worker=name.startswith("w")) for name in names)
@@ -126,11 +112,6 @@ class World:
         return bool(self._heap) and self._heap[0][0] <= until
 
     @property
-    def next_at(self) -> int | None:
-        """When the next thing will happen."""
-        return self._heap[0][0] if self._heap else None
-
-    @property
     def moment(self) -> tuple[int, int]:
         """The step, and ms since the beginning."""
         return self.trace.steps, self.now - EPOCH
@@ -150,7 +131,7 @@ class World:
 
     # -- nodes
 
-    def release_for(self, node: Node) -> tuple[Jobs, tuple[str, ...]]:
+    def release(self) -> tuple[Jobs, tuple[str, ...]]:
         """What a node that starts runs: the newest release, unless it is late."""
         if self._anew is not None:
             return self._anew(), ()
@@ -167,13 +148,20 @@ class World:
             if not node.up and node.life == life:
                 node.start()
 
-        self.after(100 if self.calm else self._travel.between(1, 20_000), restart)
+        self.after(100 if self.calm else self.travel.between(1, 20_000), restart)
+
+    def poisons(self, key: Key) -> bool:
+        """Whether the leased hooks of an instance kill their node now."""
+        if self.fate("poison"):
+            self.poisoned[key] = self.now + self.fate.dice("poison").between(1, 60_000)
+        return self.now < self.poisoned.get(key, 0)
 
     def still(self) -> None:
         """No more faults: what is down comes back, what stalls goes on, old releases are replaced."""
         self.calm = True
         self.fate.calm()
-        self._silent, self.poisoned, self._full_until = {}, {}, 0
+        self.poisoned = {}
+        self.network.heal()
         self.rot.heal()
         self.say("world", "calm")
         for node in self.nodes:
@@ -192,180 +180,19 @@ class World:
         up = [node for node in self.nodes if node.up and not node.stopping]
         if ask.node is not None:
             up = [node for node in self.nodes if node.name == ask.node]
-        delay = self._travel.between(0, 2)
+        delay = self.travel.between(0, 2)
         if self.fate("impatient"):
             self.fate.struck("impatient", [("command", ask.key.kind)])
             ask.timeout_ms = self.fate.dice("impatient").choose((1, 500, 3_000))
 
         def back(value: Any, error: BaseException | None) -> None:
-            self.after(self._travel.between(0, 2), lambda: answer(value, error))
+            self.after(self.travel.between(0, 2), lambda: answer(value, error))
 
         if not up:
             back(None, ClosedError("no node is up"))
             return
         node = self.routes.choose(up)
         self.after(delay, lambda: node.call(ask, back))
-
-    # -- exchanges
-
-    def exchange(self, node: Node, need: Exchange) -> None:
-        """An exchange on its way to the store."""
-        fate, dice = self.fate, self._travel
-        told = Exchanged(node.name, need.id, _carries(need.batch), self.moment)
-        self.trace.exchanges.append(told)
-        ms = dice.between(0, 3)
-        for fault, who in (("outage", ""), ("partition", node.name)):
-            if fate(fault):
-                span = fate.dice(fault).between(1_000, 90_000)
-                if fault == "outage" and self.store.lanes > 1 and fate.dice(fault).chance(0.5):
-                    who = _lane(need)
-                self._silent[who] = max(self._silent.get(who, 0), self.now + span)
-                self.say(who or "store", fault, f"{span} ms", fault=True)
-        if fate("full"):
-            span = fate.dice("full").between(1_000, 30_000)
-            self._full_until = max(self._full_until, self.now + span)
-            self.say("store", "full", f"{span} ms", fault=True)
-        silent = [
-            fault
-            for fault, who in (("outage", ""), ("outage", _lane(need)), ("partition", node.name))
-            if self.now < self._silent.get(who, 0)
-        ]
-        if silent:
-            self._struck(need.batch, *silent)
-            told.lost = "the store does not answer"
-            node.later(dice.between(1, 5_000), lambda: self._fail(node, need, told))
-            return
-        if fate("slow"):
-            self._struck(need.batch, "slow")
-            ms += fate.dice("slow").between(500, 15_000)
-        if fate("lost_request"):
-            self._struck(need.batch, "lost_request")
-            self._lose(node, need, told, fate.dice("lost_request"))
-            return
-        engine, life = node.engine_id, node.life
-        self.after(ms, lambda: self._arrive(node, engine, life, need, told))
-
-    def _lose(self, node: Node, need: Exchange, told: Exchanged, dice: Dice) -> None:
-        """It does not arrive; or its writes do, after its node gave up on them."""
-        self.say(node.name, "lost", f"exchange {need.id}: the request", fault=True)
-        told.lost = "the request is lost"
-        node.later(dice.between(1, 12_000), lambda: self._fail(node, need, told))
-        if dice.chance(0.5):
-            engine = node.engine_id
-            self.after(
-                dice.between(1, 20_000), lambda: self._land(engine, need.batch, len(need.batch.writes), told)
-            )
-
-    def _land(self, engine: int, batch: Batch, count: int, told: Exchanged) -> None:
-        for write in batch.writes[:count]:
-            self._write(engine, write, batch.not_after, told)
-
-    def _fail(self, node: Node, need: Exchange, told: Exchanged) -> None:
-        told.heard = self.moment
-        node.feed(Answered(need.id, ConnectionError("lost")))
-
-    def _arrive(self, node: Node, engine: int, life: int, need: Exchange, told: Exchanged) -> None:
-        fate, batch = self.fate, need.batch
-
-        def write(one: Write | Defer) -> Outcome:
-            return self._write(engine, one, batch.not_after, told)
-
-        def befallen(one: Write | Defer) -> Outcome:
-            return self._befall(engine, one, batch.not_after, told) or write(one)
-
-        def answer() -> None:
-            told.heard = self.moment
-            node.feed(Answered(need.id, answered))
-
-        if fate("lost_answer"):
-            self._struck(batch, "lost_answer")
-            dice = fate.dice("lost_answer")
-            self.say(node.name, "lost", f"exchange {need.id}: the answer", fault=True)
-            told.lost = "the answer is lost"
-            if batch.writes and dice.chance(0.5):
-                self._land(engine, batch, dice.between(0, len(batch.writes)), told)
-            else:
-                self.store.perform(engine, batch, write, need.lane)
-            node.later_in(life, dice.between(1, 12_000), lambda: self._fail(node, need, told))
-            return
-        rotten = self.rot.within(batch)
-        answered = self.store.perform(engine, batch, befallen, need.lane)
-        self.rot.met(batch, rotten, answered.claimed)
-        told.claimed = len(answered.claimed)
-        back = self._travel.between(0, 3)
-        if fate("slow"):
-            self._struck(batch, "slow")
-            back += fate.dice("slow").between(500, 15_000)
-        node.later_in(life, back, answer)
-
-    def _write(self, engine: int, write: Write | Defer, not_after: int, told: Exchanged) -> Outcome:
-        """One write reaches the store; it is told of even if that violates something."""
-        place = len(told.told)
-        told.told.append((*self.moment, write.key, "violates"))
-        outcome = self.store.write(engine, write, not_after)
-        if isinstance(outcome, Conflicted) and isinstance(write, Write):
-            self.say("store", "conflict", told.node, key=write.key)
-        deferred = isinstance(write, Defer) and isinstance(outcome, Committed)
-        told.told[place] = (
-            *self.moment,
-            write.key,
-            "deferred" if deferred else type(outcome).__name__.lower(),
-        )
-        return outcome
-
-    def _befall(self, engine: int, write: Write | Defer, not_after: int, told: Exchanged) -> Outcome | None:
-        """The fault that befalls one write, if any."""
-        fate = self.fate
-        if self.now < self._full_until:
-            self._struck_one(write, "full")
-            return self._said(write, "refused", Refused("it is full", transient=True), told)
-        if fate("refused_transient"):
-            self._struck_one(write, "refused_transient")
-            return self._said(write, "refused", Refused("try later", transient=True), told)
-        if fate("refused_permanent"):
-            self._struck_one(write, "refused_permanent")
-            return self._said(write, "refused", Refused("no", transient=False), told)
-        if fate("unknown"):
-            self._struck_one(write, "unknown")
-            dice = fate.dice("unknown")
-            match dice.below(3):
-                case 0:
-                    self._write(engine, write, not_after, told)
-                case 1:
-                    ms = dice.between(1, 15_000)
-                    self.after(ms, lambda: self._land_one(engine, write, not_after, told))
-                case _:
-                    pass
-            return self._said(write, "unknown", Unknown("who knows"), told)
-        return None
-
-    def _land_one(self, engine: int, write: Write | Defer, not_after: int, told: Exchanged) -> None:
-        self._write(engine, write, not_after, told)
-
-    def _said(self, write: Write | Defer, what: str, outcome: Outcome, told: Exchanged) -> Outcome:
-        self.say("store", what, key=write.key, fault=True)
-        told.told.append((*self.moment, write.key, what))
-        return outcome
-
-    def poisons(self, key: Key) -> bool:
-        """Whether the leased hooks of an instance kill their node now."""
-        if self.fate("poison"):
-            self.poisoned[key] = self.now + self.fate.dice("poison").between(1, 60_000)
-        return self.now < self.poisoned.get(key, 0)
-
-    # -- where it struck
-
-    def _struck(self, batch: Batch, *faults: str) -> None:
-        for fault in faults:
-            self.fate.struck(fault, stages.of_batch(batch, self.observer.stored))
-
-    def _struck_one(self, write: Write | Defer, fault: str) -> None:
-        for stage in stages.of_write(write, self.observer.stored):
-            self.fate.struck(fault, [(stage, write.key.kind)])
-
-    def _struck_hint(self, fault: str) -> None:
-        key = self.observer.latest
-        self.fate.struck(fault, () if key is None else [("claim", key.kind)])
 
     # -- what the store tells
 
@@ -397,15 +224,10 @@ class World:
             if late:
                 self._struck_hint("nudge_late")
             dice = self.fate.dice("nudge_late")
-            node.nudge(dice.between(100, 10_000) if late else self._travel.between(0, 5))
+            node.nudge(dice.between(100, 10_000) if late else self.travel.between(0, 5))
             if late and dice.chance(0.5):
-                node.nudge(self._travel.between(0, 5))
+                node.nudge(self.travel.between(0, 5))
 
-
-def _lane(exchange: Exchange) -> str:
-    return f"lane {exchange.lane}"
-
-
-def _carries(batch: Batch) -> dict[str, int]:
-    counts = {"writes": len(batch.writes), "loads": len(batch.loads), "claims": int(batch.claim is not None)}
-    return {what: count for what, count in counts.items() if count}
+    def _struck_hint(self, fault: str) -> None:
+        key = self.observer.latest
+        self.fate.struck(fault, () if key is None else [("claim", key.kind)])

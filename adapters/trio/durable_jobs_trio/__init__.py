@@ -160,14 +160,19 @@ class _Loop:
             return False
         try:
             self._spawn(trio.lowlevel.checkpoint)
+        except RecursionError:  # a RuntimeError, too
+            raise
         except RuntimeError:
             return True
         return False
 
     def is_here(self) -> bool:
-        with suppress(RuntimeError):  # no trio at all
+        try:
             return trio.lowlevel.current_trio_token() is self._token
-        return False
+        except RecursionError:  # a RuntimeError, too
+            raise
+        except RuntimeError:  # no trio at all
+            return False
 
     def broken(self) -> None:
         for invocation in tuple(self._hooks):

@@ -6,7 +6,7 @@ import logging
 import os
 import secrets
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from durable_jobs_core.backend import Answer, Batch, Claim, Cursor, Health, Page, Query
@@ -20,6 +20,7 @@ from durable_jobs_redis._names import job_of
 from durable_jobs_redis._route import Route
 from durable_jobs_redis._url import Location, parse
 from durable_jobs_redis._warnings import Warnings
+from durable_jobs_redis._wire import Line
 
 _log = logging.getLogger("durable_jobs")
 
@@ -55,17 +56,12 @@ class RedisBackend:
         calls = self._to.lanes(self._names)
         self.lanes = len(calls)
         self._lane_of = {call: lane for lane, mine in enumerate(calls) for call in mine}
-        self._lanes = [
-            Lane(
-                Exchanger(self._to.line(), self._names, mine, origin, channel, confirmation, self._warned),
-                threading.Lock(),
-            )
-            for mine in calls
-        ]
-        everything = range(self._names.calls)
-        self._looker = Exchanger(
-            self._aside, self._names, everything, origin, channel, confirmation, self._warned
-        )
+
+        def exchanger(line: Line, mine: Sequence[int]) -> Exchanger:
+            return Exchanger(line, self._names, mine, origin, channel, confirmation, self._warned)
+
+        self._lanes = [Lane(exchanger(self._to.line(), mine), threading.Lock()) for mine in calls]
+        self._looker = exchanger(self._aside, range(self._names.calls))
         self._followed = 0
         self._hints = Hints(self._to.line(), channel, origin, self._is_news, self._has_missed)
 

@@ -34,7 +34,10 @@ _TRANSIENT = (
     *("NOSCRIPT", "LOADING", "READONLY", "OOM", "MISCONF", "NOREPLICAS", "BUSY"),
     *("MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "MOVED", "ASK"),
 )
-_BEFORE_ANYTHING = (*_TRANSIENT, "NOPERM", "NOAUTH", "LOST")
+FOR_GOOD = ("NOPERM", "NOAUTH")
+"""Refusals that do not pass: who asks may not, or is nobody."""
+
+_BEFORE_ANYTHING = (*_TRANSIENT, *FOR_GOOD, "LOST")
 _CODE = re.compile(rf"^-?(?:@user_script: \d+: -?)?({'|'.join(_BEFORE_ANYTHING)})\b")
 """Before Redis 7 an error that a script has caught, and answers, begins with where it was."""
 

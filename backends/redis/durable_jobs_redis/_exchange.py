@@ -167,17 +167,13 @@ class Exchanger:
         outcomes: dict[int, Outcome] = {}
         rows: dict[int, Row | Damaged | None] = {}
         for call, part in parts.items():
-            reply, lack = replies.get(call), self._confirmation.lacks(told[call].behind)
+            reply = replies.get(call)
             if reply is None:
                 outcomes |= dict.fromkeys(part.writes, _failed(told[call].answer))
                 continue
-            if lack is None:
-                self._doubted.discard(call)
-            else:
-                self.unconfirmed += 1
-                self._line.close()  # another may be the primary by now: the next exchange asks anew
-                if batch.settle or doubted:
-                    raise RedisStoreError(self._line.server, lack)
+            lack = self._lack(call, told[call].behind)
+            if lack is not None and (batch.settle or doubted):
+                raise RedisStoreError(self._line.server, lack)
             for n, one in zip(part.writes, reply.outcomes, strict=True):
                 outcomes[n] = read_outcome(batch.writes[n].key, one, lack)
             for n, row in zip(part.loads, reply.rows, strict=True):
@@ -204,8 +200,7 @@ class Exchanger:
         parts: dict[int, Part] = {}
         for n, write in enumerate(batch.writes):
             place = self._names.place(write.key)
-            packed = None if place is None else pack_write(write, place)
-            if place is not None and packed is not None:
+            if place is not None and (packed := pack_write(write, place)) is not None:
                 parts.setdefault(place.call, Part()).writes[n] = packed
         for n, key in enumerate(batch.loads):
             place = self._names.place(key)
@@ -264,6 +259,16 @@ class Exchanger:
                 self._marks[call] = int(reply.left)
             self._watch(known.get(call, 0) - int(reply.mark))
         return replies
+
+    def _lack(self, call: int, behind: Sequence[Any]) -> str | None:
+        """Why what a call has written is not confirmed, if it is not."""
+        lack = self._confirmation.lacks(behind)
+        if lack is None:
+            self._doubted.discard(call)
+        else:
+            self.unconfirmed += 1
+            self._line.close()  # another may be the primary by now: the next exchange asks anew
+        return lack
 
     def _watch(self, missing: int) -> None:
         """The mark that each write leaves in a store only rises, once it is confirmed by all that have to."""

@@ -13,13 +13,12 @@ from typing import Any
 from redis.exceptions import TimeoutError as SilenceError
 
 from durable_jobs_core.errors import UNCHANGED
-from durable_jobs_redis._errors import code_of
+from durable_jobs_redis._errors import FOR_GOOD, code_of
 from durable_jobs_redis._wire import Line
 
 AGAIN_SECONDS = 1.0
 """After so long a listener that lost its connection tries again."""
 
-_FOR_GOOD = "NOPERM", "NOAUTH"
 _log = logging.getLogger("durable_jobs")
 
 IsNews = Callable[[bytes, bytes, int], bool]
@@ -84,7 +83,7 @@ class Hints:
     def _miss(self, error: Exception) -> None:
         """Told in the log once, if it will not pass: everything works without hints, and only later."""
         trouble = f"due work of other processes is noticed late: {error}".removesuffix(UNCHANGED)
-        if trouble != self.trouble and code_of(error) in _FOR_GOOD:
+        if trouble != self.trouble and code_of(error) in FOR_GOOD:
             _log.warning("%s: %s", self._line.server, trouble)
         self.trouble = trouble
 

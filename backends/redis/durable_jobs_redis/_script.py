@@ -39,10 +39,8 @@ def pack_place(place: Place) -> tuple[Argument, ...]:
     return place.number, place.job, place.id
 
 
-def pack_write(write: Write | Defer, place: Place | None) -> tuple[Argument, ...] | None:
-    """The nine arguments of a write; `None` if it cannot be written as text."""
-    if place is None:
-        return None
+def pack_write(write: Write | Defer, place: Place) -> tuple[Argument, ...] | None:
+    """The nine arguments of a write; `None` if its status is no text."""
     expected = b"" if write.expected is None else b"=" + write.expected
     if isinstance(write, Defer):
         return "defer", *pack_place(place), expected, b"", _text(write.wake), b"", b""

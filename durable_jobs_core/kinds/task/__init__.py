@@ -34,8 +34,8 @@ from durable_jobs_core.events import (
     TerminateRequested,
     TriggerRequested,
 )
-from durable_jobs_core.kinds._shared import expire, not_found, release, renew, repair, terminate_nothing, wake
-from durable_jobs_core.kinds._table import Table, fenced, stale, stay, to
+from durable_jobs_core.kinds import _shared as shared
+from durable_jobs_core.kinds._table import Table, fenced, stay, to
 from durable_jobs_core.kinds.task._facts import fail, give_up, succeed
 from durable_jobs_core.kinds.task._phases import Phase, deadline, phase_of, status_of
 from durable_jobs_core.kinds.task._requests import (
@@ -48,7 +48,6 @@ from durable_jobs_core.kinds.task._requests import (
     status,
     terminate,
     trigger,
-    trigger_nothing,
 )
 from durable_jobs_core.kinds.task._work import advance
 
@@ -56,7 +55,6 @@ __all__ = ["TABLE", "Phase", "advance", "deadline", "phase_of", "status_of"]
 
 _ABSENT, _IDLE, _SCHEDULED, _QUEUED, _PENDING, _RUNNING, _PARKED = Phase
 _EXISTING = (_IDLE, _SCHEDULED, _QUEUED, _PENDING, _RUNNING, _PARKED)
-_NOT_RUNNING = (_ABSENT, _IDLE, _SCHEDULED, _QUEUED, _PENDING, _PARKED)
 
 TABLE: Table = {
     SendRequested: {
@@ -67,7 +65,7 @@ TABLE: Table = {
         _PARKED: to(receive, _ABSENT, _IDLE, _SCHEDULED, _PENDING, _RUNNING, _PARKED),
     },
     TriggerRequested: {
-        **stay(trigger_nothing, _ABSENT),
+        **stay(shared.trigger_nothing, _ABSENT),
         _IDLE: to(trigger, _PENDING, _RUNNING),
         _SCHEDULED: to(trigger, _PENDING, _RUNNING),
         _QUEUED: to(trigger, _QUEUED, _RUNNING),
@@ -76,17 +74,17 @@ TABLE: Table = {
         _PARKED: to(trigger, _QUEUED, _PENDING, _RUNNING),
     },
     TerminateRequested: {
-        **stay(terminate_nothing, _ABSENT),
+        **stay(shared.terminate_nothing, _ABSENT),
         **{phase: to(terminate, _ABSENT) for phase in _EXISTING},
     },
     StatusRequested: stay(status, *Phase),
     StateRequested: stay(state, *Phase),
     DeadLettersRequested: {
-        **stay(not_found, _ABSENT),
+        **stay(shared.not_found, _ABSENT),
         **stay(dead_letters, *_EXISTING),
     },
     RedriveRequested: {
-        **stay(not_found, _ABSENT),
+        **stay(shared.not_found, _ABSENT),
         _IDLE: to(redrive, _IDLE, _QUEUED, _RUNNING),
         _SCHEDULED: to(redrive, _SCHEDULED, _QUEUED, _RUNNING),
         _QUEUED: to(redrive, _QUEUED, _RUNNING),
@@ -95,33 +93,21 @@ TABLE: Table = {
         _PARKED: to(redrive, _PARKED, _QUEUED, _RUNNING),
     },
     DiscardRequested: {
-        **stay(not_found, _ABSENT),
+        **stay(shared.not_found, _ABSENT),
         **stay(discard, _IDLE),
         **{phase: to(discard, phase, _RUNNING) for phase in _EXISTING if phase is not _IDLE},
     },
-    AlarmMisfiled: stay(repair, *Phase),
+    AlarmMisfiled: stay(shared.repair, *Phase),
     AlarmFired: {
-        **stay(wake, _ABSENT, _IDLE),
-        _SCHEDULED: to(wake, _SCHEDULED, _RUNNING),
-        _QUEUED: to(wake, _QUEUED, _RUNNING),
-        _PENDING: to(wake, _PENDING, _RUNNING),
-        _RUNNING: to(expire(give_up), _ABSENT, _IDLE, _SCHEDULED, _RUNNING, _PARKED),
-        _PARKED: to(wake, _PARKED, _RUNNING),
+        **stay(shared.wake, _ABSENT, _IDLE),
+        _SCHEDULED: to(shared.wake, _SCHEDULED, _RUNNING),
+        _QUEUED: to(shared.wake, _QUEUED, _RUNNING),
+        _PENDING: to(shared.wake, _PENDING, _RUNNING),
+        _RUNNING: to(shared.expire(give_up), _ABSENT, _IDLE, _SCHEDULED, _RUNNING, _PARKED),
+        _PARKED: to(shared.wake, _PARKED, _RUNNING),
     },
-    HandlerSucceeded: {
-        **stay(stale, *_NOT_RUNNING),
-        _RUNNING: to(fenced(succeed), _ABSENT, *_EXISTING),
-    },
-    HandlerFailed: {
-        **stay(stale, *_NOT_RUNNING),
-        _RUNNING: to(fenced(fail), _ABSENT, *_EXISTING),
-    },
-    HandlerReleased: {
-        **stay(stale, *_NOT_RUNNING),
-        _RUNNING: to(fenced(release), _QUEUED, _PENDING, _RUNNING),
-    },
-    LeaseRenewed: {
-        **stay(stale, *_NOT_RUNNING),
-        _RUNNING: to(fenced(renew), _RUNNING),
-    },
+    HandlerSucceeded: fenced(succeed, _ABSENT, *_EXISTING),
+    HandlerFailed: fenced(fail, _ABSENT, *_EXISTING),
+    HandlerReleased: fenced(shared.release, _QUEUED, _PENDING, _RUNNING),
+    LeaseRenewed: fenced(shared.renew, _RUNNING),
 }

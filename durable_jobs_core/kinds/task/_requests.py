@@ -13,9 +13,9 @@ from durable_jobs_core.events import (
     TerminateRequested,
     TriggerRequested,
 )
+from durable_jobs_core.kinds import _shared as shared
 from durable_jobs_core.kinds._draft import plain, revived
 from durable_jobs_core.kinds._inline import outcome_of, refuse, report
-from durable_jobs_core.kinds._shared import remember
 from durable_jobs_core.kinds.task._phases import (
     TaskDraft,
     has,
@@ -41,7 +41,6 @@ from durable_jobs_core.results import (
     SendResult,
     TaskStateResult,
     TaskStatus,
-    TerminateResult,
     TriggerResult,
 )
 from durable_jobs_core.telemetry import JobExecuted
@@ -53,7 +52,7 @@ from durable_jobs_core.words import Failure, maybe_datetime, to_datetime
 def _send(d: TaskDraft, event: SendRequested) -> None:
     """Between attempts `on_event` is called at once, and `on_idle` after it, in one commit (S-50)."""
     body = d.maybe_body or TaskBody()
-    ids = remember(d, body.ids, event.event_id)
+    ids = shared.remember(d, body.ids, event.event_id)
     count = body.event_count + 1
     call = call_of_hook(d, body, "on_event", None, event=event.event, event_count=count)
     outcome = outcome_of(d, event, call)
@@ -156,7 +155,7 @@ def receive(d: TaskDraft, event: SendRequested) -> None:
 def queue(d: TaskDraft, event: SendRequested) -> None:
     """Behind an attempt, or behind other events: to the end of the inbox (S-51)."""
     body, limit = d.body, d.definition.inbox_limit
-    ids = remember(d, body.ids, event.event_id)
+    ids = shared.remember(d, body.ids, event.event_id)
     if len(body.inbox) >= limit:
         raise OverloadedError(f"the inbox of {d.key}", limit, len(body.inbox))
     queued = QueuedEvent(event=event.event, id=event.event_id)
@@ -180,26 +179,9 @@ def trigger(d: TaskDraft, event: TriggerRequested) -> None:
     run_now(d)
 
 
-def trigger_nothing(d: TaskDraft, event: TriggerRequested) -> None:
-    """There is nothing to trigger: a normal answer."""
-    d.reply(TriggerResult(instance_id=str(d.key), triggered=False))
-
-
 def terminate(d: TaskDraft, event: TerminateRequested) -> None:
     """End it, with all that is queued or dead (S-36)."""
-    was_running = d.cancel(d.body.in_flight)
-    discarded = len(d.body.inbox) + len(d.body.dead)
-    d.terminated(event.reason)
-    d.end_life()
-    d.reply(
-        TerminateResult(
-            instance_id=str(d.key),
-            terminated=True,
-            reason=event.reason,
-            was_running=was_running,
-            discarded_events=discarded,
-        )
-    )
+    shared.terminate(d, event, discarded=len(d.body.inbox) + len(d.body.dead))
 
 
 def status(d: TaskDraft, event: object) -> None:

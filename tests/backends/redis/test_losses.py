@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 from durable_jobs_conformance import Port
 from durable_jobs_redis import NewerStoreError, RedisBackend, RedisStoreError, StoreLostError, _making
+from support.one_job import BOOK
 from support.ports import refusal
 from support.redis_servers import Server, Space
 
-from durable_jobs_core import Task, create_durable_jobs
+from durable_jobs_core import create_durable_jobs
 from durable_jobs_core.backend import Committed, Write
 from durable_jobs_core.errors import StorageError
 
@@ -223,16 +224,8 @@ def test_a_store_that_went_back_behind_a_commit_is_said(forgetful, caplog) -> No
 
 
 def test_S_3_a_request_to_a_lost_store_fails_at_once_and_all_goes_on_when_it_is_back(server, driver) -> None:
-    def on_event(event: str, ctx: Any) -> None:
-        ctx.set_state([*(ctx.state or ()), event])
-
-    async def execute(ctx: Any) -> None:
-        raise AssertionError("it was never scheduled")
-
-    book = Task.make(event=str, state=list[str], on_event=on_event, execute=execute)
-
     async def main() -> None:
-        async with driver.open(create_durable_jobs({"book": book}), server.url) as runtime:
+        async with driver.open(create_durable_jobs({"book": BOOK}), server.url) as runtime:
             books = runtime.client.task("book")
             await books.send("a", "one")
             swap(server)

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from durable_jobs_redis import CallRefusedError, RedisBackend, _warnings
 from support.drivers import again
+from support.one_job import BOOK
 
-from durable_jobs_core import Task, create_durable_jobs
+from durable_jobs_core import create_durable_jobs
 from durable_jobs_core.backend import Claim, Committed, Defer, Refused, Write
 from durable_jobs_core.errors import OutcomeUnknownError, StorageError
 
@@ -145,16 +146,8 @@ def test_a_store_cannot_be_made_where_memory_is_full(server, port, full) -> None
 def test_I_9_requests_that_a_full_memory_refuses_changed_nothing_and_terminate_makes_room(
     server, full, driver
 ) -> None:
-    def on_event(event: str, ctx: Any) -> None:
-        ctx.set_state([*(ctx.state or ()), event])
-
-    async def execute(ctx: Any) -> None:
-        raise AssertionError("it was never scheduled")
-
-    book = Task.make(event=str, state=list[str], on_event=on_event, execute=execute)
-
     async def main() -> None:
-        jobs = create_durable_jobs({"book": book})
+        jobs = create_durable_jobs({"book": BOOK})
         async with (
             driver.open(jobs, server.url) as patient,
             driver.open(jobs, server.url, request_timeout="500 ms") as runtime,

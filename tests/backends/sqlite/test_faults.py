@@ -33,10 +33,10 @@ FOREVER = 2**63 - 1
 
 
 @contextmanager
-def full(port, pages: int = 1) -> Iterator[None]:
+def full(port) -> Iterator[None]:
     """The file may not grow. SQLite forgets it with the connection."""
     connection = port.backend._exchanger._connection
-    connection.execute(f"PRAGMA max_page_count = {pages}")
+    connection.execute("PRAGMA max_page_count = 1")
     yield
     if port.backend._exchanger._connection is connection:
         connection.execute("PRAGMA max_page_count = 1000000")
@@ -610,7 +610,7 @@ def test_r3_a_commit_that_failed_is_unknown_and_settled_by_a_load(sqlite, landed
 def test_r3_a_commit_for_which_there_is_no_room_is_refused(sqlite, monkeypatch) -> None:
     file, exchanger = sqlite.backend._file, sqlite.backend._exchanger
     disconnect, real = file.disconnect, exchanger._connection
-    monkeypatch.setattr(exchanger, "_connection", LostCommit(real, False, "SQLITE_FULL"))
+    exchanger._connection = LostCommit(real, False, "SQLITE_FULL")
     monkeypatch.setattr(file, "disconnect", lambda connection: disconnect(real))
     assert refusal(sqlite).reason == f"{file.path}: the disk is full (SQLITE_FULL)"
     monkeypatch.setattr(file, "disconnect", disconnect)
@@ -632,15 +632,19 @@ def test_r5_a_settling_load_commits_something(sqlite, path) -> None:
 # -- use after close, after a fork
 
 
+def uses(port) -> list[Callable[[], Any]]:
+    """What may be asked of a backend."""
+    return [
+        lambda: port.load("a"),
+        lambda: port.backend.scan(Query(), None, 1),
+        lambda: port.backend.wait(0),
+        port.backend.health,
+    ]
+
+
 def test_r10_a_closed_backend_is_refused(sqlite) -> None:
     sqlite.backend.close()
-    acts: list[Callable[[], Any]] = [
-        lambda: sqlite.load("a"),
-        lambda: sqlite.backend.scan(Query(), None, 1),
-        lambda: sqlite.backend.wait(0),
-        sqlite.backend.health,
-    ]
-    for act in acts:
+    for act in uses(sqlite):
         with pytest.raises(StorageError, match="this backend is closed"):
             act()
 
@@ -657,13 +661,7 @@ def in_a_fork(act: Callable[[], Any]) -> str:
 
 def test_r10_a_forked_child_is_refused_and_harms_nothing(sqlite, path) -> None:
     (row,) = sqlite.create("a", wake=10)
-    acts: list[Callable[[], Any]] = [
-        lambda: sqlite.load("a"),
-        lambda: sqlite.backend.scan(Query(), None, 1),
-        lambda: sqlite.backend.wait(0),
-        sqlite.backend.health,
-    ]
-    for act in acts:
+    for act in uses(sqlite):
         said = in_a_fork(act)
         assert said == f"StoreError: {path}: it belongs to the process this one was forked from"
     assert "open it after the fork" in in_a_fork(sqlite.again)

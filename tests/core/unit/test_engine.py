@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from attrs import astuple
 from support.frames import framed
-from support.rig import EPOCH, Rig, client, greeted, start, writes
-from support.samples import CHORE, FOLD, LATEST, TICK, chore, jobs, nothing, number, tick
+from support.rig import EPOCH, Rig, client, greeted, running, start
+from support.samples import CHORE, FOLD, LATEST, START, TICK, chore, jobs, nothing, number, tick, tick_key
 
 from durable_jobs_core import create_durable_jobs
 from durable_jobs_core.backend import Answer, Committed, Conflicted, Refused, Row
@@ -43,26 +43,11 @@ from durable_jobs_core.events import (
     PauseRequested,
     ResumeRequested,
     SendRequested,
-    StartRequested,
     StatusRequested,
     TerminateRequested,
     TriggerRequested,
 )
 from durable_jobs_core.words import Key
-
-START = StartRequested(number(0))
-
-
-def tick_key(name: object) -> Key:
-    return Key("continuous", "tick", str(name))
-
-
-def running(**limits: Any) -> Rig:
-    """An engine in which `execute` of one continuous instance runs."""
-    rig = greeted(**limits)
-    rig.ask(TICK, START)
-    assert len(rig.invokes) == 1
-    return rig
 
 
 def run_of(rig: Rig, key: Key = TICK) -> Any:
@@ -87,7 +72,7 @@ def test_rule_1_several_inputs_may_be_fed_before_their_needs_are_taken() -> None
     rig.settle()
 
     assert [rig.result(call).event_count for call in range(10)] == list(range(1, 11))
-    assert sum(len(writes(need)) for drain in rig.drains for need in drain if isinstance(need, Exchange)) == 1
+    assert sum(len(batch.writes) for batch in rig.batches) == 1
 
 
 @pytest.mark.parametrize("input_", ["tick", "nudge"])
@@ -556,7 +541,7 @@ def test_rule_11_stopping_before_the_first_answer_closes_after_it() -> None:
 
 
 def test_rule_11_a_backend_that_stays_away_holds_the_end_up_for_so_long_after_the_handlers() -> None:
-    rig = running(settle=10_000)
+    rig = running(limits={"settle": 10_000})
     rig.stop()
     rig.wait(30_000, settle=False)  # the hook takes long to end
     while rig.exchanges:
@@ -575,7 +560,7 @@ def test_rule_11_a_backend_that_stays_away_holds_the_end_up_for_so_long_after_th
 
 
 def test_rule_11_a_lease_is_released_though_its_handler_took_long_to_end_and_the_backend_was_away() -> None:
-    rig = running(settle=10_000)
+    rig = running(limits={"settle": 10_000})
     rig.stop()
     rig.wait(15_000)
     rig.nudge()
@@ -588,7 +573,7 @@ def test_rule_11_a_lease_is_released_though_its_handler_took_long_to_end_and_the
 
 
 def test_rule_2_rule_11_it_wakes_for_the_end_of_the_grace_if_for_nothing_else() -> None:
-    rig = running(lease=1_000_000, poll=1_000_000)
+    rig = running(limits={"lease": 1_000_000, "poll": 1_000_000})
 
     rig.stop(5_000)
 
@@ -701,7 +686,7 @@ def test_rule_11_an_exchange_on_any_lane_is_waited_for_whatever_it_takes() -> No
 
 
 def test_rule_11_what_a_hook_returned_is_written_however_long_the_exchange_before_it_took() -> None:
-    rig = running(settle=1_000)
+    rig = running(limits={"settle": 1_000})
     rig.call(Key("continuous", "tick", "other"), StatusRequested())
     rig.stop(10_000)
     rig.finish()

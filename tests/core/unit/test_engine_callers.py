@@ -8,10 +8,10 @@ import pytest
 from attrs import evolve
 from support.frames import framed
 from support.rig import EPOCH, Rig, client, greeted, start, writes
-from support.samples import CHORE, FOLD, LATEST, TICK, jobs, latest, number, tick
+from support.samples import CHORE, FOLD, LATEST, START, TICK, jobs, latest, tick, tick_key
 
 from durable_jobs_core import Retry
-from durable_jobs_core.engine import Answered, Exchange, HookRaised, HookReturned
+from durable_jobs_core.engine import Answered, HookRaised, HookReturned
 from durable_jobs_core.errors import (
     InvalidStateError,
     JobNotFoundError,
@@ -26,7 +26,6 @@ from durable_jobs_core.events import (
     PauseRequested,
     ResumeRequested,
     SendRequested,
-    StartRequested,
     StateRequested,
     StatusRequested,
     TerminateRequested,
@@ -35,12 +34,7 @@ from durable_jobs_core.events import (
 from durable_jobs_core.journal import Journal
 from durable_jobs_core.words import Key
 
-START = StartRequested(number(0))
 RETRY = Retry(max_attempts=2, delay="1 second", jitter=0)
-
-
-def tick_key(name: object) -> Key:
-    return Key("continuous", "tick", str(name))
 
 
 def ticking(**options: Any) -> Rig:
@@ -458,8 +452,7 @@ def test_S_6_S_38_who_waits_for_a_run_of_what_nobody_can_read_any_more_is_told_t
 
 def reads(rig: Rig) -> int:
     """How often an instance was read."""
-    batches = [need.batch for drain in rig.drains for need in drain if isinstance(need, Exchange)]
-    return sum(len(batch.loads) for batch in batches)
+    return sum(len(batch.loads) for batch in rig.batches)
 
 
 def test_S_38_a_run_of_its_own_is_waited_for_without_reading() -> None:

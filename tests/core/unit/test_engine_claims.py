@@ -9,7 +9,7 @@ from support.samples import jobs, number, tick
 from durable_jobs_core.backend import Answer, Committed, Row, Write
 from durable_jobs_core.codec import Loaded, load
 from durable_jobs_core.definitions import AnyDefinition
-from durable_jobs_core.engine import Exchange, exchanges, state
+from durable_jobs_core.engine import exchanges, state
 from durable_jobs_core.engine.slots import Slots
 from durable_jobs_core.events import AddRequested, StartRequested, StatusRequested, TriggerRequested
 from durable_jobs_core.words import Key
@@ -29,11 +29,7 @@ def running(rig: Rig) -> list[str]:
 
 def claims(rig: Rig) -> int:
     """How many claims were sent so far."""
-    return sum(
-        getattr(need, "batch", None) is not None and need.batch.claim is not None
-        for d in rig.drains
-        for need in d
-    )
+    return sum(batch.claim is not None for batch in rig.batches)
 
 
 @pytest.mark.parametrize("concurrency", [0, 1, 100])
@@ -300,10 +296,9 @@ def test_S_69_all_slots_are_offered_whosever_turn_it_is(turn: int) -> None:
 def asked(rig: Rig) -> list[dict[str, int]]:
     """What was asked for, claim by claim."""
     return [
-        {job: count for (_, job), count in need.batch.claim.limits.items()}
-        for drain in rig.drains
-        for need in drain
-        if isinstance(need, Exchange) and need.batch.claim is not None
+        {job: count for (_, job), count in batch.claim.limits.items()}
+        for batch in rig.batches
+        if batch.claim is not None
     ]
 
 
@@ -423,8 +418,7 @@ def test_D_4_a_claim_that_was_used_is_not_put_back() -> None:
     rig.finish()
     rig.settle()
 
-    written = [need.batch.writes for d in rig.drains for need in d if isinstance(need, Exchange)]
-    assert all(isinstance(write, Write) for batch in written for write in batch)
+    assert all(isinstance(write, Write) for batch in rig.batches for write in batch.writes)
     assert rig.engine.idle
 
 

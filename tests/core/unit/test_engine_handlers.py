@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 from attrs import evolve
-from support.rig import Rig, greeted
-from support.samples import CHORE, FOLD, LATEST, TICK, jobs, latest, nothing, number, tick
+from support.rig import Rig, greeted, running
+from support.samples import CHORE, FOLD, LATEST, START, TICK, jobs, latest, number, tick
 
 from durable_jobs_core import Retry
 from durable_jobs_core.codec import encode
@@ -27,22 +27,12 @@ from durable_jobs_core.events import (
     AddRequested,
     FlushRequested,
     SendRequested,
-    StartRequested,
     TriggerRequested,
 )
 from durable_jobs_core.record import ContinuousBody, Run, Stored
 from durable_jobs_core.words import Failure
 
-START = StartRequested(number(0))
 NO_RETRY = {"retry": None, "on_exhausted": "park"}
-
-
-def running(execute: Any = nothing, **options: Any) -> Rig:
-    """An engine in which `execute` of one continuous instance runs."""
-    rig = greeted(jobs(tick=tick(execute, **options)))
-    rig.ask(TICK, START)
-    assert [invoke.hook for invoke in rig.invokes] == ["execute"]
-    return rig
 
 
 def body(rig: Rig) -> ContinuousBody:

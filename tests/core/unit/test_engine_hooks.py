@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 from attrs import evolve
-from support.rig import EPOCH, Rig, client, greeted, start, writes
-from support.samples import CHORE, FOLD, TICK, chore, folding, jobs, nothing, number, tick
+from support.rig import EPOCH, Rig, client, greeted, lease_of, running, start, writes
+from support.samples import CHORE, FOLD, START, TICK, chore, folding, jobs, nothing, number
 
 from durable_jobs_core import TaskContext
 from durable_jobs_core.engine import (
@@ -24,38 +24,20 @@ from durable_jobs_core.events import (
     AddRequested,
     FlushRequested,
     SendRequested,
-    StartRequested,
     StatusRequested,
     TerminateRequested,
     TriggerRequested,
 )
-from durable_jobs_core.record import Lease
 from durable_jobs_core.results import SendResult
 from durable_jobs_core.telemetry import JobStale
 from durable_jobs_core.words import Key, to_datetime
 
-START = StartRequested(number(0))
 LEASE = 30_000
 
 
-def running(execute: Any = nothing, *, limits: dict[str, Any] | None = None, **options: Any) -> Rig:
-    """An engine in which `execute` of one continuous instance runs."""
-    rig = greeted(jobs(tick=tick(execute, **options)), **(limits or {}))
-    rig.ask(TICK, START)
-    assert [invoke.hook for invoke in rig.invokes] == ["execute"]
-    return rig
-
-
-def second(rig: Rig, node: int = 2, **limits: Any) -> Rig:
+def second(rig: Rig, **limits: Any) -> Rig:
     """Another worker on the same store, at the same time."""
-    return greeted(rig.engine._state.jobs, node=node, stores=rig.stores, lane=rig.lane_of, t=rig.t, **limits)
-
-
-def lease_of(rig: Rig, key: Key = TICK) -> Lease:
-    run = rig.record(key).body.in_flight
-    assert run is not None
-    assert run.lease is not None
-    return run.lease
+    return greeted(rig.engine._state.jobs, node=2, stores=rig.stores, lane=rig.lane_of, t=rig.t, **limits)
 
 
 def called(rig: Rig, hook: str = "on_event") -> int:

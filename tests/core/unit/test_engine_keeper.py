@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 from support.bench import Bench, add, answers, effects, error_types
-from support.samples import CHORE, FOLD, LATEST, TICK, chore, folding, latest, nothing, number, tick
+from support.samples import CHORE, FOLD, LATEST, START, TICK, chore, folding, latest, nothing, number, tick
 
-from durable_jobs_core.backend import Damaged, Defer, Row
+from durable_jobs_core.backend import Damaged, Row
 from durable_jobs_core.codec import Loaded, Newer
 from durable_jobs_core.effects import CallHandler, EmitTelemetry, Reply
 from durable_jobs_core.engine.entries import Released
@@ -29,7 +29,6 @@ from durable_jobs_core.events import (
     FlushRequested,
     HandlerSucceeded,
     SendRequested,
-    StartRequested,
     StatusRequested,
     TerminateRequested,
     TriggerRequested,
@@ -39,8 +38,6 @@ from durable_jobs_core.record import DebounceBody
 from durable_jobs_core.step import step
 from durable_jobs_core.telemetry import JobStale
 from durable_jobs_core.words import INSTANT_MAX, Key
-
-START = StartRequested(number(0))
 
 
 def send(event: int) -> SendRequested:
@@ -918,31 +915,6 @@ def test_a_slot_is_given_back_though_the_record_cannot_be_read_any_more() -> Non
     bench.ask(completion, urgent=True, brings_slot=True)
 
     assert bench.slots_taken == 0
-
-
-# -- the index entry
-
-
-def test_the_entry_of_a_record_is_put_back_to_its_alarm() -> None:
-    bench = collecting()
-
-    assert bench.keeper.defer(99) == Defer(LATEST, bench.record.revision.to_bytes(), bench.now + 1_000)
-
-
-@pytest.mark.parametrize(
-    ("found", "expected"),
-    [
-        pytest.param(newer(), Defer(TICK, b"r", 99), id="newer"),
-        pytest.param(damaged(), Defer(TICK, b"r", 99), id="damaged"),
-        pytest.param(None, None, id="no row"),
-    ],
-)
-def test_the_entry_of_what_cannot_be_read_is_held(found: Loaded | None, expected: Defer | None) -> None:
-    bench = unreadable(newer())
-    bench.stored = found
-    bench.ask(StatusRequested())
-
-    assert bench.keeper.defer(99) == expected
 
 
 # -- idleness

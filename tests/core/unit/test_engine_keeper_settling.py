@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from support.bench import NODE, Bench, add, answers, effects, error_types
-from support.samples import FOLD, LATEST, TICK, folding, latest, number, tick
+from support.samples import FOLD, LATEST, START, TICK, folding, latest, tick
 
 from durable_jobs_core.effects import CallHandler
 from durable_jobs_core.errors import OutcomeUnknownError, StorageError
@@ -14,7 +14,6 @@ from durable_jobs_core.events import (
     ClearRequested,
     Event,
     HandlerSucceeded,
-    StartRequested,
     StatusRequested,
     TerminateRequested,
     TriggerRequested,
@@ -22,8 +21,6 @@ from durable_jobs_core.events import (
 from durable_jobs_core.operations import Operations
 from durable_jobs_core.record import WRITERS_MAX, DebounceBody
 from durable_jobs_core.words import Key
-
-START = StartRequested(number(0))
 
 
 def collecting() -> Bench:

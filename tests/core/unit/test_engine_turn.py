@@ -6,23 +6,20 @@ from typing import Any
 
 import pytest
 from support.rig import EPOCH, Rig, client, greeted, start, writes
-from support.samples import CHORE, LATEST, TICK, chore, jobs, number
+from support.samples import CHORE, LATEST, START, TICK, chore, jobs
 
 from durable_jobs_core.backend import Defer
-from durable_jobs_core.engine import Abandoned, Answered, Emit, Exchange, HookCancelled, Reply
+from durable_jobs_core.engine import Abandoned, Answered, Emit, HookCancelled, Reply
 from durable_jobs_core.errors import OutcomeUnknownError
 from durable_jobs_core.events import (
     AddRequested,
     PauseRequested,
     SendRequested,
-    StartRequested,
     StatusRequested,
     TerminateRequested,
     TriggerRequested,
 )
 from durable_jobs_core.words import Key
-
-START = StartRequested(number(0))
 
 
 def claiming(rig: Rig) -> None:
@@ -39,8 +36,7 @@ def ended(rig: Rig) -> None:
 
 def defers(rig: Rig) -> int:
     """How many index entries were moved so far."""
-    batches = [need.batch for drain in rig.drains for need in drain if isinstance(need, Exchange)]
-    return sum(isinstance(write, Defer) for batch in batches for write in batch.writes)
+    return sum(isinstance(write, Defer) for batch in rig.batches for write in batch.writes)
 
 
 # -- where a key waits

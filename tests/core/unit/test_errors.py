@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+from collections.abc import Callable
+
 import pytest
 
 from durable_jobs_core import errors
@@ -77,6 +81,17 @@ def test_S_61_an_error_carries_its_fields_and_says_whether_anything_changed(
 ) -> None:
     assert str(error) == text
     assert {name: getattr(error, name) for name in fields} == fields
+
+
+@pytest.mark.parametrize("again", [lambda error: pickle.loads(pickle.dumps(error)), copy.copy])
+@pytest.mark.parametrize("error", [case[0] for case in CASES], ids=lambda error: type(error).__name__)
+def test_S_61_an_error_is_the_same_in_another_process(
+    error: DurableJobsError, again: Callable[[DurableJobsError], DurableJobsError]
+) -> None:
+    there = again(error)
+
+    assert type(there) is type(error)
+    assert (str(there), vars(there)) == (str(error), vars(error))
 
 
 def test_S_61_all_errors_are_under_one_base_and_each_was_shown_above() -> None:

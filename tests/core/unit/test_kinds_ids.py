@@ -12,9 +12,9 @@ from durable_jobs_core.words import Key
 KEY = Key("task", "job", "a")
 
 
-def registered(ids: Ids, event_id: str | None, *, now: int = T, limit: int = 3, for_ms: int = 100) -> Ids:
+def registered(ids: Ids, event_id: str | None, *, now: int = T, for_ms: int = 100) -> Ids:
     """`register`, three ids for a tenth of a second."""
-    return register(KEY, ids, event_id, now=now, limit=limit, for_ms=for_ms)
+    return register(KEY, ids, event_id, now=now, limit=3, for_ms=for_ms)
 
 
 def test_an_event_without_an_id_registers_nothing() -> None:

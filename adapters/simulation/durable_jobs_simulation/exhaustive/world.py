@@ -23,73 +23,19 @@ from durable_jobs_core.engine import (
     Stopping,
     Ticked,
 )
-from durable_jobs_core.jobs import Jobs
-from durable_jobs_core.record import Record
-from durable_jobs_core.words import Key
 from durable_jobs_simulation.exhaustive import canonical
 from durable_jobs_simulation.exhaustive.forking import fork
 from durable_jobs_simulation.exhaustive.ledger import Ledger
-from durable_jobs_simulation.exhaustive.nodes import End, Node, Turn, Turns, after, boot
+from durable_jobs_simulation.exhaustive.nodes import End, Node, Turn, after, boot
 from durable_jobs_simulation.exhaustive.parts import Action, Caller, Late, Seat
 from durable_jobs_simulation.exhaustive.scope import GRACE_MS, Scope
-from durable_jobs_simulation.faults import Faults
+from durable_jobs_simulation.exhaustive.stage import Stage
 from durable_jobs_simulation.observer import Observer
 from durable_jobs_simulation.store import Store
 from durable_jobs_simulation.tasks import Ask
-from durable_jobs_simulation.trace import Event, Trace
 
 CALLS_EACH = 1_000
 """Calls of one caller have numbers before those of the next."""
-
-
-class Stage:
-    """What the worlds of a search share, and what observers and stores see of the one that goes on."""
-
-    def __init__(self, scope: Scope, *, keeps_trace: bool = False) -> None:
-        self.scope = scope
-        self.releases: tuple[Jobs, ...] = (scope.jobs,)
-        self.faults = Faults(stall=float(scope.budgets["stall"] > 0))  # who stalls may answer late
-        self.trace = Trace(seed=0, faults=self.faults)
-        self.keeps_trace = keeps_trace
-        self.turns: Turns = {}
-        self.world: World
-
-    @property
-    def now(self) -> int:
-        """What time it is."""
-        return self.world.now
-
-    @property
-    def store(self) -> Store:
-        """The store."""
-        return self.world.store
-
-    def clock(self) -> int:
-        """The store's clock, and that of the nodes."""
-        return self.world.now
-
-    def say(
-        self,
-        lane: str,
-        what: str,
-        *details: object,
-        key: Key | None = None,
-        fault: bool = False,
-        change: tuple[Record | None, Record | None] | None = None,
-    ) -> None:
-        """A line of the trace."""
-        if self.keeps_trace:
-            at = self.now - canonical.EPOCH
-            event = Event(self.trace.steps, at, lane, what, key, details, fault, change)
-            self.trace.events.append(event)
-
-    def committed(self, engine: int, write: Write, before: Row | Damaged | None) -> None:
-        """The store's word to the observer. That it is a hint to others is an action of its own: `nudge`."""
-        self.world.committed(engine, write, before)
-
-    def indexed(self, key: Key) -> None:
-        """The store's word to the observer."""
-        self.world.observer.indexed(key)
 
 
 class World:
@@ -288,16 +234,14 @@ class World:
 
     def _write_all(self, engine: int, batch: Batch) -> Answer:
         self._own("store")
-        return self.store.perform(
-            engine, batch, lambda write: self.store.write(engine, write, batch.not_after)
-        )
+        return self.store.perform(batch, lambda write: self.store.write(engine, write, batch.not_after))
 
     def _refuse(self, number: int) -> None:
         seat = self.seats[number]
         assert seat.node.asked is not None, "there is an exchange"
         self.stage.say(seat.node.name, "refuse", fault=True)
         self._own("store")
-        answer = self.store.perform(seat.node.engine_id, seat.node.asked.batch, _refused)
+        answer = self.store.perform(seat.node.asked.batch, _refused)
         self._seat(number, seat._replace(answer=answer))
 
     def _answer(self, number: int) -> None:
@@ -361,7 +305,7 @@ class World:
                 case Reply():
                     self._own("observer")
                     self._own("ledger")
-                    self.observer.replied(node, need, heard=True)
+                    self.observer.replied(node, need)
                     self.ledger.replied(need)
                     self._close(need.call)
                 case Emit():
