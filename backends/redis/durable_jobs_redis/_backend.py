@@ -15,7 +15,7 @@ from durable_jobs_core.words import Job, Key
 from durable_jobs_redis import _durability, _listing
 from durable_jobs_redis._exchange import Confirmation, Exchanger
 from durable_jobs_redis._hints import Hints
-from durable_jobs_redis._making import make
+from durable_jobs_redis._making import loss, make
 from durable_jobs_redis._names import job_of
 from durable_jobs_redis._route import Route
 from durable_jobs_redis._url import Location, parse
@@ -129,6 +129,9 @@ class RedisBackend:
         settings = self._settings()
         words = dict.fromkeys(_durability.durability(one, self._location) for one in settings)
         warnings, jobs = self._warnings(settings), list[Job]()
+        lost = loss(self._aside, self._names)
+        if lost is not None:
+            warnings.append(lost)
         try:
             jobs = _listing.jobs(self._aside, self._names)
         except StorageError as error:

@@ -8,16 +8,24 @@ from typing import NamedTuple
 from durable_jobs_redis._url import Location
 from durable_jobs_redis._wire import Wire
 
-_SETTINGS = "appendonly", "appendfsync", "maxmemory", "maxmemory-policy", "save"
+_SETTINGS = (
+    *("appendonly", "appendfsync", "no-appendfsync-on-rewrite"),
+    *("maxmemory", "maxmemory-policy", "save"),
+)
 _LOGS = {
     "always": "each write is synced to the append-only file before it is acknowledged",
     "everysec": "the append-only file is synced once a second",
     "no": "the append-only file is synced when the system likes",
 }
-_FSYNC_WARNINGS = {
-    "everysec": "appendfsync everysec: the end of the server, even by a kill, may take back the last two"
-    " seconds of what was acknowledged",
-    "no": "appendfsync no: the end of the machine may take back what was acknowledged last",
+_SYNC_WARNINGS = {
+    ("appendfsync", "everysec"): "appendfsync everysec: the end of the server, even by a kill, may take back"
+    " the last two seconds of what was acknowledged",
+    ("appendfsync", "no"): "appendfsync no: the end of the machine may take back what was acknowledged last",
+    (
+        "no-appendfsync-on-rewrite",
+        "yes",
+    ): "no-appendfsync-on-rewrite yes: while the server writes a snapshot, or"
+    " its log anew, nothing is synced: the end of the machine may take back what was acknowledged meanwhile",
 }
 _NO_LOG = "appendonly no: a restart of the server takes back what was acknowledged since its last snapshot"
 _NO_CONFIG = "CONFIG is not allowed here: the server does not say whether an acknowledged request survives it"
@@ -76,8 +84,8 @@ def warnings(settings: Settings, location: Location) -> list[str]:
         found.append(_NO_CONFIG)
     elif config.get("appendonly") != "yes":
         found.append(_NO_LOG)
-    elif not location.aof and config.get("appendfsync") in _FSYNC_WARNINGS:
-        found.append(_FSYNC_WARNINGS[config["appendfsync"]])
+    elif not location.aof:
+        found += [text for (name, value), text in _SYNC_WARNINGS.items() if config.get(name) == value]
     policy = config.get("maxmemory-policy", "")
     if policy.startswith("allkeys"):
         found.append(

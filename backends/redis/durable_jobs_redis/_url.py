@@ -130,9 +130,13 @@ def _hosts(url: str, form: str, authority: str) -> tuple[Host, ...]:
         raise StorageError(f"{_shown(url)}: several hosts are for redis+cluster:// and redis+sentinel://")
     try:
         found = [urlsplit(f"//{name}") for name in names]
-        return tuple((one.hostname or "localhost", one.port or _PORTS.get(form, 6_379)) for one in found)
+        hosts = [(one.hostname or "localhost", one.port or _PORTS.get(form, 6_379)) for one in found]
+        for host, _ in hosts:
+            host.encode("idna")  # as who looks it up does
     except ValueError:  # which may tell a password
-        raise StorageError(f"{_shown(url)} is no URL: a host is name:port, its port at most 65535") from None
+        a_host = "name:port, each part of its name 1 to 63 letters, its port at most 65535"
+        raise StorageError(f"{_shown(url)} is no URL: a host is {a_host}") from None
+    return tuple(hosts)
 
 
 def _user(authority: str) -> dict[str, str | None]:

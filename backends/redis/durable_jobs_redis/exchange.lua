@@ -116,16 +116,6 @@ local function file(place, instant)
   end
 end
 
--- Raises what `file` would, and changes nothing: no id is empty.
-local function try_to_file(place, instant)
-  local due = place.tag .. 'due:' .. place.job
-  if instant == '' then
-    redis.call('ZREM', due, '')
-  else
-    redis.call('ZADD', due, 'XX', instant, '')
-  end
-end
-
 -- Whether an instant is before the one at which the entry of a row is.
 local function is_sooner(instant, row)
   local known = row and (row.held or row.wake) or ''
@@ -150,6 +140,16 @@ local function next_place()
   return { tag = tags[tonumber(arg())], job = arg(), id = arg() }
 end
 
+local function put_back(key, row)
+  redis.call('DEL', key)
+  if row then
+    redis.call('HSET', key, 'rev', row.rev, 'wake', row.wake, 'status', row.status, 'blob', row.blob)
+  end
+  if row and row.held then
+    redis.call('HSET', key, 'held', row.held)
+  end
+end
+
 local function write()
   local op, where, expected = arg(), next_place(), arg()
   local rev, wake, status, blob = arg(), arg(), arg(), arg()
@@ -169,29 +169,34 @@ local function write()
   -- An entry is at no time later than its row: a server that has cut its log in the midst of this does, once it is
   -- started again, what comes before the cut.
   local files_first = op == 'defer' or is_sooner(wake, row)
+  local key = where.tag .. 'row:' .. where.job .. ':' .. where.id
   local done, err = pcall(function()
     if op == 'put' then
       list(where)
+    elseif op == 'delete' then
+      redis.call('DEL', key)
     end
-    local first = files_first and file or try_to_file
-    first(where, wake)
+    if files_first then
+      file(where, wake)
+    end
   end)
   if not done then
     return { 'refused', why(err) } -- the row is as it was, and its entry too: a command that fails does nothing
   end
   if op == 'put' then
-    local key = where.tag .. 'row:' .. where.job .. ':' .. where.id
     if row and row.held then
       redis.call('HDEL', key, 'held')
     end
     redis.call('HSET', key, 'rev', rev, 'wake', wake, 'status', status, 'blob', blob)
-  elseif op == 'delete' then
-    redis.call('DEL', row.key)
-  elseif not row.raw then
-    redis.call('HSET', row.key, 'held', wake)
+  elseif op == 'defer' and not row.raw then
+    redis.call('HSET', key, 'held', wake)
   end
   if not files_first then
-    file(where, wake)
+    done, err = pcall(file, where, wake)
+    if not done and op == 'put' then
+      put_back(key, row)
+      return { 'refused', why(err) }
+    end -- a deletion is done: an entry without a row is removed by a claim
   end
   if op == 'delete' then
     unlist(where)

@@ -23,6 +23,7 @@ SETTINGS: list[tuple[dict[str, str], str, str]] = [
     ({}, ALWAYS, ""),
     ({"appendfsync": "everysec"}, EVERY_SECOND, "appendfsync everysec: .* last two seconds"),
     ({"appendfsync": "no"}, WHENEVER, "appendfsync no: .* end of the machine"),
+    ({"no-appendfsync-on-rewrite": "yes"}, ALWAYS, "no-appendfsync-on-rewrite yes: .* snapshot"),
     ({"appendonly": "no"}, "none: lost with the server", "appendonly no: .* last snapshot"),
     ({"appendonly": "no", "save": "3600 1"}, "snapshots only", "appendonly no: .* last snapshot"),
     (

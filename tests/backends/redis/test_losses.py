@@ -117,6 +117,19 @@ def test_a_store_that_has_lost_a_part_of_its_making_is_not_made_anew(server, por
     assert image(server) == before
 
 
+def test_a_store_that_nobody_else_can_open_says_how_to_put_back_what_it_lacks(server, port) -> None:
+    port.create("a")
+    with server.client() as client:
+        before = client.hgetall("{durable-jobs}:meta")
+        client.delete("{durable-jobs}:meta")
+        (text,) = port.backend.health().warnings
+        assert "no process can open the store" in text
+        client.execute_command(*text[text.index("HSET") :].split())
+        assert client.hgetall("{durable-jobs}:meta") == before
+    assert port.backend.health().warnings == ()
+    assert port.again().scan() == ["a"]
+
+
 @pytest.mark.parametrize("is_meta_lost", [False, True])
 def test_a_store_that_has_lost_a_shard_goes_on_without_it_if_it_is_told_so(server, is_meta_lost) -> None:
     """As where one node of a Cluster came back empty. `docs/operate.md` tells it."""

@@ -54,6 +54,8 @@ def test_a_stack_with_values_tells_no_password() -> None:
     [
         ("redis://me:secret@one,two", "several hosts"),
         ("redis://me:secret@one:70000", "at most 65535"),
+        ("redis://me:secret@one..two", "each part of its name 1 to 63 letters"),
+        (f"redis+sentinel://me:secret@one,{'a' * 64}:1/two", "each part of its name"),
         ("redis://me:sec/secret@one", "written %2F"),
         ("redis://me:secret@one/x", "a number, not 'x'"),
         ("redis://one?lanes=2", r"lanes is for redis\+cluster:// only"),
