@@ -8,9 +8,9 @@ from contextvars import copy_context
 from typing import Any
 
 from durable_jobs_core.engine import HookDetached, HookOutcome, HookRaised, HookReturned, Invoke
+from durable_jobs_runtime.log import say
 from durable_jobs_runtime.loop import Loop, clock
 from durable_jobs_runtime.threads import ThreadPool
-from durable_jobs_runtime.trackers import say
 
 RETURN_SECONDS = 2.0
 """How long, at a shutdown, a thread may take to return once `ctx.cancelled` has turned true."""
