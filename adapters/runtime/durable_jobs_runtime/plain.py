@@ -7,14 +7,7 @@ from collections.abc import Callable
 from contextvars import copy_context
 from typing import Any
 
-from durable_jobs_core.engine import (
-    HookDetached,
-    HookOutcome,
-    HookRaised,
-    HookReturned,
-    HookTimedOut,
-    Invoke,
-)
+from durable_jobs_core.engine import HookDetached, HookOutcome, HookRaised, HookReturned, HookTimedOut, Invoke
 from durable_jobs_runtime.log import say
 from durable_jobs_runtime.loop import Loop, clock
 from durable_jobs_runtime.threads import ThreadPool
