@@ -8,17 +8,7 @@ from pathlib import Path
 from types import ModuleType
 
 from benchmarks import plain, product, prototype
-from benchmarks.table import (
-    ACCEPTED,
-    DRAINED,
-    PROCESSOR,
-    Figures,
-    Measure,
-    Part,
-    Size,
-    apart,
-    rates,
-)
+from benchmarks.table import ACCEPTED, DRAINED, PROCESSOR, Figures, Measure, Part, Size, apart, rates
 
 LOOPS = "asyncio", "trio"
 BARE = "bare loop, SQLite FULL"

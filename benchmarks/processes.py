@@ -13,18 +13,7 @@ import redis
 from benchmarks.crew import KIND, drain, fill
 from benchmarks.peers.driving import server_program, store_in
 from benchmarks.scale import SERVED
-from benchmarks.table import (
-    ACCEPTED,
-    DRAINED,
-    TO_ACCEPT,
-    TO_RUN,
-    Figures,
-    Measure,
-    Part,
-    Ratio,
-    Round,
-    Size,
-)
+from benchmarks.table import ACCEPTED, DRAINED, TO_ACCEPT, TO_RUN, Figures, Measure, Part, Ratio, Round, Size
 
 WORKERS = 1, 2, 4
 CORES, ALLOWED = "cores", "cores allow/s"

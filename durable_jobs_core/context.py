@@ -18,12 +18,7 @@ from durable_jobs_core.durations import Duration, to_ms
 from durable_jobs_core.errors import ValidationError
 from durable_jobs_core.operations import HookCall, Operations, ScheduleChange, Termination
 from durable_jobs_core.record import FlushReason, Stored
-from durable_jobs_core.words import (
-    INSTANT_MAX,
-    from_datetime,
-    maybe_datetime,
-    to_datetime,
-)
+from durable_jobs_core.words import INSTANT_MAX, from_datetime, maybe_datetime, to_datetime
 
 S = TypeVar("S")
 E = TypeVar("E")

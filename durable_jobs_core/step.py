@@ -11,12 +11,7 @@ from typing import Any, TypeAlias
 
 from durable_jobs_core._values import evolve
 from durable_jobs_core.definitions import AnyDefinition
-from durable_jobs_core.effects import (
-    EmitTelemetry,
-    Then,
-    Transition,
-    Watch,
-)
+from durable_jobs_core.effects import EmitTelemetry, Then, Transition, Watch
 from durable_jobs_core.errors import InvalidStateError
 from durable_jobs_core.events import AlarmFired, Event
 from durable_jobs_core.kinds import KINDS

@@ -11,25 +11,12 @@ from typing import Any, ClassVar
 
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import (
-    RuleBasedStateMachine,
-    rule,
-    run_state_machine_as_test,
-)
+from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
 
 from durable_jobs_conformance.check import registered_for_harnesses
 from durable_jobs_conformance.harness import Harness
 from durable_jobs_conformance.port import FOREVER, Port
-from durable_jobs_core.backend import (
-    Claim,
-    Committed,
-    Conflicted,
-    Defer,
-    Outcome,
-    Refused,
-    Row,
-    Write,
-)
+from durable_jobs_core.backend import Claim, Committed, Conflicted, Defer, Outcome, Refused, Row, Write
 from durable_jobs_core.words import Key
 
 JOBS: list[Any] = [("task", "mail"), ("task", "post"), ("debounce", "mail")]

@@ -99,7 +99,7 @@ class Engine:
             return None
         times: list[int | None] = [state.calls.earliest]
         times += [at for at in (state.stop_at, state.settle_by) if at is not None and at > state.t]
-        times += [keeper.resume_at for keeper in state.held.values()]
+        times += [keeper.resume_at for keeper in state.delayed.values()]
         for lane in state.lanes:
             if lane.flight is not None or state.gives_up(lane):
                 continue
@@ -195,11 +195,11 @@ def _look_at_time(state: State) -> None:
     """See to all that is due by time."""
     callers.look_at_time(state)
     hooks.renew(state)
-    for key, keeper in tuple(state.held.items()):
-        assert keeper.resume_at is not None, "it is held"
+    for key, keeper in tuple(state.delayed.items()):
+        assert keeper.resume_at is not None, "it is delayed"
         if keeper.resume_at <= state.t:
             keeper.resume_at = None
-            del state.held[key]
+            del state.delayed[key]
             state.ready[key] = keeper
     if state.cut_short:
         _cut_short(state)

@@ -157,7 +157,7 @@ def refuse(state: State, call: Call, error: DurableJobsError) -> None:
     reply_error(state, call.id, ReplyError(error))
     if stepped and not keeper.dirty:  # the others have to be stepped again: not before they can be written
         if lane.flight is None:
-            state.hold(keeper, lane.retry_at)
+            state.delay(keeper, lane.retry_at)
         else:
             keeper.wants_load = True  # when the backend answers, and it may hang
     state.ready[call.key] = keeper

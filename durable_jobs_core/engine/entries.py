@@ -13,7 +13,7 @@ from durable_jobs_core.effects import Then
 from durable_jobs_core.events import AddRequested, Event, SendRequested
 from durable_jobs_core.record import Record
 
-HELD_MAX = 16 * 1024 * 1024
+OUTCOME_BYTES_MAX = 16 * 1024 * 1024
 """No inline hook is called while the outcomes of others hold states of more bytes: they are written first."""
 
 
@@ -41,15 +41,15 @@ class Entry:
 class Stepped:
     """An input that was stepped, and what is to follow once the write is committed.
 
-    `writes`: it changed the working copy; `leases`: it took a lease, and so a slot; `held`: the bytes of the
-    states in its outcomes and in those of the ones before it.
+    `writes`: it changed the working copy; `leases`: it took a lease, and so a slot; `outcome_bytes`: those of
+    the states in its outcomes and in those of the ones before it.
     """
 
     entry: Entry
     then: tuple[Then, ...]
     writes: bool = False
     leases: bool = False
-    held: int = 0
+    outcome_bytes: int = 0
 
 
 @value
@@ -77,9 +77,9 @@ class Writing:
     not_after: int
 
 
-def held(steps: Sequence[Stepped], entry: Entry | None = None) -> int:
+def outcome_bytes(steps: Sequence[Stepped], entry: Entry | None = None) -> int:
     """The bytes of the states in the outcomes of inline hooks, with those of an input to be added."""
-    before = steps[-1].held if steps else 0
+    before = steps[-1].outcome_bytes if steps else 0
     if entry is None or not isinstance(entry.event, AddRequested | SendRequested):
         return before
     return before + sum(outcome.operations.size for outcome in entry.event.outcomes if outcome.operations)
@@ -87,4 +87,4 @@ def held(steps: Sequence[Stepped], entry: Entry | None = None) -> int:
 
 def is_full(steps: Sequence[Stepped]) -> bool:
     """Whether they are to be written before another inline hook is called."""
-    return held(steps) > HELD_MAX
+    return outcome_bytes(steps) > OUTCOME_BYTES_MAX

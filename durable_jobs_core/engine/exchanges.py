@@ -180,7 +180,7 @@ def _take_outcomes(state: State, lane: Lane, flight: Flight, answer: Answer) -> 
             found = _found(state, keeper, outcome.row)
             released = keeper.conflicted(found, flight.stamp, row=outcome.row)
             _release(state, keeper, released)
-            _hold_after_conflict(state, keeper)
+            _delay_after_conflict(state, keeper)
         elif isinstance(outcome, Refused):
             failed, wait, trouble = True, wait or outcome.transient, outcome.reason
             _refuse(state, keeper, outcome, alone=len(flight.batch.writes) == 1)
@@ -229,22 +229,22 @@ def _fail(state: State, keeper: Keeper, entry: Entry, reason: str) -> None:
     """An input cannot be written: its caller is told, and it is over, unless a handler has ended by it."""
     if isinstance(entry.event, HandlerEvent):  # kept until it is committed, stale or settled
         entry.conflicts += 1
-        hold(state, keeper, min(100 << min(entry.conflicts, 6), BACKOFF_MAX_MS))
+        _delay(state, keeper, min(100 << min(entry.conflicts, 6), BACKOFF_MAX_MS))
         return
     key = f"{keeper.key}"
     where = "" if reason.startswith(key) else f"{key}: "
     callers.give_up(state, keeper, entry, StorageError(where + reason))
 
 
-def _hold_after_conflict(state: State, keeper: Keeper) -> None:
+def _delay_after_conflict(state: State, keeper: Keeper) -> None:
     first = next(iter((*keeper.urgent, *keeper.requests)), None)
     if first is not None and first.conflicts > CONFLICTS_AT_ONCE:
-        hold(state, keeper, 1 << min(first.conflicts, 9))
+        _delay(state, keeper, 1 << min(first.conflicts, 9))
 
 
-def hold(state: State, keeper: Keeper, longest: int) -> None:
+def _delay(state: State, keeper: Keeper, longest: int) -> None:
     """Step the key again in a while, up to `longest` milliseconds."""
-    state.hold(keeper, state.t + 1 + state.entropy() % longest)
+    state.delay(keeper, state.t + 1 + state.entropy() % longest)
 
 
 def _loaded(state: State, keeper: Keeper, row: Row | Damaged | None, flight: Flight) -> None:

@@ -6,13 +6,7 @@ from typing import Literal
 
 from attrs import define, field
 
-from durable_jobs_core.context import (
-    AnyContext,
-    cancel_context,
-    close_context,
-    is_terminated,
-    open_context,
-)
+from durable_jobs_core.context import AnyContext, cancel_context, close_context, is_terminated, open_context
 from durable_jobs_core.definitions import AnyDefinition, Debounce
 from durable_jobs_core.engine.keeper import Keeper
 from durable_jobs_core.engine.protocol import (
@@ -26,12 +20,7 @@ from durable_jobs_core.engine.protocol import (
     Invoke,
 )
 from durable_jobs_core.errors import ValidationError
-from durable_jobs_core.events import (
-    HandlerEvent,
-    HandlerFailed,
-    HandlerReleased,
-    HandlerSucceeded,
-)
+from durable_jobs_core.events import HandlerEvent, HandlerFailed, HandlerReleased, HandlerSucceeded
 from durable_jobs_core.failures import RAISED, describe, untried
 from durable_jobs_core.operations import HookCall, InlineOutcome, Operations
 from durable_jobs_core.words import Key, Token, to_datetime

@@ -139,15 +139,20 @@ def renew(state: State) -> None:
 
 
 def _is_over(state: State, until: int) -> bool:
-    """Whether a lease has less than a tenth left: too little to begin with, or to be renewed in (S-13)."""
-    return state.clock.now >= until - state.limits.lease // 10
+    """Whether a lease has too little left to begin with, or to be renewed in."""
+    return state.clock.now >= _over_at(state, until)
+
+
+def _over_at(state: State, until: int) -> int:
+    """When a tenth of a lease is left: from then on it counts as over (S-13)."""
+    return until - state.limits.lease // 10
 
 
 def next_renewal(state: State) -> int | None:
     """When, on the driver's clock, a lease must be looked at."""
-    handlers, lease = state.handlers, state.limits.lease
+    handlers = state.handlers
     times = [
-        state.clock.t_of(invocation.until - lease // 10)
+        state.clock.t_of(_over_at(state, invocation.until))
         for invocation in handlers.renewing.values()
         if invocation.cancelled is None
     ]

@@ -22,7 +22,7 @@ from durable_jobs_core.backend import Damaged, Row, Write
 from durable_jobs_core.codec import Loaded, encode
 from durable_jobs_core.definitions import AnyDefinition
 from durable_jobs_core.effects import CallHandler, ReplyError, Then, Transition
-from durable_jobs_core.engine.entries import Entry, Released, Stepped, Writing, held, is_full
+from durable_jobs_core.engine.entries import Entry, Released, Stepped, Writing, is_full, outcome_bytes
 from durable_jobs_core.engine.settling import revision, same, settle
 from durable_jobs_core.engine.slots import Slots
 from durable_jobs_core.engine.unreadable import Unreadable, answer, deletes
@@ -39,7 +39,7 @@ from durable_jobs_core.record import Record
 from durable_jobs_core.step import Env, Stepping, step
 from durable_jobs_core.words import Job, Key, job_of
 
-LOST_MAX = 4
+LOST_WRITES_MAX = 4
 """After so many lost writes on one base a key waits until none of them can land any more."""
 
 MakeEnv: TypeAlias = Callable[["Keeper", Entry], Env]
@@ -174,8 +174,8 @@ class Keeper:
         leases = _calls(transition.then)
         if leases or entry.brings_slot:
             self._account(entry, leases)
-        size = held(self.steps, entry)
-        self.steps.append(Stepped(entry, transition.then, writes=True, leases=leases, held=size))
+        size = outcome_bytes(self.steps, entry)
+        self.steps.append(Stepped(entry, transition.then, writes=True, leases=leases, outcome_bytes=size))
         self.work, self.wake = transition.record, transition.alarm
         self.number, self.ended = number, life_ends
         return not life_ends
@@ -200,7 +200,7 @@ class Keeper:
         if entry.exposed:
             then = (ReplyError(unknown(self.key)),)
         if self.dirty:
-            self.steps.append(Stepped(entry, then, held=held(self.steps, entry)))
+            self.steps.append(Stepped(entry, then, outcome_bytes=outcome_bytes(self.steps, entry)))
         elif not then or self.stamp >= entry.arrived:
             released.append(Released(entry, then, committed=False))
         else:
@@ -357,7 +357,7 @@ class Keeper:
             return []
         settled = settle(self.lost, found, engine=self.engine, final=final)
         open_ = settled.landed is None and not final and same(found, self.base)
-        if settled.too_early or (open_ and len(self.lost) >= LOST_MAX):
+        if settled.too_early or (open_ and len(self.lost) >= LOST_WRITES_MAX):
             self.settle_after, self.wants_load = self._landing_ends, True
             return []
         if self.settling:

@@ -9,14 +9,7 @@ from typing import get_args
 from attrs import define, field
 
 from durable_jobs_core._values import value
-from durable_jobs_core.backend import (
-    BATCH_MAX_BYTES,
-    BATCH_MAX_WRITES,
-    Batch,
-    Claim,
-    Defer,
-    Write,
-)
+from durable_jobs_core.backend import BATCH_MAX_BYTES, BATCH_MAX_WRITES, Batch, Claim, Defer, Write
 from durable_jobs_core.engine.keeper import Keeper
 from durable_jobs_core.events import HandlerEvent
 from durable_jobs_core.words import Job, Key

@@ -37,7 +37,7 @@ class HookRaised:
 
 @value
 class HookTimedOut:
-    """The hook was cancelled because it took longer than its `timeout_ms`, and has ended."""
+    """The hook took longer than its `timeout_ms`, for which any but a reducer is cancelled, and has ended."""
 
 
 @value

@@ -30,9 +30,9 @@ from durable_jobs_core.words import Job, Key, job_of
 class State:
     """`runnable`: the jobs this engine runs; `stepping`: `step`, or that of the `journal`, if one is kept;
     `stamp`: counts the inputs; `highest`: the largest revision number used; `ready`: the keepers to be
-    stepped; `held`: those that wait after conflicts; `needs`, `emitted`: not drained yet; `lane_turn`: which
-    lane is asked first; `stop_at`: when handlers are cancelled, once stopping; `settle_by`: when no longer to
-    wait for the backend, once they have ended."""
+    stepped; `delayed`: those that are to be, but later; `needs`, `emitted`: not drained yet; `lane_turn`:
+    which lane is asked first; `stop_at`: when handlers are cancelled, once stopping; `settle_by`: when no
+    longer to wait for the backend, once they have ended."""
 
     jobs: Mapping[Job, AnyDefinition]
     runnable: tuple[Job, ...]
@@ -51,7 +51,7 @@ class State:
     handlers: Handlers = field(factory=Handlers)
     keepers: dict[Key, Keeper] = field(factory=dict)
     ready: dict[Key, Keeper] = field(factory=dict)
-    held: dict[Key, Keeper] = field(factory=dict)
+    delayed: dict[Key, Keeper] = field(factory=dict)
     needs: list[Need] = field(factory=list)
     emitted: list[TelemetryEvent] = field(factory=list)
     stamp: int = 0
@@ -105,10 +105,10 @@ class State:
         """Give a keeper an input of the engine's own, which does not wait for inline hooks."""
         self.push(keeper, Entry(event, self.stamp, urgent=True, brings_slot=brings_slot))
 
-    def hold(self, keeper: Keeper, until: int) -> None:
+    def delay(self, keeper: Keeper, until: int) -> None:
         """Step a keeper no sooner than then, on the driver's clock."""
         keeper.resume_at = until
-        self.held[keeper.key] = keeper
+        self.delayed[keeper.key] = keeper
 
     def retire(self, keeper: Keeper) -> None:
         """Let go of a keeper that is idle, if nobody waits for its key."""
@@ -116,7 +116,7 @@ class State:
         if key in self.handlers.leased or key in self.calls.watching:
             return
         del self.keepers[key]
-        self.held.pop(key, None)
+        self.delayed.pop(key, None)
         if keeper.row is not None:
             self.cache.put(keeper.row, keeper.stamp)
 

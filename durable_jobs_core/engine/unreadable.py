@@ -9,12 +9,7 @@ from durable_jobs_core.codec import Newer
 from durable_jobs_core.effects import EmitTelemetry, Reply, ReplyError, Then
 from durable_jobs_core.errors import NewerVersionError, StorageError
 from durable_jobs_core.events import AlarmFired, Event, StatusRequested, TerminateRequested
-from durable_jobs_core.results import (
-    ContinuousStatus,
-    DebounceStatus,
-    TaskStatus,
-    TerminateResult,
-)
+from durable_jobs_core.results import ContinuousStatus, DebounceStatus, TaskStatus, TerminateResult
 from durable_jobs_core.telemetry import JobNewer, JobQuarantined, JobTerminated
 from durable_jobs_core.words import Key
 

@@ -243,14 +243,14 @@ def _reduce(d: _Draft, event: AddRequested, window: Window | None) -> Stored | N
     return outcome.operations.state
 
 
-def _held(body: DebounceBody) -> int:
+def _event_count(body: DebounceBody) -> int:
     """How many events there are, in the window and in the batch."""
     window, batch = body.window, body.batch
     return (0 if window is None else window.count) + (0 if batch is None else batch.count)
 
 
 def _flush(d: _Draft, event: FlushRequested) -> None:
-    window, run, count = d.body.window, d.body.run, _held(d.body)
+    window, run, count = d.body.window, d.body.run, _event_count(d.body)
     if run is not None and run.lease is None:
         run = revived(run, d.now)
     first = last = d.body.runs + 1 if run is None else run.number
@@ -296,7 +296,7 @@ def _clear_nothing(d: _Draft, event: ClearRequested) -> None:
 
 
 def _terminate(d: _Draft, event: TerminateRequested) -> None:
-    shared.terminate(d, event, discarded=_held(d.body))
+    shared.terminate(d, event, discarded=_event_count(d.body))
 
 
 def _status(d: _Draft, event: StatusRequested) -> None:

@@ -27,14 +27,7 @@ from cattrs.gen import make_hetero_tuple_unstructure_fn
 
 from durable_jobs_core.errors import DefinitionError
 from durable_jobs_core.schema._explain import type_name
-from durable_jobs_core.schema._scalars import (
-    JSON_SCALARS,
-    TEXT_SCALARS,
-    Alien,
-    Misfit,
-    read_json,
-    read_none,
-)
+from durable_jobs_core.schema._scalars import JSON_SCALARS, TEXT_SCALARS, Alien, Misfit, read_json, read_none
 from durable_jobs_core.schema._types import (
     bare,
     filled,

@@ -373,6 +373,27 @@ def test_S_14_a_plain_reducer_that_exits_fails_like_others_and_harms_no_one(
     driver.run(main)
 
 
+def test_S_15_a_plain_reducer_that_took_too_long_has_failed(
+    driver: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def reduce(ctx: DebounceEventContext[Counter, Counter]) -> Counter:
+        monkeypatch.setattr(plain, "clock", lambda: clock() + 31)
+        return ctx.event
+
+    async def execute(ctx: DebounceContext[Counter]) -> None: ...
+
+    clock = plain.clock
+    job = Debounce.make(event=Counter, state=Counter, flush_after="1 hour", on_event=reduce, execute=execute)
+
+    async def main() -> None:
+        async with driver.open(create_durable_jobs({"job": job}), "memory://") as runtime:
+            with pytest.raises(ExecutionError, match="TimeoutError: on_event took longer than 30000 ms"):
+                await runtime.client.debounce(job).add("a", Counter())
+            assert (await runtime.client.debounce(job).status("a")).status == "not_found"
+
+    driver.run(main)
+
+
 def test_hooks_see_the_context_variables_of_who_opened_the_runtime(driver: Driver) -> None:
     name = ContextVar("name", default="none")
     seen: set[tuple[str, str]] = set()

@@ -17,15 +17,7 @@ from support.servers import serving
 
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.network import (
-    DELAYS,
-    NETWORK,
-    TRIP_MS,
-    TRIPS_TO_ACCEPT,
-    TRIPS_TO_RUN,
-    Wire,
-    wire_to,
-)
+from benchmarks.network import DELAYS, NETWORK, TRIP_MS, TRIPS_TO_ACCEPT, TRIPS_TO_RUN, Wire, wire_to
 
 COUNT = 30
 ASKS = 200

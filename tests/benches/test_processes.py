@@ -16,15 +16,7 @@ sys.path.insert(0, str(ROOT))
 from benchmarks import crew
 from benchmarks.crew import KIND, drain, fill
 from benchmarks.peers.driving import store_in
-from benchmarks.processes import (
-    ALLOWED,
-    CORES,
-    PROCESSES,
-    cores_for,
-    figures_of,
-    name_of,
-    served_seconds,
-)
+from benchmarks.processes import ALLOWED, CORES, PROCESSES, cores_for, figures_of, name_of, served_seconds
 from benchmarks.scale import SERVED
 from benchmarks.table import DRAINED, TO_RUN, Figures, Measure
 

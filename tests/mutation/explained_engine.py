@@ -100,7 +100,7 @@ _TABLE: dict[tuple[str, str], dict[str, tuple[str, ...]]] = {
             "10 -> 11",
         ),
     },
-    ("exchanges.py", "hold(state, keeper, min(100 << min(entry.conflicts, 6), BACKOFF_MAX_MS))"): {
+    ("exchanges.py", "_delay(state, keeper, min(100 << min(entry.conflicts, 6), BACKOFF_MAX_MS))"): {
         "both are above the longest pause: the inner limit only keeps the number small": ("6 -> 7",),
     },
     ("exchanges.py", "counts[job] = counts.get(job, 0) + 1"): {

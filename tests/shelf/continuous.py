@@ -9,12 +9,7 @@ from attrs import evolve
 from durable_jobs_simulation import Faults
 from shelf.plants import Attribute, Cells, Rule, Shelf, case
 
-from durable_jobs_core.events import (
-    HandlerSucceeded,
-    StartRequested,
-    TerminateRequested,
-    TriggerRequested,
-)
+from durable_jobs_core.events import HandlerSucceeded, StartRequested, TerminateRequested, TriggerRequested
 from durable_jobs_core.kinds import _draft, continuous
 from durable_jobs_core.kinds._draft import Draft, Env
 from durable_jobs_core.operations import HookCall, Operations

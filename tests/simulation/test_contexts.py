@@ -9,14 +9,7 @@ import pytest
 from durable_jobs_simulation import Faults, Simulation, current, simulate, sleep
 from durable_jobs_simulation.machine import JobsMachine
 
-from durable_jobs_core import (
-    Debounce,
-    DebounceEventContext,
-    Jobs,
-    Task,
-    TaskContext,
-    create_durable_jobs,
-)
+from durable_jobs_core import Debounce, DebounceEventContext, Jobs, Task, TaskContext, create_durable_jobs
 
 MINE: ContextVar[str] = ContextVar("mine", default="unset")
 

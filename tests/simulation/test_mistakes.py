@@ -10,13 +10,7 @@ import trio
 from durable_jobs_simulation import Faults, Simulation, SimulationError, Trace, current, simulate
 from durable_jobs_simulation.machine import JobsMachine
 
-from durable_jobs_core import (
-    DefinitionError,
-    Jobs,
-    Task,
-    TaskContext,
-    create_durable_jobs,
-)
+from durable_jobs_core import DefinitionError, Jobs, Task, TaskContext, create_durable_jobs
 from durable_jobs_core.engine import Limits
 
 NONE = Faults()

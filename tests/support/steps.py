@@ -24,13 +24,7 @@ from durable_jobs_core.effects import CallHandler, EmitTelemetry, Reply, ReplyEr
 from durable_jobs_core.errors import DurableJobsError, ValidationError
 from durable_jobs_core.failures import describe
 from durable_jobs_core.kinds import KINDS
-from durable_jobs_core.operations import (
-    HookCall,
-    InlineOutcome,
-    Operations,
-    ScheduleChange,
-    Termination,
-)
+from durable_jobs_core.operations import HookCall, InlineOutcome, Operations, ScheduleChange, Termination
 from durable_jobs_core.record import Lease, Record, Run, Stored
 from durable_jobs_core.retry import Retry
 from durable_jobs_core.schedule import Schedule, every

@@ -20,8 +20,8 @@ from durable_jobs_runtime import (
     on_signals,
     open_backend,
 )
+from durable_jobs_runtime.log import say
 from durable_jobs_runtime.loop import DEAF
-from durable_jobs_runtime.trackers import say
 
 from durable_jobs_core import Jobs, Key
 from durable_jobs_core.backend import Backend

@@ -11,7 +11,7 @@ from pathlib import Path
 from durable_jobs_core.journal import Journal
 from durable_jobs_core.words import Key
 from durable_jobs_runtime.arguments import Arguments
-from durable_jobs_runtime.trackers import say
+from durable_jobs_runtime.log import say
 
 
 class FileJournal(Journal):

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from durable_jobs_core.backend import Answer, Backend
 from durable_jobs_core.engine import Answered, Exchange
-from durable_jobs_runtime.trackers import say
+from durable_jobs_runtime.log import say
 
 
 class LaneThread:

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from contextvars import copy_context
 from typing import Any
 
-from durable_jobs_core.engine import HookDetached, HookOutcome, HookRaised, HookReturned, Invoke
+from durable_jobs_core.engine import HookDetached, HookOutcome, HookRaised, HookReturned, HookTimedOut, Invoke
+from durable_jobs_runtime.log import say
 from durable_jobs_runtime.loop import Loop, clock
 from durable_jobs_runtime.threads import ThreadPool
-from durable_jobs_runtime.trackers import say
 
 RETURN_SECONDS = 2.0
 """How long, at a shutdown, a thread may take to return once `ctx.cancelled` has turned true."""
@@ -65,8 +65,7 @@ class PlainHooks:
             outcome = HookRaised(error)
         limit = invoke.timeout_ms
         if limit is not None and (clock() - began) * 1000 > limit:
-            text = f"{invoke.hook} took longer than {limit} ms"
-            outcome = HookRaised(TimeoutError(text))
+            outcome = HookTimedOut()
         self._finished(invoke.id, outcome)
 
     def _in_thread(self, invoke: Invoke) -> None:

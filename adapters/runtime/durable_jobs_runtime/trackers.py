@@ -14,7 +14,6 @@ import urllib.error
 import urllib.request
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from functools import partial
 from typing import Protocol
 
@@ -33,6 +32,7 @@ from durable_jobs_core.telemetry import (
 )
 from durable_jobs_core.words import Key, printable
 from durable_jobs_runtime.arguments import Arguments
+from durable_jobs_runtime.log import LOGGER, say
 
 REGRESSED_MAX = 100
 PAUSE_MAX = 30.0
@@ -69,16 +69,6 @@ class MemoryTracker:
     def types(self) -> list[str]:
         """The wire names, in order."""
         return [event.type for event in self.events]
-
-
-LOGGER = logging.getLogger("durable_jobs")
-
-
-def say(level: int, text: str, *args: object, with_error: bool = False) -> None:
-    """Log a line, though a handler of the user's raises; what others wrote, as an id, stays in the line."""
-    with suppress(Exception):
-        told = [printable(str(arg)) if isinstance(arg, str | Key) else arg for arg in args]
-        LOGGER.log(level, text, *told, exc_info=with_error)
 
 
 _LEVELS: dict[type[TelemetryEvent], int] = {

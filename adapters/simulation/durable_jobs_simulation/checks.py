@@ -7,15 +7,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from durable_jobs_core.record import (
-    AnyBody,
-    ContinuousBody,
-    DebounceBody,
-    Record,
-    Run,
-    Stored,
-    TaskBody,
-)
+from durable_jobs_core.record import AnyBody, ContinuousBody, DebounceBody, Record, Run, Stored, TaskBody
 from durable_jobs_simulation.trace import clock
 from durable_jobs_simulation.violation import Violated
 

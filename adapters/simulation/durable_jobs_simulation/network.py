@@ -5,16 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from durable_jobs_core.backend import (
-    Batch,
-    Committed,
-    Conflicted,
-    Defer,
-    Outcome,
-    Refused,
-    Unknown,
-    Write,
-)
+from durable_jobs_core.backend import Batch, Committed, Conflicted, Defer, Outcome, Refused, Unknown, Write
 from durable_jobs_core.engine import Answered, Exchange
 from durable_jobs_simulation import stages
 from durable_jobs_simulation.dice import Dice

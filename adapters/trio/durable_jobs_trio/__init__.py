@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 
 import trio
 from durable_jobs_runtime import BaseRuntime, FileJournal, Options, Tracker, on_signals, open_backend
+from durable_jobs_runtime.log import say
 from durable_jobs_runtime.loop import DEAF
-from durable_jobs_runtime.trackers import say
 
 from durable_jobs_core import Jobs, Key
 from durable_jobs_core.backend import Backend

@@ -164,20 +164,7 @@ class Exchanger:
             self._doubted.update(parts)
         told = self._run(batch, parts, claim, takes=takes, confirm=confirm, mark=doubted)
         replies = self._answered(parts, told, known)
-        outcomes: dict[int, Outcome] = {}
-        rows: dict[int, Row | Damaged | None] = {}
-        for call, part in parts.items():
-            reply = replies.get(call)
-            if reply is None:
-                outcomes |= dict.fromkeys(part.writes, _failed(told[call].answer))
-                continue
-            lack = self._lack(call, told[call].behind)
-            if lack is not None and (batch.settle or doubted):
-                raise RedisStoreError(self._line.server, lack)
-            for n, one in zip(part.writes, reply.outcomes, strict=True):
-                outcomes[n] = read_outcome(batch.writes[n].key, one, lack)
-            for n, row in zip(part.loads, reply.rows, strict=True):
-                rows[n] = read_row(batch.loads[n], row)
+        outcomes, rows = self._read(batch, parts, told, replies, sure=batch.settle or doubted)
         claimed = [row for reply in replies.values() for row in reply.claimed]
         if batch.claim is not None and not takes:
             claimed = self._take(batch.claim, replies)
@@ -194,6 +181,33 @@ class Exchanger:
             next_wake=min(wakes, default=None),
             clock=clock,
         )
+
+    def _read(
+        self,
+        batch: Batch,
+        parts: Mapping[int, Part],
+        told: Mapping[int, Told],
+        replies: Mapping[int, Reply],
+        *,
+        sure: bool,
+    ) -> tuple[dict[int, Outcome], dict[int, Row | Damaged | None]]:
+        """What came of the writes, and the rows that were loaded, by their number in the batch. Raises if it
+        has to be `sure`, and what a call has left is not confirmed."""
+        outcomes: dict[int, Outcome] = {}
+        rows: dict[int, Row | Damaged | None] = {}
+        for call, part in parts.items():
+            reply = replies.get(call)
+            if reply is None:
+                outcomes |= dict.fromkeys(part.writes, _failed(told[call].answer))
+                continue
+            lack = self._lack(call, told[call].behind)
+            if lack is not None and sure:
+                raise RedisStoreError(self._line.server, lack)
+            for n, one in zip(part.writes, reply.outcomes, strict=True):
+                outcomes[n] = read_outcome(batch.writes[n].key, one, lack)
+            for n, row in zip(part.loads, reply.rows, strict=True):
+                rows[n] = read_row(batch.loads[n], row)
+        return outcomes, rows
 
     def _split(self, batch: Batch) -> dict[int, Part]:
         """What each call is asked, by its number; one at least, for the clock."""

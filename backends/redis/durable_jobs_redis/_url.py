@@ -57,18 +57,7 @@ class Location:
 
 def parse(url: str) -> Location:
     """The location a URL names; raises `StorageError` for one that is not understood."""
-    scheme, slashes, rest = url.partition("//")
-    authority = re.split("[/?#]", rest, maxsplit=1)[0]
-    try:
-        # Without its hosts: to newer Pythons a [::1] is wrong in a list of them.
-        parts = urlsplit(f"{scheme}{slashes}{rest[len(authority) :]}")
-        asked = dict(parse_qsl(parts.query, keep_blank_values=True))
-    except ValueError as error:
-        raise StorageError(f"{_shown(url)} is no URL: {error}") from error
-    if "@" in parts.path and parts.scheme != "unix":
-        raise StorageError(f"{_shown(url)} is no URL: in a password, / is written %2F")
-    if parts.scheme not in _SCHEMES:
-        raise StorageError(f"{_shown(url)}: the scheme has to be one of {', '.join(_SCHEMES)}")
+    authority, parts, asked = _split(url)
     kind, _, form = parts.scheme.partition("+")
     values = _values(url, kind, form, asked)
     service, database = _path(url, kind, form, parts)
@@ -105,6 +94,23 @@ def parse(url: str) -> Location:
         aof=values["wait_aof"],
         wait_ms=values["wait_ms"],
     )
+
+
+def _split(url: str) -> tuple[str, SplitResult, dict[str, str]]:
+    """The hosts with who logs in, the URL without them, and its options."""
+    scheme, slashes, rest = url.partition("//")
+    authority = re.split("[/?#]", rest, maxsplit=1)[0]
+    try:
+        # Without its hosts: to newer Pythons a [::1] is wrong in a list of them.
+        parts = urlsplit(f"{scheme}{slashes}{rest[len(authority) :]}")
+        asked = dict(parse_qsl(parts.query, keep_blank_values=True))
+    except ValueError as error:
+        raise StorageError(f"{_shown(url)} is no URL: {error}") from error
+    if "@" in parts.path and parts.scheme != "unix":
+        raise StorageError(f"{_shown(url)} is no URL: in a password, / is written %2F")
+    if parts.scheme not in _SCHEMES:
+        raise StorageError(f"{_shown(url)}: the scheme has to be one of {', '.join(_SCHEMES)}")
+    return authority, parts, asked
 
 
 def _values(url: str, kind: str, form: str, asked: Mapping[str, str]) -> dict[str, Any]:

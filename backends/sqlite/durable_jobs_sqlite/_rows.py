@@ -13,16 +13,7 @@ import sqlite3
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from durable_jobs_core.backend import (
-    Committed,
-    Conflicted,
-    Damaged,
-    Defer,
-    Outcome,
-    Refused,
-    Row,
-    Write,
-)
+from durable_jobs_core.backend import Committed, Conflicted, Damaged, Defer, Outcome, Refused, Row, Write
 from durable_jobs_core.words import Job, Key, Kind
 from durable_jobs_sqlite._errors import is_damage
 

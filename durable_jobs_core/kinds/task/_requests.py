@@ -16,13 +16,7 @@ from durable_jobs_core.events import (
 from durable_jobs_core.kinds import _shared as shared
 from durable_jobs_core.kinds._draft import plain, revived
 from durable_jobs_core.kinds._inline import outcome_of, refuse, report
-from durable_jobs_core.kinds.task._phases import (
-    TaskDraft,
-    has,
-    next_work,
-    parked_run,
-    status_of,
-)
+from durable_jobs_core.kinds.task._phases import TaskDraft, has, next_work, parked_run, status_of
 from durable_jobs_core.kinds.task._work import (
     applied,
     call_of_hook,

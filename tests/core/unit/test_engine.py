@@ -305,7 +305,7 @@ def test_rule_10_nothing_is_kept_of_instances_but_what_the_cache_may_hold() -> N
         rig.settle()
 
     state = rig.engine._state
-    assert (state.keepers, state.ready, state.held) == ({}, {}, {})
+    assert (state.keepers, state.ready, state.delayed) == ({}, {}, {})
     assert state.cache.size <= 10_000
     assert not any((lane.writes or lane.loads or lane.defers) for lane in state.lanes)
     assert (state.calls.by_id, state.calls.watching, state.calls.bytes) == ({}, {}, 0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from support.samples import FOLD, number
 
-from durable_jobs_core.engine.entries import Entry, Stepped, held, is_full
+from durable_jobs_core.engine.entries import Entry, Stepped, is_full, outcome_bytes
 from durable_jobs_core.events import AddRequested, Event, SendRequested, StatusRequested
 from durable_jobs_core.operations import HookCall, InlineOutcome, Operations
 from durable_jobs_core.words import Failure
@@ -32,16 +32,16 @@ def left(size: int) -> InlineOutcome:
 def test_rule_10_an_input_holds_the_states_that_its_hooks_have_left(event: Event, size: int) -> None:
     entry = Entry(event, 1)
 
-    assert (held(()), held((), entry)) == (0, size)
-    assert held([Stepped(entry, ()), Stepped(entry, (), held=10)], entry) == 10 + size
+    assert (outcome_bytes(()), outcome_bytes((), entry)) == (0, size)
+    assert outcome_bytes([Stepped(entry, ()), Stepped(entry, (), outcome_bytes=10)], entry) == 10 + size
 
 
 def test_rule_10_what_was_stepped_without_a_hook_holds_nothing() -> None:
-    assert held([Stepped(Entry(StatusRequested(), 1), ())]) == 0
+    assert outcome_bytes([Stepped(Entry(StatusRequested(), 1), ())]) == 0
 
 
 def test_rule_10_more_than_16_MiB_are_written_first() -> None:
     entry = Entry(AddRequested(event=1), 1)
 
-    assert [is_full([Stepped(entry, (), held=16 * MIB + more)]) for more in (0, 1)] == [False, True]
+    assert [is_full([Stepped(entry, (), outcome_bytes=16 * MIB + more)]) for more in (0, 1)] == [False, True]
     assert not is_full(())

@@ -23,13 +23,7 @@ from durable_jobs_core.events import (
     TriggerRequested,
 )
 from durable_jobs_core.journal import Journal
-from durable_jobs_core.telemetry import (
-    AlarmRepaired,
-    HistoryRegressed,
-    JobExecuted,
-    JobNewer,
-    JobQuarantined,
-)
+from durable_jobs_core.telemetry import AlarmRepaired, HistoryRegressed, JobExecuted, JobNewer, JobQuarantined
 from durable_jobs_core.words import Key, to_datetime
 
 

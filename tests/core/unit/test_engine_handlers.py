@@ -23,12 +23,7 @@ from durable_jobs_core.engine import (
     HookTimedOut,
 )
 from durable_jobs_core.errors import ExecutionError, ValidationError
-from durable_jobs_core.events import (
-    AddRequested,
-    FlushRequested,
-    SendRequested,
-    TriggerRequested,
-)
+from durable_jobs_core.events import AddRequested, FlushRequested, SendRequested, TriggerRequested
 from durable_jobs_core.record import ContinuousBody, Run, Stored
 from durable_jobs_core.words import Failure
 

@@ -704,7 +704,7 @@ def test_S_10_a_refused_write_does_not_call_the_hook_again() -> None:
 def test_rule_10_hooks_run_ahead_of_a_write_only_as_long_as_what_they_leave_is_small(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(entries, "HELD_MAX", len("[0,1]") + len("[0,1,2]") - 1)
+    monkeypatch.setattr(entries, "OUTCOME_BYTES_MAX", len("[0,1]") + len("[0,1,2]") - 1)
     rig = greeted()
     rig.ask_inline(FOLD, AddRequested(event=0))
     rig.nudge()
@@ -733,7 +733,7 @@ def test_rule_10_what_the_hooks_of_a_refused_request_have_left_counts_too(
         if len(ctx.state) > 2:
             raise ValueError("no more")
 
-    monkeypatch.setattr(entries, "HELD_MAX", len("[0,1]") + len("[0,1,2]") - 1)
+    monkeypatch.setattr(entries, "OUTCOME_BYTES_MAX", len("[0,1]") + len("[0,1,2]") - 1)
     rig = greeted(jobs(chore=chore(on_idle=idle)))
     rig.ask_inline(CHORE, SendRequested(event=0))
     rig.nudge()

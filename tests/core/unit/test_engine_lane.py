@@ -10,13 +10,7 @@ from durable_jobs_core.backend import BATCH_MAX_BYTES, BATCH_MAX_WRITES, Claim, 
 from durable_jobs_core.engine.keeper import Keeper
 from durable_jobs_core.engine.lane import SHY_FIRST_MS, SHY_MAX_MS, Lane
 from durable_jobs_core.engine.slots import Slots
-from durable_jobs_core.events import (
-    AddRequested,
-    Event,
-    HandlerReleased,
-    LeaseRenewed,
-    TerminateRequested,
-)
+from durable_jobs_core.events import AddRequested, Event, HandlerReleased, LeaseRenewed, TerminateRequested
 from durable_jobs_core.words import Key, Token
 
 CLAIM = Claim({("continuous", "tick"): 1}, 0, 5)

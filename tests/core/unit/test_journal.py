@@ -31,13 +31,7 @@ from durable_jobs_core.events import (
     TerminateRequested,
 )
 from durable_jobs_core.journal import Journal, Line, read
-from durable_jobs_core.operations import (
-    HookCall,
-    InlineOutcome,
-    Operations,
-    ScheduleChange,
-    Termination,
-)
+from durable_jobs_core.operations import HookCall, InlineOutcome, Operations, ScheduleChange, Termination
 from durable_jobs_core.record import Record, Stored
 from durable_jobs_core.step import Env, step
 from durable_jobs_core.words import Failure, Key, Token

@@ -7,19 +7,7 @@ from typing import Any
 
 import pytest
 from support.laws import with_outcome
-from support.steps import (
-    HOUR,
-    LEASE,
-    MINUTE,
-    SECOND,
-    Bench,
-    T,
-    asked,
-    nothing,
-    raises,
-    returns,
-    task,
-)
+from support.steps import HOUR, LEASE, MINUTE, SECOND, Bench, T, asked, nothing, raises, returns, task
 
 from durable_jobs_core.errors import (
     DuplicateEventError,

@@ -7,15 +7,7 @@ from typing import Any
 import pytest
 from support.steps import HOUR, MINUTE, Bench, T, asked, continuous, debounce, returns, task
 
-from durable_jobs_core.effects import (
-    CallHandler,
-    ClearAlarm,
-    Delete,
-    EmitTelemetry,
-    Persist,
-    Reply,
-    SetAlarm,
-)
+from durable_jobs_core.effects import CallHandler, ClearAlarm, Delete, EmitTelemetry, Persist, Reply, SetAlarm
 from durable_jobs_core.errors import InvalidStateError
 from durable_jobs_core.events import (
     AddRequested,

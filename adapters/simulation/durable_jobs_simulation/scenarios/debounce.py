@@ -9,19 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from durable_jobs_core import (
-    Backoff,
-    Debounce,
-    DebounceContext,
-    DebounceEventContext,
-    Retry,
-)
+from durable_jobs_core import Backoff, Debounce, DebounceContext, DebounceEventContext, Retry
 from durable_jobs_core.client import DebounceClient
-from durable_jobs_core.errors import (
-    DuplicateEventError,
-    DurableJobsError,
-    OutcomeUnknownError,
-)
+from durable_jobs_core.errors import DuplicateEventError, DurableJobsError, OutcomeUnknownError
 from durable_jobs_core.record import DebounceBody
 from durable_jobs_core.words import Key
 from durable_jobs_simulation.case import Case

@@ -1,0 +1,17 @@
+"""The logger `durable_jobs`, and how a line is written to it."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import suppress
+
+from durable_jobs_core.words import Key, printable
+
+LOGGER = logging.getLogger("durable_jobs")
+
+
+def say(level: int, text: str, *args: object, with_error: bool = False) -> None:
+    """Log a line, though a handler of the user's raises; what others wrote, as an id, stays in the line."""
+    with suppress(Exception):
+        told = [printable(str(arg)) if isinstance(arg, str | Key) else arg for arg in args]
+        LOGGER.log(level, text, *told, exc_info=with_error)
