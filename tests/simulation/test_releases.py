@@ -9,6 +9,7 @@ import pytest
 from durable_jobs_simulation import Faults, Simulation, Violation, simulate
 
 from durable_jobs_core import Continuous, ContinuousContext, Jobs, Key, create_durable_jobs, every
+from durable_jobs_core.record import ContinuousBody
 
 KEY = Key("continuous", "meters", "a")
 
@@ -33,7 +34,7 @@ def test_an_upcaster_meets_what_a_client_of_the_older_release_has_stored() -> No
         def nothing_is_lost(sim: Simulation) -> None:
             record = sim.record(KEY)
             assert record is not None
-            assert record.body.state is not None
+            assert isinstance(record.body, ContinuousBody)
             assert record.body.state.value == "7", f"{KEY} is {record.body.state.value}"
 
         simulate([old, new], scenario, seed=0, faults=Faults(), at_end=[nothing_is_lost])
