@@ -101,6 +101,20 @@ def test_of_several_faults_each_of_which_would_do_one_is_left() -> None:
     assert len(shrink(charging.wrong, trace, "nobody_pays_twice").faults.rates()) == 1
 
 
+def test_one_that_is_singled_out_is_no_rarer_than_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    tries: list[dict[str, float]] = []
+
+    def tried(case: Case, seed: int, faults: Faults) -> tuple[Trace, None]:
+        tries.append(faults.rates())
+        return Trace(seed=seed, faults=faults), None
+
+    monkeypatch.setattr("durable_jobs_simulation.shrink.tried", tried)
+    shrink(index, Trace(seed=3, faults=Faults(crash=0.5, woken=0.1)), "the_last_is_stored")
+
+    alone = [rate for rates in tries if len(rates) == 1 for rate in rates.items()]
+    assert set(alone) == {("crash", 0.5), ("woken", 0.1), ("woken", 0.2), ("woken", 0.25)}
+
+
 def test_a_smaller_run_in_which_something_else_is_wrong_is_not_taken() -> None:
     def waits_for_a_failure() -> Case:
         again: list[int] = []

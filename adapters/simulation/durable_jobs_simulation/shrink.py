@@ -76,10 +76,11 @@ class _Search:
         """Do with one of several: to drop any changes when the others strike, so that none may be spared of
         which each would do alone, a little more often."""
         rates = self.best.faults.rates()
-        more = [
-            (name, min(rate * k, HIGHEST.get(name, 0.25))) for k in (1, 2, 5) for name, rate in rates.items()
-        ]
-        any(self.try_(Faults(**{name: rate})) for name, rate in more if len(rates) > 1)
+        for factor in (1, 2, 5):
+            for name, rate in rates.items():
+                more = max(rate, min(factor * rate, HIGHEST.get(name, 0.25)))
+                if len(rates) > 1 and self.try_(Faults(**{name: more})):
+                    return
 
     def try_(self, faults: Faults, **changes: int) -> bool:
         """Keep it if it fails the same way in a trace that is not much longer; whether it does."""

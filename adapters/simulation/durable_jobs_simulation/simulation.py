@@ -57,12 +57,13 @@ class Simulation:
         self._mishaps = Mishaps(world)
         self._refusals: list[BaseException] = []
         """What requests of the scenario raised: it may let it pass."""
-        self.client = Client(jobs, _Caller(world, None))
+        self.client = self.client_of(None)
         self.dice: Dice = Dice(world.trace.seed).split("scenario")
 
-    def client_of(self, node: str) -> Client:
-        """A client whose requests go to that node: `w1`, `w2`, … are workers, `c1`, … clients only."""
-        return Client(self._jobs, _Caller(self._world, node))
+    def client_of(self, node: str | None, jobs: Jobs | None = None) -> Client:
+        """A client whose requests go to that node: `w1`, `w2`, … are workers, `c1`, … clients only; `None`:
+        to any that is up. `jobs`: those of an older release, of which it is."""
+        return Client(jobs or self._jobs, _Caller(self._world, node))
 
     @property
     def now(self) -> datetime:
