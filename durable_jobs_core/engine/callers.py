@@ -151,13 +151,10 @@ def refuse(state: State, call: Call, error: DurableJobsError) -> None:
     keeper = state.keepers[call.key]
     if keeper.inline is call.entry:
         hooks.cancel(state, state.handlers.inline[call.key], "lost")
-    stepped, lane = keeper.dirty, state.lane(call.key)
+    stepped = keeper.dirty
     if not keeper.forget(call.entry):
         error = unknown(call.key, _why(state, call))
     reply_error(state, call.id, ReplyError(error))
-    if stepped and not keeper.dirty:  # the others have to be stepped again: not before they can be written
-        if lane.flight is None:
-            state.delay(keeper, lane.write_at)
-        else:
-            keeper.wants_load = True  # when the backend answers, and it may hang
+    if stepped and not keeper.dirty:
+        keeper.wants_load = True  # the others have to be stepped again, when the backend answers: it may hang
     state.ready[call.key] = keeper

@@ -195,7 +195,7 @@ def _take_outcomes(state: State, lane: Lane, flight: Flight, answer: Answer) -> 
     lane.asking.times = 0
     if wait:
         lane.writing.failed(state.t, state.entropy())
-    elif flight.batch.writes or lane.writing.at <= lane.asked_t:
+    elif lane.writing.at <= lane.asked_t:
         lane.writing.times = 0
     if trouble or not lane.writing.times:
         lane.tell(trouble)

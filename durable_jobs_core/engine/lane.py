@@ -35,7 +35,7 @@ class Flight:
     stamp: int
 
 
-@define
+@define(eq=False)
 class Backoff:
     """How often in a row something failed (`times`), and when, on the driver's clock, to try again (`at`)."""
 

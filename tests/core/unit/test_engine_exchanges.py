@@ -837,6 +837,32 @@ def test_a_read_that_was_asked_before_the_next_try_is_none_either() -> None:
     assert [write.key for write in writes(rig.exchanges[0])] == [TICK]
 
 
+def test_a_write_that_is_taken_ends_the_trouble_of_those_that_were_not() -> None:
+    rig = refused(greeted(), times=2)
+    rig.wait(50)
+    rig.call(LATEST, add())
+    rig.refuse(transient=True)
+
+    assert rig.engine.troubles == (Trouble("no", 1),)
+    assert rig.engine.next_wakeup == rig.t + 25
+
+
+def test_an_answer_ends_the_trouble_of_those_that_did_not_come() -> None:
+    rig = refused(greeted())
+    for _ in range(3):
+        rig.call(latest("a"), StatusRequested())
+        rig.fail()
+        rig.wait(rig.engine._state.lanes[0].asking.at - rig.t)
+    rig.wait(1_000)
+    rig.call(latest("b"), StatusRequested())
+    rig.fail()
+
+    assert (rig.engine.troubles, rig.engine.next_wakeup) == (
+        (Trouble("ConnectionError: lost", 1),),
+        rig.t + 25,
+    )
+
+
 def test_where_nothing_waits_to_be_written_a_read_ends_the_trouble() -> None:
     rig = greeted(worker=False)
     rig.draw(0)
