@@ -155,6 +155,6 @@ def refuse(state: State, call: Call, error: DurableJobsError) -> None:
     if not keeper.forget(call.entry):
         error = unknown(call.key, _why(state, call))
     reply_error(state, call.id, ReplyError(error))
-    if stepped and not keeper.dirty:
+    if stepped and not (keeper.dirty or keeper.idle):
         keeper.wants_load = True  # the others have to be stepped again, when the backend answers: it may hang
     state.ready[call.key] = keeper

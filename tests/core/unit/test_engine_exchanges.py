@@ -863,6 +863,16 @@ def test_an_answer_ends_the_trouble_of_those_that_did_not_come() -> None:
     )
 
 
+def test_when_the_last_who_asked_gives_up_nothing_is_read_for_it() -> None:
+    rig = refused(greeted(worker=False))
+    rig.wait(30_000 - 1, settle=False)
+    rig.refuse(transient=True)
+    rig.wait(1, settle=False)
+
+    assert (type(rig.result(1)), rig.exchanges) == (StorageError, [])
+    assert rig.engine.troubles == (Trouble("no", 2),)
+
+
 def test_where_nothing_waits_to_be_written_a_read_ends_the_trouble() -> None:
     rig = greeted(worker=False)
     rig.draw(0)
