@@ -89,6 +89,7 @@ from durable_jobs_core.engine.protocol import (
     Returned,
     Stopping,
     Ticked,
+    Trouble,
 )
 
 __all__ = [
@@ -117,4 +118,5 @@ __all__ = [
     "Returned",
     "Stopping",
     "Ticked",
+    "Trouble",
 ]

@@ -12,7 +12,7 @@ from durable_jobs_core.engine.cache import Cache
 from durable_jobs_core.engine.entropy import Entropy
 from durable_jobs_core.engine.keeper import Keeper
 from durable_jobs_core.engine.lane import Lane
-from durable_jobs_core.engine.protocol import Attempt, Input, Limits, Need
+from durable_jobs_core.engine.protocol import Attempt, Input, Limits, Need, Trouble
 from durable_jobs_core.engine.slots import Slots
 from durable_jobs_core.engine.state import State
 from durable_jobs_core.engine.turn import turn
@@ -103,10 +103,8 @@ class Engine:
         for lane in state.lanes:
             if lane.flight is not None or state.gives_up(lane):
                 continue
-            if lane.has_work or not lane.greeted:
-                times.append(lane.retry_at)
-            times.append(exchanges.claim_at(state, lane))
-            times += [max(lane.retry_at, state.clock.t_of(at + 1)) for at in lane.settle_times()]
+            times += [lane.work_at, exchanges.claim_at(state, lane)]
+            times += [max(lane.asking.at, state.clock.t_of(at + 1)) for at in lane.settle_times()]
         times.append(hooks.next_renewal(state))
         return min((at for at in times if at is not None), default=None)
 
@@ -126,8 +124,8 @@ class Engine:
         )
 
     @property
-    def troubles(self) -> tuple[str, ...]:
-        """Of each lane, why the backend could not do what it was asked last; empty where it could."""
+    def troubles(self) -> tuple[Trouble | None, ...]:
+        """Of each lane, why the backend could not do what it was asked last; `None` where it could."""
         return tuple(lane.trouble for lane in self._state.lanes)
 
     @property

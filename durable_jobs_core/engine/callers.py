@@ -126,8 +126,8 @@ def _expire(state: State, call: Call) -> None:
 
 def _why(state: State, call: Call) -> str:
     """What the backend said last, if it fails."""
-    trouble, *_causes = state.lane(call.key).trouble.split("\n")
-    return f"; the backend fails: {trouble}" if trouble else ""
+    trouble = state.lane(call.key).trouble
+    return "" if trouble is None else f"; the backend fails: {trouble.why.splitlines()[0]}"
 
 
 def give_up_watching(state: State, call: Call) -> None:
@@ -151,13 +151,10 @@ def refuse(state: State, call: Call, error: DurableJobsError) -> None:
     keeper = state.keepers[call.key]
     if keeper.inline is call.entry:
         hooks.cancel(state, state.handlers.inline[call.key], "lost")
-    stepped, lane = keeper.dirty, state.lane(call.key)
+    stepped = keeper.dirty
     if not keeper.forget(call.entry):
         error = unknown(call.key, _why(state, call))
     reply_error(state, call.id, ReplyError(error))
-    if stepped and not keeper.dirty:  # the others have to be stepped again: not before they can be written
-        if lane.flight is None:
-            state.delay(keeper, lane.retry_at)
-        else:
-            keeper.wants_load = True  # when the backend answers, and it may hang
+    if stepped and not (keeper.dirty or keeper.idle):
+        keeper.wants_load = True  # the others have to be stepped again, when the backend answers: it may hang
     state.ready[call.key] = keeper

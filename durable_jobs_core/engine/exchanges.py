@@ -41,7 +41,7 @@ _FIRED = AlarmFired()
 
 def send(state: State, lane: Lane) -> None:
     """Give the lane its next exchange, if it has none in flight and there is something to ask."""
-    if lane.flight is not None or lane.retry_at > state.t or state.gives_up(lane):
+    if lane.flight is not None or lane.asking.at > state.t or state.gives_up(lane):
         return
     if not state.clock.known:
         _ask(state, lane, 0, None)  # what time is it?
@@ -50,12 +50,12 @@ def send(state: State, lane: Lane) -> None:
     if lane.behind or state.t - lane.asked_t > state.limits.lease // 10:
         _lease_anew(state, lane, now)
     due = _is_claim_due(state, lane, now)
-    if due or lane.can_build(now):
+    if due or lane.can_build(state.t, now):
         _ask(state, lane, now, _claim(state, lane, now) if due and lane.trusted else None)
 
 
 def _ask(state: State, lane: Lane, now: int, claim: Claim | None) -> None:
-    flight = lane.build(state.new_id(), state.stamp, now, now + state.limits.exchange, claim)
+    flight = lane.build(state.new_id(), state.stamp, state.t, now, now + state.limits.exchange, claim)
     lane.asked_t = state.t
     state.needs.append(Exchange(flight.id, lane.id, flight.batch))
 
@@ -75,7 +75,7 @@ def claim_at(state: State, lane: Lane) -> int | None:
     if state.stop_at is not None or not state.slots.any_free(state.runnable):
         return None
     at = state.t if state.slots.any_free(lane.unasked) else _look_at(state, lane)
-    return max(at, lane.retry_at)
+    return max(at, lane.write_at)  # a claim is a write, too
 
 
 def _look_at(state: State, lane: Lane) -> int:
@@ -144,7 +144,8 @@ def answered(state: State, answered: Answered) -> None:
 
 def _lost(state: State, lane: Lane, flight: Flight, trouble: str) -> None:
     """No answer: the writes are unknown, the loads are to be asked again."""
-    lane.failed(state.t, state.entropy(), trouble)
+    lane.asking.failed(state.t, state.entropy())
+    lane.tell(trouble)
     lane.resize(len(flight.batch.writes), failed=True)
     if flight.batch.claim is not None:
         lane.trusted = len(state.lanes) == 1
@@ -191,10 +192,13 @@ def _take_outcomes(state: State, lane: Lane, flight: Flight, answer: Answer) -> 
             state.ready[keeper.key] = keeper
     _note_wakes(state, lane, wakes)
     lane.resize(len(flight.batch.writes), failed=failed)
+    lane.asking.times = 0
     if wait:
-        lane.failed(state.t, state.entropy(), trouble)
-    else:
-        lane.failures, lane.trouble = 0, trouble
+        lane.writing.failed(state.t, state.entropy())
+    elif lane.writing.at <= lane.asked_t:
+        lane.writing.times = 0
+    if trouble or not lane.writing.times:
+        lane.tell(trouble)
 
 
 def _note_wakes(state: State, lane: Lane, wakes: dict[Job, int]) -> None:

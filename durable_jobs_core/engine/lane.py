@@ -11,6 +11,7 @@ from attrs import define, field
 from durable_jobs_core._values import value
 from durable_jobs_core.backend import BATCH_MAX_BYTES, BATCH_MAX_WRITES, Batch, Claim, Defer, Write
 from durable_jobs_core.engine.keeper import Keeper
+from durable_jobs_core.engine.protocol import Trouble
 from durable_jobs_core.events import HandlerEvent
 from durable_jobs_core.words import Job, Key
 
@@ -35,19 +36,34 @@ class Flight:
 
 
 @define(eq=False)
+class Backoff:
+    """How often in a row something failed (`times`), and when, on the driver's clock, to try again (`at`)."""
+
+    times: int = 0
+    at: int = 0
+
+    def failed(self, t: int, entropy: int) -> None:
+        """Wait before it is tried again, longer each time."""
+        pause = min(BACKOFF_FIRST_MS << min(self.times, 10), BACKOFF_MAX_MS)
+        self.times += 1
+        self.at = t + pause // 2 + entropy % (pause // 2 + 1)
+
+
+@define(eq=False)
 class Lane:
     """What a lane is to be asked.
 
     `next_wake`: the earliest due instant known, `None` for none; `asked`: whether a claim was answered
     yet; `trusted`: it has answered, and lost no claim since: until then it is offered no slots, which other
     lanes can use; `unasked`: the jobs that may have due runs, to be asked for as soon as they have a slot;
-    `hot`: those that filled their last claim; `turn`: which job is named first; `poll_at`, `retry_at`, and
-    `asked_t`, when it was asked last: on the driver's clock; `max_writes`: halved when a batch fails, so
-    that one bad write fails alone (D-3); `behind`: some writes did not fit in the last batch.
+    `hot`: those that filled their last claim; `turn`: which job is named first; `poll_at`, and
+    `asked_t`, when it was asked last: on the driver's clock; `asking`: of exchanges that were not answered;
+    `writing`: of those whose writes were not taken, so that reads go on meanwhile; `max_writes`: halved when
+    a batch fails, so that one bad write fails alone (D-3); `behind`: some writes were not in the last batch.
     `told_wake`: the `next_wake` of the last claim's answer, unless it is of what that claim took; `called`:
     that instant has come; `hinted`: a hint says that there is work, due now or soon. Who then finds that
     others have taken it is `shy` for so many milliseconds, and comes `later` the next time by a part of them.
-    `trouble`: why the backend could not do what it was asked last, empty if it could.
+    `trouble`: why the backend could not do what it was asked last, if it could not.
     """
 
     id: int
@@ -60,9 +76,9 @@ class Lane:
     greeted: bool = False
     trusted: bool = False
     poll_at: int = 0
-    retry_at: int = 0
     asked_t: int = 0
-    failures: int = 0
+    asking: Backoff = field(factory=Backoff)
+    writing: Backoff = field(factory=Backoff)
     max_writes: int = BATCH_MAX_WRITES
     behind: bool = False
     unasked: set[Job] = field(factory=set)
@@ -73,18 +89,29 @@ class Lane:
     hinted: bool = False
     shy: int = 0
     later: int = 0
-    trouble: str = ""
+    trouble: Trouble | None = None
 
     @property
-    def has_work(self) -> bool:
-        """Whether there is something to ask, claims and settling apart."""
-        return bool(self.writes or self.defers) or any(
-            keeper.settle_after is None for keeper in self.loads.values()
-        )
+    def fails(self) -> bool:
+        """Whether it did not answer last, or did not take what it was to write."""
+        return self.asking.times > 0 or self.writing.times > 0
 
-    def can_build(self, now: int) -> bool:
+    @property
+    def write_at(self) -> int:
+        """When, on the driver's clock, it may be given writes."""
+        return max(self.asking.at, self.writing.at)
+
+    @property
+    def work_at(self) -> int | None:
+        """When to ask it, claims and settling apart; `None`: there is nothing to ask."""
+        if not self.greeted or any(keeper.settle_after is None for keeper in self.loads.values()):
+            return self.asking.at
+        return self.write_at if self.writes or self.defers else None
+
+    def can_build(self, t: int, now: int) -> bool:
         """Whether there is something to ask now."""
-        return self.has_work or not self.greeted or self.has_settling(now)
+        work_at = self.work_at
+        return (work_at is not None and work_at <= t) or self.has_settling(now)
 
     def has_settling(self, now: int) -> bool:
         """Whether a lost write can no longer land, so that its key is to be read."""
@@ -125,14 +152,12 @@ class Lane:
         elif sent:
             self.max_writes = min(BATCH_MAX_WRITES, 2 * self.max_writes)
 
-    def failed(self, t: int, entropy: int, trouble: str) -> None:
-        """The backend did not answer: wait before asking again, longer each time."""
-        self.trouble = trouble
-        backoff = min(BACKOFF_FIRST_MS << min(self.failures, 10), BACKOFF_MAX_MS)
-        self.failures += 1
-        self.retry_at = t + backoff // 2 + entropy % (backoff // 2 + 1)
+    def tell(self, why: str) -> None:
+        """Why it could not do what it was asked; empty if it could."""
+        times = 1 if self.trouble is None else self.trouble.times + 1
+        self.trouble = Trouble(why, times) if why else None
 
-    def build(self, id: int, stamp: int, now: int, not_after: int, claim: Claim | None) -> Flight:
+    def build(self, id: int, stamp: int, t: int, now: int, not_after: int, claim: Claim | None) -> Flight:
         """The next exchange: all that waits, as far as the limits of a batch go."""
         self.greeted = True
         settle = self._settling(now)
@@ -141,9 +166,9 @@ class Lane:
             self.flight = Flight(id, batch, (), stamp)
             return self.flight
         writes: list[tuple[Key, Write | Defer, Keeper | None]] = []
-        size = 0
+        size, most = 0, self.max_writes if self.write_at <= t else 0
         for keeper in self._in_order():
-            if len(writes) >= self.max_writes:
+            if len(writes) >= most:
                 break
             write = keeper.begin_write(not_after)
             blob = 0 if write.row is None else len(write.row.blob)
@@ -155,7 +180,7 @@ class Lane:
             del self.writes[keeper.key]
             self.defers.pop(keeper.key, None)  # the write sets the index entry itself
         self.behind = bool(self.writes)
-        for key in tuple(self.defers)[: self.max_writes - len(writes)]:
+        for key in tuple(self.defers)[: most - len(writes)]:
             writes.append((key, self.defers.pop(key), None))
         writes.sort(key=_BY_KEY)
         loads = tuple([key for key, keeper in self.loads.items() if keeper.settle_after is None])

@@ -201,6 +201,14 @@ class Attempt:
     left_behind: bool = False
 
 
+@value
+class Trouble:
+    """Why a backend could not do what it was asked last, or took no writes; `times`: how often in a row."""
+
+    why: str
+    times: int
+
+
 @value(kw_only=True)
 class Limits:
     """What bounds an engine. Spans are milliseconds.

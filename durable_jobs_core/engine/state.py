@@ -73,7 +73,7 @@ class State:
 
     def gives_up(self, lane: Lane) -> bool:
         """Whether a shutdown waits no longer for a lane that fails: it is asked nothing more."""
-        return lane.failures > 0 and self.settle_by is not None and self.t >= self.settle_by
+        return lane.fails and self.settle_by is not None and self.t >= self.settle_by
 
     def new_id(self) -> int:
         """The number of a new exchange or invocation."""

@@ -87,7 +87,7 @@ _TABLE: dict[tuple[str, str], dict[str, tuple[str, ...]]] = {
             "last.renew_at > invocation.renew_at -> last.renew_at >= invocation.renew_at",
         ),
     },
-    ("lane.py", "backoff = min(BACKOFF_FIRST_MS << min(self.failures, 10), BACKOFF_MAX_MS)"): {
+    ("lane.py", "pause = min(BACKOFF_FIRST_MS << min(self.times, 10), BACKOFF_MAX_MS)"): {
         "both are above the longest pause: the inner limit only keeps the number small": ("10 -> 11",),
     },
     ("lane.py", "break"): {"a batch that is full is full for all that come": ("break -> continue",)},

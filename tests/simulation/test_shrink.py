@@ -66,7 +66,7 @@ def violates(case: Case, seed: int, faults: Faults | None = None) -> Trace | Non
     return None
 
 
-@pytest.mark.parametrize("seed", [3, 5, 7, 11, 12])
+@pytest.mark.parametrize("seed", [3, 5, 7, 12, 17])
 def test_each_fault_that_is_left_is_needed_and_has_struck(seed: int) -> None:
     trace = violates(index(), seed)
     assert trace is not None

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable
 
 from durable_jobs_core.backend import Answer, Backend
-from durable_jobs_core.engine import Answered, Exchange
+from durable_jobs_core.engine import Answered, Exchange, Trouble
 from durable_jobs_runtime.log import say
 
 
@@ -19,7 +19,7 @@ class LaneThread:
         self._backend = backend
         self._lane = lane
         self._answered = answered
-        self._failures = 0
+        self._told: Trouble | None = None
         self._work: queue.SimpleQueue[Exchange | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._serve, name=f"durable-jobs-lane-{lane}", daemon=True)
 
@@ -46,15 +46,14 @@ class LaneThread:
                 answer = error
             self._answered(self._lane, Answered(exchange.id, answer))
 
-    def tell(self, trouble: str) -> None:
-        """Log that an exchange could not be done, seldom while it goes on, and that the next one could: until
-        then all that is due waits, and nobody else would know."""
-        if trouble:
-            self._failures += 1
-            if self._failures.bit_count() == 1:
-                text = "the backend failed (lane %d, %d in a row): %s"
-                say(logging.WARNING, text, self._lane, self._failures, trouble.replace("\n ", ""))
-        elif self._failures:
-            text = "the backend answers again (lane %d, failed before: %d)"
-            say(logging.WARNING, text, self._lane, self._failures)
-            self._failures = 0
+    def tell(self, trouble: Trouble | None) -> None:
+        """Log that exchanges cannot be done, seldom while it goes on, and that they can again: until then all
+        that is due waits, and nobody else would know."""
+        if trouble is None:
+            if self._told is not None:
+                text = "the backend answers again (lane %d, failed before: %d)"
+                say(logging.WARNING, text, self._lane, self._told.times)
+        elif trouble != self._told and trouble.times.bit_count() == 1:
+            text = "the backend failed (lane %d, %d in a row): %s"
+            say(logging.WARNING, text, self._lane, trouble.times, trouble.why.replace("\n ", ""))
+        self._told = trouble

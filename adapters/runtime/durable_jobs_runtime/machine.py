@@ -186,7 +186,7 @@ class Machine:
     @property
     def failing(self) -> tuple[str, ...]:
         """Why the lanes could not do what they were asked last, those that could not."""
-        return tuple(filter(None, self._engine.troubles))
+        return tuple(trouble.why for trouble in self._engine.troubles if trouble is not None)
 
     @property
     def attempts(self) -> tuple[Attempt, ...]:

@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 from attrs import evolve
 from support.frames import framed
-from support.rig import EPOCH, Rig, client, greeted, lease_of, start, writes
+from support.rig import EPOCH, Rig, client, greeted, lease_of, running, start, writes
 from support.samples import CHORE, FOLD, LATEST, START, TICK, chore, jobs, tick_key
 
 from durable_jobs_core.backend import Answer, Batch, Conflicted, Damaged, Defer, Refused, Unknown, Write
+from durable_jobs_core.engine import Trouble
 from durable_jobs_core.engine.lane import SHY_MAX_MS
 from durable_jobs_core.errors import OutcomeUnknownError, StorageError
 from durable_jobs_core.events import (
@@ -109,12 +110,11 @@ def test_backing_off_is_counted_once_an_answer(how: str) -> None:
     rig = greeted()
     adding(rig, *range(100))
     rig.answer()
-    before = rig.t
 
     rig.refuse(transient=True) if how == "refuse" else rig.doubt()
 
-    assert rig.exchanges == []
-    assert (rig.engine.next_wakeup or 0) - before <= 50
+    lane = rig.engine._state.lanes[0]
+    assert (lane.writing.times, 25 <= lane.write_at - rig.t <= 50) == (1, True)
 
 
 def test_backing_off_grows_while_writes_are_refused_for_the_moment() -> None:
@@ -774,7 +774,7 @@ def test_an_index_entry_that_could_not_be_put_back_costs_a_hold(outcome: Refused
 
     assert isinstance(exchange.batch.writes[0], Defer)
     assert rig.entry(TICK) == EPOCH + 5_000
-    assert rig.engine.troubles == ("no",)
+    assert rig.engine.troubles == (Trouble("no", 1),)
 
 
 @pytest.mark.parametrize("transient", [True, False])
@@ -787,7 +787,118 @@ def test_what_was_refused_is_the_trouble_of_its_lane_until_something_can_be_done
     rig.call(LATEST, AddRequested(event=1))
     rig.wait(1_000)
 
-    assert (refused, rig.engine.troubles) == (("no",), ("",))
+    assert (refused, rig.engine.troubles) == ((Trouble("no", 1),), (None,))
+
+
+def refused(rig: Rig, times: int = 1) -> Rig:
+    """A rig whose writes are not taken: one waits, until half of the pause is over at least."""
+    rig.draw(0)
+    rig.call(TICK, START)
+    rig.refuse(transient=True)
+    for _ in range(times - 1):
+        rig.wait(rig.engine._state.lanes[0].write_at - rig.t, settle=False)
+        rig.refuse(transient=True)
+    return rig
+
+
+def test_while_writes_are_not_taken_reads_go_on_and_no_claim_does() -> None:
+    rig = refused(greeted(), times=4)
+    call = rig.call(latest("a"), StatusRequested())
+    rig.nudge()
+
+    (exchange,) = rig.exchanges
+    assert (exchange.batch.writes, exchange.batch.loads) == ((), (latest("a"),))
+    assert exchange.batch.claim is None
+    rig.answer()
+    assert rig.result(call).status == "not_found"
+
+
+def test_a_read_is_no_sign_that_writes_are_taken() -> None:
+    rig = refused(greeted(), times=4)
+    at = rig.engine._state.lanes[0].write_at
+    rig.ask(latest("a"), StatusRequested())
+
+    assert rig.engine.troubles == (Trouble("no", 4),)
+    assert (rig.exchanges, rig.engine.next_wakeup, at - rig.t) == ([], at, 200)
+    rig.wait(200, settle=False)
+    assert [write.key for write in writes(rig.exchanges[0])] == [TICK]
+    rig.refuse(transient=True)
+    assert rig.engine.troubles == (Trouble("no", 5),)
+    assert rig.engine.next_wakeup == rig.t + 400
+
+
+def test_a_read_that_was_asked_before_the_next_try_is_none_either() -> None:
+    rig = refused(greeted())
+    rig.call(latest("a"), StatusRequested())
+    rig.wait(1_000, settle=False)
+    rig.answer()
+
+    assert rig.engine.troubles == (Trouble("no", 1),)
+    assert [write.key for write in writes(rig.exchanges[0])] == [TICK]
+
+
+def test_a_write_that_is_taken_ends_the_trouble_of_those_that_were_not() -> None:
+    rig = refused(greeted(), times=2)
+    rig.wait(50)
+    rig.call(LATEST, add())
+    rig.refuse(transient=True)
+
+    assert rig.engine.troubles == (Trouble("no", 1),)
+    assert rig.engine.next_wakeup == rig.t + 25
+
+
+def test_an_answer_ends_the_trouble_of_those_that_did_not_come() -> None:
+    rig = refused(greeted())
+    for _ in range(3):
+        rig.call(latest("a"), StatusRequested())
+        rig.fail()
+        rig.wait(rig.engine._state.lanes[0].asking.at - rig.t)
+    rig.wait(1_000)
+    rig.call(latest("b"), StatusRequested())
+    rig.fail()
+
+    assert (rig.engine.troubles, rig.engine.next_wakeup) == (
+        (Trouble("ConnectionError: lost", 1),),
+        rig.t + 25,
+    )
+
+
+def test_when_the_last_who_asked_gives_up_nothing_is_read_for_it() -> None:
+    rig = refused(greeted(worker=False))
+    rig.wait(30_000 - 1, settle=False)
+    rig.refuse(transient=True)
+    rig.wait(1, settle=False)
+
+    assert (type(rig.result(1)), rig.exchanges) == (StorageError, [])
+    assert rig.engine.troubles == (Trouble("no", 2),)
+
+
+def test_where_nothing_waits_to_be_written_a_read_ends_the_trouble() -> None:
+    rig = greeted(worker=False)
+    rig.draw(0)
+    call = rig.call(TICK, START)
+    rig.refuse(transient=True)
+    rig.abandon(call)
+    rig.wait(24)
+    rig.ask(latest("a"), StatusRequested())
+    early = rig.engine.troubles
+    rig.wait(1)
+    rig.ask(latest("a"), StatusRequested())
+
+    assert (early, rig.engine.troubles) == ((Trouble("no", 1),), (None,))
+
+
+def test_what_is_unknown_is_read_back_at_once_and_written_again_later() -> None:
+    rig = running()
+    rig.draw(0)
+    call = rig.call(TICK, PauseRequested())
+    rig.doubt()
+    assert rig.exchanges[0].batch.loads == (TICK,)
+    rig.answer()
+
+    assert (rig.exchanges, rig.engine.next_wakeup) == ([], rig.t + 25)
+    rig.wait(25)
+    assert (rig.engine.troubles, rig.result(call).paused) == ((None,), True)
 
 
 def test_what_is_no_answer_is_the_trouble_of_its_lane() -> None:
@@ -796,7 +907,8 @@ def test_what_is_no_answer_is_the_trouble_of_its_lane() -> None:
 
     rig.answer(Answer(clock=rig.now()))
 
-    assert rig.engine.troubles == ("its answer has 0 outcomes for 1 writes, 0 rows for 0 loads",)
+    why = "its answer has 0 outcomes for 1 writes, 0 rows for 0 loads"
+    assert rig.engine.troubles == (Trouble(why, 1),)
 
 
 def test_I_9_a_request_refused_after_its_deadline_is_over_and_holds_up_no_other() -> None:

@@ -8,7 +8,7 @@ from support.samples import TICK, latest
 
 from durable_jobs_core.backend import BATCH_MAX_BYTES, BATCH_MAX_WRITES, Claim, Defer
 from durable_jobs_core.engine.keeper import Keeper
-from durable_jobs_core.engine.lane import SHY_FIRST_MS, SHY_MAX_MS, Lane
+from durable_jobs_core.engine.lane import SHY_FIRST_MS, SHY_MAX_MS, Backoff, Lane
 from durable_jobs_core.engine.slots import Slots
 from durable_jobs_core.events import AddRequested, Event, HandlerReleased, LeaseRenewed, TerminateRequested
 from durable_jobs_core.words import Key, Token
@@ -54,7 +54,7 @@ def names(lane: Lane) -> list[str]:
 def test_the_writes_of_a_batch_are_sorted_by_key() -> None:
     lane = lane_of(*map(stepped, "cab"))
 
-    lane.build(1, 5, 0, 99, None)
+    lane.build(1, 5, 0, 0, 99, None)
 
     assert names(lane) == ["a", "b", "c"]
 
@@ -63,7 +63,7 @@ def test_each_write_is_known_by_its_keeper() -> None:
     lane = lane_of(*map(stepped, "cab"))
     lane.defers[DEFER.key] = DEFER
 
-    flight = lane.build(1, 5, 0, 99, None)
+    flight = lane.build(1, 5, 0, 0, 99, None)
 
     assert [keeper and keeper.key for keeper in flight.keepers] == [
         write.key if write is not DEFER else None for write in flight.batch.writes
@@ -73,7 +73,7 @@ def test_each_write_is_known_by_its_keeper() -> None:
 def test_a_batch_has_at_most_so_many_writes() -> None:
     lane = lane_of(*(stepped(f"{i:04}") for i in range(BATCH_MAX_WRITES + 10)))
 
-    lane.build(1, 5, 0, 99, None)
+    lane.build(1, 5, 0, 0, 99, None)
 
     assert (len(names(lane)), len(lane.writes)) == (BATCH_MAX_WRITES, 10)
 
@@ -82,7 +82,7 @@ def test_a_batch_has_at_most_so_many_writes_index_entries_included() -> None:
     lane = lane_of(*(stepped(f"{i:04}") for i in range(BATCH_MAX_WRITES)))
     lane.defers[DEFER.key] = DEFER
 
-    lane.build(1, 5, 0, 99, None)
+    lane.build(1, 5, 0, 0, 99, None)
 
     assert (len(names(lane)), list(lane.defers.values())) == (BATCH_MAX_WRITES, [DEFER])
 
@@ -90,7 +90,7 @@ def test_a_batch_has_at_most_so_many_writes_index_entries_included() -> None:
 def test_a_batch_has_at_most_so_many_bytes() -> None:
     lane = lane_of(*(stepped(i, size=BATCH_MAX_BYTES // 3) for i in range(4)))
 
-    lane.build(1, 5, 0, 99, None)
+    lane.build(1, 5, 0, 0, 99, None)
 
     assert (names(lane), [key.id for key in lane.writes]) == (["0", "1"], ["2", "3"])
     assert not any(keeper.writing for keeper in lane.writes.values())
@@ -123,7 +123,7 @@ def filling(name: str, size: int) -> Keeper:
 def test_a_batch_has_exactly_so_many_bytes(others: list[Keeper], expected: str) -> None:
     lane = lane_of(filling("a", BATCH_MAX_BYTES - 10_000), *others)
 
-    lane.build(1, 5, 0, 99, None)
+    lane.build(1, 5, 0, 0, 99, None)
 
     assert (names(lane), lane.behind) == (list(expected), len(expected) <= len(others))
     assert not any(keeper.writing for keeper in lane.writes.values())
@@ -133,7 +133,7 @@ def test_a_batch_has_exactly_so_many_bytes(others: list[Keeper], expected: str) 
 def test_a_larger_write_goes_alone(other: Keeper) -> None:
     lane = lane_of(filling("big", BATCH_MAX_BYTES + 1), other)
 
-    lane.build(1, 5, 0, 99, None)
+    lane.build(1, 5, 0, 0, 99, None)
 
     assert names(lane) == ["big"]
 
@@ -145,7 +145,7 @@ def test_D_3_renewals_and_completions_go_first(event: Event) -> None:
     lane = lane_of(*map(stepped, "abc"), stepped("z", first=event))
     lane.max_writes = 2
 
-    lane.build(1, 5, 0, 99, None)
+    lane.build(1, 5, 0, 0, 99, None)
 
     assert names(lane) == ["a", "z"]
 
@@ -155,7 +155,7 @@ def test_D_3_renewals_and_completions_go_first_though_it_is_bytes_that_do_not_su
         filling("a", BATCH_MAX_BYTES - 1_000), stepped("z", size=1_000, first=HandlerReleased(TOKEN))
     )
 
-    lane.build(1, 5, 0, 99, None)
+    lane.build(1, 5, 0, 0, 99, None)
 
     assert names(lane) == ["z"]
 
@@ -164,7 +164,7 @@ def test_an_index_entry_is_not_put_back_beside_a_write_of_the_same_key() -> None
     lane = lane_of(stepped("a"))
     lane.defers[Key("debounce", "latest", "a")] = DEFER
 
-    lane.build(1, 5, 0, 99, None)
+    lane.build(1, 5, 0, 0, 99, None)
 
     assert (names(lane), lane.defers) == (["a"], {})
 
@@ -173,7 +173,7 @@ def test_the_deadline_is_in_the_batch_and_in_the_write() -> None:
     keeper = stepped("a")
     lane = lane_of(keeper)
 
-    flight = lane.build(1, 5, 0, 99, None)
+    flight = lane.build(1, 5, 0, 0, 99, None)
 
     assert keeper.writing is not None
     assert (flight.batch.not_after, keeper.writing.not_after, flight.stamp) == (99, 99, 5)
@@ -187,10 +187,10 @@ def test_loads_and_a_claim_go_with_the_writes() -> None:
     keeper, later = reading("b"), reading("c", settle_after=40)
     lane.loads = {keeper.key: keeper, later.key: later}
 
-    batch = lane.build(1, 5, 0, 99, CLAIM).batch
+    batch = lane.build(1, 5, 0, 0, 99, CLAIM).batch
 
     assert (len(batch.writes), batch.loads, batch.claim, batch.settle) == (1, (keeper.key,), CLAIM, False)
-    assert (lane.has_work, lane.loads) == (False, {later.key: later})
+    assert (lane.work_at, lane.loads) == (None, {later.key: later})
 
 
 def test_a_settling_read_goes_apart_with_the_latest_of_the_deadlines() -> None:
@@ -200,7 +200,7 @@ def test_a_settling_read_goes_apart_with_the_latest_of_the_deadlines() -> None:
     late = reading("e", settle_after=50)
     lane.loads[late.key] = late
 
-    batch = lane.build(1, 5, 50, 99, None).batch
+    batch = lane.build(1, 5, 0, 50, 99, None).batch
 
     assert ([key.id for key in batch.loads], batch.not_after, batch.settle) == (["c", "d"], 40, True)
     assert (batch.writes, batch.claim) == ((), None)
@@ -213,7 +213,7 @@ def test_a_settling_read_is_made_after_the_deadline(now: int, expected: bool) ->
     keeper = reading("b", settle_after=40)
     lane.loads[keeper.key] = keeper
 
-    assert (lane.has_settling(now), lane.can_build(now), lane.has_work) == (expected, expected, False)
+    assert (lane.has_settling(now), lane.can_build(0, now), lane.work_at) == (expected, expected, None)
     assert lane.settle_times() == [40]
 
 
@@ -228,17 +228,17 @@ def test_a_settling_read_is_made_after_the_deadline(now: int, expected: bool) ->
     ],
 )
 def test_whether_there_is_something_to_ask(lane: Lane, expected: bool) -> None:
-    assert lane.can_build(0) is expected
+    assert lane.can_build(0, 0) is expected
 
 
 # -- backing off, halving, looking
 
 
 def test_the_pause_after_a_failure_doubles_up_to_a_limit() -> None:
-    lane, shortest = Lane(0), []
+    backoff, shortest = Backoff(), []
     for _ in range(13):
-        lane.failed(0, 0, "it is gone")
-        shortest.append(lane.retry_at)
+        backoff.failed(0, 0)
+        shortest.append(backoff.at)
 
     assert shortest == [25, 50, 100, 200, 400, 800, 1_600, *[2_500] * 6]
 
@@ -246,9 +246,9 @@ def test_the_pause_after_a_failure_doubles_up_to_a_limit() -> None:
 def test_the_pause_is_jittered() -> None:
     pauses = set()
     for entropy in range(100):
-        lane = Lane(0)
-        lane.failed(0, entropy, "it is gone")
-        pauses.add(lane.retry_at)
+        backoff = Backoff()
+        backoff.failed(0, entropy)
+        pauses.add(backoff.at)
 
     assert (min(pauses), max(pauses), len(pauses)) == (25, 50, 26)
 
