@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import signal
 import threading
 import time
@@ -13,11 +12,12 @@ from typing import Any
 import durable_jobs_trio
 import pytest
 import trio
+import trio.testing
 from durable_jobs_runtime import MemoryTracker
 from support.drivers import Driver
 from support.one_job import Closing, Nothing, one_job
 
-from durable_jobs_core import ContinuousContext, create_durable_jobs
+from durable_jobs_core import ContinuousContext, Retry, create_durable_jobs
 
 
 def test_S_67_a_run_that_ends_within_the_block_waits_for_no_thread() -> None:
@@ -68,35 +68,79 @@ def test_S_67_a_run_that_ends_within_the_block_ends_its_hooks_and_closes_the_bac
     assert "job.failed" not in tracker.types()
 
 
-def test_S_67_a_hook_whose_shield_keeps_its_cancellation_from_it_is_told_of(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+DEAF = (
+    "execute of continuous:job:a was cancelled and does not end: its instance waits for it, as does the end "
+    "of this process"
+)
+
+
+def test_S_67_a_hook_whose_shield_keeps_its_cancellation_from_it_is_told_of_once(
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(durable_jobs_trio, "DEAF_SECONDS", 0.0)
-
     async def main() -> None:
-        running, told = trio.Event(), trio.Event()
-
-        def tell(record: logging.LogRecord) -> bool:
-            told.set()
-            return True
-
-        caplog.handler.addFilter(tell)
+        running = trio.Event()
 
         async def execute(ctx: ContinuousContext[Nothing]) -> None:
             running.set()
-            with trio.CancelScope(deadline=trio.current_time() + 20, shield=True):
-                await told.wait()
+            with trio.CancelScope(shield=True):
+                await trio.sleep(60)
 
         async with durable_jobs_trio.open_runtime(one_job(execute), "memory://", grace="0 s") as runtime:
             await runtime.client.continuous("job").start("a", Nothing())
             await running.wait()
 
-    trio.run(main)
-    warned = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
-    assert warned == [
-        "execute of continuous:job:a was cancelled and does not end: its instance waits for it, as does the "
-        "end of this process"
-    ]
+    trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+    assert warned(caplog) == [DEAF]
+
+
+def test_S_15_a_hook_whose_shield_keeps_the_end_of_its_time_from_it_is_told_of_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def main() -> None:
+        ended = trio.Event()
+
+        async def execute(ctx: ContinuousContext[Nothing]) -> None:
+            with trio.CancelScope(shield=True):
+                await trio.sleep(60)
+            ended.set()
+
+        jobs = one_job(execute, timeout="1 second", retry=Retry(delay="1 hour"))
+        async with durable_jobs_trio.open_runtime(jobs, "memory://") as runtime:
+            await runtime.client.continuous("job").start("a", Nothing())
+            await ended.wait()
+
+    trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+    assert warned(caplog) == [DEAF]
+
+
+def test_S_67_a_hook_that_ends_soon_after_it_is_cancelled_is_not_told_of(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def main() -> None:
+        running = trio.Event()
+
+        async def execute(ctx: ContinuousContext[Nothing]) -> None:
+            running.set()
+            try:
+                await trio.sleep_forever()
+            finally:
+                with trio.CancelScope(shield=True):
+                    await trio.sleep(1)
+
+        async with durable_jobs_trio.open_runtime(one_job(execute), "memory://", grace="0 s") as runtime:
+            await runtime.client.continuous("job").start("a", Nothing())
+            await running.wait()
+            await trio.sleep(durable_jobs_trio.DEAF_SECONDS - 0.5)
+        await trio.sleep(60)
+
+    trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+    assert warned(caplog) == []
+
+
+def warned(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """What the log warns of, but for runs that failed."""
+    warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    return [text for text in warnings if "job.failed" not in text]
 
 
 @pytest.mark.usefixtures("interrupts")

@@ -77,6 +77,7 @@ async def open_runtime(
     if isinstance(backend, str):
         backend = await loop.in_thread(open_backend, backend)
     runtime = Runtime(options, backend, loop)
+    loop.watch()
     try:
         with loop.users:
             await runtime.start()
@@ -99,8 +100,9 @@ class _Loop:
         except RuntimeError:
             raise RuntimeError("no trio runs here; in asyncio it is durable_jobs_asyncio") from None
         self._hooks: dict[int, tuple[trio.CancelScope, Invoke]] = {}
-        self._cancelled: dict[int, Callable[[], None]] = {}
-        """What keeps it from being told that they do not end."""
+        """Those that have not ended."""
+        self._cancelled: set[int] = set()
+        self._watching = trio.CancelScope()
         self._limiter = trio.CapacityLimiter(math.inf)
         """Of our own threads: the default ones may all be in use by the program."""
         self.users = trio.CancelScope()
@@ -152,20 +154,36 @@ class _Loop:
         except BaseException as error:
             all_end = trio.current_effective_deadline() == -math.inf  # and nobody may have left the block
             outcome = HookCancelled() if all_end else HookRaised(error)
-        was_cancelled = self._hooks.pop(invoke.id, None) is None
-        if (ends := self._cancelled.pop(invoke.id, None)) is not None:
-            ends()
+        was_cancelled = invoke.id in self._cancelled
+        self._cancelled.discard(invoke.id)
+        del self._hooks[invoke.id]
         finished(invoke.id, outcome or (HookCancelled() if was_cancelled else HookTimedOut()))
 
+    def watch(self) -> None:
+        """Tell of hooks that do not end, until `unwatch`."""
+        self._spawn(self._watch)
+
+    def unwatch(self) -> None:
+        """All hooks have ended, and no other begins."""
+        self._watching.cancel()
+
+    async def _watch(self) -> None:
+        """Tell of each hook that was cancelled, or whose time is up, and that has not ended when it is looked
+        at a second time: it has a shield, perhaps."""
+        late, told = set[int](), set[int]()
+        with self._watching:
+            while True:
+                await trio.sleep(DEAF_SECONDS)
+                before, late = late, {id for id, (hook, _) in self._hooks.items() if hook.cancel_called}
+                for id in before & late - told:
+                    invoke = self._hooks[id][1]
+                    say(logging.WARNING, DEAF, invoke.hook, invoke.key)
+                    told.add(id)
+
     def cancel_hook(self, invocation: int) -> None:
-        hook = self._hooks.pop(invocation, None)
-        if hook is None:
-            return
-        scope, invoke = hook
-        scope.cancel()
-        say_so = partial(say, logging.WARNING, DEAF, invoke.hook, invoke.key)  # it has a shield, perhaps
-        with suppress(RuntimeError):  # the run ends
-            self._cancelled[invocation] = self.after(DEAF_SECONDS, say_so)
+        if invocation in self._hooks:
+            self._cancelled.add(invocation)
+            self._hooks[invocation][0].cancel()
 
     def is_over(self) -> bool:
         """Whether the main task has ended, and nobody left the block: then there are no tasks any more."""
@@ -263,6 +281,7 @@ class Runtime(BaseRuntime):
         event = trio.Event()
         self._machine.stop(self._grace_ms, event.set)
         await event.wait()
+        self._loop.unwatch()
         try:
             await self._loop.in_thread(self._machine.close)
         except RuntimeError:  # in an `atexit` of Python 3.12 and later no thread starts any more

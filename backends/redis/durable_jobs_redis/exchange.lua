@@ -199,7 +199,8 @@ local function write()
     end -- a deletion is done: an entry without a row is removed by a claim
   end
   if op == 'delete' then
-    unlist(where)
+    done, err = pcall(unlist, where)
+    trouble = done and trouble or 'what is deleted of ' .. where.job .. ' stays listed: ' .. why(err)
   end
   wrote = true
   return { 'committed' }

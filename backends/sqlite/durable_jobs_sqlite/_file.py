@@ -219,11 +219,26 @@ class StoreFile:
     def _connect_again(self) -> sqlite3.Connection:
         connection = self.connect()
         try:
-            _secure(connection)
+            self._secure(connection)
         except BaseException:
             self.disconnect(connection)
             raise
         return connection
+
+    def _secure(self, connection: sqlite3.Connection) -> None:
+        """Have on the disk what there is: a recovery finds also what was not synced when its process was
+        killed, and what is told of it is to survive a power cut. The log is synced, and then moved into the
+        file; while another process moves it, it is synced only, for that one may not have done so yet."""
+        try:
+            (others_do, _, _) = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+            if others_do:
+                with open(self._wal_path, "rb") as log:
+                    os.fsync(log.fileno())
+        except sqlite3.Error as error:
+            if not is_full(error):  # which it may find when the log has been synced
+                raise
+        except OSError as error:
+            raise StoreError(self.path, f"its log cannot be synced: {error}", transient=True) from error
 
     def _prepare(self) -> sqlite3.Connection:
         check_place(self.path)
@@ -232,7 +247,7 @@ class StoreFile:
         try:
             _schema.check_file(connection, self.path)  # before a foreign file is changed in any way
             _schema.set_wal(connection, self.path)
-            _secure(connection)
+            self._secure(connection)
             version = self._bring_up_to_date(connection)
         except BaseException:
             self.disconnect(connection)
@@ -309,16 +324,6 @@ class StoreFile:
         """Keep the connections from ever being closed: in a forked child that would harm the parent."""
         for connection in self._connections:
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
-
-
-def _secure(connection: sqlite3.Connection) -> None:
-    """Have on the disk what there is: a recovery finds also what was not synced when its process was killed,
-    and what is told of it is to survive a power cut. The log is synced, and then moved into the file."""
-    try:
-        connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
-    except sqlite3.Error as error:
-        if not is_full(error):  # which it may find when the log has been synced
-            raise
 
 
 def read_plan(connection: sqlite3.Connection) -> Plan:

@@ -38,5 +38,20 @@ def test_r1_what_cannot_be_entered_in_the_index_is_refused_and_not_written(serve
             assert client.hgetall(f"{{durable-jobs:0}}:row:task:mail:{id}") == before[id]
         assert "WRONGTYPE" in refusal(port, Write(port.key("n"), None, port.row("n", wake=wake))).reason
         assert not client.exists("{durable-jobs:0}:row:task:mail:n")
+        for id in before:
+            assert "WRONGTYPE" in refusal(port, Defer(port.key(id), b"r0", wake)).reason
+            assert client.hgetall(f"{{durable-jobs:0}}:row:task:mail:{id}") == before[id]
     assert port.ask(Write(port.key("a"), b"r0", None)).outcomes == (DONE,)
     assert port.load("a") is None
+
+
+def test_r3_a_deletion_is_done_whatever_is_in_the_place_of_the_lists_and_holds_up_no_other(
+    server, port, caplog
+) -> None:
+    rows = port.create("a", "b", "c", wake=10)
+    with server.client() as client:
+        for list in ("due:task:mail", "ids:task:mail", "jobs"):
+            client.set(f"{{durable-jobs:0}}:{list}", "something else")
+    assert port.ask(*(Write(row.key, b"r0", None) for row in rows)).outcomes == (DONE,) * 3
+    assert [port.load(row.key.id) for row in rows] == [None] * 3
+    assert any("of task:mail stays listed" in text and "WRONGTYPE" in text for text in caplog.messages)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import sqlite3
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from durable_jobs_sqlite import _backend, _exchange, _file
+from durable_jobs_sqlite import StoreError, _backend, _exchange, _file
 from support.files import raw
 
 MIB = 2**20
@@ -111,6 +112,41 @@ def test_what_was_written_before_a_failure_is_moved_before_it_is_told(sqlite, pa
         assert not is_moved(path, 2)
         sqlite.load("a")
         assert is_moved(path, 2)
+
+
+def test_what_another_process_moves_just_now_is_synced_before_it_is_told(
+    sqlite, path, spawn, monkeypatch
+) -> None:
+    """It has what the recovery of that one has found, which may not have synced it yet."""
+    sqlite.create("a")
+    other = spawn(
+        "import fcntl, sys; index = open(sys.argv[1], 'r+b'); fcntl.lockf(index, fcntl.LOCK_EX, 1, 121);"
+        " print(); input()",
+        f"{path}-shm",
+    )
+    other.hear()
+    synced = []
+    monkeypatch.setattr(os, "fsync", lambda file: synced.append(os.path.samestat(os.fstat(file), log)))
+    log = os.stat(f"{path}-wal")
+    assert sqlite.again().load("a") is not None
+    assert synced == [True]
+    sqlite.backend._exchanger.close()
+    assert sqlite.load("a") is not None
+    assert synced == [True] * 2
+    monkeypatch.setattr(os, "fsync", fail)
+    sqlite.backend._exchanger.close()
+    before = len(sqlite.backend._file._connections)
+    with pytest.raises(StoreError, match="its log cannot be synced"):
+        sqlite.load("a")
+    assert len(sqlite.backend._file._connections) == before
+    with pytest.raises(StoreError, match="its log cannot be synced"):
+        sqlite.again()
+    other.kill()
+    assert sqlite.load("a") is not None
+
+
+def fail(file: int) -> None:
+    raise OSError(errno.EIO, os.strerror(errno.EIO))
 
 
 def test_warnings_are_few_and_the_latest(sqlite) -> None:
