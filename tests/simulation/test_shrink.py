@@ -109,10 +109,11 @@ def test_one_that_is_singled_out_is_no_rarer_than_it_was(monkeypatch: pytest.Mon
         return Trace(seed=seed, faults=faults), None
 
     monkeypatch.setattr("durable_jobs_simulation.shrink.tried", tried)
-    shrink(index, Trace(seed=3, faults=Faults(crash=0.5, woken=0.1)), "the_last_is_stored")
+    faults = Faults(crash=0.5, stall=0.0012, woken=0.1)
+    shrink(index, Trace(seed=3, faults=faults), "the_last_is_stored")
 
-    alone = [rate for rates in tries if len(rates) == 1 for rate in rates.items()]
-    assert set(alone) == {("crash", 0.5), ("woken", 0.1), ("woken", 0.2), ("woken", 0.25)}
+    alone = {name: {rates[name] for rates in tries if rates.keys() == {name}} for name in faults.rates()}
+    assert alone == {"crash": {0.5}, "stall": {0.0012, 0.0024, 0.006}, "woken": {0.1, 0.2, 0.25}}
 
 
 def test_a_smaller_run_in_which_something_else_is_wrong_is_not_taken() -> None:

@@ -136,3 +136,19 @@ def test_the_story_is_of_all_if_nothing_is_named(violation: str | None) -> None:
         f"... {len(trace.events) - 2} events before",
         *map(str, trace.events[-2:]),
     ]
+
+
+def test_of_instances_whose_ids_begin_alike_those_are_named_that_are() -> None:
+    async def scenario(sim: Simulation) -> None:
+        for order in ("1", "12", "123"):
+            await sim.client.task("orders").send(order, "an event")
+
+    trace = run(scenario)
+
+    def named(violation: str) -> set[str]:
+        trace.violation = f"nobody_pays_twice: {violation}"
+        return {key.id for key in trace.named()}
+
+    assert named("task:orders:12 paid twice") == {"12"}
+    assert named("task:orders:123 paid for task:orders:1") == {"123", "1"}
+    assert named("somebody paid twice") == set()

@@ -81,6 +81,6 @@ def untested(calls: Calls) -> Iterator[str]:
         ((error, _),) = errors.most_common(1)
         if failed >= total * NEARLY_ALL:
             yield (
-                f"{hook} of {job} raised in {failed} of its {total} calls, mostly {error}: "
+                f"{hook} of {job} failed in {failed} of its {total} calls, mostly {error}: "
                 "what it does is hardly tested"
             )

@@ -113,8 +113,10 @@ class Commit:
 
 
 def with_dead_letters(histories: Iterable[History]) -> Counter[tuple[str, str]]:
-    """How many instances have some, by their job."""
-    bodies = ((one.key.job, one.record.body) for one in histories if one.record is not None)
+    """How many instances have some, by their job, as far as they can be read."""
+    bodies = (
+        (one.key.job, one.record.body) for one in histories if one.record is not None and not one.rotten
+    )
     return Counter(
         (job, "with dead letters") for job, body in bodies if isinstance(body, TaskBody) and body.dead
     )

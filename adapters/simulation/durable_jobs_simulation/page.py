@@ -61,7 +61,7 @@ def _file(name: str) -> str:
 
 
 def _found(trace: Trace, events: list[Event]) -> int | None:
-    """Where the violation was found: the last event of the instance it names, or of the only one there is;
+    """Where the violation was found: the last event of the instances it names, or of the only one there is;
     else the last of all."""
     if trace.violation is None or not events:
         return None
@@ -69,8 +69,7 @@ def _found(trace: Trace, events: list[Event]) -> int | None:
     named = keys & trace.named() or (keys if len(keys) == 1 else None)
     if not named:
         return len(events) - 1
-    key = max(sorted(map(str, named)), key=len)
-    return max(index for index, event in enumerate(events) if str(event.key) == key)
+    return max(index for index, event in enumerate(events) if event.key in named)
 
 
 def _data(trace: Trace, events: list[Event], found: int | None, epoch: int) -> dict[str, Any]:

@@ -78,7 +78,7 @@ class _Search:
         rates = self.best.faults.rates()
         for factor in (1, 2, 5):
             for name, rate in rates.items():
-                more = max(rate, min(factor * rate, HIGHEST.get(name, 0.25)))
+                more = max(rate, round(min(factor * rate, HIGHEST.get(name, 0.25)), 6))
                 if len(rates) > 1 and self.try_(Faults(**{name: more})):
                     return
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import zip_longest
@@ -126,9 +127,11 @@ class Trace:
         return "\n".join(self.lines()) + "\n"
 
     def named(self) -> set[Key]:
-        """The instances that the violation names."""
-        keys = {event.key for event in self.events if event.key is not None}
-        return {key for key in keys if str(key) in (self.violation or "")}
+        """The instances that the violation names: where ids begin alike, the longest that stands there."""
+        keys = {str(event.key): event.key for event in self.events if event.key is not None}
+        longest_first = "|".join(map(re.escape, sorted(keys, key=len, reverse=True)))
+        found = set(re.findall(longest_first, self.violation or ""))
+        return {key for name, key in keys.items() if name in found}
 
     def story(self, *, last: int | None = None) -> str:
         """For a terminal: what befell the nodes, and of the instances those that the violation names, if it
