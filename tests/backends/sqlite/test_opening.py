@@ -85,6 +85,14 @@ def test_a_url_that_names_no_store_is_refused(tmp_path, monkeypatch, url, says) 
     assert os.listdir(tmp_path) == []
 
 
+def test_a_relative_name_in_a_folder_whose_own_is_no_text_is_refused(tmp_path, monkeypatch) -> None:
+    folder = os.fsencode(tmp_path) + b"/\xff"
+    os.mkdir(folder)
+    monkeypatch.chdir(os.fsdecode(folder))
+    with pytest.raises(StorageError, match="no file can have that name here: surrogates not allowed"):
+        SQLiteBackend.open("sqlite:///jobs.db")
+
+
 @pytest.mark.parametrize(
     ("option", "number", "says"),
     [("", 2, "survives a power cut"), ("?synchronous=full", 2, "FULL"), ("?synchronous=normal", 1, "NORMAL")],
