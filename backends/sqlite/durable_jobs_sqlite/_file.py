@@ -22,6 +22,7 @@ from durable_jobs_sqlite._errors import (
     StoreError,
     StoreLostError,
     is_busy,
+    is_damage,
     is_full,
     is_read_only,
 )
@@ -235,14 +236,14 @@ class StoreFile:
     def _secure(self, connection: sqlite3.Connection) -> None:
         """Have on the disk what there is: a recovery finds also what was not synced when its process was
         killed, and what is told of it is to survive a power cut. The log is synced, and then moved into the
-        file; where it may not be moved, or another process does so and may not have synced it yet, it is
+        file; where it cannot be moved, or another process does so and may not have synced it yet, it is
         synced only."""
         try:
             (others_do, _, _) = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
         except sqlite3.Error as error:
             if is_full(error):
                 return  # which it may find when the log has been synced
-            if not is_read_only(error):
+            if not (is_read_only(error) or is_damage(error)):
                 raise
         else:
             if not others_do:
