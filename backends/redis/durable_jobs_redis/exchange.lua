@@ -141,11 +141,12 @@ local function next_place()
 end
 
 local function put_back(key, row)
-  redis.call('DEL', key)
-  if row then
-    redis.call('HSET', key, 'rev', row.rev, 'wake', row.wake, 'status', row.status, 'blob', row.blob)
+  if not row then
+    redis.call('DEL', key)
+    return
   end
-  if row and row.held then
+  redis.call('HSET', key, 'rev', row.rev, 'wake', row.wake, 'status', row.status, 'blob', row.blob)
+  if row.held then
     redis.call('HSET', key, 'held', row.held)
   end
 end

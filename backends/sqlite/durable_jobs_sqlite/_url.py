@@ -35,8 +35,8 @@ def parse(url: str) -> Location:
         wanted = "sqlite:///relative.db or sqlite:////absolute/path.db"
         raise StorageError(f"{url!r} names no file; it has to look like {wanted}")
     try:
-        path.encode()  # as SQLite wants it; the file system may want another encoding
         real = os.path.realpath(path)
+        real.encode()  # as SQLite wants it; the file system may want another encoding
     except UnicodeEncodeError as error:
         raise StorageError(f"{url!r}: no file can have that name here: {error.reason}") from error
     return Location(real, **_options(url, query))

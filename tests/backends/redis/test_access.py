@@ -13,11 +13,12 @@ import durable_jobs_redis
 import pytest
 from durable_jobs_conformance import Port
 from durable_jobs_redis import CallRefusedError, RedisBackend, RedisStoreError
+from support.ports import refusal
 from support.redis_clusters import wait_until
 from support.redis_servers import Server, Space
 from support.tls import TlsProxy, certificate
 
-from durable_jobs_core.backend import Refused, Write
+from durable_jobs_core.backend import Defer, Refused, Write
 
 PASSWORD = "p@ss:/?#%&word ü"
 SPACE = "resetkeys", "resetchannels", "~{orders*", "&{orders*", "-@all"
@@ -143,6 +144,21 @@ def test_rights_that_are_missing_in_the_middle_of_a_write_leave_its_outcome_unkn
     with pytest.raises(RedisStoreError, match="script") as raised:
         port.ask(Write(port.key("b"), None, port.row("b")))
     assert raised.value.changed is None
+    port.close_all()
+
+
+def test_r3_what_cannot_be_filed_is_put_back_and_its_row_not_removed_meanwhile(server) -> None:
+    """A log may be cut in the midst of it."""
+    port = Port(Space(add_user(server, "~*", "&*", "+@all")))
+    port.create("a", "held", wake=10)
+    port.ask(Defer(port.key("held"), b"r0", 15))
+    with server.client() as client:
+        client.execute_command("ACL", "SETUSER", "jobs", "-zrem", "-del")
+        for id in ("a", "held"):
+            name = f"{{orders:0}}:row:task:mail:{id}"
+            before = client.hgetall(name)
+            refusal(port, Write(port.key(id), b"r0", port.row(id, b"r1")))
+            assert client.hgetall(name) == before
     port.close_all()
 
 

@@ -114,6 +114,17 @@ def test_what_was_written_before_a_failure_is_moved_before_it_is_told(sqlite, pa
         assert is_moved(path, 2)
 
 
+def test_a_file_that_was_cut_short_under_its_log_is_opened_and_what_is_left_is_read(sqlite, path) -> None:
+    sqlite.create(*map(str, range(100, 200)), blob=os.urandom(4_000))
+    with raw(path) as other:
+        assert other.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone() == (0, 0, 0)
+        (row,) = sqlite.create("last")
+        os.truncate(path, os.path.getsize(path) // 8)
+        sqlite.backend._exchanger.close()
+        assert sqlite.load("last") == row
+        assert sqlite.again().load("last") == row
+
+
 def test_what_another_process_moves_just_now_is_synced_before_it_is_told(
     sqlite, path, spawn, monkeypatch
 ) -> None:

@@ -18,7 +18,7 @@ from durable_jobs_sqlite._schema import APPLICATION_ID, MIGRATIONS
 from support.children import Spawn
 from support.files import raw, unprivileged
 
-from durable_jobs_core.backend import Batch, Write
+from durable_jobs_core.backend import Batch, Refused, Write
 from durable_jobs_core.errors import StorageError
 
 FOREVER = 2**63 - 1
@@ -83,6 +83,14 @@ def test_a_url_that_names_no_store_is_refused(tmp_path, monkeypatch, url, says) 
     with pytest.raises(StorageError, match=says):
         SQLiteBackend.open(url)
     assert os.listdir(tmp_path) == []
+
+
+def test_a_relative_name_in_a_folder_whose_own_is_no_text_is_refused(tmp_path, monkeypatch) -> None:
+    folder = os.fsencode(tmp_path) + b"/\xff"
+    os.mkdir(folder)
+    monkeypatch.chdir(os.fsdecode(folder))
+    with pytest.raises(StorageError, match="no file can have that name here: surrogates not allowed"):
+        SQLiteBackend.open("sqlite:///jobs.db")
 
 
 @pytest.mark.parametrize(
@@ -290,6 +298,27 @@ def test_a_file_one_may_not_write_is_refused_while_others_write_it(open_folder) 
         file.chmod(0o644)
     with unprivileged():
         assert refused(path).cause == "it is read-only"
+    backend.close()
+
+
+def test_a_file_one_may_not_write_any_more_is_still_read(sqlite, open_folder) -> None:
+    """After a failure, too, which has the connection made anew."""
+    path, row = open_folder / "jobs.db", sqlite.row("a")
+    backend = SQLiteBackend.open(f"sqlite:///{path}")
+    backend.exchange(0, Batch(writes=(Write(row.key, None, row),), not_after=2**53))
+    with raw(path) as other:
+        other.execute(
+            "SELECT * FROM rows"
+        ).fetchall()  # it has the log too, so nobody moves it as the last one
+        backend._exchanger.close()
+        for file in open_folder.iterdir():
+            file.chmod(0o444)
+        with unprivileged():
+            deletion = Write(row.key, row.revision, None)
+            answer = backend.exchange(0, Batch(writes=(deletion,), loads=(row.key,), not_after=2**53))
+    assert answer.rows == (row,)
+    assert isinstance(answer.outcomes[0], Refused)
+    assert "read-only" in answer.outcomes[0].reason
     backend.close()
 
 
