@@ -91,11 +91,6 @@ def is_full(error: BaseException | None) -> bool:
     return is_out_of_room(error) or _full_code(error) in failed
 
 
-def is_read_only(error: Exception) -> bool:
-    """Whether the file may not be written."""
-    return _code(error) == sqlite3.SQLITE_READONLY
-
-
 def is_transient(error: Exception) -> bool:
     """Whether trying again later may help."""
     return _code(error) in _TRANSIENT

@@ -17,15 +17,7 @@ from urllib.parse import quote
 
 from durable_jobs_sqlite import _schema
 from durable_jobs_sqlite._clock import Plan, boot_id, first_plan, read_clocks
-from durable_jobs_sqlite._errors import (
-    SQLITE_ERRORS,
-    StoreError,
-    StoreLostError,
-    is_busy,
-    is_damage,
-    is_full,
-    is_read_only,
-)
+from durable_jobs_sqlite._errors import SQLITE_ERRORS, StoreError, StoreLostError, is_busy
 from durable_jobs_sqlite._place import check_place
 from durable_jobs_sqlite._turns import BUSY_MAX_SECONDS, wait_a_little
 from durable_jobs_sqlite._url import Location
@@ -227,29 +219,17 @@ class StoreFile:
     def _connect_again(self) -> sqlite3.Connection:
         connection = self.connect()
         try:
-            self._secure(connection)
+            self._secure()
         except BaseException:
             self.disconnect(connection)
             raise
         return connection
 
-    def _secure(self, connection: sqlite3.Connection) -> None:
-        """Have on the disk what there is: a recovery finds also what was not synced when its process was
-        killed, and what is told of it is to survive a power cut. The log is synced, and then moved into the
-        file; where it cannot be moved, or another process does so and may not have synced it yet, it is
-        synced only."""
+    def _secure(self) -> None:
+        """Have on the disk what the log has: a recovery finds also what was not synced when its process was
+        killed, and what is told of it is to survive a power cut."""
         try:
-            (others_do, _, _) = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-        except sqlite3.Error as error:
-            if is_full(error):
-                return  # which it may find when the log has been synced
-            if not (is_read_only(error) or is_damage(error)):
-                raise
-        else:
-            if not others_do:
-                return
-        try:
-            with open(self._wal_path, "rb") as log:
+            with suppress(FileNotFoundError), open(self._wal_path, "rb") as log:
                 os.fsync(log.fileno())
         except OSError as error:
             raise StoreError(self.path, f"its log cannot be synced: {error}", transient=True) from error
@@ -261,7 +241,7 @@ class StoreFile:
         try:
             _schema.check_file(connection, self.path)  # before a foreign file is changed in any way
             _schema.set_wal(connection, self.path)
-            self._secure(connection)
+            self._secure()
             version = self._bring_up_to_date(connection)
         except BaseException:
             self.disconnect(connection)

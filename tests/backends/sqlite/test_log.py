@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
 import sqlite3
 import threading
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -78,42 +76,6 @@ def test_a_log_that_cannot_be_emptied_is_said_and_what_was_committed_stays(sqlit
     assert len(sqlite.scan()) == 100
 
 
-def is_moved(path: Path, count: int) -> bool:
-    """Whether so many rows are in the file, and not in its log alone."""
-    alone = path.with_name("alone.db")
-    shutil.copyfile(path, alone)
-    with raw(alone) as connection:
-        try:
-            return bool(connection.execute("SELECT count(*) FROM rows").fetchone() == (count,))
-        except sqlite3.OperationalError:  # not even the table is
-            return False
-
-
-def test_what_a_recovery_finds_is_moved_before_it_is_told(sqlite, path, tmp_path) -> None:
-    """Who wrote it may have been killed before it was synced: a power cut would take back what was told."""
-    sqlite.create("a", "b")
-    found = tmp_path / "found" / path.name
-    found.parent.mkdir()
-    for end in ("", "-wal", "-shm"):
-        shutil.copyfile(f"{path}{end}", f"{found}{end}")
-    assert not is_moved(found, 2)
-    backend = _backend.SQLiteBackend.open(f"sqlite:///{found}")
-    assert is_moved(found, 2)
-    backend.close()
-
-
-def test_what_was_written_before_a_failure_is_moved_before_it_is_told(sqlite, path) -> None:
-    sqlite.create("a", "b")
-    with raw(path) as other:
-        other.execute(
-            "SELECT * FROM rows"
-        ).fetchall()  # it has the log too, so nobody moves it as the last one
-        sqlite.backend._exchanger.close()
-        assert not is_moved(path, 2)
-        sqlite.load("a")
-        assert is_moved(path, 2)
-
-
 def test_a_file_that_was_cut_short_under_its_log_is_opened_and_what_is_left_is_read(sqlite, path) -> None:
     sqlite.create(*map(str, range(100, 200)), blob=os.urandom(4_000))
     with raw(path) as other:
@@ -125,17 +87,9 @@ def test_a_file_that_was_cut_short_under_its_log_is_opened_and_what_is_left_is_r
         assert sqlite.again().load("last") == row
 
 
-def test_what_another_process_moves_just_now_is_synced_before_it_is_told(
-    sqlite, path, spawn, monkeypatch
-) -> None:
-    """It has what the recovery of that one has found, which may not have synced it yet."""
+def test_what_a_recovery_finds_is_synced_before_it_is_told(sqlite, path, monkeypatch) -> None:
+    """Who wrote it may have been killed before it was synced: a power cut would take back what was told."""
     sqlite.create("a")
-    other = spawn(
-        "import fcntl, sys; index = open(sys.argv[1], 'r+b'); fcntl.lockf(index, fcntl.LOCK_EX, 1, 121);"
-        " print(); input()",
-        f"{path}-shm",
-    )
-    other.hear()
     synced = []
     monkeypatch.setattr(os, "fsync", lambda file: synced.append(os.path.samestat(os.fstat(file), log)))
     log = os.stat(f"{path}-wal")
@@ -152,7 +106,7 @@ def test_what_another_process_moves_just_now_is_synced_before_it_is_told(
     assert len(sqlite.backend._file._connections) == before
     with pytest.raises(StoreError, match="its log cannot be synced"):
         sqlite.again()
-    other.kill()
+    monkeypatch.undo()
     assert sqlite.load("a") is not None
 
 
