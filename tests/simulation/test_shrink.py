@@ -103,17 +103,20 @@ def test_of_several_faults_each_of_which_would_do_one_is_left() -> None:
 
 def test_one_that_is_singled_out_is_no_rarer_than_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
     tries: list[dict[str, float]] = []
+    runs: list[tuple[object, ...]] = []
 
     def tried(case: Case, seed: int, faults: Faults) -> tuple[Trace, None]:
         tries.append(faults.rates())
+        runs.append((faults, case.nodes, case.clients))
         return Trace(seed=seed, faults=faults), None
 
     monkeypatch.setattr("durable_jobs_simulation.shrink.tried", tried)
     faults = Faults(crash=0.5, stall=0.0012, woken=0.1)
-    shrink(index, Trace(seed=3, faults=faults), "the_last_is_stored")
+    shrink(index, Trace(seed=3, faults=faults, nodes=2, clients=1), "the_last_is_stored")
 
     alone = {name: {rates[name] for rates in tries if rates.keys() == {name}} for name in faults.rates()}
     assert alone == {"crash": {0.5}, "stall": {0.0012, 0.0024, 0.006}, "woken": {0.1, 0.2, 0.25}}
+    assert len(runs) == len(set(runs)), "none is tried twice"
 
 
 def test_the_first_that_does_alone_is_taken_and_is_not_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
