@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -310,6 +311,18 @@ def test_an_interrupt_ends_many_runs_with_what_came_of_them(
     out, err = capsys.readouterr()
     assert out.startswith("2 runs, ")
     assert "interrupted" in err
+
+
+def test_of_several_seeds_that_failed_the_first_is_shown_whichever_process_was_quicker(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def backwards(work: Iterator[tuple[str, int]], processes: int) -> Iterator[many.Ran]:
+        yield from (many.run_one(name, seed) for name, seed in reversed(list(work)))
+
+    monkeypatch.setattr(many, "_results", backwards)
+
+    assert main(["run", "charging:wrong", "--seeds", "5"]) == 1
+    assert "\nseed 2\n" in capsys.readouterr().out
 
 
 def test_an_interrupt_of_the_search_for_a_smaller_run_shows_the_run_that_failed(

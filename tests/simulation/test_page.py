@@ -173,6 +173,9 @@ def test_only_the_last_events_are_in_the_page_of_a_long_run() -> None:
     assert data["dropped"] == len(trace.events) - 20
     assert data["found"] is not None
 
+    trace.events[-1] = trace.events[-1]._replace(key=None)
+    assert Page(trace.html(last=1)).data["found"] == 0, "the one that is named is not there"
+
 
 def test_the_command_line_writes_a_page(tmp_path: Path) -> None:
     path = tmp_path / "run.html"

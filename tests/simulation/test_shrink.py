@@ -5,7 +5,7 @@ from __future__ import annotations
 import charging
 import pytest
 from attrs import evolve
-from durable_jobs_simulation import Faults, Simulation, Trace, Violation
+from durable_jobs_simulation import Event, Faults, Simulation, Trace, Violation
 from durable_jobs_simulation.case import Case
 from durable_jobs_simulation.shrink import shrink
 
@@ -103,17 +103,49 @@ def test_of_several_faults_each_of_which_would_do_one_is_left() -> None:
 
 def test_one_that_is_singled_out_is_no_rarer_than_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
     tries: list[dict[str, float]] = []
+    runs: list[tuple[object, ...]] = []
 
     def tried(case: Case, seed: int, faults: Faults) -> tuple[Trace, None]:
         tries.append(faults.rates())
+        runs.append((faults, case.nodes, case.clients))
         return Trace(seed=seed, faults=faults), None
 
     monkeypatch.setattr("durable_jobs_simulation.shrink.tried", tried)
     faults = Faults(crash=0.5, stall=0.0012, woken=0.1)
-    shrink(index, Trace(seed=3, faults=faults), "the_last_is_stored")
+    shrink(index, Trace(seed=3, faults=faults, nodes=2, clients=1), "the_last_is_stored")
 
     alone = {name: {rates[name] for rates in tries if rates.keys() == {name}} for name in faults.rates()}
     assert alone == {"crash": {0.5}, "stall": {0.0012, 0.0024, 0.006}, "woken": {0.1, 0.2, 0.25}}
+    assert len(runs) == len(set(runs)), "none is tried twice"
+
+
+def test_the_first_that_does_alone_is_taken_and_is_not_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    tries: list[dict[str, float]] = []
+
+    def tried(case: Case, seed: int, faults: Faults) -> tuple[Trace, Violation | None]:
+        tries.append(faults.rates())
+        trace = Trace(seed=seed, faults=faults)
+        alone = faults.rates() in ({"crash": 0.01}, {"woken": 0.2})
+        return trace, Violation("the_last_is_stored", "", trace) if alone else None
+
+    monkeypatch.setattr("durable_jobs_simulation.shrink.tried", tried)
+    trace = Trace(seed=3, faults=Faults(crash=0.01, slow=0.1, woken=0.2))
+
+    assert shrink(index, trace, "the_last_is_stored").faults == Faults(crash=0.01)
+    assert [rates for rates in tries if len(rates) == 1][:2] == [{"crash": 0.01}, {"crash": 0.0025}]
+
+
+def test_a_run_that_is_much_longer_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    event = Event(1, 1, "w1", "start", None, (), False)
+    trace = Trace(seed=3, faults=Faults(crash=0.01, slow=0.1), events=[event] * 2)
+
+    def tried(case: Case, seed: int, faults: Faults) -> tuple[Trace, Violation]:
+        longer = Trace(seed=seed, faults=faults, events=[event] * 5)
+        return longer, Violation("the_last_is_stored", "", longer)
+
+    monkeypatch.setattr("durable_jobs_simulation.shrink.tried", tried)
+
+    assert shrink(index, trace, "the_last_is_stored") is trace
 
 
 def test_a_smaller_run_in_which_something_else_is_wrong_is_not_taken() -> None:

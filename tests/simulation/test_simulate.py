@@ -318,6 +318,9 @@ def test_I_8_a_job_that_can_never_run_is_found() -> None:
         simulate(ticking(count), start, seed=1, faults=NONE, nodes=0)
 
     assert caught.value.invariant == "I-8"
+    assert caught.value.why == (
+        "continuous:tick:a and 0 others are due and were not run, and nothing will happen any more"
+    )
 
 
 def test_workers_that_seldom_look_for_work_are_told_what_is_due_before_they_look() -> None:

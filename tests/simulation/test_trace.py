@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
+from pathlib import Path
 from typing import Any
 
 import pytest
-from durable_jobs_simulation import Event, Faults, Simulation, Trace, simulate
+from durable_jobs_simulation import Event, Faults, Simulation, Trace, Violation, simulate
+from durable_jobs_simulation.cli import main
 
 from durable_jobs_core import Task, TaskContext, create_durable_jobs
 from durable_jobs_core.engine import Limits
@@ -152,3 +154,22 @@ def test_of_instances_whose_ids_begin_alike_those_are_named_that_are() -> None:
     assert named("task:orders:12 paid twice") == {"12"}
     assert named("task:orders:123 paid for task:orders:1") == {"123", "1"}
     assert named("somebody paid twice") == set()
+
+
+def test_a_violation_tells_the_end_of_its_story() -> None:
+    trace = run(two_orders)
+    trace.violation = "nobody_pays_twice: task:orders:a paid twice"
+
+    assert str(Violation("nobody_pays_twice", "twice", trace)) == (
+        f"nobody_pays_twice: twice\n{trace.story(last=40)}"
+    )
+
+
+def test_a_terminal_is_told_the_story(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = str(tmp_path / "trace.jsonl")
+    for arguments in (["run", "charging:wrong", "--seed", "2", "--trace", path], ["replay", path]):
+        main(arguments)
+        told = capsys.readouterr().out
+        assert "events of other instances\n" in told
+        assert "task:orders:b" in told
+        assert "task:orders:a" not in told

@@ -151,7 +151,7 @@ def _run(args: argparse.Namespace) -> int:
         for again in filter(None, (repeats(find(name), args.first) for name in names if tally.runs > 1)):
             print(again)
     else:
-        first = tally.failed[0]
+        first = min(tally.failed, key=lambda ran: (ran.seed, names.index(ran.case)))
         if not explain(first.case, first.seed, args.trace):
             print(f"seed {first.seed} failed above, and not now: {WHY}")
     struck = not args.table or show_strikes(tally.cells)

@@ -62,6 +62,7 @@ class _Search:
         self._make, self._invariant, self._told = make, invariant, told
         self._runs = 0
         self._changes: dict[str, int] = {}
+        self._seen = {(trace.faults, trace.nodes, trace.clients, trace.lanes)}
         self.best = trace
 
     def drop(self) -> None:
@@ -83,13 +84,16 @@ class _Search:
                     return
 
     def try_(self, faults: Faults, **changes: int) -> bool:
-        """Keep it if it fails the same way in a trace that is not much longer; whether it does."""
-        if self._runs >= RUNS_MAX:
-            return False
-        self._runs += 1
-        self._told(self._runs)
+        """Keep it if it fails the same way in a trace that is not much longer; whether it does. What was seen
+        would end as it did."""
         sizes: dict[str, Any] = {**self._changes, **changes}
         case: Case = evolve(self._make(), **sizes)
+        run = faults, case.nodes, case.clients, case.lanes or self.best.lanes
+        if self._runs >= RUNS_MAX or run in self._seen:
+            return False
+        self._seen.add(run)
+        self._runs += 1
+        self._told(self._runs)
         try:
             trace, violation = tried(case, self.best.seed, faults)
         except Exception:  # with other faults, something else is wrong: its scenario never ends, perhaps
