@@ -873,6 +873,18 @@ def test_when_the_last_who_asked_gives_up_nothing_is_read_for_it() -> None:
     assert rig.engine.troubles == (Trouble("no", 2),)
 
 
+def test_who_gives_up_behind_a_write_has_nothing_read() -> None:
+    rig = greeted()
+    rig.call(TICK, START)
+    late = rig.call(TICK, PauseRequested(), deadline=500)
+    rig.wait(500, settle=False)
+    rig.answer()
+    rig.finish()
+
+    assert type(rig.result(late)) is StorageError
+    assert [exchange.batch.loads for exchange in rig.exchanges] == [()]
+
+
 def test_where_nothing_waits_to_be_written_a_read_ends_the_trouble() -> None:
     rig = greeted(worker=False)
     rig.draw(0)
