@@ -9,8 +9,12 @@ from durable_jobs_redis._url import Location
 from durable_jobs_redis._wire import Wire
 
 _SETTINGS = (
-    *("appendonly", "appendfsync", "no-appendfsync-on-rewrite"),
-    *("maxmemory", "maxmemory-policy", "save"),
+    "appendonly",
+    "appendfsync",
+    "no-appendfsync-on-rewrite",
+    "maxmemory",
+    "maxmemory-policy",
+    "save",
 )
 _LOGS = {
     "always": "each write is synced to the append-only file before it is acknowledged",
@@ -18,14 +22,11 @@ _LOGS = {
     "no": "the append-only file is synced when the system likes",
 }
 _SYNC_WARNINGS = {
-    ("appendfsync", "everysec"): "appendfsync everysec: the end of the server, even by a kill, may take back"
-    " the last two seconds of what was acknowledged",
-    ("appendfsync", "no"): "appendfsync no: the end of the machine may take back what was acknowledged last",
-    (
-        "no-appendfsync-on-rewrite",
-        "yes",
-    ): "no-appendfsync-on-rewrite yes: while the server writes a snapshot, or"
-    " its log anew, nothing is synced: the end of the machine may take back what was acknowledged meanwhile",
+    "appendfsync everysec": "the end of the server, even by a kill, may take back the last two seconds of"
+    " what was acknowledged",
+    "appendfsync no": "the end of the machine may take back what was acknowledged last",
+    "no-appendfsync-on-rewrite yes": "while the server writes a snapshot, or its log anew, nothing is synced:"
+    " the end of the machine may take back what was acknowledged meanwhile",
 }
 _NO_LOG = "appendonly no: a restart of the server takes back what was acknowledged since its last snapshot"
 _NO_CONFIG = "CONFIG is not allowed here: the server does not say whether an acknowledged request survives it"
@@ -85,7 +86,8 @@ def warnings(settings: Settings, location: Location) -> list[str]:
     elif config.get("appendonly") != "yes":
         found.append(_NO_LOG)
     elif not location.aof:
-        found += [text for (name, value), text in _SYNC_WARNINGS.items() if config.get(name) == value]
+        set_so = {f"{name} {value}" for name, value in config.items()}
+        found += [f"{setting}: {why}" for setting, why in _SYNC_WARNINGS.items() if setting in set_so]
     policy = config.get("maxmemory-policy", "")
     if policy.startswith("allkeys"):
         found.append(
