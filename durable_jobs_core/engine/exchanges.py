@@ -145,7 +145,7 @@ def answered(state: State, answered: Answered) -> None:
 def _lost(state: State, lane: Lane, flight: Flight, trouble: str) -> None:
     """No answer: the writes are unknown, the loads are to be asked again."""
     lane.asking.failed(state.t, state.entropy())
-    lane.tell(trouble)
+    lane.note_trouble(trouble)
     lane.resize(len(flight.batch.writes), failed=True)
     if flight.batch.claim is not None:
         lane.trusted = len(state.lanes) == 1
@@ -198,7 +198,7 @@ def _take_outcomes(state: State, lane: Lane, flight: Flight, answer: Answer) -> 
     elif lane.writing.at <= lane.asked_t:
         lane.writing.times = 0
     if trouble or not lane.writing.times:
-        lane.tell(trouble)
+        lane.note_trouble(trouble)
 
 
 def _note_wakes(state: State, lane: Lane, wakes: dict[Job, int]) -> None:

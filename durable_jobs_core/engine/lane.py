@@ -152,7 +152,7 @@ class Lane:
         elif sent:
             self.max_writes = min(BATCH_MAX_WRITES, 2 * self.max_writes)
 
-    def tell(self, why: str) -> None:
+    def note_trouble(self, why: str) -> None:
         """Why it could not do what it was asked; empty if it could."""
         times = 1 if self.trouble is None else self.trouble.times + 1
         self.trouble = Trouble(why, times) if why else None
