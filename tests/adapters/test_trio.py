@@ -6,6 +6,7 @@ import asyncio
 import signal
 import threading
 import time
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
@@ -74,22 +75,32 @@ DEAF = (
 )
 
 
+async def deaf(ctx: ContinuousContext[Nothing]) -> None:
+    """A hook that hears of nothing for a while."""
+    with trio.CancelScope(shield=True):
+        await trio.sleep(60)
+
+
+async def shut_down_within(
+    execute: Callable[[ContinuousContext[Nothing]], Awaitable[None]], rest: float
+) -> None:
+    """Close a runtime while `execute` runs, so that it is cancelled; and leave its block after a rest."""
+    running = trio.Event()
+
+    async def run(ctx: ContinuousContext[Nothing]) -> None:
+        running.set()
+        await execute(ctx)
+
+    async with durable_jobs_trio.open_runtime(one_job(run), "memory://", grace="0 s") as runtime:
+        await runtime.client.continuous("job").start("a", Nothing())
+        await running.wait()
+        await trio.sleep(rest)
+
+
 def test_S_67_a_hook_whose_shield_keeps_its_cancellation_from_it_is_told_of_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    async def main() -> None:
-        running = trio.Event()
-
-        async def execute(ctx: ContinuousContext[Nothing]) -> None:
-            running.set()
-            with trio.CancelScope(shield=True):
-                await trio.sleep(60)
-
-        async with durable_jobs_trio.open_runtime(one_job(execute), "memory://", grace="0 s") as runtime:
-            await runtime.client.continuous("job").start("a", Nothing())
-            await running.wait()
-
-    trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+    trio.run(shut_down_within, deaf, 0, clock=trio.testing.MockClock(autojump_threshold=0))
     assert warned(caplog) == [DEAF]
 
 
@@ -100,8 +111,7 @@ def test_S_15_a_hook_whose_shield_keeps_the_end_of_its_time_from_it_is_told_of_o
         ended = trio.Event()
 
         async def execute(ctx: ContinuousContext[Nothing]) -> None:
-            with trio.CancelScope(shield=True):
-                await trio.sleep(60)
+            await deaf(ctx)
             ended.set()
 
         jobs = one_job(execute, timeout="1 second", retry=Retry(delay="1 hour"))
@@ -116,21 +126,15 @@ def test_S_15_a_hook_whose_shield_keeps_the_end_of_its_time_from_it_is_told_of_o
 def test_S_67_a_hook_that_ends_soon_after_it_is_cancelled_is_not_told_of(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
+    async def execute(ctx: ContinuousContext[Nothing]) -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            with trio.CancelScope(shield=True):
+                await trio.sleep(1)
+
     async def main() -> None:
-        running = trio.Event()
-
-        async def execute(ctx: ContinuousContext[Nothing]) -> None:
-            running.set()
-            try:
-                await trio.sleep_forever()
-            finally:
-                with trio.CancelScope(shield=True):
-                    await trio.sleep(1)
-
-        async with durable_jobs_trio.open_runtime(one_job(execute), "memory://", grace="0 s") as runtime:
-            await runtime.client.continuous("job").start("a", Nothing())
-            await running.wait()
-            await trio.sleep(durable_jobs_trio.DEAF_SECONDS - 0.5)
+        await shut_down_within(execute, durable_jobs_trio.DEAF_SECONDS - 0.5)
         await trio.sleep(60)
 
     trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
