@@ -60,6 +60,7 @@ def test_every_distribution_is_typed() -> None:
 @pytest.mark.parametrize("path", PROJECTS, ids=lambda path: path.parent.name)
 def test_every_distribution_says_what_it_is_and_comes_with_the_licence(path: Path) -> None:
     assert path.with_name(str(project(path)["readme"])).read_text().startswith("# durable-jobs")
+    assert project(path)["classifiers"] == project(ROOT / "pyproject.toml")["classifiers"]
     assert project(path)["license-files"] == ["LICENSE"]
     assert path.with_name("LICENSE").read_text() == (ROOT / "LICENSE").read_text()
 

@@ -129,7 +129,7 @@ class RedisBackend:
         settings = self._settings()
         words = dict.fromkeys(_durability.durability(one, self._location) for one in settings)
         warnings, jobs = self._warnings(settings), list[Job]()
-        lost = loss(self._aside, self._names)
+        lost = loss(self._aside, self._names, self._location.database)
         if lost is not None:
             warnings.append(lost)
         try:

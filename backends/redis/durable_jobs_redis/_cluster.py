@@ -20,7 +20,7 @@ from typing import Any
 from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
 
 from durable_jobs_redis._errors import CallRefusedError, RedisStoreError
-from durable_jobs_redis._url import Host, Location
+from durable_jobs_redis._url import Host, Location, address
 from durable_jobs_redis._wire import Command, Line, Told, Wire
 
 HOPS_MAX = 5
@@ -72,7 +72,7 @@ class Topology:
         """A connection to a node; `others`: options of its own."""
         name, port = host
         options = {**self._location.options, "host": name, "port": port, **others}
-        return Wire(f"{self._location.kind}://{name}:{port}", self._location.kind, lambda: options)
+        return Wire(f"{self._location.kind}://{address(name, port)}", self._location.kind, lambda: options)
 
     def refresh(self, suspects: Collection[Host | None] = ()) -> None:
         """Ask who has which slots, suspects last. Raises `RedisStoreError` if nobody says.
@@ -94,7 +94,7 @@ class Topology:
         for host, told in self._answers(sorted(known, key=lambda host: host in suspects)):
             if told and not isinstance(told, Exception):
                 return _owners(told, host)
-            errors.append(str(told or f"{host[0]}:{host[1]} is in no Cluster"))  # not yet, or it was emptied
+            errors.append(str(told or f"{address(*host)} is in no Cluster"))  # not yet, or it was emptied
         raise RedisStoreError(self.server, f"no node says who has which slots: {'; '.join(errors)}")
 
     def _answers(self, hosts: Sequence[Host]) -> Iterator[tuple[Host, Any]]:

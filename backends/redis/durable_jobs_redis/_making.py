@@ -77,14 +77,15 @@ def _make(line: Line, location: Location) -> Names:
     return names
 
 
-def loss(line: Line, names: Names) -> str | None:
+def loss(line: Line, names: Names, database: int) -> str | None:
     """What to tell of an open store that nobody else can open any more: how to put back what it lacks."""
     (told,) = line.ask([("HMGET", names.meta, "id")])
     if told.answer != [None]:
         return None
     fields = f"format {FORMAT} shards {names.shards} id {names.identity.decode()} made 1"
     return (
-        f"no process can open the store, for {names.meta} is lost: put it back by HSET {names.meta} {fields}"
+        f"no process can open the store, for {names.meta} is lost: put it back, in database {database},"
+        f" by HSET {names.meta} {fields}"
     )
 
 

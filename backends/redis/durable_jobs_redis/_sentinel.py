@@ -7,7 +7,7 @@ import threading
 from typing import Any
 
 from durable_jobs_redis._errors import CallRefusedError, RedisStoreError
-from durable_jobs_redis._url import Location
+from durable_jobs_redis._url import Location, address
 from durable_jobs_redis._wire import Options, Wire
 
 
@@ -23,7 +23,7 @@ class Sentinels:
         given = self._location.sentinel_options
         soon = {"socket_timeout": given["socket_connect_timeout"]}  # others may be asked, and all lines wait
         options: Options = {**given, **soon, "host": name, "port": port}
-        return Wire(f"Sentinel {name}:{port}", self._location.kind, lambda: options)
+        return Wire(f"Sentinel {address(name, port)}", self._location.kind, lambda: options)
 
     def locate(self) -> dict[str, Any]:
         """The options of a connection to the primary.

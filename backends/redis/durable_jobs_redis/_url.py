@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from itertools import starmap
+from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
@@ -75,7 +77,7 @@ def parse(url: str) -> Location:
         database = values["db"]
     else:
         hosts = _hosts(url, form, authority)
-        where = ",".join(f"{host}:{port}" for host, port in hosts) + (f"/{service}" if service else "")
+        where = ",".join(starmap(address, hosts)) + (f"/{service}" if service else "")
         if not form:
             own["host"], own["port"] = hosts[0]
     return Location(
@@ -94,6 +96,11 @@ def parse(url: str) -> Location:
         aof=values["wait_aof"],
         wait_ms=values["wait_ms"],
     )
+
+
+def address(host: str, port: int) -> str:
+    """A host as in a URL: that of IPv6 in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _split(url: str) -> tuple[str, SplitResult, dict[str, str]]:
@@ -211,6 +218,12 @@ def _space(text: str) -> str:
     return text
 
 
+def _file(text: str) -> str:
+    if not Path(text).is_file():  # else an error of TLS, which names no file
+        raise ValueError("is a file that is there")
+    return text
+
+
 def _flag(text: str) -> bool:
     if text not in ("0", "1"):
         raise ValueError("is 0 or 1")
@@ -235,6 +248,7 @@ _OPTIONS: dict[str, tuple[Any, Callable[[str], Any]]] = {
     "wait_aof": (False, _flag),
     "wait_ms": (2_000, _number(1, 60_000)),  # Redis 8 syncs a log by the second 1.01 s after the last time
     "db": (0, _number(0, 65_535)),
-    **dict.fromkeys(("sentinel_username", "sentinel_password", *_TLS[:3]), (None, str)),
+    **dict.fromkeys(("sentinel_username", "sentinel_password"), (None, str)),
+    **dict.fromkeys(_TLS[:3], (None, _file)),
     "ssl_check_hostname": (True, _flag),
 }

@@ -124,6 +124,7 @@ def test_a_store_that_nobody_else_can_open_says_how_to_put_back_what_it_lacks(se
         client.delete("{durable-jobs}:meta")
         (text,) = port.backend.health().warnings
         assert "no process can open the store" in text
+        assert "in database 0, by HSET" in text
         client.execute_command(*text[text.index("HSET") :].split())
         assert client.hgetall("{durable-jobs}:meta") == before
     assert port.backend.health().warnings == ()

@@ -21,11 +21,17 @@ def test_the_hosts_of_a_url(url, hosts) -> None:
     assert parse(url).hosts == hosts
 
 
-def test_the_database_of_a_socket_and_the_certificates_of_tls_are_options() -> None:
+def test_a_host_of_ipv6_is_told_as_it_is_written_in_a_url() -> None:
+    assert parse("redis+cluster://one,[::1]:3").server == "redis+cluster://one:6379,[::1]:3"
+
+
+def test_the_database_of_a_socket_and_the_certificates_of_tls_are_options(tmp_path) -> None:
     assert parse("unix:///run/redis.sock?db=3").options["db"] == 3
+    file = tmp_path / "ca.pem"
+    file.touch()
     for scheme, path in (("rediss", ""), ("rediss+cluster", ""), ("rediss+sentinel", "/orders")):
-        location = parse(f"{scheme}://one{path}?ssl_ca_certs=ca.pem")
-        assert location.options["ssl_ca_certs"] == "ca.pem"
+        location = parse(f"{scheme}://one{path}?ssl_ca_certs={file}")
+        assert location.options["ssl_ca_certs"] == str(file)
 
 
 def test_a_log_that_is_synced_by_the_second_has_time_to_confirm() -> None:
@@ -67,6 +73,7 @@ def test_a_stack_with_values_tells_no_password() -> None:
         ("redis://me:secret@one?db=3", "db is for unix://"),
         ("redis+sentinel://one/orders?db=3", "db is for unix://"),
         ("redis://me:secret@one?ssl_ca_certs=ca.pem", "ssl_ca_certs is for rediss:// only"),
+        ("rediss://me:secret@one?ssl_keyfile=no.pem", "ssl_keyfile is a file that is there, not 'no.pem'"),
         ("unix:///run/redis.sock?ssl_check_hostname=0", "ssl_check_hostname is for rediss:// only"),
         ("http://me:secret@one", "the scheme has to be one of"),
         ("redis+clutser://me:secret@one", "the scheme has to be one of"),
