@@ -17,7 +17,7 @@ from cattrs import Converter, StructureHandlerNotFoundError
 
 from durable_jobs_core.errors import DefinitionError, ValidationError
 from durable_jobs_core.failures import RAISED
-from durable_jobs_core.schema._explain import cause_of, explain
+from durable_jobs_core.schema._explain import cause_of, explain, raised
 from durable_jobs_core.schema._scalars import read_json
 from durable_jobs_core.schema._strict import no_form, strict_converter
 from durable_jobs_core.words import PAYLOAD_MAX_BYTES, GivenJson, Json
@@ -118,6 +118,14 @@ class Schema:
         """What to raise for a value that does not fit, for the reason in `error`."""
         issues = error.issues if isinstance(error, ValidationError) else explain(error, self.type)
         return ValidationError(_text(subject), issues)
+
+    def not_upcast(self, subject: tuple[object, ...], error: BaseException) -> ValidationError:
+        """What to raise, with the stack of `error`, for what an upcaster raised."""
+        if isinstance(error, KeyError):  # it is of what the upcaster looked for, and of no field of the value
+            refused = ValidationError(_text(subject), (raised(error, self.type),))
+        else:
+            refused = self.refuse(subject, error)
+        return refused.with_traceback(error.__traceback__)
 
 
 def _text(subject: tuple[object, ...]) -> str:

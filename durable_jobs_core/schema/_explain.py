@@ -27,6 +27,11 @@ def explain(error: BaseException, type_: Any) -> tuple[Issue, ...]:
     return tuple(_issues(error, "$", type_))
 
 
+def raised(error: BaseException, type_: Any, path: str = "$") -> Issue:
+    """An exception came, in place of a value of `type_`."""
+    return Issue(path, f"a valid {type_name(type_)}", f"{type(error).__name__}: {error}")
+
+
 def cause_of(error: BaseException) -> BaseException | None:
     """The exception, if there is more to it than its issues say: it comes from a validator or a codec."""
     return None if all(isinstance(leaf, _OWN) for leaf in leaves(error)) else error
@@ -49,4 +54,4 @@ def _issues(error: BaseException, path: str, type_: Any) -> Iterator[Issue]:
         extra = ", ".join(sorted(map(repr, error.extra_fields)))
         yield Issue(path, f"only the fields of {type_name(type_)}", f"also {extra}")
     else:
-        yield Issue(path, f"a valid {type_name(type_)}", f"{type(error).__name__}: {error}")
+        yield raised(error, type_, path)

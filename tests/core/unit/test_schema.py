@@ -47,6 +47,18 @@ def refused(schema: Schema, value: Any) -> str:
     return str(info.value)
 
 
+@pytest.mark.parametrize(
+    ("error", "issue"),
+    [
+        (KeyError("dollars"), "expected a valid int, got KeyError: 'dollars'"),
+        (LookupError("dollars"), "expected a valid int, got LookupError: dollars"),
+        (ValidationError("inner", (Issue("$.a", "better", "worse"),)), "$.a: expected better, got worse"),
+    ],
+)
+def test_S_6_what_an_upcaster_raised_is_no_missing_field(error: Exception, issue: str) -> None:
+    assert str(Schema(int).not_upcast(("state",), error)) == f"state: {issue} (nothing was changed)"
+
+
 def test_the_json_and_its_size_in_bytes() -> None:
     assert Schema(dict[str, str]).encode({"a": "ä"}, "state") == ({"a": "ä"}, len('{"a":"ä"}'.encode()))
 
