@@ -115,17 +115,24 @@ class Schema:
             raise self.refuse(subject, error) from cause_of(error)
 
     def refuse(self, subject: tuple[object, ...], error: BaseException) -> ValidationError:
-        """What to raise for a value that does not fit, for the reason in `error`."""
-        issues = error.issues if isinstance(error, ValidationError) else explain(error, self.type)
-        return ValidationError(_text(subject), issues)
+        """What to raise for a value that does not fit, for the reason in `error`, which the codec raised."""
+        return self._refused(subject, error, names_fields=isinstance(self.codec, StrictCodec))
 
     def not_upcast(self, subject: tuple[object, ...], error: BaseException) -> ValidationError:
-        """What to raise, with the stack of `error`, for what an upcaster raised."""
-        if isinstance(error, KeyError):  # it is of what the upcaster looked for, and of no field of the value
-            refused = ValidationError(_text(subject), (raised(error, self.type),))
+        """What to raise for what an upcaster raised, with its stack."""
+        return self._refused(subject, error, names_fields=False).with_traceback(error.__traceback__)
+
+    def _refused(
+        self, subject: tuple[object, ...], error: BaseException, *, names_fields: bool
+    ) -> ValidationError:
+        """`names_fields`: a `KeyError` is of a field that is missing, not of what users' code looked for."""
+        if isinstance(error, ValidationError):
+            issues = error.issues
+        elif isinstance(error, KeyError) and not names_fields:
+            issues = (raised(error, self.type),)
         else:
-            refused = self.refuse(subject, error)
-        return refused.with_traceback(error.__traceback__)
+            issues = explain(error, self.type)
+        return ValidationError(_text(subject), issues)
 
 
 def _text(subject: tuple[object, ...]) -> str:
