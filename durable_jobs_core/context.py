@@ -256,7 +256,8 @@ class TaskContext(_StateContext[S]):
         if isinstance(when, datetime):
             self._schedule = ScheduleChange(at=_instant(when))
         else:
-            self._schedule = ScheduleChange(after_ms=to_ms(when, "schedule(when)"))
+            after_ms = to_ms(when, "schedule(when)", also="an aware datetime, or ")
+            self._schedule = ScheduleChange(after_ms=after_ms)
 
     def cancel_schedule(self) -> None:
         """Drop the pending schedule. A retry is not a schedule (S-53)."""

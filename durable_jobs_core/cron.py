@@ -44,6 +44,7 @@ class Cron:
     def parse(cls, expression: str, tz: str) -> Cron:
         """The schedule of an expression; raises `DefinitionError` if it can never match."""
         check(isinstance(expression, str), "cron(expression)", "text of 5 or 6 fields", expression)
+        check(isinstance(tz, str), "cron(tz)", 'the name of a zone, such as "Europe/Paris"', tz)
         parts = expression.split()
         if len(parts) == _FIELDS - 1:
             parts.insert(0, "0")
@@ -61,7 +62,7 @@ class Cron:
             raise DefinitionError(f"cron {expression!r} can never match: {error}") from error
         try:
             zone = UTC if tz == "UTC" else ZoneInfo(tz)  # UTC also where there are no zones
-        except (ZoneInfoNotFoundError, TypeError, ValueError, OSError) as error:
+        except (ZoneInfoNotFoundError, ValueError, OSError) as error:
             raise DefinitionError(
                 f"cron {expression!r}: unknown time zone {tz!r} (is the tzdata package there?)"
             ) from error

@@ -46,12 +46,12 @@ _EXPECTED = 'a duration such as "30 minutes", "1h30m", "PT30M" or a timedelta'
 _UNITS_THERE_ARE = f"{_EXPECTED} (the units are {', '.join(_UNITS)} and their names, in small letters)"
 
 
-def to_ms(value: object, subject: str, *, exact: bool = True) -> int:
+def to_ms(value: object, subject: str, *, exact: bool = True, also: str = "") -> int:
     """The span of `value` in whole milliseconds, zero or more.
 
-    `subject` names the value in the error. Raises `ValidationError` for a bare number, a negative
-    span, a span beyond the calendar, text of another form, or, unless `exact` is false, for a fraction of a
-    millisecond.
+    `subject` names the value in the error, and `also` what else is taken in its place. Raises
+    `ValidationError` for a bare number, a negative span, a span beyond the calendar, text of another form,
+    or, unless `exact` is false, for a fraction of a millisecond.
     """
     if isinstance(value, timedelta):
         ms, rest = divmod(value, timedelta(milliseconds=1))
@@ -60,10 +60,10 @@ def to_ms(value: object, subject: str, *, exact: bool = True) -> int:
     elif isinstance(value, str):
         parsed = _parse_iso(value, exact) if value.startswith("P") else _parse_terms(value, exact)
         if parsed is None:
-            raise ValidationError.of(subject, _UNITS_THERE_ARE, repr(value))
+            raise ValidationError.of(subject, also + _UNITS_THERE_ARE, repr(value))
         ms = parsed
     else:
-        raise ValidationError.of(subject, _EXPECTED, *shown_apart(value))
+        raise ValidationError.of(subject, also + _EXPECTED, *shown_apart(value))
     if not 0 <= ms <= INSTANT_MAX:
         raise ValidationError.of(subject, "a duration from zero to 8,029 years", repr(value))
     return ms

@@ -17,7 +17,7 @@ S = TypeVar("S", covariant=True)
 ContinuousState = Literal["quarantined", "parked", "paused", "running", "not_found"]
 DebounceState = Literal["quarantined", "flushing", "parked", "debouncing", "idle", "not_found"]
 TaskState = Literal["quarantined", "parked", "active", "idle", "not_found"]
-InstanceStatus = ContinuousState | DebounceState | TaskState
+InstanceStatus = Literal[ContinuousState, DebounceState, TaskState]
 WaitOutcome = Literal[
     "accepted", "succeeded", "retrying", "failed", "parked", "terminated", "cleared", "pending"
 ]

@@ -11,7 +11,7 @@ from durable_jobs_core.errors import Issue
 from durable_jobs_core.failures import leaves
 from durable_jobs_core.schema._scalars import Misfit
 
-_OWN = Misfit, KeyError, ForbiddenExtraKeysError
+_OWN = Misfit, ForbiddenExtraKeysError
 
 
 def type_name(type_: Any) -> str:
@@ -27,9 +27,20 @@ def explain(error: BaseException, type_: Any) -> tuple[Issue, ...]:
     return tuple(_issues(error, "$", type_))
 
 
+def raised(error: BaseException, type_: Any, path: str = "$") -> Issue:
+    """An exception came, in place of a value of `type_`."""
+    return Issue(path, f"a valid {type_name(type_)}", f"{type(error).__name__}: {error}")
+
+
 def cause_of(error: BaseException) -> BaseException | None:
     """The exception, if there is more to it than its issues say: it comes from a validator or a codec."""
-    return None if all(isinstance(leaf, _OWN) for leaf in leaves(error)) else error
+    is_told = all(isinstance(leaf, _OWN) or _is_missing(leaf, error) for leaf in leaves(error))
+    return None if is_told else error
+
+
+def _is_missing(leaf: BaseException, error: BaseException) -> bool:
+    """Whether a field is. In a group, cattrs notes which one; a `KeyError` of the class's own has no note."""
+    return isinstance(leaf, KeyError) and (leaf is error or hasattr(leaf, "__notes__"))
 
 
 def _issues(error: BaseException, path: str, type_: Any) -> Iterator[Issue]:
@@ -40,7 +51,10 @@ def _issues(error: BaseException, path: str, type_: Any) -> Iterator[Issue]:
             step = f".{name}" if name is not None else f"[{note.index!r}]"
             yield from _issues(child, path + step, note.type)
         for child in bare:
-            yield from _issues(child, path, type_)
+            if isinstance(child, KeyError):  # the class looked for something, of its own
+                yield raised(child, type_, path)
+            else:
+                yield from _issues(child, path, type_)
     elif isinstance(error, Misfit):
         yield Issue(path + error.path, error.expected, *error.got)
     elif isinstance(error, KeyError):
@@ -49,4 +63,4 @@ def _issues(error: BaseException, path: str, type_: Any) -> Iterator[Issue]:
         extra = ", ".join(sorted(map(repr, error.extra_fields)))
         yield Issue(path, f"only the fields of {type_name(type_)}", f"also {extra}")
     else:
-        yield Issue(path, f"a valid {type_name(type_)}", f"{type(error).__name__}: {error}")
+        yield raised(error, type_, path)

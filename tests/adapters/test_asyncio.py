@@ -143,6 +143,23 @@ def test_S_14_the_loops_task_factory_makes_no_difference_to_a_hook(factory: Any)
     asyncio.run(main())
 
 
+def test_the_task_of_a_hook_is_named_by_it_for_what_asyncio_tells_of_slow_ones() -> None:
+    names: list[str] = []
+
+    async def execute(ctx: ContinuousContext[Nothing]) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        names.append(task.get_name())
+
+    async def main() -> None:
+        async with durable_jobs_asyncio.open_runtime(one_job(execute), "memory://") as runtime:
+            await runtime.client.continuous("job").start("a", Nothing())
+            await runtime.run_until_idle()
+
+    asyncio.run(main())
+    assert names == ["execute of continuous:job:a"]
+
+
 def test_S_15_a_hook_that_swallows_the_end_of_its_time_is_cancelled_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

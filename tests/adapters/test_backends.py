@@ -17,6 +17,12 @@ def test_what_is_no_url_is_shown_one(url: str) -> None:
     assert str(caught.value).startswith(f"{url!r} {wanted}")
 
 
+@pytest.mark.parametrize("url", [" sqlite:///jobs.db", "sqlite:///jobs.db\n", "memory:// "])
+def test_white_space_around_a_url_is_no_part_of_a_name(url: str) -> None:
+    with pytest.raises(StorageError, match="begins or ends with white space"):
+        open_backend(url)
+
+
 @pytest.mark.parametrize(
     ("url", "package"),
     [

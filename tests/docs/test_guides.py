@@ -33,16 +33,18 @@ def test_what_a_guide_quotes_is_in_the_example(guide: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "says"),
+    ("guide", "name", "says"),
     [
-        ("test_mine.py", "1 passed"),
-        ("test_seeds.py", "3 passed"),
-        ("test_machine.py", "when='a hook has ended'"),
+        ("guide", "test_orders.py", "1 passed"),
+        ("test-your-handlers", "test_mine.py", "1 passed"),
+        ("test-your-handlers", "test_seeds.py", "3 passed"),
+        ("test-your-handlers", "test_machine.py", "when='a hook has ended'"),
     ],
 )
-def test_the_tests_of_the_guide_end_as_it_says(name: str, says: str, tmp_path: Path) -> None:
-    (code,) = (code for file, code in blocks("test-your-handlers") if file == name)
-    (tmp_path / name).write_text(code)
+def test_the_tests_of_a_guide_end_as_it_says(guide: str, name: str, says: str, tmp_path: Path) -> None:
+    written = dict(blocks(guide))
+    for file in {name, "orders.py"} & written.keys():
+        (tmp_path / file).write_text(written[file])
 
     options = "-q", "-p", "no:randomly", "--hypothesis-seed=0", f"--rootdir={tmp_path}"
     done = subprocess.run(
@@ -83,7 +85,7 @@ def test_an_incident_becomes_a_test_as_the_guide_tells(tmp_path: Path) -> None:
 
 def programs() -> list[tuple[str, str, str]]:
     """The programs for users in their order: the file, the code, and what it prints."""
-    return re.findall(r"```python\n# (\S+)\n(.*?)```\n\n```text\n(.*?)```", for_users(), re.DOTALL)
+    return re.findall(r"```python\n# (\S+)\n((?:(?!```).)*)```\n\n```text\n(.*?)```", for_users(), re.DOTALL)
 
 
 def for_users() -> str:
@@ -103,7 +105,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_program_of_the_user_guide_is_run() -> None:
     names = [name for name, _, _ in programs()]
 
-    assert for_users().count("```python") == len(names)
+    assert for_users().count("```python") == len([*names, "test_orders.py"])
     assert SERVICE in names
 
 

@@ -179,7 +179,8 @@ class _Loop:
             self._ended(invoke, task, HookRaised(asyncio.CancelledError()), finished)
 
         running = self._run(invoke, finished, never_began)
-        task = asyncio.Task(running, loop=self._loop)  # a task factory may begin at once
+        name = f"{invoke.hook} of {invoke.key}"  # asyncio's debug mode names whoever held up the loop
+        task = asyncio.Task(running, loop=self._loop, name=name)  # a task factory may begin at once
         task.add_done_callback(never_began)
         self._hooks[invoke.id] = task, invoke
 

@@ -26,6 +26,9 @@ def open_backend(url: str) -> Backend:
     An entry point is a class with a classmethod `open(url)`. Blocks. Raises `StorageError` for what is no
     URL, for a scheme that no installed package serves, and what the backend raises.
     """
+    if url != url.strip():
+        shown = repr(without_secrets(url))
+        raise StorageError(f"{shown} begins or ends with white space: expected one such as sqlite:///jobs.db")
     scheme, separator, _ = url.partition("://")
     found = {point.name: point for point in entry_points(group=GROUP)}
     if not separator or scheme not in found:

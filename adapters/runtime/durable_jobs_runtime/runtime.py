@@ -25,7 +25,6 @@ from durable_jobs_runtime.trackers import LoggingTracker, Trackers
 
 T = TypeVar("T")
 PAGE_MAX = 1_000
-STATUSES = tuple(dict.fromkeys(status for state in get_args(InstanceStatus) for status in get_args(state)))
 
 
 def node_id() -> int:
@@ -110,7 +109,7 @@ class BaseRuntime:
         self._machine.check_open()
         arguments = Arguments()
         arguments.choice("kind", kind, get_args(Kind))
-        arguments.choice("status", status, STATUSES)
+        arguments.choice("status", status, get_args(InstanceStatus))
         arguments.count("limit", limit, 1, PAGE_MAX)
         for name, text in (("job", job), ("after", after)):
             arguments.expect(text is None or isinstance(text, str), name, "text or None", shown(text))

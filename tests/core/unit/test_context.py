@@ -23,6 +23,7 @@ from durable_jobs_core.context import (
     open_context,
 )
 from durable_jobs_core.errors import ValidationError
+from durable_jobs_core.failures import describe
 from durable_jobs_core.operations import HookCall, Operations, ScheduleChange, Termination
 from durable_jobs_core.record import Stored
 from durable_jobs_core.words import INSTANT_MAX, Failure, Hook, Key, Kind, to_datetime
@@ -291,6 +292,7 @@ def divide(dollars: Any) -> Any:
     ("upcasters", "why"),
     [
         ({1: divide}, "expected a valid int, got ZeroDivisionError: division by zero"),
+        ({1: lambda dollars: {}["dollars"]}, "expected a valid int, got KeyError: 'dollars'"),
         ({1: lambda dollars: object()}, "expected a JSON value, got object"),
         ({1: str}, "expected int, got str '0'"),
     ],
@@ -302,6 +304,15 @@ def test_S_6_S_22_a_state_whose_upcaster_fails_is_not_shown_though_it_would_fit(
 
     with pytest.raises(ValidationError, match="job:a stored under state_version 1 and upcast: " + why):
         open_context(definition, call("continuous", state=Stored(1, 0)))
+
+
+def test_S_6_S_22_the_stack_of_a_failing_upcaster_ends_in_it() -> None:
+    definition = continuous(state_version=2, upcasters={1: divide})
+
+    with pytest.raises(ValidationError) as caught:
+        open_context(definition, call("continuous", state=Stored(1, 0)))
+
+    assert (describe(caught.value).stack or "").endswith(", in divide")
 
 
 def test_S_6_a_state_of_an_older_version_without_an_upcaster_is_shown_if_it_fits() -> None:
@@ -419,6 +430,12 @@ def test_S_7_S_52_what_is_no_instant_and_no_duration_is_refused_and_changes_noth
 
     assert ctx.scheduled_time == to_datetime(T + MINUTE)
     assert close_context(TASK, ctx, None) == Operations()
+
+
+@pytest.mark.parametrize("when", [10, "2026-11-25T08:00:00Z"])
+def test_S_52_what_is_no_schedule_is_told_that_it_may_be_a_datetime_too(when: Any) -> None:
+    with pytest.raises(ValidationError, match=r"schedule\(when\): expected an aware datetime, or a duration"):
+        chore().schedule(when)
 
 
 @pytest.mark.parametrize("instant", [0, INSTANT_MAX])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
 
 import durable_jobs_core
@@ -13,6 +15,13 @@ from durable_jobs_core.results import TriggerResult
 def test_S_50_a_waiting_trigger_says_whether_the_life_ended(outcome: results.WaitOutcome | None) -> None:
     assert not TriggerResult(instance_id="task:a:b", triggered=True, outcome=outcome).terminated
     assert TriggerResult(instance_id="task:a:b", triggered=True, outcome="terminated").terminated
+
+
+def test_the_statuses_are_one_list_of_words_to_whatever_reads_types() -> None:
+    words = get_args(results.InstanceStatus)
+
+    assert set(words) >= {"parked", "paused", "debouncing", "active"}
+    assert len(set(words)) == len(words)
 
 
 def test_what_the_clients_answer_can_be_named_by_users() -> None:

@@ -21,6 +21,8 @@ class Trusting:
     def encode(self, value: Any, type_: Any) -> Any:
         if value == "refuse":
             raise ValidationError("inner", (Issue("$.a", "better", "worse"),))
+        if value == "missing":
+            raise KeyError("b")
         if value == "exit":
             sys.exit("not this")
         return value
@@ -41,10 +43,40 @@ class Positive:
     n: int = attrs.field(validator=attrs.validators.gt(0))
 
 
+PRICES = {"tea": 5}
+
+
+@attrs.frozen
+class Sold:
+    """A class that looks something up, as its own code may."""
+
+    item: str
+
+    def __attrs_post_init__(self) -> None:
+        PRICES[self.item]
+
+
+@attrs.frozen
+class Receipt:
+    sold: Sold
+
+
 def refused(schema: Schema, value: Any) -> str:
     with pytest.raises(ValidationError) as info:
         schema.encode(value, "state")
     return str(info.value)
+
+
+@pytest.mark.parametrize(
+    ("error", "issue"),
+    [
+        (KeyError("dollars"), "expected a valid int, got KeyError: 'dollars'"),
+        (LookupError("dollars"), "expected a valid int, got LookupError: dollars"),
+        (ValidationError("inner", (Issue("$.a", "better", "worse"),)), "$.a: expected better, got worse"),
+    ],
+)
+def test_S_6_what_an_upcaster_raised_is_no_missing_field(error: Exception, issue: str) -> None:
+    assert str(Schema(int).not_upcast(("state",), error)) == f"state: {issue} (nothing was changed)"
 
 
 def test_the_json_and_its_size_in_bytes() -> None:
@@ -119,6 +151,28 @@ def test_a_codec_of_the_users_own_may_refuse_with_issues_or_in_its_own_words() -
     assert refused(schema, "refuse") == "state: $.a: expected better, got worse (nothing was changed)"
     with pytest.raises(ValidationError, match="expected a valid dict, got LookupError: not there"):
         schema.decode("refuse", "state")
+
+
+@pytest.mark.parametrize(
+    ("type_", "data", "issue"),
+    [
+        (Sold, {"item": "ink"}, "expected a valid Sold, got KeyError: 'ink'"),
+        (Receipt, {"sold": {"item": "ink"}}, "$.sold: expected a valid Sold, got KeyError: 'ink'"),
+        (Receipt, {"sold": {}}, "$.sold.item: expected str, got nothing: the field 'item' is missing"),
+    ],
+)
+def test_S_62_what_a_class_looked_for_is_no_missing_field(type_: Any, data: Any, issue: str) -> None:
+    with pytest.raises(ValidationError) as info:
+        Schema(type_).decode(data, "state")
+
+    assert str(info.value) == f"state: {issue} (nothing was changed)"
+    assert (info.value.__cause__ is None) == ("is missing" in issue)
+
+
+def test_S_62_what_a_codec_of_the_users_own_looked_for_is_no_missing_field() -> None:
+    assert refused(Schema(dict, Trusting()), "missing") == (
+        "state: expected a valid dict, got KeyError: 'b' (nothing was changed)"
+    )
 
 
 def test_S_62_a_codec_that_would_end_the_process_only_refuses() -> None:
