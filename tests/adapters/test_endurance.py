@@ -9,7 +9,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
-from weakref import WeakSet
+from weakref import WeakSet, ref
 
 import pytest
 from attrs import define
@@ -17,6 +17,7 @@ from support.drivers import DRIVERS, Driver, Event
 
 from durable_jobs_core import (
     Continuous,
+    ContinuousContext,
     Debounce,
     DurableJobsError,
     ExecutionError,
@@ -110,6 +111,34 @@ def test_what_an_inline_hook_held_that_failed_is_let_go(
             assert await raised(lambda: client.add("1", 1)) is ExecutionError
             await driver.turn()
             assert not held
+
+    driver.run(main)
+
+
+@pytest.mark.usefixtures("no_collector")
+def test_S_15_what_a_hook_was_shown_whose_time_was_up_is_let_go(driver: Driver) -> None:
+    shown: list[ref[Counter]] = []
+
+    async def hang(ctx: ContinuousContext[Counter]) -> None:
+        shown.append(ref(ctx.state))
+        await driver.forever()
+
+    job = Continuous.make(
+        state=Counter,
+        schedule=every("1 hour"),
+        execute=hang,
+        start_immediately=False,
+        retry=None,
+        timeout="1 ms",
+    )
+
+    async def main() -> None:
+        async with driver.open(create_durable_jobs({"job": job}), "memory://") as runtime:
+            client = runtime.client.continuous(job)
+            await client.start(id="1", input=Counter())
+            assert (await client.trigger("1", wait="10 seconds")).outcome == "failed"
+            await driver.turn()
+            assert [state() for state in shown] == [None]
 
     driver.run(main)
 

@@ -255,7 +255,8 @@ class _Loop:
             if times == 1:
                 say(logging.WARNING, DEAF_AGAIN, invoke.hook, invoke.key, AGAIN_SECONDS)
             task.cancel()
-            self._loop.call_later(AGAIN_SECONDS, self._cancel, task, invoke, times + 1)
+            again = self._loop.call_later(AGAIN_SECONDS, self._cancel, task, invoke, times + 1)
+            task.add_done_callback(lambda _: again.cancel())  # what it has in hand it would keep as long
 
     def is_here(self) -> bool:
         return asyncio.get_running_loop() is self._loop
