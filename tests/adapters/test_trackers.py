@@ -493,6 +493,27 @@ def test_S_65_trackers_never_raise_though_the_log_does(error: type[BaseException
     assert trackers.dropped == 2
 
 
+def test_a_tracker_that_goes_on_failing_is_told_of_at_once_and_then_seldom(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times = iter([0.0, 0.0, 1.0, 1.0, 9.0, 9.0, 10.0, 10.0, 11.0, 11.0])
+    monkeypatch.setattr(trackers_module.time, "monotonic", lambda: next(times))
+
+    class Broken(MemoryTracker):
+        def emit(self, events: object) -> None:
+            raise RuntimeError("the collector is away")
+
+    trackers = Trackers([Broken(), Broken()])
+    said: list[int] = []
+    for _ in range(5):
+        trackers.emit([terminated(1)])
+        said.append(len(caplog.messages))
+        caplog.clear()
+
+    assert said == [2, 0, 0, 2, 0]
+    assert trackers.dropped == 10
+
+
 def test_S_67_a_tracker_that_hangs_holds_up_neither_the_shutdown_nor_the_others(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

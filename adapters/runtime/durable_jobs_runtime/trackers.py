@@ -38,14 +38,14 @@ REGRESSED_MAX = 100
 PAUSE_MAX = 30.0
 CLOSE_MARGIN = 1.0
 TELL_SECONDS = 10.0
-"""How seldom it is said that a buffer is full."""
+"""How seldom it is said that a buffer is full, or that a tracker goes on failing."""
 
 
 class Tracker(Protocol):
     """Where telemetry goes."""
 
     def emit(self, events: Sequence[TelemetryEvent], /) -> None:
-        """Take values; must not block. What it raises is logged and counts as dropped."""
+        """Take values; must not block. What it raises counts as dropped, and is logged, if seldom."""
         ...
 
     def close(self, timeout: float, /) -> None:
@@ -338,6 +338,7 @@ class Trackers:
 
     def __init__(self, trackers: Sequence[Tracker]) -> None:
         self._trackers = tuple(trackers)
+        self._tell_at = [0.0] * len(self._trackers)
         self.dropped = 0
         self.regressions = 0
         self.regressed: deque[Key] = deque(maxlen=REGRESSED_MAX)
@@ -347,9 +348,13 @@ class Trackers:
         regressed = [event.key for event in events if isinstance(event, HistoryRegressed)]
         self.regressions += len(regressed)
         self.regressed += regressed
-        for tracker in self._trackers:
-            if not _guarded(tracker, partial(tracker.emit, events)):
+        for number, tracker in enumerate(self._trackers):
+            now = time.monotonic()
+            tells = now >= self._tell_at[number]
+            if not _guarded(tracker, partial(tracker.emit, events), tells=tells):
                 self.dropped += len(events)
+                if tells:
+                    self._tell_at[number] = now + TELL_SECONDS
 
     def close(self, timeout: float) -> None:
         """Close all at a time; one that takes longer than it may is left behind."""
@@ -378,13 +383,14 @@ class Trackers:
         return thread
 
 
-def _guarded(tracker: Tracker, call: Callable[[], None]) -> bool:
-    """Whether a call of a tracker went well; what it raises is logged."""
+def _guarded(tracker: Tracker, call: Callable[[], None], *, tells: bool = True) -> bool:
+    """Whether a call of a tracker went well; what it raises is logged, if it `tells`."""
     try:
         call()
     except KeyboardInterrupt:
         raise
     except BaseException:  # also an exit or a cancellation of its own, as of a hook (S-14)
-        say(logging.ERROR, "the tracker %r failed", tracker, with_error=True)
+        if tells:
+            say(logging.ERROR, "the tracker %r failed", tracker, with_error=True)
         return False
     return True
