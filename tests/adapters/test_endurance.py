@@ -13,6 +13,8 @@ from weakref import WeakSet, ref
 
 import pytest
 from attrs import define
+from durable_jobs_memory import MemoryBackend
+from durable_jobs_runtime import lanes
 from support.drivers import DRIVERS, Driver, Event
 
 from durable_jobs_core import (
@@ -24,6 +26,7 @@ from durable_jobs_core import (
     create_durable_jobs,
     every,
 )
+from durable_jobs_core.engine import Trouble
 
 
 @pytest.fixture(params=DRIVERS, ids=lambda driver: str(driver.name))
@@ -182,3 +185,28 @@ async def given_up(driver: Driver, wait: Callable[[], Awaitable[object]]) -> Non
         await wait()
 
     await driver.cancelled_when(begun, begin)
+
+
+def test_a_backend_that_fails_now_and_again_is_told_of_seldom_and_one_that_stays_away_soon(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where one row can never be written, and all others can."""
+    now = 0.0
+    monkeypatch.setattr(lanes, "clock", lambda: now)
+    lane = lanes.LaneThread(MemoryBackend(), 0, lambda lane, answered: None)
+    told: list[float] = []
+    for _ in range(21):
+        lane.tell(Trouble("it is bad", 1))
+        lane.tell(None)
+        told += [now] * len(caplog.messages)
+        caplog.clear()
+        now += 1.0
+    for times in range(1, 6):
+        lane.tell(Trouble("it is away", times))
+    lane.tell(None)
+
+    assert told == [0.0, 0.0, 10.0, 10.0, 20.0, 20.0]
+    assert caplog.messages == [
+        "the backend failed (lane 0, 4 in a row): it is away",
+        "the backend answers again (lane 0, failed before: 5)",
+    ]
