@@ -21,6 +21,7 @@ from durable_jobs_core.record import Stored
 from durable_jobs_core.telemetry import (
     JobExecuted,
     JobFailed,
+    JobNewer,
     JobQuarantined,
     JobStarted,
     JobTerminated,
@@ -363,6 +364,28 @@ def test_failures_are_logged_as_warnings_with_their_values(caplog: pytest.LogCap
         'ValueError: boom\n    of two lines\n    File "handlers.py", line 1, in refresh'
     )
     assert record.__dict__["durable_jobs"]["error"]["message"] == "boom\n  of two lines"
+
+
+def test_S_6_newer_records_of_a_job_are_warned_of_seldom_however_many_there_are(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 0.0
+    monkeypatch.setattr(trackers_module.time, "monotonic", lambda: now)
+    tracker = LoggingTracker()
+
+    def newer(job: str, id: str) -> JobNewer:
+        key = Key("continuous", job, id)
+        return JobNewer(key=key, at=0, life=0, seq=None, what="schema", found=2, known=1)
+
+    with caplog.at_level(logging.INFO, "durable_jobs"):
+        tracker.emit([newer("one", "a"), newer("one", "b"), newer("two", "a")])
+        now = 59.0
+        tracker.emit([newer("one", "a")])
+        now = 60.0
+        tracker.emit([newer("one", "b")])
+
+    told = [" ".join(message.split()[:2]) for message in caplog.messages]
+    assert told == [f"job.newer continuous:{key}" for key in ("one:a", "two:a", "one:b")]
 
 
 def test_an_id_and_an_error_forge_no_line_of_the_log(caplog: pytest.LogCaptureFixture) -> None:
