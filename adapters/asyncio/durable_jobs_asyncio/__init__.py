@@ -193,17 +193,14 @@ class _Loop:
         task = asyncio.current_task(self._loop)
         assert task is not None, "it was made for this"
         task.remove_done_callback(never_began)
+        self._ended(invoke, task, await self._outcome(invoke), finished)
+
+    async def _outcome(self, invoke: Invoke) -> HookOutcome:
+        """Call a hook. No local of this frame and of those that wait for it, to which an error refers, refers
+        to the error: what the hook held would be kept until the garbage collector comes."""
         limit: asyncio.TimerHandle | None = None
         if invoke.timeout_ms is not None:
             limit = self._loop.call_later(invoke.timeout_ms / 1000, self._time_is_up, invoke.id)
-        outcome = await self._outcome(invoke)
-        if limit is not None:
-            limit.cancel()
-        self._ended(invoke, task, outcome, finished)
-
-    async def _outcome(self, invoke: Invoke) -> HookOutcome:
-        """Call a hook. No local of this frame, which an error refers to, refers to the error: what the hook
-        held would be kept until the garbage collector comes."""
         try:
             return HookReturned(await invoke.function.call(*invoke.args))
         except BaseException as error:
@@ -213,6 +210,9 @@ class _Loop:
                 if invoke.id not in self._hooks:
                     return HookCancelled()
             return HookRaised(error)
+        finally:
+            if limit is not None:
+                limit.cancel()
 
     def _ended(
         self,

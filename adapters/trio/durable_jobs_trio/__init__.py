@@ -155,14 +155,10 @@ class _Loop:
     async def _run(
         self, invoke: Invoke, finished: Callable[[int, HookOutcome], None], scope: trio.CancelScope
     ) -> None:
-        outcome = await self._outcome(invoke, scope)
-        was_cancelled = invoke.id in self._cancelled
-        self._cancelled.discard(invoke.id)
-        del self._hooks[invoke.id]
-        finished(invoke.id, outcome or (HookCancelled() if was_cancelled else HookTimedOut()))
+        finished(invoke.id, await self._outcome(invoke, scope))
 
-    async def _outcome(self, invoke: Invoke, scope: trio.CancelScope) -> HookOutcome | None:
-        """Call a hook; `None` if it was cancelled. No local of this frame, which an error refers to, refers
+    async def _outcome(self, invoke: Invoke, scope: trio.CancelScope) -> HookOutcome:
+        """Call a hook. No local of this frame and of those that wait for it, to which an error refers, refers
         to the error: what the hook held would be kept until the garbage collector comes."""
         try:
             with scope:  # takes its own cancellations out of a group, too
@@ -170,7 +166,11 @@ class _Loop:
         except BaseException as error:
             all_end = trio.current_effective_deadline() == -math.inf  # and nobody may have left the block
             return HookCancelled() if all_end else HookRaised(error)
-        return None
+        finally:
+            was_cancelled = invoke.id in self._cancelled
+            self._cancelled.discard(invoke.id)
+            del self._hooks[invoke.id]
+        return HookCancelled() if was_cancelled else HookTimedOut()
 
     def watch(self) -> None:
         """Tell of hooks that do not end, until `unwatch`."""
