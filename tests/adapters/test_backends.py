@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import os
+from importlib.metadata import MetadataPathFinder
+
 import pytest
 from durable_jobs_runtime import backends, open_backend
 
@@ -49,3 +53,18 @@ def test_a_password_is_not_shown() -> None:
 
     assert "secret" not in str(caught.value)
     assert "comes with the package" not in str(caught.value)
+
+
+def test_a_backend_that_could_not_be_found_for_want_of_file_descriptors_is_found_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def exhausted(path: object = None) -> list[str]:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "listdir", exhausted)
+        MetadataPathFinder().invalidate_caches()
+        with pytest.raises(StorageError):
+            open_backend("memory://")
+
+    open_backend("memory://").close()

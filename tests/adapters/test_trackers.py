@@ -21,6 +21,7 @@ from durable_jobs_core.record import Stored
 from durable_jobs_core.telemetry import (
     JobExecuted,
     JobFailed,
+    JobNewer,
     JobQuarantined,
     JobStarted,
     JobTerminated,
@@ -365,6 +366,28 @@ def test_failures_are_logged_as_warnings_with_their_values(caplog: pytest.LogCap
     assert record.__dict__["durable_jobs"]["error"]["message"] == "boom\n  of two lines"
 
 
+def test_S_6_newer_records_of_a_job_are_warned_of_seldom_however_many_there_are(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 0.0
+    monkeypatch.setattr(trackers_module.time, "monotonic", lambda: now)
+    tracker = LoggingTracker()
+
+    def newer(job: str, id: str) -> JobNewer:
+        key = Key("continuous", job, id)
+        return JobNewer(key=key, at=0, life=0, seq=None, what="schema", found=2, known=1)
+
+    with caplog.at_level(logging.INFO, "durable_jobs"):
+        tracker.emit([newer("one", "a"), newer("one", "b"), newer("two", "a")])
+        now = 59.0
+        tracker.emit([newer("one", "a")])
+        now = 60.0
+        tracker.emit([newer("one", "b")])
+
+    told = [" ".join(message.split()[:2]) for message in caplog.messages]
+    assert told == [f"job.newer continuous:{key}" for key in ("one:a", "two:a", "one:b")]
+
+
 def test_an_id_and_an_error_forge_no_line_of_the_log(caplog: pytest.LogCaptureFixture) -> None:
     key = Key("task", "orders", "7\nERROR the store went back\x1b[2J")
     failure = Failure("ValueError", "\x1b]0;mine\x07\rERROR", None)
@@ -491,6 +514,27 @@ def test_S_65_trackers_never_raise_though_the_log_does(error: type[BaseException
 
     assert len(sound.events) == 1
     assert trackers.dropped == 2
+
+
+def test_a_tracker_that_goes_on_failing_is_told_of_at_once_and_then_seldom(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times = iter([0.0, 0.0, 1.0, 1.0, 9.0, 9.0, 10.0, 10.0, 11.0, 11.0])
+    monkeypatch.setattr(trackers_module.time, "monotonic", lambda: next(times))
+
+    class Broken(MemoryTracker):
+        def emit(self, events: object) -> None:
+            raise RuntimeError("the collector is away")
+
+    trackers = Trackers([Broken(), Broken()])
+    said: list[int] = []
+    for _ in range(5):
+        trackers.emit([terminated(1)])
+        said.append(len(caplog.messages))
+        caplog.clear()
+
+    assert said == [2, 0, 0, 2, 0]
+    assert trackers.dropped == 10
 
 
 def test_S_67_a_tracker_that_hangs_holds_up_neither_the_shutdown_nor_the_others(

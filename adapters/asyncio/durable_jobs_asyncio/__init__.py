@@ -19,6 +19,7 @@ from durable_jobs_runtime import (
     interrupt_at_once,
     on_signals,
     open_backend,
+    result_of,
 )
 from durable_jobs_runtime.log import say
 from durable_jobs_runtime.loop import DEAF
@@ -193,23 +194,26 @@ class _Loop:
         task = asyncio.current_task(self._loop)
         assert task is not None, "it was made for this"
         task.remove_done_callback(never_began)
-        outcome: HookOutcome
+        self._ended(invoke, task, await self._outcome(invoke), finished)
+
+    async def _outcome(self, invoke: Invoke) -> HookOutcome:
+        """Call a hook. No local of this frame and of those that wait for it, to which an error refers, refers
+        to the error: what the hook held would be kept until the garbage collector comes."""
         limit: asyncio.TimerHandle | None = None
         if invoke.timeout_ms is not None:
             limit = self._loop.call_later(invoke.timeout_ms / 1000, self._time_is_up, invoke.id)
         try:
-            outcome = HookReturned(await invoke.function.call(*invoke.args))
+            return HookReturned(await invoke.function.call(*invoke.args))
         except BaseException as error:
-            is_cancelled = isinstance(error, asyncio.CancelledError)
-            if is_cancelled and invoke.id in self._late:
-                outcome = HookTimedOut()
-            elif is_cancelled and invoke.id not in self._hooks:
-                outcome = HookCancelled()
-            else:
-                outcome = HookRaised(error)
-        if limit is not None:
-            limit.cancel()
-        self._ended(invoke, task, outcome, finished)
+            if isinstance(error, asyncio.CancelledError):
+                if invoke.id in self._late:
+                    return HookTimedOut()
+                if invoke.id not in self._hooks:
+                    return HookCancelled()
+            return HookRaised(error)
+        finally:
+            if limit is not None:
+                limit.cancel()
 
     def _ended(
         self,
@@ -252,7 +256,8 @@ class _Loop:
             if times == 1:
                 say(logging.WARNING, DEAF_AGAIN, invoke.hook, invoke.key, AGAIN_SECONDS)
             task.cancel()
-            self._loop.call_later(AGAIN_SECONDS, self._cancel, task, invoke, times + 1)
+            again = self._loop.call_later(AGAIN_SECONDS, self._cancel, task, invoke, times + 1)
+            task.add_done_callback(lambda _: again.cancel())  # what it has in hand it would keep as long
 
     def is_here(self) -> bool:
         return asyncio.get_running_loop() is self._loop
@@ -284,6 +289,9 @@ class Runtime(BaseRuntime):
 
     async def call(self, key: Key, request: Request, *, wait_ms: int | None = None, size: int = 0) -> Any:
         """Send a request. Cancelling it drops the wait, never the commit."""
+        return result_of(await self._reply(key, request, wait_ms, size))
+
+    async def _reply(self, key: Key, request: Request, wait_ms: int | None, size: int) -> Reply:
         future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
 
         def deliver(reply: Reply) -> None:
@@ -294,13 +302,10 @@ class Runtime(BaseRuntime):
             key, request, deliver, timeout_ms=self._timeout_ms, wait_ms=wait_ms, size=size
         )
         try:
-            reply = await future
+            return await future
         except asyncio.CancelledError:
             self._machine.abandon(call)
             raise
-        if reply.error is not None:
-            raise reply.error from reply.cause
-        return reply.result
 
     async def in_thread(self, function: Callable[..., T], *args: Any) -> T:
         return await self._loop.in_thread(function, *args)
@@ -312,7 +317,10 @@ class Runtime(BaseRuntime):
         """
         event = asyncio.Event()
         self._machine.when_idle(event.set)
-        await event.wait()
+        try:
+            await event.wait()
+        finally:
+            self._machine.forget(event.set)
         self.check()
 
     async def serve(self) -> None:
@@ -324,8 +332,11 @@ class Runtime(BaseRuntime):
         self._machine.check_open()
         event = asyncio.Event()
         self._machine.when_closed(event.set)
-        with on_signals(partial(self._loop.from_thread, event.set)):
-            await event.wait()
+        try:
+            with on_signals(partial(self._loop.from_thread, event.set)):
+                await event.wait()
+        finally:
+            self._machine.forget(event.set)
         self.check()
         if not self._machine.closed:  # asyncio would only cancel the main task, which is on its way out
             interrupt_at_once(self._machine.when_closed)

@@ -20,7 +20,7 @@ from durable_jobs_runtime.journal import FileJournal
 from durable_jobs_runtime.loop import Loop
 from durable_jobs_runtime.machine import Machine
 from durable_jobs_runtime.options import Options
-from durable_jobs_runtime.runtime import BaseRuntime, RuntimeHealth, node_id
+from durable_jobs_runtime.runtime import BaseRuntime, RuntimeHealth, node_id, result_of
 from durable_jobs_runtime.signals import interrupt_at_once, on_signals
 from durable_jobs_runtime.threads import ThreadPool
 from durable_jobs_runtime.trackers import HttpTracker, LoggingTracker, MemoryTracker, Tracker
@@ -41,4 +41,5 @@ __all__ = [
     "node_id",
     "on_signals",
     "open_backend",
+    "result_of",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from importlib.metadata import entry_points
+from importlib.metadata import MetadataPathFinder, entry_points
 
 from durable_jobs_core.backend import Backend
 from durable_jobs_core.checks import without_secrets
@@ -30,6 +30,7 @@ def open_backend(url: str) -> Backend:
         shown = repr(without_secrets(url))
         raise StorageError(f"{shown} begins or ends with white space: expected one such as sqlite:///jobs.db")
     scheme, separator, _ = url.partition("://")
+    MetadataPathFinder().invalidate_caches()  # a folder that could not be read is remembered as empty
     found = {point.name: point for point in entry_points(group=GROUP)}
     if not separator or scheme not in found:
         raise StorageError(_not_found(url, scheme, bool(separator), sorted(found)))

@@ -10,6 +10,14 @@ from collections.abc import Callable
 from durable_jobs_core.backend import Answer, Backend
 from durable_jobs_core.engine import Answered, Exchange, Trouble
 from durable_jobs_runtime.log import say
+from durable_jobs_runtime.loop import clock
+
+REST_SECONDS = 10.0
+"""After a trouble that has passed so long nothing is said of another, unless that stays: one row that cannot
+be written fails again and again, for as long as all others can."""
+
+STAYS_TIMES = 4
+"""What has failed so often in a row does not pass by itself."""
 
 
 class LaneThread:
@@ -19,7 +27,9 @@ class LaneThread:
         self._backend = backend
         self._lane = lane
         self._answered = answered
-        self._told: Trouble | None = None
+        self._last: Trouble | None = None
+        self._is_told = False
+        self._rests_until = 0.0
         self._work: queue.SimpleQueue[Exchange | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._serve, name=f"durable-jobs-lane-{lane}", daemon=True)
 
@@ -48,12 +58,19 @@ class LaneThread:
 
     def tell(self, trouble: Trouble | None) -> None:
         """Log that exchanges cannot be done, seldom while it goes on, and that they can again: until then all
-        that is due waits, and nobody else would know."""
+        that is due waits, and nobody else would know. What soon passes, and comes again, is told seldom, too.
+        """
         if trouble is None:
-            if self._told is not None:
+            if self._last is not None and self._is_told:
                 text = "the backend answers again (lane %d, failed before: %d)"
-                say(logging.WARNING, text, self._lane, self._told.times)
-        elif trouble != self._told and trouble.times.bit_count() == 1:
+                say(logging.WARNING, text, self._lane, self._last.times)
+                self._rests_until = clock() + REST_SECONDS
+            self._is_told = False
+        elif trouble != self._last and trouble.times.bit_count() == 1 and self._is_worth(trouble):
             text = "the backend failed (lane %d, %d in a row): %s"
             say(logging.WARNING, text, self._lane, trouble.times, trouble.why.replace("\n ", ""))
-        self._told = trouble
+            self._is_told = True
+        self._last = trouble
+
+    def _is_worth(self, trouble: Trouble) -> bool:
+        return trouble.times >= STAYS_TIMES or clock() >= self._rests_until

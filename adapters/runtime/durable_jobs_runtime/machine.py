@@ -93,7 +93,7 @@ class Machine:
         self._pumping = False
         self._wake_at: float | None = None
         self._unset_timer: Callable[[], None] | None = None
-        self._when_idle: list[Callable[[], None]] = []
+        self._when_idle: list[Callable[[], object]] = []
         self._when_closed: list[Callable[[], object]] = []
         self.closed = False
         self.released = False
@@ -141,7 +141,7 @@ class Machine:
         if self._deliver.pop(call, None) is not None:
             self._ask(Abandoned(call))
 
-    def when_idle(self, function: Callable[[], None]) -> None:
+    def when_idle(self, function: Callable[[], object]) -> None:
         """Call `function` as soon as nothing is queued, running, in flight or due, or the machine closes."""
         self._check_here()
         if self.closed:
@@ -157,6 +157,12 @@ class Machine:
             function()
         else:
             self._when_closed.append(function)
+
+    def forget(self, function: Callable[[], object]) -> None:
+        """Who waited for that is gone: call `function` no more."""
+        for waiting in (self._when_idle, self._when_closed):
+            if function in waiting:
+                waiting.remove(function)
 
     def stop(self, grace_ms: int, done: Callable[[], None]) -> None:
         """Shut down; `done` when the engine has closed (S-67)."""

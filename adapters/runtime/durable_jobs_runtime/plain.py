@@ -56,17 +56,7 @@ class PlainHooks:
         self._pool.close()
 
     def _reduce(self, invoke: Invoke) -> None:
-        """Its timeout is judged when it returns."""
-        began = clock()
-        outcome: HookOutcome
-        try:
-            outcome = HookReturned(copy_context().run(invoke.function.call, *invoke.args))
-        except BaseException as error:  # also an exit or a cancellation of the hook's own (S-14)
-            outcome = HookRaised(error)
-        limit = invoke.timeout_ms
-        if limit is not None and (clock() - began) * 1000 > limit:
-            outcome = HookTimedOut()
-        self._finished(invoke.id, outcome)
+        self._finished(invoke.id, _outcome(invoke))
 
     def _in_thread(self, invoke: Invoke) -> None:
         """A thread cannot be stopped: one whose time is up is left behind.
@@ -115,6 +105,25 @@ class PlainHooks:
             )
         except RuntimeError as error:  # the system gives no more threads
             returned(None, error)
+
+
+def _outcome(invoke: Invoke) -> HookOutcome:
+    """Call a reducer; its timeout is judged when it returns.
+
+    No local of a frame that an error refers to refers to the error: what the hook held would be kept until
+    the garbage collector comes.
+    """
+    began = clock()
+    try:
+        returned = HookReturned(copy_context().run(invoke.function.call, *invoke.args))
+    except BaseException as error:  # also an exit or a cancellation of the hook's own (S-14)
+        return HookTimedOut() if _is_late(invoke, began) else HookRaised(error)
+    return HookTimedOut() if _is_late(invoke, began) else returned
+
+
+def _is_late(invoke: Invoke, began: float) -> bool:
+    limit = invoke.timeout_ms
+    return limit is not None and (clock() - began) * 1000 > limit
 
 
 def _nothing() -> None:

@@ -12,7 +12,7 @@ from durable_jobs_core.backend import Backend, Damaged, Health, Page, Query, Row
 from durable_jobs_core.checks import shown
 from durable_jobs_core.client import Client, Instance, InstancePage
 from durable_jobs_core.codec import decode
-from durable_jobs_core.engine import Attempt
+from durable_jobs_core.engine import Attempt, Reply
 from durable_jobs_core.errors import StorageError
 from durable_jobs_core.results import InstanceStatus
 from durable_jobs_core.telemetry import JobUnregistered
@@ -147,6 +147,20 @@ class BaseRuntime:
             self._said.add((kind, name))
             event = JobUnregistered(key=Key(kind, name, ""), at=health.clock, life=0, seq=None)
             self._trackers.emit((event,))
+
+
+def result_of(reply: Reply) -> Any:
+    """What a caller is given; an error is raised.
+
+    Neither the engine's frames nor this one are kept by it, which would keep it, and what a hook held that
+    failed, until the garbage collector comes.
+    """
+    if reply.error is None:
+        return reply.result
+    try:
+        raise reply.error.with_traceback(None) from reply.cause
+    finally:
+        del reply
 
 
 def _given(value: object, type_: type[T], method: str) -> T:

@@ -30,7 +30,7 @@ from durable_jobs_core.telemetry import (
     RetryExhausted,
     TelemetryEvent,
 )
-from durable_jobs_core.words import Key, printable
+from durable_jobs_core.words import Job, Key, job_of, printable
 from durable_jobs_runtime.arguments import Arguments
 from durable_jobs_runtime.log import LOGGER, say
 
@@ -38,14 +38,16 @@ REGRESSED_MAX = 100
 PAUSE_MAX = 30.0
 CLOSE_MARGIN = 1.0
 TELL_SECONDS = 10.0
-"""How seldom it is said that a buffer is full."""
+"""How seldom it is said that a buffer is full, or that a tracker goes on failing."""
+NEWER_SECONDS = 60.0
+"""How seldom it is said that a job has newer records: each is held for others for so long at most."""
 
 
 class Tracker(Protocol):
     """Where telemetry goes."""
 
     def emit(self, events: Sequence[TelemetryEvent], /) -> None:
-        """Take values; must not block. What it raises is logged and counts as dropped."""
+        """Take values; must not block. What it raises counts as dropped, and is logged, if seldom."""
         ...
 
     def close(self, timeout: float, /) -> None:
@@ -99,19 +101,31 @@ class LoggingTracker:
     """Writes to the standard logger `durable_jobs`; the values are in `record.durable_jobs`.
 
     Failures are warnings, what needs a person is an error, everything else is DEBUG. The text of a failure
-    ends with the error and, on lines of its own, where it was raised.
+    ends with the error and, on lines of its own, where it was raised. Of newer records, which come again
+    every minute, one of a job is told of in that time.
     """
+
+    def __init__(self) -> None:
+        self._rests_until: dict[Job, float] = {}
 
     def emit(self, events: Sequence[TelemetryEvent]) -> None:
         """One record a value, if its level is wanted."""
         if not LOGGER.isEnabledFor(logging.DEBUG):  # as nearly always
             events = [event for event in events if type(event) in _LEVELS]
         for event in events:
-            level = _LEVELS.get(type(event), logging.DEBUG)
+            level = self._level_of(event)
             if LOGGER.isEnabledFor(level):
                 extra = {"durable_jobs": event.wire()}
                 key = printable(str(event.key))
                 LOGGER.log(level, "%s %s%s", event.type, key, _told(event), extra=extra)
+
+    def _level_of(self, event: TelemetryEvent) -> int:
+        if isinstance(event, JobNewer):
+            job, now = job_of(event.key), time.monotonic()
+            if now < self._rests_until.get(job, 0.0):
+                return logging.DEBUG
+            self._rests_until[job] = now + NEWER_SECONDS
+        return _LEVELS.get(type(event), logging.DEBUG)
 
     def close(self, timeout: float) -> None:
         """Nothing is held."""
@@ -338,6 +352,7 @@ class Trackers:
 
     def __init__(self, trackers: Sequence[Tracker]) -> None:
         self._trackers = tuple(trackers)
+        self._tell_at = [0.0] * len(self._trackers)
         self.dropped = 0
         self.regressions = 0
         self.regressed: deque[Key] = deque(maxlen=REGRESSED_MAX)
@@ -347,9 +362,13 @@ class Trackers:
         regressed = [event.key for event in events if isinstance(event, HistoryRegressed)]
         self.regressions += len(regressed)
         self.regressed += regressed
-        for tracker in self._trackers:
-            if not _guarded(tracker, partial(tracker.emit, events)):
+        for number, tracker in enumerate(self._trackers):
+            now = time.monotonic()
+            tells = now >= self._tell_at[number]
+            if not _guarded(tracker, partial(tracker.emit, events), tells=tells):
                 self.dropped += len(events)
+                if tells:
+                    self._tell_at[number] = now + TELL_SECONDS
 
     def close(self, timeout: float) -> None:
         """Close all at a time; one that takes longer than it may is left behind."""
@@ -378,13 +397,14 @@ class Trackers:
         return thread
 
 
-def _guarded(tracker: Tracker, call: Callable[[], None]) -> bool:
-    """Whether a call of a tracker went well; what it raises is logged."""
+def _guarded(tracker: Tracker, call: Callable[[], None], *, tells: bool = True) -> bool:
+    """Whether a call of a tracker went well; what it raises is logged, if it `tells`."""
     try:
         call()
     except KeyboardInterrupt:
         raise
     except BaseException:  # also an exit or a cancellation of its own, as of a hook (S-14)
-        say(logging.ERROR, "the tracker %r failed", tracker, with_error=True)
+        if tells:
+            say(logging.ERROR, "the tracker %r failed", tracker, with_error=True)
         return False
     return True

@@ -11,7 +11,15 @@ from functools import partial
 from typing import Any, TypeVar
 
 import trio
-from durable_jobs_runtime import BaseRuntime, FileJournal, Options, Tracker, on_signals, open_backend
+from durable_jobs_runtime import (
+    BaseRuntime,
+    FileJournal,
+    Options,
+    Tracker,
+    on_signals,
+    open_backend,
+    result_of,
+)
 from durable_jobs_runtime.log import say
 from durable_jobs_runtime.loop import DEAF
 
@@ -147,17 +155,22 @@ class _Loop:
     async def _run(
         self, invoke: Invoke, finished: Callable[[int, HookOutcome], None], scope: trio.CancelScope
     ) -> None:
-        outcome: HookOutcome | None = None
+        finished(invoke.id, await self._outcome(invoke, scope))
+
+    async def _outcome(self, invoke: Invoke, scope: trio.CancelScope) -> HookOutcome:
+        """Call a hook. No local of this frame and of those that wait for it, to which an error refers, refers
+        to the error: what the hook held would be kept until the garbage collector comes."""
         try:
             with scope:  # takes its own cancellations out of a group, too
-                outcome = HookReturned(await invoke.function.call(*invoke.args))
+                return HookReturned(await invoke.function.call(*invoke.args))
         except BaseException as error:
             all_end = trio.current_effective_deadline() == -math.inf  # and nobody may have left the block
-            outcome = HookCancelled() if all_end else HookRaised(error)
-        was_cancelled = invoke.id in self._cancelled
-        self._cancelled.discard(invoke.id)
-        del self._hooks[invoke.id]
-        finished(invoke.id, outcome or (HookCancelled() if was_cancelled else HookTimedOut()))
+            return HookCancelled() if all_end else HookRaised(error)
+        finally:
+            was_cancelled = invoke.id in self._cancelled
+            self._cancelled.discard(invoke.id)
+            del self._hooks[invoke.id]
+        return HookCancelled() if was_cancelled else HookTimedOut()
 
     def watch(self) -> None:
         """Tell of hooks that do not end, until `unwatch`."""
@@ -224,6 +237,9 @@ class Runtime(BaseRuntime):
     @trio.lowlevel.enable_ki_protection
     async def call(self, key: Key, request: Request, *, wait_ms: int | None = None, size: int = 0) -> Any:
         """Send a request. Cancelling it drops the wait, never the commit."""
+        return result_of(await self._reply(key, request, wait_ms, size))
+
+    async def _reply(self, key: Key, request: Request, wait_ms: int | None, size: int) -> Reply:
         await trio.lowlevel.checkpoint_if_cancelled()
         task = trio.lowlevel.current_task()
         replies: list[Reply] = []
@@ -241,10 +257,7 @@ class Runtime(BaseRuntime):
             return trio.lowlevel.Abort.SUCCEEDED
 
         await trio.lowlevel.wait_task_rescheduled(abort)
-        (reply,) = replies
-        if reply.error is not None:
-            raise reply.error from reply.cause
-        return reply.result
+        return replies[0]
 
     async def in_thread(self, function: Callable[..., T], *args: Any) -> T:
         return await self._loop.in_thread(function, *args, abandon_on_cancel=True)
@@ -257,7 +270,10 @@ class Runtime(BaseRuntime):
         """
         event = trio.Event()
         self._machine.when_idle(event.set)
-        await event.wait()
+        try:
+            await event.wait()
+        finally:
+            self._machine.forget(event.set)
         self.check()
 
     async def serve(self) -> None:
@@ -269,8 +285,11 @@ class Runtime(BaseRuntime):
         self._machine.check_open()
         event = trio.Event()
         self._machine.when_closed(event.set)
-        with on_signals(partial(self._loop.from_thread, event.set)):
-            await event.wait()
+        try:
+            with on_signals(partial(self._loop.from_thread, event.set)):
+                await event.wait()
+        finally:
+            self._machine.forget(event.set)
         self.check()
 
     @trio.lowlevel.enable_ki_protection

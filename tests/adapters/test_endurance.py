@@ -1,0 +1,212 @@
+"""What is left of what has happened, in a process that lives for months: nothing, and at once.
+
+The garbage collector is off: in a process that has little to do it comes seldom, and what a failed hook
+held may be large.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any
+from weakref import WeakSet, ref
+
+import pytest
+from attrs import define
+from durable_jobs_memory import MemoryBackend
+from durable_jobs_runtime import lanes
+from support.drivers import DRIVERS, Driver, Event
+
+from durable_jobs_core import (
+    Continuous,
+    ContinuousContext,
+    Debounce,
+    DurableJobsError,
+    ExecutionError,
+    create_durable_jobs,
+    every,
+)
+from durable_jobs_core.engine import Trouble
+
+
+@pytest.fixture(params=DRIVERS, ids=lambda driver: str(driver.name))
+def driver(request: pytest.FixtureRequest) -> Driver:
+    driver: Driver = request.param
+    return driver
+
+
+@pytest.fixture
+def no_collector() -> Iterator[None]:
+    """Only what nothing refers to any more goes."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+class Large:
+    """What a hook holds while it runs."""
+
+    def __init__(self) -> None:
+        held.add(self)
+
+
+held: WeakSet[Large] = WeakSet()
+
+
+@define
+class Counter:
+    n: int = 0
+
+
+async def fail(ctx: Any) -> None:
+    large = Large()
+    raise ValueError(f"with {large}")
+
+
+def fail_plainly(ctx: Any) -> None:
+    large = Large()
+    raise ValueError(f"with {large}")
+
+
+async def end(ctx: Any) -> None:
+    large = Large()
+    ctx.terminate(f"with {large}")
+
+
+async def raised(request: Callable[[], Awaitable[object]]) -> type[DurableJobsError] | None:
+    """What a request raises; only its type is kept."""
+    try:
+        await request()
+    except DurableJobsError as error:
+        return type(error)
+    return None
+
+
+@pytest.mark.usefixtures("no_collector")
+@pytest.mark.parametrize("execute", [fail, fail_plainly, end])
+def test_what_a_hook_held_that_failed_is_let_go(driver: Driver, execute: Callable[[Any], Any]) -> None:
+    job = Continuous.make(
+        state=Counter, schedule=every("1 hour"), execute=execute, start_immediately=False, retry=None
+    )
+
+    async def main() -> None:
+        async with driver.open(create_durable_jobs({"job": job}), "memory://") as runtime:
+            client = runtime.client.continuous(job)
+            await client.start(id="1", input=Counter())
+            assert (await client.trigger("1", wait="10 seconds")).outcome in ("failed", "terminated")
+            await driver.turn()
+            assert not held
+
+    driver.run(main)
+
+
+@pytest.mark.usefixtures("no_collector")
+@pytest.mark.parametrize("on_event", [fail, fail_plainly])
+def test_what_an_inline_hook_held_that_failed_is_let_go(
+    driver: Driver, on_event: Callable[[Any], Any]
+) -> None:
+    job = Debounce.make(event=int, state=Counter, on_event=on_event, flush_after="1 hour", execute=fail)
+
+    async def main() -> None:
+        async with driver.open(create_durable_jobs({"job": job}), "memory://") as runtime:
+            client = runtime.client.debounce(job)
+            assert await raised(lambda: client.add("1", 1)) is ExecutionError
+            await driver.turn()
+            assert not held
+
+    driver.run(main)
+
+
+@pytest.mark.usefixtures("no_collector")
+def test_S_15_what_a_hook_was_shown_whose_time_was_up_is_let_go(driver: Driver) -> None:
+    shown: list[ref[Counter]] = []
+
+    async def hang(ctx: ContinuousContext[Counter]) -> None:
+        shown.append(ref(ctx.state))
+        await driver.forever()
+
+    job = Continuous.make(
+        state=Counter,
+        schedule=every("1 hour"),
+        execute=hang,
+        start_immediately=False,
+        retry=None,
+        timeout="1 ms",
+    )
+
+    async def main() -> None:
+        async with driver.open(create_durable_jobs({"job": job}), "memory://") as runtime:
+            client = runtime.client.continuous(job)
+            await client.start(id="1", input=Counter())
+            assert (await client.trigger("1", wait="10 seconds")).outcome == "failed"
+            await driver.turn()
+            assert [state() for state in shown] == [None]
+
+    driver.run(main)
+
+
+def alive(type_: type[Any]) -> int:
+    """How many there are of a type."""
+    gc.collect()
+    return sum(type(one) is type_ for one in gc.get_objects())
+
+
+@pytest.mark.parametrize("wait", ["run_until_idle", "serve"])
+def test_nothing_is_kept_of_those_who_have_waited_in_vain(driver: Driver, wait: str) -> None:
+    begun: Event
+
+    async def forever(ctx: Any) -> None:
+        begun.set()
+        await driver.forever()
+
+    job = Continuous.make(state=Counter, schedule=every("1 hour"), execute=forever)
+
+    async def main() -> None:
+        nonlocal begun
+        begun = driver.event()
+        async with driver.open(create_durable_jobs({"job": job}), "memory://", grace="0 ms") as runtime:
+            await runtime.client.continuous(job).start(id="1", input=Counter())
+            await begun.wait()
+            before = alive(type(begun))
+            for _ in range(100):
+                await given_up(driver, getattr(runtime, wait))
+            assert alive(type(begun)) - before < 10
+
+    driver.run(main)
+
+
+async def given_up(driver: Driver, wait: Callable[[], Awaitable[object]]) -> None:
+    """Wait, and be cancelled."""
+    begun = driver.event()
+
+    async def begin() -> None:
+        begun.set()
+        await wait()
+
+    await driver.cancelled_when(begun, begin)
+
+
+def test_a_backend_that_fails_now_and_again_is_told_of_seldom_and_one_that_stays_away_soon(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where one row can never be written, and all others can."""
+    now = 0.0
+    monkeypatch.setattr(lanes, "clock", lambda: now)
+    lane = lanes.LaneThread(MemoryBackend(), 0, lambda lane, answered: None)
+    told: list[float] = []
+    for _ in range(21):
+        lane.tell(Trouble("it is bad", 1))
+        lane.tell(None)
+        told += [now] * len(caplog.messages)
+        caplog.clear()
+        now += 1.0
+    for times in range(1, 6):
+        lane.tell(Trouble("it is away", times))
+    lane.tell(None)
+
+    assert told == [0.0, 0.0, 10.0, 10.0, 20.0, 20.0]
+    assert caplog.messages == [
+        "the backend failed (lane 0, 4 in a row): it is away",
+        "the backend answers again (lane 0, failed before: 5)",
+    ]
