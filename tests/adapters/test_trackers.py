@@ -317,7 +317,8 @@ def test_a_tracker_may_serve_one_runtime_after_another(collector: Collector) -> 
 
     for seq in (1, 2):
         tracker.emit([terminated(seq)])
-        tracker.close(10)
+        collector.wait(1)
+        tracker.close(0)
 
     assert collector.sequence() == [1, 2]
 
@@ -372,6 +373,16 @@ def test_failures_are_logged_as_warnings_with_their_values(caplog: pytest.LogCap
         'ValueError: boom\n    of two lines\n    File "handlers.py", line 1, in refresh'
     )
     assert record.__dict__["durable_jobs"]["error"]["message"] == "boom\n  of two lines"
+
+
+def test_what_is_no_failure_is_logged_for_who_wants_to_see_all(caplog: pytest.LogCaptureFixture) -> None:
+    for level in (logging.INFO, logging.DEBUG):
+        with caplog.at_level(level, "durable_jobs"):
+            LoggingTracker().emit([terminated(2)])
+
+    (record,) = caplog.records
+    assert record.levelno == logging.DEBUG
+    assert record.getMessage() == "job.terminated continuous:refresh:user-1 reason='bye' runCount=1"
 
 
 def test_an_id_and_an_error_forge_no_line_of_the_log(caplog: pytest.LogCaptureFixture) -> None:
