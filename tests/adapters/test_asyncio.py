@@ -16,7 +16,8 @@ import trio
 from durable_jobs_runtime import MemoryTracker, plain
 from support.one_job import Closing, Nothing, one_job
 
-from durable_jobs_core import ContinuousContext, Retry, create_durable_jobs
+from durable_jobs_core import ContinuousContext, Retry, StorageError, create_durable_jobs
+from durable_jobs_core.engine import Answered
 
 FACTORIES: list[Any] = [None]
 if sys.version_info >= (3, 12):
@@ -389,6 +390,35 @@ def test_an_interrupt_that_meets_the_engine_is_raised_and_ends_the_program(
         asyncio.run(main())
     assert backend.closed.is_set()
     assert caplog.messages == []
+
+
+@pytest.mark.parametrize("leaves", [False, True])
+def test_S_3_a_runtime_that_breaks_takes_its_cancellation_of_the_program_back(leaves: bool) -> None:
+    """A timeout of the program would take it for its own."""
+
+    async def main() -> None:
+        running = asyncio.Event()
+
+        async def execute(ctx: ContinuousContext[Nothing]) -> None:
+            running.set()
+            await asyncio.Event().wait()  # so the runtime does not close before it breaks
+
+        async def block() -> None:
+            async with durable_jobs_asyncio.open_runtime(one_job(execute), "memory://") as runtime:
+                await runtime.client.continuous("job").start("a", Nothing())
+                await running.wait()
+                bug = Answered(999, StorageError("never asked"))
+                asyncio.get_running_loop().call_soon(runtime._machine._feed, bug)
+                if not leaves:
+                    await asyncio.Event().wait()
+
+        task = asyncio.current_task()
+        assert task is not None
+        with pytest.raises(RuntimeError, match="the durable-jobs runtime broke"):
+            await block()
+        assert task.cancelling() == 0
+
+    asyncio.run(main())
 
 
 def test_the_loop_of_another_driver_is_refused_with_the_name_of_that_driver() -> None:
