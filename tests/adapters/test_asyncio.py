@@ -8,12 +8,13 @@ import sys
 import threading
 import time
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import durable_jobs_asyncio
 import pytest
 import trio
-from durable_jobs_runtime import MemoryTracker, plain
+from durable_jobs_runtime import MemoryTracker, plain, threads
 from support.one_job import Closing, Nothing, one_job
 
 from durable_jobs_core import ContinuousContext, Retry, StorageError, create_durable_jobs
@@ -123,6 +124,7 @@ def test_S_67_a_second_cancellation_does_not_cut_the_shutdown_short() -> None:
         with pytest.raises(asyncio.CancelledError):
             await task
         assert ended == ["hook"]
+        assert task.cancelling() == 3, "none of them is ours to take back"
 
     asyncio.run(main())
 
@@ -390,6 +392,55 @@ def test_an_interrupt_that_meets_the_engine_is_raised_and_ends_the_program(
         asyncio.run(main())
     assert backend.closed.is_set()
     assert caplog.messages == []
+
+
+def test_S_15_the_end_of_its_time_is_waited_for_no_longer_than_a_hook_runs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    limits: list[asyncio.TimerHandle] = []
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        call_later = loop.call_later
+
+        def noted(seconds: float, *args: Any) -> asyncio.TimerHandle:
+            handle = call_later(seconds, *args)
+            limits.extend([handle] * (seconds == 7200))
+            return handle
+
+        monkeypatch.setattr(loop, "call_later", noted)
+        async with durable_jobs_asyncio.open_runtime(one_job(timeout="2 hours"), "memory://") as runtime:
+            await runtime.client.continuous("job").start("a", Nothing())
+            await runtime.run_until_idle()
+
+    asyncio.run(main())
+    assert [limit.cancelled() for limit in limits] == [True]
+
+
+def test_an_answer_from_a_thread_that_nobody_waits_for_any_more_is_dropped(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(threads, "_IDLE_SECONDS", 0.0)
+    release, scanning, troubles = threading.Event(), SimpleQueue[threading.Thread](), list[object]()
+
+    class Slow(Closing):
+        def scan(self, *args: Any) -> Any:
+            scanning.put(threading.current_thread())
+            assert release.wait(10)
+            return super().scan(*args)
+
+    async def main() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, trouble: troubles.append(trouble))
+        async with durable_jobs_asyncio.open_runtime(one_job(), Slow()) as runtime:
+            listing = asyncio.ensure_future(runtime.client.list())
+            thread = await asyncio.to_thread(scanning.get, timeout=10)
+            listing.cancel()
+            await asyncio.wait([listing])
+            release.set()
+            await asyncio.to_thread(thread.join)
+
+    asyncio.run(main())
+    assert troubles == []
 
 
 @pytest.mark.parametrize("leaves", [False, True])

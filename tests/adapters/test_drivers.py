@@ -690,7 +690,9 @@ def test_S_67_a_handler_may_finish_within_its_grace(driver: Driver) -> None:
     assert done == ["done"]
 
 
-def test_S_67_a_handler_beyond_its_grace_is_cancelled_and_handed_back(driver: Driver) -> None:
+def test_S_67_a_handler_beyond_its_grace_is_cancelled_and_handed_back(
+    driver: Driver, caplog: pytest.LogCaptureFixture
+) -> None:
     seen: list[tuple[int, int, str | None]] = []
 
     async def main() -> None:
@@ -714,6 +716,7 @@ def test_S_67_a_handler_beyond_its_grace_is_cancelled_and_handed_back(driver: Dr
     first, second = seen
     assert first == second
     assert first[:2] == (1, 0)
+    assert caplog.messages == [], "it ends as it was told to"
 
 
 def test_S_67_requests_not_begun_are_refused_while_closing(driver: Driver) -> None:

@@ -868,9 +868,9 @@ def test_S_3_a_runtime_that_breaks_while_it_closes_says_so_and_cancels_its_hooks
             await block()
         for _ in range(5):
             await driver.turn()
+        assert ended == ["hook"], "and not only by the end of the loop"
 
     driver.run(main)
-    assert ended == ["hook"]
 
 
 def test_S_3_a_runtime_that_broke_begins_no_hook(driver: Driver) -> None:

@@ -326,8 +326,7 @@ class Runtime(BaseRuntime):
         with on_signals(partial(self._loop.from_thread, event.set)):
             await event.wait()
         self.check()
-        if not self._machine.closed:  # asyncio would only cancel the main task, which is on its way out
-            interrupt_at_once(self._machine.when_closed)
+        interrupt_at_once(self._machine.when_closed)  # asyncio would only cancel the main task, which leaves
 
     async def stop(self) -> None:
         """Shut down now, as the end of the block does (S-67): later requests raise `ClosedError`."""
