@@ -71,16 +71,18 @@ def test_r6_an_entry_that_is_no_instant_is_put_back(sqlite, path, value) -> None
 
 
 def test_r6_an_entry_that_is_later_than_its_row_is_put_back_once_no_hold_explains_it(sqlite, path) -> None:
-    sqlite.create("a", wake=10)
-    assert sqlite.claim(10) == ["a"]
+    """A commit ends a hold, and so does being put back."""
+    _, same = sqlite.create("a", "b", wake=10)
+    assert sqlite.claim(10) == ["a", "b"]
     new = sqlite.row("a", b"r1", wake=20)
-    assert sqlite.ask(Write(new.key, b"r0", new)).outcomes == (DONE,)
+    assert sqlite.ask(Write(new.key, b"r0", new), Defer(same.key, b"r0", None)).outcomes == (DONE,) * 2
+    assert sqlite.load("b") == same
     sqlite.backend.close()
     spoil(path, "UPDATE rows SET entry = 500")
     handle = sqlite.again()
     assert handle.claim(499) == []
-    assert handle.load("a") == new
-    assert handle.claim(20) == ["a"]
+    assert [handle.load("a"), handle.load("b")] == [new, same]
+    assert handle.claim(20) == ["b", "a"]
 
 
 def test_r9_a_row_whose_id_is_no_text_disturbs_no_other(sqlite, path) -> None:
