@@ -138,10 +138,12 @@ def test_r3_a_deletion_whose_answer_is_missing(proxy, cut, fate, landed) -> None
 def test_r3_where_there_is_nobody_to_connect_to_writes_are_refused(proxy, cut) -> None:
     (row,) = cut.create("a")
     proxy.close()
-    (outcome,) = cut.ask(Write(row.key, b"r0", cut.row("a", b"r1"))).outcomes
+    answer = cut.ask(Write(row.key, b"r0", cut.row("a", b"r1")))
+    (outcome,) = answer.outcomes
     assert isinstance(outcome, Refused)
     assert outcome.transient
     assert "cannot be connected to" in outcome.reason
+    assert answer.next_wake is None, "nothing was claimed"
     with pytest.raises(CallRefusedError, match="cannot be connected to"):
         cut.load("a")
 
