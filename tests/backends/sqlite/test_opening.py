@@ -423,6 +423,7 @@ def test_a_store_may_be_opened_at_every_moment_in_which_another_is_connected_to(
     finally:
         sys.settrace(before)
     sqlite.backend._file.disconnect(connection)
+    assert len(opened) == ENOUGH
     for backend in opened:
         backend.close()
 
