@@ -417,6 +417,33 @@ def test_S_15_the_end_of_its_time_is_waited_for_no_longer_than_a_hook_runs(
     assert [limit.cancelled() for limit in limits] == [True]
 
 
+def test_a_cancellation_that_meets_an_opening_that_fails_is_what_is_raised(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    entered, release = threading.Event(), threading.Event()
+
+    def fail(url: str) -> Any:
+        entered.set()
+        assert release.wait(10)
+        raise StorageError("the disk is gone")
+
+    async def open() -> None:
+        async with durable_jobs_asyncio.open_runtime(one_job(), "slow://"):
+            raise AssertionError("it opened")
+
+    async def main() -> None:
+        opening = asyncio.ensure_future(open())
+        await asyncio.to_thread(entered.wait, 10)
+        opening.cancel()
+        await asyncio.sleep(0)
+        release.set()
+        with pytest.raises(asyncio.CancelledError):
+            await opening
+
+    monkeypatch.setattr(durable_jobs_asyncio, "open_backend", fail)
+    asyncio.run(main())
+
+
 def test_an_answer_from_a_thread_that_nobody_waits_for_any_more_is_dropped(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
