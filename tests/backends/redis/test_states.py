@@ -170,6 +170,11 @@ def test_r3_a_primary_without_the_replicas_it_is_to_have_takes_no_writes(server,
         outcome = refusal(port)
         assert outcome.transient
         assert "NOREPLICAS" in outcome.reason
+        assert port.load("a") == row
+        with pytest.raises(
+            CallRefusedError, match="NOREPLICAS"
+        ):  # a write on its way might still come in time
+            port.ask(loads=(row.key,), settle=True)
         client.config_set("min-replicas-to-write", 0)
     goes_on(port, row)
 
