@@ -1018,7 +1018,9 @@ def test_health_names_the_attempts_that_hold_the_slots(driver: Driver) -> None:
     driver.run(main)
 
 
-def test_health_names_the_instances_that_the_store_gave_back_older_than_they_were(driver: Driver) -> None:
+def test_health_names_the_instances_that_the_store_gave_back_older_than_they_were(
+    driver: Driver, caplog: pytest.LogCaptureFixture
+) -> None:
     backend = MemoryBackend()
     job = continuous(count)
 
@@ -1036,6 +1038,7 @@ def test_health_names_the_instances_that_the_store_gave_back_older_than_they_wer
             assert (health.regressions, health.regressed) == (1, (key,))
 
     driver.run(main)
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
 
 
 def test_S_69_concurrency_bounds_what_runs_at_a_time(driver: Driver) -> None:

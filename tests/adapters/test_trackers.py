@@ -300,6 +300,7 @@ def test_S_65_a_collector_that_hangs_is_not_waited_for_and_what_it_had_is_counte
         sender.join(10)
 
     assert not sender.is_alive()
+    assert sender.daemon, "nor does the end of the process wait for it"
     assert (tracker.sent, tracker.dropped) == (0, 1)
 
 
