@@ -78,7 +78,10 @@ def a_load_does_not_end_a_hold(port: Port) -> None:
     port.same(port.claim(499), [])
     port.same(port.claim(500), ["a"])
     port.ask(Defer(row.key, b"r0", 900))
-    port.load("a")
+    (unclaimed,) = port.create("b", wake=10)
+    port.ask(Defer(unclaimed.key, b"r0", 900))
+    for id in "ab":
+        port.load(id)
     port.same(port.claim(899), [])
 
 

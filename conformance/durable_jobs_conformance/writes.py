@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from durable_jobs_conformance.check import check
 from durable_jobs_conformance.clocks import clock_set_back
-from durable_jobs_conformance.port import DONE, Port
+from durable_jobs_conformance.port import DONE, FOREVER, Port
 from durable_jobs_core.backend import Claim, Conflicted, Defer, Outcome, Refused, Row, Write
 
 REVISIONS = [None, b"", b"r", b"R0", b"r0\0", b"r00"]
@@ -290,6 +290,11 @@ def loads_and_claims_have_no_deadline(port: Port) -> None:
     answer = port.ask(write, loads=(row.key,), claim=Claim({port.JOB: 5}, 10, 99), not_after=late)
     port.same((answer.rows, answer.claimed), ((row,), (row,)))
     port.same(port.ask(loads=(row.key,), not_after=late, settle=True).rows, (row,))
+    port.same(port.ask(loads=(row.key,), not_after=FOREVER, settle=True).rows, (row,))
+    clock = port.ask().clock
+    port.holds(
+        clock - late < 3_600_000, f"about {late}", clock, "the clock, after a settle without a deadline"
+    )
 
 
 @check("R-5")

@@ -8,15 +8,17 @@ import sys
 import threading
 import time
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import durable_jobs_asyncio
 import pytest
 import trio
-from durable_jobs_runtime import MemoryTracker, plain
+from durable_jobs_runtime import MemoryTracker, plain, threads
 from support.one_job import Closing, Nothing, one_job
 
-from durable_jobs_core import ContinuousContext, Retry, create_durable_jobs
+from durable_jobs_core import ContinuousContext, Retry, StorageError, create_durable_jobs
+from durable_jobs_core.engine import Answered
 
 FACTORIES: list[Any] = [None]
 if sys.version_info >= (3, 12):
@@ -122,6 +124,7 @@ def test_S_67_a_second_cancellation_does_not_cut_the_shutdown_short() -> None:
         with pytest.raises(asyncio.CancelledError):
             await task
         assert ended == ["hook"]
+        assert task.cancelling() == 3, "none of them is ours to take back"
 
     asyncio.run(main())
 
@@ -406,6 +409,111 @@ def test_an_interrupt_that_meets_the_engine_is_raised_and_ends_the_program(
         asyncio.run(main())
     assert backend.closed.is_set()
     assert caplog.messages == []
+
+
+def test_S_15_the_end_of_its_time_is_waited_for_no_longer_than_a_hook_runs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    limits: list[asyncio.TimerHandle] = []
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        call_later = loop.call_later
+
+        def noted(seconds: float, *args: Any) -> asyncio.TimerHandle:
+            handle = call_later(seconds, *args)
+            limits.extend([handle] * (seconds == 7200))
+            return handle
+
+        monkeypatch.setattr(loop, "call_later", noted)
+        async with durable_jobs_asyncio.open_runtime(one_job(timeout="2 hours"), "memory://") as runtime:
+            await runtime.client.continuous("job").start("a", Nothing())
+            await runtime.run_until_idle()
+
+    asyncio.run(main())
+    assert [limit.cancelled() for limit in limits] == [True]
+
+
+def test_a_cancellation_that_meets_an_opening_that_fails_is_what_is_raised(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    entered, release = threading.Event(), threading.Event()
+
+    def fail(url: str) -> Any:
+        entered.set()
+        assert release.wait(10)
+        raise StorageError("the disk is gone")
+
+    async def open() -> None:
+        async with durable_jobs_asyncio.open_runtime(one_job(), "slow://"):
+            raise AssertionError("it opened")
+
+    async def main() -> None:
+        opening = asyncio.ensure_future(open())
+        await asyncio.to_thread(entered.wait, 10)
+        opening.cancel()
+        await asyncio.sleep(0)
+        release.set()
+        with pytest.raises(asyncio.CancelledError):
+            await opening
+
+    monkeypatch.setattr(durable_jobs_asyncio, "open_backend", fail)
+    asyncio.run(main())
+
+
+def test_an_answer_from_a_thread_that_nobody_waits_for_any_more_is_dropped(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(threads, "_IDLE_SECONDS", 0.0)
+    release, scanning, troubles = threading.Event(), SimpleQueue[threading.Thread](), list[object]()
+
+    class Slow(Closing):
+        def scan(self, *args: Any) -> Any:
+            scanning.put(threading.current_thread())
+            assert release.wait(10)
+            return super().scan(*args)
+
+    async def main() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, trouble: troubles.append(trouble))
+        async with durable_jobs_asyncio.open_runtime(one_job(), Slow()) as runtime:
+            listing = asyncio.ensure_future(runtime.client.list())
+            thread = await asyncio.to_thread(scanning.get, timeout=10)
+            listing.cancel()
+            await asyncio.wait([listing])
+            release.set()
+            await asyncio.to_thread(thread.join)
+
+    asyncio.run(main())
+    assert troubles == []
+
+
+@pytest.mark.parametrize("leaves", [False, True])
+def test_S_3_a_runtime_that_breaks_takes_its_cancellation_of_the_program_back(leaves: bool) -> None:
+    """A timeout of the program would take it for its own."""
+
+    async def main() -> None:
+        running = asyncio.Event()
+
+        async def execute(ctx: ContinuousContext[Nothing]) -> None:
+            running.set()
+            await asyncio.Event().wait()  # so the runtime does not close before it breaks
+
+        async def block() -> None:
+            async with durable_jobs_asyncio.open_runtime(one_job(execute), "memory://") as runtime:
+                await runtime.client.continuous("job").start("a", Nothing())
+                await running.wait()
+                bug = Answered(999, StorageError("never asked"))
+                asyncio.get_running_loop().call_soon(runtime._machine._feed, bug)
+                if not leaves:
+                    await asyncio.Event().wait()
+
+        task = asyncio.current_task()
+        assert task is not None
+        with pytest.raises(RuntimeError, match="the durable-jobs runtime broke"):
+            await block()
+        assert task.cancelling() == 0
+
+    asyncio.run(main())
 
 
 def test_the_loop_of_another_driver_is_refused_with_the_name_of_that_driver() -> None:

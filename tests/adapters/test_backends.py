@@ -32,7 +32,9 @@ def test_white_space_around_a_url_is_no_part_of_a_name(url: str) -> None:
     [
         ("memory://", "durable-jobs-memory"),
         ("sqlite:///jobs.db", "durable-jobs-sqlite"),
+        ("redis://host", "durable-jobs-redis"),
         ("rediss+cluster://host", "durable-jobs-redis"),
+        ("unix:///run/redis.sock", "durable-jobs-redis"),
     ],
 )
 def test_a_backend_of_ours_that_is_missing_names_its_package(

@@ -56,6 +56,17 @@ class Rig:
         self.loop.told.get(timeout=20)()
 
 
+def test_S_15_a_thread_whose_attempt_is_cancelled_is_left_behind_at_once_and_told_of_when_it_returns() -> (
+    None
+):
+    rig = Rig(timeout_ms=500)
+    assert rig.hooks.cancel(1)
+    assert not rig.hooks.cancel(2)
+    assert (rig.outcomes, rig.loop.timers) == ([HookDetached()], {})
+    rig.end()
+    assert (rig.outcomes, rig.returned) == ([HookDetached()], [1])
+
+
 def test_S_67_the_time_a_thread_has_to_return_is_not_cut_by_its_timeout() -> None:
     rig = Rig(timeout_ms=500)
     rig.stop()

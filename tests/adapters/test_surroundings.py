@@ -633,6 +633,17 @@ def test_hints_that_come_without_end_leave_the_process_its_rest(driver: Driver) 
     assert backend.times[10] - backend.times[0] >= 10 * hints.HINT_REST_SECONDS
 
 
+def test_a_process_that_runs_no_jobs_waits_for_no_hints(driver: Driver) -> None:
+    backend = NeverRests()
+
+    async def main() -> None:
+        async with driver.open(one_job(), backend, worker=False) as runtime:
+            await runtime.client.list()
+
+    driver.run(main)
+    assert backend.times == []
+
+
 class SlowToLetGo(MemoryBackend):
     """Its `wait` returns a moment after it was ended."""
 
@@ -868,9 +879,9 @@ def test_S_3_a_runtime_that_breaks_while_it_closes_says_so_and_cancels_its_hooks
             await block()
         for _ in range(5):
             await driver.turn()
+        assert ended == ["hook"], "and not only by the end of the loop"
 
     driver.run(main)
-    assert ended == ["hook"]
 
 
 def test_S_3_a_runtime_that_broke_begins_no_hook(driver: Driver) -> None:

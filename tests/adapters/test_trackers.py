@@ -301,7 +301,17 @@ def test_S_65_a_collector_that_hangs_is_not_waited_for_and_what_it_had_is_counte
         sender.join(10)
 
     assert not sender.is_alive()
+    assert sender.daemon, "nor does the end of the process wait for it"
     assert (tracker.sent, tracker.dropped) == (0, 1)
+
+
+def test_S_65_a_try_takes_no_longer_than_it_may() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:  # takes connections, never answers
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/"
+        tracker = HttpTracker(endpoint=url, env="test", service_key="key", attempts=1, timeout=0.05)
+        tracker._thread = threading.current_thread()
+
+        assert tracker._send([terminated(1)]) == "TimeoutError: timed out"
 
 
 def test_a_tracker_may_serve_one_runtime_after_another(collector: Collector) -> None:
@@ -309,7 +319,8 @@ def test_a_tracker_may_serve_one_runtime_after_another(collector: Collector) -> 
 
     for seq in (1, 2):
         tracker.emit([terminated(seq)])
-        tracker.close(10)
+        collector.wait(1)
+        tracker.close(0)
 
     assert collector.sequence() == [1, 2]
 
@@ -386,6 +397,16 @@ def test_S_6_newer_records_of_a_job_are_warned_of_seldom_however_many_there_are(
 
     told = [" ".join(message.split()[:2]) for message in caplog.messages]
     assert told == [f"job.newer continuous:{key}" for key in ("one:a", "two:a", "one:b")]
+
+
+def test_what_is_no_failure_is_logged_for_who_wants_to_see_all(caplog: pytest.LogCaptureFixture) -> None:
+    for level in (logging.INFO, logging.DEBUG):
+        with caplog.at_level(level, "durable_jobs"):
+            LoggingTracker().emit([terminated(2)])
+
+    (record,) = caplog.records
+    assert record.levelno == logging.DEBUG
+    assert record.getMessage() == "job.terminated continuous:refresh:user-1 reason='bye' runCount=1"
 
 
 def test_an_id_and_an_error_forge_no_line_of_the_log(caplog: pytest.LogCaptureFixture) -> None:
@@ -556,6 +577,23 @@ def test_S_67_a_tracker_that_hangs_holds_up_neither_the_shutdown_nor_the_others(
 
     assert closed.wait(10)
     assert "did not close in 0.05 s, and is left behind" in caplog.text
+
+
+def test_S_67_a_tracker_that_takes_all_its_time_to_close_is_not_left_behind(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trackers_module, "CLOSE_MARGIN", 10.0)
+    release, closed = threading.Event(), list[bool]()
+
+    class Slow(MemoryTracker):
+        def close(self, timeout: float) -> None:
+            closed.append(release.wait(10))
+
+    threading.Timer(0.03, release.set).start()
+    Trackers([Slow()]).close(0.0)
+
+    assert closed == [True]
+    assert caplog.messages == []
 
 
 def test_S_67_trackers_are_closed_where_no_thread_starts_any_more_as_in_an_atexit(

@@ -141,6 +141,24 @@ def test_S_67_a_hook_that_ends_soon_after_it_is_cancelled_is_not_told_of(
     assert warned(caplog) == []
 
 
+def test_S_36_nothing_is_kept_of_a_hook_that_was_cancelled() -> None:
+    async def main() -> None:
+        running = trio.Event()
+
+        async def execute(ctx: ContinuousContext[Nothing]) -> None:
+            running.set()
+            await trio.sleep_forever()
+
+        async with durable_jobs_trio.open_runtime(one_job(execute), "memory://") as runtime:
+            await runtime.client.continuous("job").start("a", Nothing())
+            await running.wait()
+            assert (await runtime.client.continuous("job").terminate("a")).was_running
+            await runtime.run_until_idle()
+            assert (runtime._loop._hooks, runtime._loop._cancelled) == ({}, set())
+
+    trio.run(main)
+
+
 def warned(caplog: pytest.LogCaptureFixture) -> list[str]:
     """What the log warns of, but for runs that failed."""
     warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]

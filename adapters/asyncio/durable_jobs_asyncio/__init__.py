@@ -338,8 +338,7 @@ class Runtime(BaseRuntime):
         finally:
             self._machine.forget(event.set)
         self.check()
-        if not self._machine.closed:  # asyncio would only cancel the main task, which is on its way out
-            interrupt_at_once(self._machine.when_closed)
+        interrupt_at_once(self._machine.when_closed)  # asyncio would only cancel the main task, which leaves
 
     async def stop(self) -> None:
         """Shut down now, as the end of the block does (S-67): later requests raise `ClosedError`."""

@@ -110,6 +110,7 @@ def test_a_right_that_only_due_work_needs_is_told_in_the_log_and_by_health(
     wait_until(lambda: any(says in text for text in port.backend.health().warnings))
     (told,) = [text for text in caplog.messages if says in text]
     assert told.startswith(server.url)  # once, and not which command: before Redis 7 nobody knows
+    assert {record.name for record in caplog.records} == {"durable_jobs"}
     port.close_all()
 
 

@@ -8,13 +8,14 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from random import Random
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from durable_jobs_conformance import Port
 from durable_jobs_conformance.histories import History
 from durable_jobs_redis import CallRefusedError, RedisBackend, RedisStoreError
-from durable_jobs_redis._cluster import Cluster, Topology
+from durable_jobs_redis._cluster import Cluster, Topology, _owners
 from durable_jobs_redis._names import Names
 from durable_jobs_redis._route import Route
 from durable_jobs_redis._url import Host, parse
@@ -271,6 +272,18 @@ def test_a_node_that_is_in_no_cluster_is_not_believed(program, cluster) -> None:
     assert topology.masters == Topology(parse(cluster.url)).masters
 
 
+def test_a_node_without_a_name_is_at_the_host_that_was_asked() -> None:
+    """As Redis 7 says of itself where it is not told which name it has for others."""
+    owners = _owners([[0, 5, [b"one", 1]], [6, 8, [None, 2]], [9, 10, [b"?", 3]]], ("asked", 4))
+    assert owners == [("one", 1)] * 6 + [("asked", 2)] * 3 + [None] * (2**14 - 9)
+
+    moved: dict[int, Host] = {}
+    topology = SimpleNamespace(server="redis+cluster://asked", moved=moved.__setitem__, owner=moved.get)
+    refused = CallRefusedError(topology.server, "MOVED 7 :5", "MOVED")
+    assert Cluster(cast(Topology, topology))._is_elsewhere(7, ("asked", 4), refused)
+    assert moved == {7: ("asked", 5)}
+
+
 def test_r10_who_listens_to_a_node_that_hangs_turns_to_another(cluster, port) -> None:
     """A connection on which nothing comes looks like one on which there is nothing to say."""
     listener = Port(Space(f"{cluster.url}?lanes=1&timeout=0.5"))
@@ -336,7 +349,9 @@ def test_while_a_slot_moves_its_shard_is_refused_and_nothing_is_written(cluster,
             ask()
     with pytest.raises(StorageError, match=r"TRYAGAIN|ASK"):
         port.backend.scan(Query(), None, 10)
-    assert port.claim(5) == []
+    answer = port.ask(claim=Claim({port.JOB: 10}, 5, 1_005))
+    assert answer.claimed == ()
+    assert answer.clock < answer.next_wake <= answer.clock + 1_000, "it is not known what is due there"
     assert len(port.create(*ids_of(4))) == 8  # of another shard
     while cluster.move_keys(slot(3), source, target):
         pass

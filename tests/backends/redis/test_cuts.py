@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import threading
 import time
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from durable_jobs_redis import CallRefusedError, RedisStoreError
+from durable_jobs_redis import CallRefusedError, RedisStoreError, _exchange
 from durable_jobs_redis._wire import Wire
 from redis.connection import Connection
 from support.ports import in_a_hurry
@@ -138,22 +139,27 @@ def test_r3_a_deletion_whose_answer_is_missing(proxy, cut, fate, landed) -> None
 def test_r3_where_there_is_nobody_to_connect_to_writes_are_refused(proxy, cut) -> None:
     (row,) = cut.create("a")
     proxy.close()
-    (outcome,) = cut.ask(Write(row.key, b"r0", cut.row("a", b"r1"))).outcomes
+    answer = cut.ask(Write(row.key, b"r0", cut.row("a", b"r1")))
+    (outcome,) = answer.outcomes
     assert isinstance(outcome, Refused)
     assert outcome.transient
     assert "cannot be connected to" in outcome.reason
+    assert answer.next_wake is None, "nothing was claimed"
     with pytest.raises(CallRefusedError, match="cannot be connected to"):
         cut.load("a")
 
 
-def test_I_8_a_claim_that_is_refused_with_its_writes_is_worth_another_soon(proxy, cut) -> None:
+def test_I_8_a_claim_that_is_refused_with_its_writes_is_worth_another_soon(proxy, cut, monkeypatch) -> None:
     """That nothing is due is not known: with no next instant the engine would sleep until it polls."""
     (row,) = cut.create("a", wake=10)
+    known, later = cut.ask().clock, time.monotonic() + 60
     proxy.close()
+    monkeypatch.setattr(_exchange, "time", SimpleNamespace(monotonic=lambda: later))
     answer = cut.ask(Write(row.key, b"r0", cut.row("a", b"r1")), claim=Claim({cut.JOB: 1}, 10, 20))
     assert isinstance(answer.outcomes[0], Refused)
     assert answer.claimed == ()
     assert answer.clock < answer.next_wake <= answer.clock + 1_000
+    assert 60_000 <= answer.clock - known < 90_000, "as late as it is, as far as that is known"
 
 
 def test_r10_who_waits_is_told_again_after_the_connection_was_cut(server, proxy, cut) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -56,8 +57,13 @@ def test_r3_health_says_what_an_acknowledgement_means(server, driver, settings, 
         assert re.search(warning, text)
 
 
-def test_what_is_kept_nowhere_is_lost_and_the_loss_is_told(forgetful) -> None:
+def test_what_is_kept_nowhere_is_lost_as_was_said_when_it_was_opened_and_the_loss_is_told(
+    forgetful, caplog
+) -> None:
     port = Port(Space(forgetful.url))
+    (told,) = caplog.record_tuples
+    assert told == ("durable_jobs", logging.WARNING, f"{forgetful.url}: {port.backend.health().warnings[0]}")
+    assert "takes back what was acknowledged since its last snapshot" in told[-1]
     port.create("a")
     assert port.backend.health().durability == "none: lost with the server"
     forgetful.restart()

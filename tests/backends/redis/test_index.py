@@ -25,6 +25,15 @@ def test_r7_an_index_that_is_something_else_stops_its_own_job_only_and_is_told_i
     assert any("due work of task:mail is not" in text and "WRONGTYPE" in text for text in caplog.messages)
 
 
+def test_r7_an_entry_without_a_row_is_removed_by_a_claim_and_holds_up_no_other(server, port) -> None:
+    (row,) = port.create("a", wake=20)
+    with server.client() as client:
+        client.zadd("{durable-jobs:0}:due:task:mail", {"gone": 5})
+    assert port.next_wake() == 5
+    assert [id for _ in range(2) for id in port.claim(20, limit=1)] == [row.key.id]
+    assert port.next_wake() == 1_020
+
+
 @pytest.mark.parametrize("wake", [5, 20, None])
 def test_r1_what_cannot_be_entered_in_the_index_is_refused_and_not_written(server, port, wake) -> None:
     port.create("a", "held", wake=10)

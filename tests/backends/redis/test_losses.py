@@ -198,6 +198,7 @@ def test_a_store_that_is_new_is_told_in_the_log_once(server, caplog) -> None:
     assert caplog.messages == [
         f"{server.url}: a new store was made: database 3 had none of the namespace shop"
     ]
+    assert {record.name for record in caplog.records} == {"durable_jobs"}
 
 
 def test_a_store_that_another_makes_while_it_is_looked_for_is_opened(server, monkeypatch) -> None:

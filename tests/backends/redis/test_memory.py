@@ -92,6 +92,7 @@ def test_a_full_memory_is_told_in_the_log_once_and_by_health_until_a_minute_afte
         port.claim(10)
     (told,) = [text for text in caplog.messages if "no writes are taken: " in text]
     assert told.endswith("maxmemory'.")
+    assert {record.name for record in caplog.records} == {"durable_jobs"}
     with server.client() as client:
         client.config_set("maxmemory", 0)
     later = time.monotonic() + _warnings.PASSING_SECONDS + 1

@@ -170,6 +170,11 @@ def test_r3_a_primary_without_the_replicas_it_is_to_have_takes_no_writes(server,
         outcome = refusal(port)
         assert outcome.transient
         assert "NOREPLICAS" in outcome.reason
+        assert port.load("a") == row
+        with pytest.raises(
+            CallRefusedError, match="NOREPLICAS"
+        ):  # a write on its way might still come in time
+            port.ask(loads=(row.key,), settle=True)
         client.config_set("min-replicas-to-write", 0)
     goes_on(port, row)
 
@@ -265,13 +270,25 @@ def test_a_clock_that_was_set_back_is_told_for_nothing_falls_due(
 ) -> None:
     """As after a step by an hour, or a failover to a server that is behind: it stands still."""
     port.create("a")
-    mark = "{durable-jobs:0}:clock"
-    with server.client() as client:
-        client.set(mark, port.backend._names.identity + b" %d" % (port.ask().clock + ahead))
+    set_back(server, port, ahead)
     port.ask()
     told = [text for text in port.backend.health().warnings if "its clock" in text]
     assert len(told) == is_told
     assert caplog.text.count("its clock is behind") == is_told
+
+
+def test_r5_a_write_at_its_deadline_is_in_time(server, port) -> None:
+    """By a clock that stands still."""
+    set_back(server, port, 60_000)
+    now = port.ask().clock
+    assert "deadline" in refusal(port, not_after=now - 1).reason
+    assert port.ask(Write(port.key("a"), None, port.row("a")), not_after=now).outcomes == (DONE,)
+
+
+def set_back(server: Server, port: Port, ms: int) -> None:
+    """The server's clock was so far ahead when it wrote last."""
+    with server.client() as client:
+        client.set("{durable-jobs:0}:clock", port.backend._names.identity + b" %d" % (port.ask().clock + ms))
 
 
 # -- no answer

@@ -10,6 +10,9 @@ from durable_jobs_sqlite._clock import MARK_AHEAD_MS, RATE, STEP_MS, Plan, Readi
 from hypothesis import given
 from hypothesis import strategies as st
 from support.files import raw
+from support.ports import refusal
+
+from durable_jobs_core.backend import Committed, Write
 
 HOUR = 3_600_000
 WALL = 1_700_000_000_000
@@ -178,6 +181,15 @@ def test_d8_a_new_boot_is_not_behind_the_commits_of_the_last(clocks, sqlite) -> 
     again = sqlite.again()
     assert told <= again.ask().clock <= told + MARK_AHEAD_MS
     assert again.load("a") is not None
+
+
+@pytest.mark.usefixtures("clocks")
+def test_r5_a_write_at_its_deadline_is_in_time(sqlite) -> None:
+    now = sqlite.ask().clock
+    assert refusal(sqlite, not_after=now - 1).transient
+    assert sqlite.ask(Write(sqlite.key("new"), None, sqlite.row("new")), not_after=now).outcomes == (
+        Committed(),
+    )
 
 
 def test_d8_two_machines_cannot_have_it_open(clocks, sqlite) -> None:

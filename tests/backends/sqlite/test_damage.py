@@ -40,17 +40,23 @@ T = 1_700_000_000_000
 # -- cells that are not what they ought to be
 
 
-SPOILED = {"revision": "'r0'", "blob": "'{}'", "status": "x'ff'", "wake": "x'ff'"}
+TYPES = "its cells (revision, wake, status, blob) are "
+SPOILED = {
+    "revision = 'r0'": f"{TYPES}str, int, str, bytes",
+    "blob = '{}'": f"{TYPES}bytes, int, str, str",
+    "status = x'ff'": f"{TYPES}bytes, int, bytes, bytes",
+    "wake = x'ff'": f"{TYPES}bytes, bytes, str, bytes",
+    "status = CAST(x'ff' AS TEXT)": "Could not decode to UTF-8 column 'status'",
+}
 
 
-@pytest.fixture(params=["revision", "blob", "status", "wake"])
+@pytest.fixture(params=SPOILED)
 def spoiled(request: pytest.FixtureRequest, sqlite, path) -> str:
-    """Five rows, of which `b` has a cell of another type; which one."""
+    """Five rows, of which `b` has a cell that is not what it ought to be; what is said of it."""
     sqlite.create(*"abcde", wake=10)
     sqlite.backend.close()
-    cell: str = request.param
-    spoil(path, f"UPDATE rows SET {cell} = {SPOILED[cell]} WHERE id = 'b'")
-    return cell
+    spoil(path, f"UPDATE rows SET {request.param} WHERE id = 'b'")
+    return SPOILED[request.param]
 
 
 @pytest.mark.parametrize("value", ["x'ff'", "'soon'", "1e300", "-1e999", "10.5", "NULL"])
@@ -62,6 +68,21 @@ def test_r6_an_entry_that_is_no_instant_is_put_back(sqlite, path, value) -> None
     assert handle.next_wake() == 10
     assert handle.load("a") == handle.row("a", wake=10)
     assert sorted(handle.claim(10)) == ["a", "b"]
+
+
+def test_r6_an_entry_that_is_later_than_its_row_is_put_back_once_no_hold_explains_it(sqlite, path) -> None:
+    """A commit ends a hold, and so does being put back."""
+    _, same = sqlite.create("a", "b", wake=10)
+    assert sqlite.claim(10) == ["a", "b"]
+    new = sqlite.row("a", b"r1", wake=20)
+    assert sqlite.ask(Write(new.key, b"r0", new), Defer(same.key, b"r0", None)).outcomes == (DONE,) * 2
+    assert sqlite.load("b") == same
+    sqlite.backend.close()
+    spoil(path, "UPDATE rows SET entry = 500")
+    handle = sqlite.again()
+    assert handle.claim(499) == []
+    assert [handle.load("a"), handle.load("b")] == [new, same]
+    assert handle.claim(20) == ["b", "a"]
 
 
 def test_r9_a_row_whose_id_is_no_text_disturbs_no_other(sqlite, path) -> None:
@@ -81,7 +102,7 @@ def test_r9_a_row_of_other_types_is_told_as_damaged_and_disturbs_no_other(sqlite
     damaged = handle.load("b")
     assert isinstance(damaged, Damaged)
     assert damaged.key == handle.key("b")
-    assert damaged.why
+    assert damaged.why.startswith(spoiled)
     assert handle.load("b") == damaged
     for id in "acde":
         assert handle.load(id) == handle.row(id, wake=10)
@@ -262,10 +283,23 @@ def test_r9_a_lost_page_of_the_due_index_stops_claims_and_is_said(sqlite, many, 
     assert [handle.claim(T + 99) for _ in range(3)] == [[], [], []]
     (told,) = {text for text in caplog.messages if "due work cannot be" in text}
     assert caplog.messages.count(told) == 1
+    assert {record.name for record in caplog.records} == {"durable_jobs"}
     assert any("due work cannot be" in warning for warning in handle.backend.health().warnings)
     assert handle.load("005") == handle.row("005", wake=T + 5, blob=b"x" * 900)
     assert handle.scan() == IDS
     handle.backend.wait(0.01)
+
+
+def test_r9_a_row_that_cannot_be_put_back_into_a_lost_index_is_read_all_the_same_and_said(
+    sqlite, many
+) -> None:
+    spoil(many, "UPDATE rows SET entry = NULL WHERE id = '005'")
+    for page in pages_of(many, "rows_due"):
+        overwrite(many, page)
+    handle = sqlite.again()
+    assert handle.load("005") == handle.row("005", wake=T + 5, blob=b"x" * 900)
+    (warning,) = handle.backend.health().warnings
+    assert "task:mail:005 cannot be found when it is due: it is damaged" in warning
 
 
 def test_r9_a_lost_page_of_the_key_index_is_said_row_by_row(sqlite, many) -> None:

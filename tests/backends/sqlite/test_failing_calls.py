@@ -125,6 +125,8 @@ def test_r3_whichever_call_fails_the_outcome_is_honest(fault, sqlite, name, sett
         if fault.calls < fault.number:
             break
     assert 10 < fault.number < 60
+    warned = any("cannot be found when it is due" in text for text in sqlite.backend.health().warnings)
+    assert warned == (name == "SQLITE_CORRUPT"), "what is not of this row is not said of it"
 
 
 CALLS = {

@@ -49,6 +49,7 @@ def test_a_store_that_is_new_is_told_in_the_log_once(path, caplog) -> None:
         for _ in range(2):
             SQLiteBackend.open(f"sqlite:///{path}").close()
     assert caplog.messages == [f"{path}: a new store was made: there was none"]
+    assert {record.name for record in caplog.records} == {"durable_jobs"}
 
 
 @pytest.mark.parametrize(
@@ -422,6 +423,7 @@ def test_a_store_may_be_opened_at_every_moment_in_which_another_is_connected_to(
     finally:
         sys.settrace(before)
     sqlite.backend._file.disconnect(connection)
+    assert len(opened) == ENOUGH
     for backend in opened:
         backend.close()
 
