@@ -103,10 +103,7 @@ _TABLE: dict[tuple[str, str], dict[str, tuple[str, ...]]] = {
     ("exchanges.py", "_delay(state, keeper, min(100 << min(entry.conflicts, 6), BACKOFF_MAX_MS))"): {
         "both are above the longest pause: the inner limit only keeps the number small": ("6 -> 7",),
     },
-    ("exchanges.py", "counts[job] = counts.get(job, 0) + 1"): {
-        "each job that was asked for is in `counts`, and of others no number is looked at": ("0 -> 1",),
-    },
-    ("exchanges.py", "elif answer.next_wake is not None and answer.claimed and not full:"): {
+    ("lookout.py", "elif answer.next_wake is not None and answer.claimed and not full:"): {
         "what was claimed has an entry, moved to the end of the hold: there is a next (R-7, R-8)": (
             "answer.next_wake is not None and answer.claimed and (not full) -> answer.claimed and (not full)",
         ),
