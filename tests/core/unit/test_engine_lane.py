@@ -7,6 +7,7 @@ from support.bench import Bench
 from support.samples import TICK, latest
 
 from durable_jobs_core.backend import BATCH_MAX_BYTES, BATCH_MAX_WRITES, Claim, Defer
+from durable_jobs_core.engine.entries import Reading, Writing
 from durable_jobs_core.engine.keeper import Keeper
 from durable_jobs_core.engine.lane import Backoff, Lane
 from durable_jobs_core.engine.slots import Slots
@@ -23,7 +24,7 @@ def stepped(name: object, *, size: int = 0, first: Event | None = None) -> Keepe
     bench = Bench(latest(), Key("debounce", "latest", str(name)))
     bench.ask(AddRequested(event="x" * size if size else 1))
     if first is not None:
-        bench.keeper.known = True
+        bench.keeper.stamp = 0
         bench.ask(first, urgent=True)
     return bench.keeper
 
@@ -38,7 +39,10 @@ def lane_of(*keepers: Keeper) -> Lane:
 def reading(name: str, *, settle_after: int | None = None) -> Keeper:
     """A keeper that wants to be read."""
     keeper = Keeper(Key("debounce", "latest", name), latest(), Slots(10, {}), engine=1)
-    keeper.wants_load, keeper.settle_after = True, settle_after
+    keeper.reads = Reading.LOAD
+    if settle_after is not None:
+        keeper.lost = (Writing(None, None, None, 1, (), settle_after),)
+        keeper.reads = Reading.SETTLE_LATE
     return keeper
 
 
