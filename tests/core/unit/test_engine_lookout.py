@@ -198,20 +198,20 @@ NEAR = NOW + SHY_MAX_MS
 
 
 @pytest.mark.parametrize(
-    ("why", "next_wake", "shy"),
+    ("called", "hinted", "next_wake", "shy"),
     [
-        pytest.param((), None, 10, id="a look of its own"),
-        pytest.param(("called",), None, 20, id="called"),
-        pytest.param(("called",), NEAR, 20, id="called, and more is near"),
-        pytest.param(("hinted",), None, 20, id="hinted"),
-        pytest.param(("hinted",), NEAR + 1, 20, id="hinted, and more is far"),
-        pytest.param(("hinted",), NEAR, 10, id="hinted, and it is near"),
+        pytest.param(False, False, None, 10, id="a look of its own"),
+        pytest.param(True, False, None, 20, id="called"),
+        pytest.param(True, False, NEAR, 20, id="called, and more is near"),
+        pytest.param(False, True, None, 20, id="hinted"),
+        pytest.param(False, True, NEAR + 1, 20, id="hinted, and more is far"),
+        pytest.param(False, True, NEAR, 10, id="hinted, and it is near"),
     ],
 )
 def test_a_claim_that_brought_nothing_was_in_vain_if_it_was_called_for(
-    why: tuple[str, ...], next_wake: int | None, shy: int
+    called: bool, hinted: bool, next_wake: int | None, shy: int
 ) -> None:
-    lookout = Lookout(shy=10, **dict.fromkeys(why, True))
+    lookout = Lookout(shy=10, called=called, hinted=hinted)
 
     lookout.answered(CLAIM, answer(next_wake=next_wake), useful=False, node=0)
 
