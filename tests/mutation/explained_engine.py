@@ -165,15 +165,15 @@ _TABLE: dict[tuple[str, str], dict[str, tuple[str, ...]]] = {
     ("keeper.py", "if self.steps:"): {
         "where nothing was stepped, nothing is undone": ("if self.steps: -> if True:",),
     },
+    ("keeper.py", "if not self.lost:"): {
+        "of nothing that was lost `settle` has nothing to tell: the condition only spares that": (
+            "if not self.lost: -> if False:",
+        ),
+    },
     ("keeper.py", "if self.lost:"): {"of nothing, nothing is cleared": ("if self.lost: -> if True:",)},
     ("keeper.py", "self.work = self.base if isinstance(self.base, Record) else None"): {
         "`work` is not looked at while the base cannot be read": (
             "self.base if isinstance(self.base, Record) else None -> self.base if True else None",
-        ),
-    },
-    ("keeper.py", "self.work = found if isinstance(found, Record) else None"): {
-        "`work` is not looked at while the base cannot be read": (
-            "found if isinstance(found, Record) else None -> found if True else None",
         ),
     },
     ("lane.py", "writes.sort(key=_BY_KEY)"): {
