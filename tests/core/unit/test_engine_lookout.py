@@ -218,6 +218,14 @@ def test_a_claim_that_brought_nothing_was_in_vain_if_it_was_called_for(
     assert (lookout.shy, lookout.called, lookout.hinted) == (shy, False, False)
 
 
+def test_the_first_claim_of_all_was_called_for_by_nobody() -> None:
+    lookout = Lookout()
+
+    lookout.answered(CLAIM, answer(), useful=False, node=0)
+
+    assert (lookout.shy, lookout.later) == (0, 0)
+
+
 @pytest.mark.parametrize(
     ("useful", "expected"), [(True, (0, 0)), (False, (SHY_MAX_MS, 2 * SHY_MAX_MS))], ids=["own", "newer"]
 )
