@@ -59,8 +59,8 @@ The contract, whole:
 
 Inside: `State` is all it knows, of which `calls`, `handlers`, `slots`, `cache` and `clock` are parts;
 `Keeper` is the work on one key, `settling` what became of its lost writes; `lane` is what a backend lane is
-asked. `faults` is what is refused; `callers`, `hooks` and `exchanges` are what happens on each sort of input,
-and the `turn` that follows steps every key that is ready.
+asked, `lookout` when it is asked for due work. `faults` is what is refused; `callers`, `hooks` and
+`exchanges` are what happens on each sort of input, and the `turn` that follows steps every key that is ready.
 """
 
 from durable_jobs_core.engine._engine import Engine

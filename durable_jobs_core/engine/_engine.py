@@ -118,10 +118,7 @@ class Engine:
             return False
         if not state.runnable:
             return all(lane.greeted for lane in state.lanes)
-        return all(
-            lane.asked and not lane.unasked and (lane.next_wake is None or lane.next_wake > state.clock.now)
-            for lane in state.lanes
-        )
+        return all(lane.lookout.sees_nothing(state.clock) for lane in state.lanes)
 
     @property
     def troubles(self) -> tuple[Trouble | None, ...]:
@@ -150,7 +147,7 @@ def _nothing(state: State, input: object) -> None:
 
 def _nudged(state: State, input: protocol.Nudged) -> None:
     for lane in state.lanes:
-        lane.hinted, lane.poll_at = True, min(lane.poll_at, state.t + lane.later)
+        lane.lookout.hint(state.t)
     state.calls.hurry(state.t)
 
 

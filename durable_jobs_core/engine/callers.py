@@ -9,8 +9,9 @@ from attrs import evolve
 from durable_jobs_core.effects import Reply, ReplyError
 from durable_jobs_core.engine import hooks, protocol
 from durable_jobs_core.engine.calls import Call
-from durable_jobs_core.engine.entries import Entry
-from durable_jobs_core.engine.keeper import Keeper, unknown
+from durable_jobs_core.engine.entries import Entry, Reading
+from durable_jobs_core.engine.keeper import Keeper
+from durable_jobs_core.engine.settling import unknown
 from durable_jobs_core.engine.state import State
 from durable_jobs_core.engine.unreadable import Unreadable
 from durable_jobs_core.errors import (
@@ -111,7 +112,7 @@ def look_at_time(state: State) -> None:
     for call in polls:
         keeper = state.keepers[call.key]
         if not (keeper.blocked or keeper.dirty or call.key in state.handlers.leased):
-            keeper.wants_load = True
+            keeper.reads = Reading.LOAD
             state.ready[call.key] = keeper
 
 
@@ -156,5 +157,7 @@ def refuse(state: State, call: Call, error: DurableJobsError) -> None:
         error = unknown(call.key, _why(state, call))
     reply_error(state, call.id, ReplyError(error))
     if stepped and not (keeper.dirty or keeper.idle):
-        keeper.wants_load = True  # the others have to be stepped again, when the backend answers: it may hang
+        keeper.reads = (
+            Reading.LOAD
+        )  # the others have to be stepped again, when the backend answers: it may hang
     state.ready[call.key] = keeper

@@ -1,16 +1,18 @@
-"""The inputs of a key, what stepping made of them, and the writes that carry them."""
+"""The inputs of a key, what stepping made of them, the writes that carry them, and why it is read."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from enum import Enum
 
 from attrs import define
 
-from durable_jobs_core._values import value
+from durable_jobs_core._values import evolve, value
 from durable_jobs_core.backend import Row
 from durable_jobs_core.codec import Loaded
 from durable_jobs_core.effects import Then
 from durable_jobs_core.events import AddRequested, Event, SendRequested
+from durable_jobs_core.operations import InlineOutcome
 from durable_jobs_core.record import Record
 
 OUTCOME_BYTES_MAX = 16 * 1024 * 1024
@@ -36,19 +38,25 @@ class Entry:
     conflicts: int = 0
     exposed: bool = False
 
+    def add_outcome(self, outcome: InlineOutcome) -> None:
+        """The inline hook that it asked for has ended: it is stepped again with what came of it."""
+        assert isinstance(self.event, AddRequested | SendRequested), "only these have inline hooks"
+        self.event = evolve(self.event, outcomes=(*self.event.outcomes, outcome))
+
 
 @value
 class Stepped:
     """An input that was stepped, and what is to follow once the write is committed.
 
-    `writes`: it changed the working copy; `leases`: it took a lease, and so a slot; `outcome_bytes`: those of
-    the states in its outcomes and in those of the ones before it.
+    `writes`: it changed the working copy; `leases`: it took a lease, and so a slot; `ends`: it ended a life;
+    `outcome_bytes`: those of the states in its outcomes and in those of the ones before it.
     """
 
     entry: Entry
     then: tuple[Then, ...]
     writes: bool = False
     leases: bool = False
+    ends: bool = False
     outcome_bytes: int = 0
 
 
@@ -75,6 +83,15 @@ class Writing:
     number: int
     steps: tuple[Stepped, ...]
     not_after: int
+
+
+class Reading(Enum):
+    """Why a key is to be read; until it is, nothing of it is stepped."""
+
+    LOAD = "what is stored is not known, or not as fresh as it has to be"
+    SETTLE = "its last write was lost: what became of that is to be known first"
+    SETTLE_LATE = "likewise, once no lost write can land any more"
+    LOOK_LATE = "nobody asks any more, but a lease that lands late is kept: likewise, unless an input comes"
 
 
 def outcome_bytes(steps: Sequence[Stepped], entry: Entry | None = None) -> int:

@@ -18,7 +18,7 @@ from durable_jobs_core.codec import Loaded, Newer, load
 from durable_jobs_core.engine import callers
 from durable_jobs_core.engine.entries import Entry, Released
 from durable_jobs_core.engine.keeper import Keeper
-from durable_jobs_core.engine.lane import BACKOFF_MAX_MS, SHY_MAX_MS, Flight, Lane
+from durable_jobs_core.engine.lane import BACKOFF_MAX_MS, Flight, Lane
 from durable_jobs_core.engine.protocol import Answered, Exchange
 from durable_jobs_core.engine.state import State
 from durable_jobs_core.engine.turn import note_key, perform, rebased, turn
@@ -49,9 +49,10 @@ def send(state: State, lane: Lane) -> None:
     now = state.clock.now
     if lane.behind or state.t - lane.asked_t > state.limits.lease // 10:
         _lease_anew(state, lane, now)
-    due = _is_claim_due(state, lane, now)
+    at = claim_at(state, lane)
+    due = at is not None and at <= state.t and not lane.has_settling(now)
     if due or lane.can_build(state.t, now):
-        _ask(state, lane, now, _claim(state, lane, now) if due and lane.trusted else None)
+        _ask(state, lane, now, _claim(state, lane, now) if due and lane.lookout.trusted else None)
 
 
 def _ask(state: State, lane: Lane, now: int, claim: Claim | None) -> None:
@@ -74,35 +75,16 @@ def claim_at(state: State, lane: Lane) -> int | None:
     """When, on the driver's clock, a lane that is not busy is to be asked for due work; `None`: not now."""
     if state.stop_at is not None or not state.slots.any_free(state.runnable):
         return None
-    at = state.t if state.slots.any_free(lane.unasked) else _look_at(state, lane)
-    return max(at, lane.write_at)  # a claim is a write, too
-
-
-def _look_at(state: State, lane: Lane) -> int:
-    """When something may have fallen due."""
-    if lane.next_wake is None:
-        return lane.poll_at
-    return min(lane.poll_at, state.clock.t_of(lane.next_wake + lane.later))
-
-
-def _is_claim_due(state: State, lane: Lane, now: int) -> bool:
-    at = claim_at(state, lane)
-    return at is not None and at <= state.t and not lane.has_settling(now)
+    return max(lane.lookout.ask_at(state.clock, state.slots), lane.write_at)  # a claim is a write, too
 
 
 def _claim(state: State, lane: Lane, now: int) -> Claim:
     jobs, poll = state.runnable, state.limits.poll
-    if _look_at(state, lane) <= state.t:
-        lane.called = lane.told_wake is not None and lane.told_wake <= now
-        lane.look_again(jobs, state.t + poll - state.entropy() % max(1, poll // 4))
-    order = jobs[lane.turn :] + jobs[: lane.turn]
-    asked = [job for job in order if job in lane.unasked]
-    limits = state.slots.offer(asked, lane.hot, among=min(2, len(state.lanes)))
-    lane.unasked -= limits.keys()
+    if lane.lookout.look_at(state.clock) <= state.t:
+        lane.lookout.look(jobs, now, state.t + poll - state.entropy() % max(1, poll // 4))
+    limits = lane.lookout.choose(jobs, state.slots, among=min(2, len(state.lanes)))
     for job, count in limits.items():
         state.slots.take(job, count)
-    assert limits, "one of them has a slot, or nobody asks"
-    lane.turn = (jobs.index(next(reversed(limits))) + 1) % len(jobs)
     state.lane_turn = (lane.id + 1) % len(state.lanes)
     return Claim(limits, now, now + state.limits.hold)
 
@@ -131,7 +113,7 @@ def answered(state: State, answered: Answered) -> None:
         assert trouble is not None, "why it is no answer"
         _lost(state, lane, flight, trouble)
         return
-    lane.trusted = True
+    lane.lookout.trusted = True
     state.clock.told(answer.clock, lane.asked_t)
     _take_outcomes(state, lane, flight, answer)
     for key, row in zip(flight.batch.loads, answer.rows, strict=True):
@@ -148,8 +130,7 @@ def _lost(state: State, lane: Lane, flight: Flight, trouble: str) -> None:
     lane.note_trouble(trouble)
     lane.resize(len(flight.batch.writes), failed=True)
     if flight.batch.claim is not None:
-        lane.trusted = len(state.lanes) == 1
-        lane.unasked.update(flight.batch.claim.limits)
+        lane.lookout.lost(flight.batch.claim, alone=len(state.lanes) == 1)
     for keeper in flight.keepers:
         if keeper is not None:
             keeper.outcome_unknown()
@@ -207,9 +188,9 @@ def _note_wakes(state: State, lane: Lane, wakes: dict[Job, int]) -> None:
         if job not in state.runnable:
             continue
         if state.slots.free(job) > 0:
-            lane.note_wake(wake)
+            lane.lookout.note_wake(wake)
         else:
-            lane.unasked.add(job)  # a slot may come after the instant
+            lane.lookout.unasked.add(job)  # a slot may come after the instant
 
 
 def _release(state: State, keeper: Keeper, released: list[Released]) -> None:
@@ -259,38 +240,15 @@ def _loaded(state: State, keeper: Keeper, row: Row | Damaged | None, flight: Fli
 
 def _take_claimed(state: State, lane: Lane, flight: Flight, claim: Claim, answer: Answer) -> None:
     """Due runs: each is an alarm that fires now."""
-    counts = dict.fromkeys(claim.limits, 0)
     useful = False
     for row in answer.claimed:
-        job = job_of(row.key)
-        counts[job] = counts.get(job, 0) + 1
-        if job not in state.jobs:
+        if job_of(row.key) not in state.jobs:
             continue
         keeper = state.keeper(row.key)
         state.push(keeper, Entry(_FIRED, flight.stamp, urgent=True))  # its row is as fresh (D-7)
         _loaded(state, keeper, row, flight)
         useful = useful or not isinstance(keeper.base, Newer)
-    lane.asked = True
-    if useful:
-        lane.came_first()
-    elif answer.claimed:
-        lane.gives_way()
-    elif lane.called or (lane.hinted and not _is_near(answer.next_wake, claim.now)):
-        lane.came_in_vain(state.node)
-    lane.called = lane.hinted = False
-    lane.told_wake = None if answer.next_wake == claim.until else answer.next_wake
-    full = {job for job, limit in claim.limits.items() if counts[job] >= limit}
-    lane.hot = (lane.hot - claim.limits.keys()) | full
-    lane.unasked |= full
-    if answer.next_wake is not None and answer.next_wake > claim.now:
-        lane.note_wake(answer.next_wake)
-    elif answer.next_wake is not None and answer.claimed and not full:
-        lane.unasked.update(claim.limits)  # there is more, which did not fit
-
-
-def _is_near(instant: int | None, now: int) -> bool:
-    """Whether something falls due in a moment, of which a hint has told: then nobody has taken it."""
-    return instant is not None and instant - now <= SHY_MAX_MS
+    lane.lookout.answered(claim, answer, useful=useful, node=state.node)
 
 
 def _found(state: State, keeper: Keeper, row: Row | Damaged | None) -> Loaded | None:

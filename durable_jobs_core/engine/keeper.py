@@ -16,46 +16,56 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
-from attrs import define, evolve, field
+from attrs import define, field
 
 from durable_jobs_core.backend import Damaged, Row, Write
 from durable_jobs_core.codec import Loaded, encode
 from durable_jobs_core.definitions import AnyDefinition
 from durable_jobs_core.effects import CallHandler, ReplyError, Then, Transition
-from durable_jobs_core.engine.entries import Entry, Released, Stepped, Writing, is_full, outcome_bytes
-from durable_jobs_core.engine.settling import revision, same, settle
+from durable_jobs_core.engine.entries import (
+    Entry,
+    Reading,
+    Released,
+    Stepped,
+    Writing,
+    is_full,
+    outcome_bytes,
+)
+from durable_jobs_core.engine.settling import revision, same, settle, unknown
 from durable_jobs_core.engine.slots import Slots
 from durable_jobs_core.engine.unreadable import Unreadable, answer, deletes
-from durable_jobs_core.errors import DurableJobsError, OutcomeUnknownError
-from durable_jobs_core.events import (
-    AddRequested,
-    AlarmFired,
-    SendRequested,
-    StartRequested,
-    TerminateRequested,
-)
+from durable_jobs_core.errors import DurableJobsError
+from durable_jobs_core.events import AddRequested, AlarmFired, StartRequested, TerminateRequested
 from durable_jobs_core.operations import InlineOutcome
 from durable_jobs_core.record import Record
 from durable_jobs_core.step import Env, Stepping, step
 from durable_jobs_core.words import Job, Key, job_of
 
-LOST_WRITES_MAX = 4
-"""After so many lost writes on one base a key waits until none of them can land any more."""
-
 MakeEnv: TypeAlias = Callable[["Keeper", Entry], Env]
+
+
+# by name: to look one up in its class is slow in Python 3.11
+_LOAD, _SETTLE, _SETTLE_LATE, _LOOK_LATE = Reading
 
 
 @define(eq=False)
 class Keeper:
     """The work on one key.
 
-    `urgent`, `requests`: its inputs, the urgent ones first. `base`: what is stored, if `known`; `wants_load`:
-    read it first; `stamp`: the engine's count when it was read or committed; `row`: the same encoded, if at
-    hand; `work`: the copy that is stepped, `wake` its alarm, `steps` what was stepped on
-    it, `ended` if that ended its life, `number` that of its revision. `calling`: an inline hook runs, for
-    `inline` if that request still wants it. `writing`: the write handed out; `lost`: those on `base` that may
-    still land, of which the last is `settling` while nothing is known of it. `settle_after`: read no sooner
-    than when none can land any more. `resume_at`: step no sooner. `stepping`: `step`, or a journal's.
+    `urgent`, `requests`: its inputs, the urgent ones first. `base`: what is stored; `row`: the same encoded,
+    if at hand; `stamp`: the engine's count when it was read or committed, negative until then; `work`: the
+    copy that is stepped, `wake` its alarm, `steps` what was stepped on it, `number` that of its revision.
+    `calling`: an inline hook runs, for `inline` if that request still wants it, which holds all behind it.
+    `writing`: the write handed out; `lost`: those on `base` that may still land; `reads`: why to read it.
+    `resume_at`: step no sooner. `stepping`: `step`, or a journal's.
+
+    It waits for one answer of the backend at a time. Nothing is stepped meanwhile, and it has
+
+        waits for                  steps        lost    inputs, hook
+        a write                    none         any     any
+        `LOAD`                     if unread    any     any
+        `SETTLE`, `SETTLE_LATE`    none         some    any
+        `LOOK_LATE`                none         some    none
     """
 
     key: Key
@@ -65,7 +75,6 @@ class Keeper:
     stepping: Stepping = step
     job: Job = field(init=False)
     base: Loaded | None = None
-    known: bool = False
     stamp: int = -1
     row: Row | None = None
     work: Record | None = None
@@ -74,14 +83,11 @@ class Keeper:
     requests: list[Entry] = field(factory=list)
     steps: list[Stepped] = field(factory=list)
     number: int = 0
-    ended: bool = False
     inline: Entry | None = None
     calling: bool = False
-    wants_load: bool = False
+    reads: Reading | None = None
     writing: Writing | None = None
     lost: tuple[Writing, ...] = ()
-    settling: bool = False
-    settle_after: int | None = None
     resume_at: int | None = None
 
     def __attrs_post_init__(self) -> None:
@@ -103,20 +109,27 @@ class Keeper:
     @property
     def blocked(self) -> bool:
         """Whether stepping has to wait for an answer of the backend."""
-        return self.writing is not None or self.wants_load
+        return self.writing is not None or self.reads is not None
+
+    @property
+    def settle_after(self) -> int | None:
+        """Read it no sooner than when no lost write can land any more; `None`: at once."""
+        if self.reads is not _SETTLE_LATE and self.reads is not _LOOK_LATE:
+            return None
+        return max(writing.not_after for writing in self.lost)
 
     @property
     def idle(self) -> bool:
         """Whether nothing is to be done and nothing is awaited."""
-        awaited = self.writing or self.wants_load or self.lost or self.calling
+        awaited = self.writing or self.reads or self.lost or self.calling
         return not (awaited or self.steps or self.urgent or self.requests)
 
     def push(self, entry: Entry) -> None:
         """Add an input. A `terminate` does not wait for a hook that runs (S-36)."""
         if self.calling and isinstance(entry.event, TerminateRequested):
             entry.urgent = True
-        if self.settle_after is not None and not self.settling:
-            self.settle_after, self.wants_load = None, False
+        if self.reads is _LOOK_LATE:
+            self.reads = None
         (self.urgent if entry.urgent else self.requests).append(entry)
 
     # -- stepping
@@ -124,14 +137,18 @@ class Keeper:
     def advance(self, make_env: MakeEnv) -> list[Released]:
         """Step what can be stepped; what it returns may be performed at once."""
         released: list[Released] = []
-        while not (self.writing or self.wants_load or self.ended or self.resume_at is not None):
+        while not (self.writing or self.reads or self.resume_at is not None or self._ends_life()):
             queue = self.urgent or (self.requests and self._open_requests())
             if not queue or not self._step(queue, make_env, released):
                 break
         if self.lost and not (self.urgent or self.requests or self.steps or self.calling or self.blocked):
             # Nobody asks any more. A lease of ours that lands late is ours to keep: look once more.
-            self.settle_after, self.wants_load = self._landing_ends, True
+            self.reads = _LOOK_LATE
         return released
+
+    def _ends_life(self) -> bool:
+        """Whether what was stepped ends a life: nothing more goes into that write (D-5)."""
+        return bool(self.steps) and self.steps[-1].ends
 
     def _open_requests(self) -> list[Entry]:
         """The requests, if the first may be stepped: while a hook runs, only those before its own."""
@@ -142,8 +159,8 @@ class Keeper:
     def _step(self, queue: list[Entry], make_env: MakeEnv, released: list[Released]) -> bool:
         """Step the first input of a queue; whether there may be more to do."""
         entry = queue[0]
-        if not self.known and not self._may_create_unread(entry):
-            self.wants_load = True
+        if self.stamp < 0 and not self._may_create_unread(entry):
+            self.reads = _LOAD
             return False
         if self.base is not None and not isinstance(self.base, Record):
             return self._step_unreadable(queue, self.base, make_env, released)
@@ -165,20 +182,20 @@ class Keeper:
 
     def _take(self, queue: list[Entry], transition: Transition, number: int) -> bool:
         """An input that writes: the working copy is what its step has made of it."""
-        life_ends = self.work is not None and (
+        ends = self.work is not None and (
             transition.record is None or transition.record.revision.life != self.work.revision.life
         )
-        if life_ends and self.base is None:
+        if ends and self.base is None:
             return False  # the creation is written first: one write never both begins and ends a life
         entry = queue.pop(0)
         leases = _calls(transition.then)
         if leases or entry.brings_slot:
             self._account(entry, leases)
         size = outcome_bytes(self.steps, entry)
-        self.steps.append(Stepped(entry, transition.then, writes=True, leases=leases, outcome_bytes=size))
-        self.work, self.wake = transition.record, transition.alarm
-        self.number, self.ended = number, life_ends
-        return not life_ends
+        stepped = Stepped(entry, transition.then, writes=True, leases=leases, ends=ends, outcome_bytes=size)
+        self.steps.append(stepped)
+        self.work, self.wake, self.number = transition.record, transition.alarm, number
+        return not ends
 
     def _may_create_unread(self, entry: Entry) -> bool:
         """Only steps that call no user code write "must not exist" unread (D-7)."""
@@ -204,7 +221,7 @@ class Keeper:
         elif not then or self.stamp >= entry.arrived:
             released.append(Released(entry, then, committed=False))
         else:
-            self.wants_load = True
+            self.reads = _LOAD
             return False
         queue.pop(0)
         self._account(entry, leases=False)
@@ -219,8 +236,8 @@ class Keeper:
         if not deletes(found, entry.event):
             return self._answer(queue, then, released)
         queue.pop(0)
-        self.steps.append(Stepped(entry, then, writes=True))
-        self.work, self.number, self.ended = None, env.number, True
+        self.steps.append(Stepped(entry, then, writes=True, ends=True))
+        self.number = env.number
         return False
 
     def _account(self, entry: Entry, leases: bool) -> None:
@@ -234,9 +251,7 @@ class Keeper:
         """An inline hook has ended: its request, if it still wants it, is stepped again with it."""
         entry, self.inline, self.calling = self.inline, None, False
         if entry is not None:
-            assert isinstance(entry.event, AddRequested | SendRequested), "only these have hooks"
-            outcomes = (*entry.event.outcomes, outcome)
-            entry.event = evolve(entry.event, outcomes=outcomes)
+            entry.add_outcome(outcome)
 
     def forget(self, entry: Entry) -> bool:
         """Give up on an input; whether it is certain that nothing of it happened or will."""
@@ -275,7 +290,7 @@ class Keeper:
         writing = self._taken_back()
         if self.lost:
             self._clear_lost()
-        self._rebase(writing.work, writing.row, stamp)
+        self.know(writing.work, writing.row, stamp)
         return writing.steps
 
     def conflicted(
@@ -300,23 +315,18 @@ class Keeper:
     def outcome_unknown(self) -> None:
         """No one can tell yet: read back before anything else is done."""
         self.lost += (self._taken_back(),)
-        self.settling = self.wants_load = True
+        self.reads = _SETTLE
 
     def loaded(
         self, found: Loaded | None, stamp: int, *, final: bool, row: Row | Damaged | None = None
     ) -> list[Released]:
         """What is stored now, decoded from `row`; `final`: no earlier write can land any more."""
-        self.wants_load = False
         if self.dirty and same(found, self.base):
-            self.known, self.stamp = True, stamp
+            self.reads, self.stamp = None, stamp
             return []
         if self.steps:
             self.rewind()
         return self._settle(found, row, stamp, final=final)
-
-    def know(self, found: Loaded, row: Row, stamp: int) -> None:
-        """Begin with what the cache has."""
-        self._rebase(found, row, stamp)
 
     def rewind(self) -> None:
         """Undo all that was stepped and not handed out."""
@@ -334,37 +344,33 @@ class Keeper:
                 self.slots.give(self.job)
         self.urgent[:0] = [stepped.entry for stepped in steps if stepped.entry.urgent]
         self.requests[:0] = [stepped.entry for stepped in steps if not stepped.entry.urgent]
-        self.work, self.ended = self.base if isinstance(self.base, Record) else None, False
+        self.work = self.base if isinstance(self.base, Record) else None
 
-    def _rebase(self, found: Loaded | None, row: Row | Damaged | None, stamp: int) -> None:
-        """The only place that sets them: where `row` is given, it is the text of `base`."""
+    def know(self, found: Loaded | None, row: Row | Damaged | None, stamp: int) -> None:
+        """What is stored now, decoded from `row`: go on from there."""
         self.base, self.row = found, row if isinstance(row, Row) else None
-        self.known, self.stamp = True, stamp
-        self.work, self.ended = found if isinstance(found, Record) else None, False
+        self.reads, self.stamp = None, stamp
+        self.work = found if isinstance(found, Record) else None
 
     # -- settling
-
-    @property
-    def _landing_ends(self) -> int:
-        return max(writing.not_after for writing in self.lost)
 
     def _settle(
         self, found: Loaded | None, row: Row | Damaged | None, stamp: int, *, final: bool
     ) -> list[Released]:
         """What is there now, held against the writes whose outcome is unknown (D-6)."""
         if not self.lost:
-            self._rebase(found, row, stamp)
+            self.know(found, row, stamp)
             return []
+        settling = self.reads is _SETTLE or self.reads is _SETTLE_LATE
         settled = settle(self.lost, found, engine=self.engine, final=final)
-        open_ = settled.landed is None and not final and same(found, self.base)
-        if settled.too_early or (open_ and len(self.lost) >= LOST_WRITES_MAX):
-            self.settle_after, self.wants_load = self._landing_ends, True
+        if settled.too_early:
+            assert settling, "of others it was known that they are open, and few"
+            self.reads = _SETTLE_LATE
             return []
-        if self.settling:
+        if settling:
             self._put_back(self.lost[-1].steps)
-        self.settling, self.settle_after = False, None
-        self._rebase(found, row, stamp)
-        if open_:
+        self.know(found, row, stamp)
+        if settled.open:
             for stepped in self.lost[-1].steps:
                 stepped.entry.exposed = stepped.entry.exposed or stepped.writes
             return []
@@ -408,8 +414,3 @@ class Keeper:
 def _calls(then: tuple[Then, ...]) -> bool:
     """Whether a hook is to be called: after a commit a leased one, without a commit an inline one."""
     return CallHandler in map(type, then)
-
-
-def unknown(key: Key, why: str = "") -> OutcomeUnknownError:
-    """What to tell a caller of whose request no one can tell; `why`: what the backend said last."""
-    return OutcomeUnknownError(f"whether the request reached {key} is not known{why}")

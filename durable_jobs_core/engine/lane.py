@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from operator import attrgetter, itemgetter
 from typing import get_args
 
@@ -11,17 +10,16 @@ from attrs import define, field
 from durable_jobs_core._values import value
 from durable_jobs_core.backend import BATCH_MAX_BYTES, BATCH_MAX_WRITES, Batch, Claim, Defer, Write
 from durable_jobs_core.engine.keeper import Keeper
+from durable_jobs_core.engine.lookout import Lookout
 from durable_jobs_core.engine.protocol import Trouble
 from durable_jobs_core.events import HandlerEvent
-from durable_jobs_core.words import Job, Key
+from durable_jobs_core.words import Key
 
 _BY_KEY = itemgetter(0)
 _EVENT = attrgetter("entry.event")
 _FIRST = frozenset(get_args(HandlerEvent))
 BACKOFF_FIRST_MS = 50
 BACKOFF_MAX_MS = 5_000
-SHY_FIRST_MS = 8
-SHY_MAX_MS = 128
 
 
 @value
@@ -53,17 +51,11 @@ class Backoff:
 class Lane:
     """What a lane is to be asked.
 
-    `next_wake`: the earliest due instant known, `None` for none; `asked`: whether a claim was answered
-    yet; `trusted`: it has answered, and lost no claim since: until then it is offered no slots, which other
-    lanes can use; `unasked`: the jobs that may have due runs, to be asked for as soon as they have a slot;
-    `hot`: those that filled their last claim; `turn`: which job is named first; `poll_at`, and
-    `asked_t`, when it was asked last: on the driver's clock; `asking`: of exchanges that were not answered;
-    `writing`: of those whose writes were not taken, so that reads go on meanwhile; `max_writes`: halved when
-    a batch fails, so that one bad write fails alone (D-3); `behind`: some writes were not in the last batch.
-    `told_wake`: the `next_wake` of the last claim's answer, unless it is of what that claim took; `called`:
-    that instant has come; `hinted`: a hint says that there is work, due now or soon. Who then finds that
-    others have taken it is `shy` for so many milliseconds, and comes `later` the next time by a part of them.
-    `trouble`: why the backend could not do what it was asked last, if it could not.
+    `greeted`: it was asked something, if only the time; `asked_t`: when it was asked last, on the driver's
+    clock; `lookout`: for due work; `asking`: of exchanges that were not answered; `writing`: of those whose
+    writes were not taken, so that reads go on meanwhile; `max_writes`: halved when a batch fails, so that one
+    bad write fails alone (D-3); `behind`: some writes were not in the last batch; `trouble`: why the backend
+    could not do what it was asked last, if it could not.
     """
 
     id: int
@@ -71,24 +63,13 @@ class Lane:
     writes: dict[Key, Keeper] = field(factory=dict)
     loads: dict[Key, Keeper] = field(factory=dict)
     defers: dict[Key, Defer] = field(factory=dict)
-    next_wake: int | None = None
-    asked: bool = False
     greeted: bool = False
-    trusted: bool = False
-    poll_at: int = 0
     asked_t: int = 0
+    lookout: Lookout = field(factory=Lookout)
     asking: Backoff = field(factory=Backoff)
     writing: Backoff = field(factory=Backoff)
     max_writes: int = BATCH_MAX_WRITES
     behind: bool = False
-    unasked: set[Job] = field(factory=set)
-    hot: set[Job] = field(factory=set)
-    turn: int = 0
-    told_wake: int | None = None
-    called: bool = False
-    hinted: bool = False
-    shy: int = 0
-    later: int = 0
     trouble: Trouble | None = None
 
     @property
@@ -121,29 +102,6 @@ class Lane:
         """The instants after which lost writes can no longer land."""
         after = (keeper.settle_after for keeper in self.loads.values())
         return [at for at in after if at is not None]
-
-    def look_again(self, jobs: Iterable[Job], poll_at: int) -> None:
-        """It is time to ask for the due runs of all jobs; the next time is at `poll_at`."""
-        self.unasked.update(jobs)
-        self.next_wake, self.poll_at = None, poll_at
-
-    def came_first(self) -> None:
-        """A claim brought due work: whoever is quickest stays so."""
-        self.shy = self.later = 0
-
-    def came_in_vain(self, node: int) -> None:
-        """Others have taken what a claim was called for: come later each time, each process by another
-        part, so that not all of them ask for each due run (D-4)."""
-        self.shy = min(2 * self.shy or SHY_FIRST_MS, SHY_MAX_MS)
-        self.later = self.shy // 2 + node % (self.shy // 2 + 1)
-
-    def gives_way(self) -> None:
-        """What it claimed only a newer release can run: come after all others, so that they get it (S-6)."""
-        self.shy, self.later = SHY_MAX_MS, 2 * SHY_MAX_MS
-
-    def note_wake(self, instant: int) -> None:
-        """Something falls due at that instant."""
-        self.next_wake = instant if self.next_wake is None else min(self.next_wake, instant)
 
     def resize(self, sent: int, *, failed: bool) -> None:
         """Halve the batches after one that failed, double them after one that did not."""

@@ -13,9 +13,13 @@ from enum import Enum
 from durable_jobs_core._values import value
 from durable_jobs_core.codec import Loaded
 from durable_jobs_core.engine.entries import Entry, Writing
+from durable_jobs_core.errors import OutcomeUnknownError
 from durable_jobs_core.events import TerminateRequested
 from durable_jobs_core.record import Record
-from durable_jobs_core.words import Revision
+from durable_jobs_core.words import Key, Revision
+
+LOST_WRITES_MAX = 4
+"""After so many lost writes on one base a key waits until none of them can land any more."""
 
 
 class Verdict(Enum):
@@ -31,11 +35,13 @@ class Verdict(Enum):
 class Settled:
     """What is known of all the lost writes of a key, which have the same base.
 
-    `landed`: the one that did; `unknown`: the inputs of which no one can tell; `too_early`: look again.
+    `landed`: the one that did; `unknown`: the inputs of which no one can tell; `open`: none has landed, and
+    until the next commit any may; `too_early`: look again when none can land any more.
     """
 
     landed: Writing | None = None
     unknown: tuple[Entry, ...] = ()
+    open: bool = False
     too_early: bool = False
 
 
@@ -47,6 +53,8 @@ def settle(lost: Sequence[Writing], found: Loaded | None, *, engine: int, final:
     landed = next((writing for writing, verdict in verdicts if verdict is Verdict.COMMITTED), None)
     if landed is not None and found is not None:
         return Settled(landed)  # the record names it: no other write landed on that base
+    if lost and not final and same(found, lost[-1].base):
+        return Settled(open=True, too_early=len(lost) >= LOST_WRITES_MAX)
     done = set() if landed is None else {stepped.entry for stepped in landed.steps}
     unknown = {
         stepped.entry: None
@@ -89,6 +97,11 @@ def _tells_others(lost: Writing) -> bool:
 def _same_life(base: Revision, found: Record) -> Verdict:
     """(b), (c), (f): the life goes on, and its record does not name the write."""
     return Verdict.UNKNOWN if found.has_forgotten(base.number) else Verdict.NOT_LANDED
+
+
+def unknown(key: Key, why: str = "") -> OutcomeUnknownError:
+    """What to tell a caller of whose request no one can tell; `why`: what the backend said last."""
+    return OutcomeUnknownError(f"whether the request reached {key} is not known{why}")
 
 
 def revision(found: Loaded) -> bytes:

@@ -135,6 +135,6 @@ class State:
             return False
         if entry.brings_slot:
             return self.slots.free(job) >= 0
-        if not isinstance(entry.event, AlarmFired) and job in self.lane(keeper.key).hot:
+        if not isinstance(entry.event, AlarmFired) and job in self.lane(keeper.key).lookout.hot:
             return False  # others of this job are due already: they come first
         return self.slots.free(job) > 0

@@ -50,7 +50,7 @@ def file(state: State, keeper: Keeper) -> None:
         lane.writes[key] = keeper
     else:
         lane.writes.pop(key, None)
-    if keeper.wants_load:
+    if keeper.reads is not None:
         lane.loads[key] = keeper
     else:
         lane.loads.pop(key, None)

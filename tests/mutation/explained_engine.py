@@ -33,9 +33,6 @@ _TABLE: dict[tuple[str, str], dict[str, tuple[str, ...]]] = {
         "`hooks.call` sets it for a leased hook, others have none": ("0 -> 1",),
     },
     ("keeper.py", "stamp: int = -1"): {"either is before the first input": ("1 -> 2",)},
-    ("keeper.py", "settling: bool = False"): {
-        "it is looked at while writes are lost, and who loses one sets it": ("False -> True",),
-    },
     ("clock.py", "if now > self.last:"): {
         "of two equal instants either is the later": ("now > self.last -> now >= self.last",),
     },
@@ -103,14 +100,6 @@ _TABLE: dict[tuple[str, str], dict[str, tuple[str, ...]]] = {
     ("exchanges.py", "_delay(state, keeper, min(100 << min(entry.conflicts, 6), BACKOFF_MAX_MS))"): {
         "both are above the longest pause: the inner limit only keeps the number small": ("6 -> 7",),
     },
-    ("exchanges.py", "counts[job] = counts.get(job, 0) + 1"): {
-        "each job that was asked for is in `counts`, and of others no number is looked at": ("0 -> 1",),
-    },
-    ("exchanges.py", "elif answer.next_wake is not None and answer.claimed and not full:"): {
-        "what was claimed has an entry, moved to the end of the hold: there is a next (R-7, R-8)": (
-            "answer.next_wake is not None and answer.claimed and (not full) -> answer.claimed and (not full)",
-        ),
-    },
     ("exchanges.py", "for key, row in zip(flight.batch.loads, answer.rows, strict=True):"): {
         "`Answer.fits` has compared the lengths": (
             "zip(flight.batch.loads, answer.rows, strict=True) -> zip(flight.batch.loads, answer.rows)",
@@ -150,10 +139,10 @@ _TABLE: dict[tuple[str, str], dict[str, tuple[str, ...]]] = {
     ("keeper.py", "queue = self.urgent or (self.requests and self._open_requests())"): {
         "of no requests none is open": ("self.requests and self._open_requests() -> self._open_requests()",),
     },
-    ("keeper.py", "awaited = self.writing or self.wants_load or self.lost or self.calling"): {
+    ("keeper.py", "awaited = self.writing or self.reads or self.lost or self.calling"): {
         "`advance` makes a keeper that has lost writes and nothing to do wait to be read": (
-            "self.writing or self.wants_load or self.lost or self.calling -> "
-            "self.writing or self.wants_load or self.calling",
+            "self.writing or self.reads or self.lost or self.calling -> "
+            "self.writing or self.reads or self.calling",
         ),
     },
     ("keeper.py", "if leases or entry.brings_slot:"): {
@@ -170,27 +159,21 @@ _TABLE: dict[tuple[str, str], dict[str, tuple[str, ...]]] = {
             " for later in self.requests",
         ),
     },
-    ("keeper.py", "open_ = settled.landed is None and not final and same(found, self.base)"): {
-        "a write that landed left another revision than the base: only a wrong `settle` says otherwise": (
-            "settled.landed is None and (not final) and same(found, self.base) -> "
-            "not final and same(found, self.base)",
-        ),
-    },
     ("keeper.py", "if self.row is not None:"): {
         "the row is that of the base, with the same revision": ("if self.row is not None: -> if False:",),
     },
     ("keeper.py", "if self.steps:"): {
         "where nothing was stepped, nothing is undone": ("if self.steps: -> if True:",),
     },
-    ("keeper.py", "if self.lost:"): {"of nothing, nothing is cleared": ("if self.lost: -> if True:",)},
-    ("keeper.py", "self.work, self.ended = self.base if isinstance(self.base, Record) else None, False"): {
-        "`work` is not looked at while the base cannot be read": (
-            "self.base if isinstance(self.base, Record) else None -> self.base if True else None",
+    ("keeper.py", "if not self.lost:"): {
+        "of nothing that was lost `settle` has nothing to tell: the condition only spares that": (
+            "if not self.lost: -> if False:",
         ),
     },
-    ("keeper.py", "self.work, self.ended = found if isinstance(found, Record) else None, False"): {
+    ("keeper.py", "if self.lost:"): {"of nothing, nothing is cleared": ("if self.lost: -> if True:",)},
+    ("keeper.py", "self.work = self.base if isinstance(self.base, Record) else None"): {
         "`work` is not looked at while the base cannot be read": (
-            "found if isinstance(found, Record) else None -> found if True else None",
+            "self.base if isinstance(self.base, Record) else None -> self.base if True else None",
         ),
     },
     ("lane.py", "writes.sort(key=_BY_KEY)"): {

@@ -163,7 +163,7 @@ def forgets_deadlines(right: Any) -> Any:
 @put("I-8", Attribute(exchanges, "claim_at"), case=apart, faults=Faults(nudge_lost=1.0))
 def loses_sight_of_due_work(right: Any) -> Any:
     """Due work of which this engine was not told is never looked for."""
-    return lambda state, lane: right(state, lane) if lane.unasked else None
+    return lambda state, lane: right(state, lane) if lane.lookout.unasked else None
 
 
 @put("I-8", Item(_engine._FEEDS, protocol.Stopping), case=case("webhooks"), faults=REDEPLOYS)

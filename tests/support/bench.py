@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from attrs import evolve
+from support import keepers
 
 from durable_jobs_core.backend import Damaged, Write
 from durable_jobs_core.codec import Loaded
@@ -70,6 +71,7 @@ class Bench:
     def advance(self) -> list[Released]:
         """Step what can be stepped."""
         released = self.keeper.advance(self._env)
+        keepers.check(self.keeper)
         self.highest = max(self.highest, self.keeper.number)
         call = inline_call(effects(released))
         if call is not None:
@@ -85,7 +87,7 @@ class Bench:
         """Step what can be stepped, reading as often as the keeper wants."""
         released = self.advance()
         for _ in range(3):
-            if not self.keeper.wants_load or self.keeper.settle_after is not None:
+            if self.keeper.reads is None or self.keeper.settle_after is not None:
                 return released
             released += self.load() + self.advance()
         raise AssertionError("it reads for ever")
@@ -138,7 +140,9 @@ class Bench:
 
     def load(self, *, final: bool = False) -> list[Released]:
         """Answer the keeper's wish to read; `final`: no lost write can land any more."""
-        return self.keeper.loaded(self.stored, self.stamp, final=final)
+        released = self.keeper.loaded(self.stored, self.stamp, final=final)
+        keepers.check(self.keeper)
+        return released
 
     # -- the outcomes of the write that is handed out
 
@@ -146,6 +150,7 @@ class Bench:
         """Hand out what was stepped."""
         write = self.keeper.begin_write(self.now + EXCHANGE_MS)
         assert self.keeper.writing is not None
+        keepers.check(self.keeper)
         return write, self.keeper.writing
 
     def commit(self) -> list[Released]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from durable_jobs_memory import MemoryBackend
-from support import samples
+from support import keepers, samples
 
 from durable_jobs_core.backend import Answer, Batch, Refused, Row, Unknown, Write
 from durable_jobs_core.codec import decode
@@ -105,6 +105,8 @@ class Rig:
         """Take the needs."""
         needs = self.engine.needs()
         self.drains.append(needs)
+        for keeper in self.engine._state.keepers.values():
+            keepers.check(keeper)
         for need in needs:
             match need:
                 case Exchange():

@@ -38,43 +38,45 @@ from durable_jobs_core.results import (
     TriggerResult,
 )
 from durable_jobs_core.telemetry import JobExecuted
-from durable_jobs_core.words import Failure, maybe_datetime, to_datetime
+from durable_jobs_core.words import maybe_datetime, to_datetime
 
 # -- events
 
 
 def _send(d: TaskDraft, event: SendRequested) -> None:
-    """Between attempts `on_event` is called at once, and `on_idle` after it, in one commit (S-50)."""
+    """Between attempts its hooks are called at once, one after the other: `on_event`; `on_error`, if that
+    raised; `on_idle`, if nothing is left to be done. All they asked for is one commit (S-50)."""
     body = d.maybe_body or TaskBody()
     ids = shared.remember(d, body.ids, event.event_id)
     count = body.event_count + 1
     call = call_of_hook(d, body, "on_event", None, event=event.event, event_count=count)
     outcome = outcome_of(d, event, call)
+    failed: InlineOutcome | None = None
     if outcome is not None and d.maybe_body is None:
         d.created_at = outcome.call.created_at  # as `on_event` was told
-    failed: InlineOutcome | None = None
-    if outcome is not None and outcome.operations is None and _can_handle(d, outcome):
-        failed = outcome
-        call = call_of_hook(d, body, "on_error", None, failure=plain(_why(failed)), event_count=count)
+    if outcome is not None and outcome.failure is not None and has(d, "on_error") and not outcome.unreadable:
+        failed, failure = outcome, plain(outcome.failure)
+        call = call_of_hook(d, body, "on_error", None, failure=failure, event_count=count)
         outcome = outcome_of(d, event, call)
-    if outcome is None:
+    if outcome is None or (asked := _asked(d, outcome, failed)) is None:
         return
-    if outcome.operations is None:
-        _refuse(d, outcome, failed)
-        return
-    asked = outcome.operations
     body = applied(d, evolve(body, ids=ids, event_count=count), asked)
     idle: Operations | None = None
-    if body.run is None and body.scheduled_at is None and asked.terminate is None:
-        if has(d, "on_idle"):
-            idled = outcome_of(d, event, call_of_hook(d, body, "on_idle", None))
-            if idled is None:
-                return
-            if idled.operations is None:
-                _refuse(d, idled, failed)
-                return
-            idle = idled.operations
+    if body.run is None and body.scheduled_at is None and asked.terminate is None and has(d, "on_idle"):
+        idled = outcome_of(d, event, call_of_hook(d, body, "on_idle", None))
+        if idled is None or (idle := _asked(d, idled, failed)) is None:
+            return
     _commit_send(d, body, outcome, failed, idle)
+
+
+def _asked(d: TaskDraft, outcome: InlineOutcome, failed: InlineOutcome | None) -> Operations | None:
+    """What a hook of a `send` asked for. `None`: it failed, and so does the request: nothing of the event is
+    kept, and every failure is told, also one that `on_error` had handled (`failed`)."""
+    if outcome.operations is None:
+        if failed is not None:
+            report(d, failed, committed=False)
+        refuse(d, outcome)
+    return outcome.operations
 
 
 def _commit_send(
@@ -90,8 +92,9 @@ def _commit_send(
     d.body = body
     say_scheduled(d, asked, outcome.call.hook)
     if failed is not None:
+        assert failed.failure is not None, "it failed"
         report(d, failed, committed=True)
-        d.change(last_error=plain(_why(failed)))
+        d.change(last_error=plain(failed.failure))
     ends = asked.terminate
     if idle is not None:
         d.body = applied(d, d.body, idle)
@@ -120,22 +123,6 @@ def _commit_send(
             terminated=ends is not None,
         )
     )
-
-
-def _refuse(d: TaskDraft, outcome: InlineOutcome, failed: InlineOutcome | None) -> None:
-    """Nothing of the event is kept; every failure is told, also one that `on_error` had handled."""
-    if failed is not None:
-        report(d, failed, committed=False)
-    refuse(d, outcome)
-
-
-def _can_handle(d: TaskDraft, outcome: InlineOutcome) -> bool:
-    return has(d, "on_error") and not outcome.unreadable
-
-
-def _why(outcome: InlineOutcome) -> Failure:
-    assert outcome.failure is not None, "only failures have a reason"
-    return outcome.failure
 
 
 def receive(d: TaskDraft, event: SendRequested) -> None:

@@ -659,7 +659,7 @@ def test_who_asks_a_moment_too_early_has_not_come_in_vain(ahead: int | None, in_
     rig.nudge()
     rig.settle()
 
-    assert (rig.engine._state.lanes[0].later > 0) is in_vain
+    assert (rig.engine._state.lanes[0].lookout.later > 0) is in_vain
 
 
 def falls_due(rig: Rig, ahead: int) -> None:
@@ -671,7 +671,7 @@ def falls_due(rig: Rig, ahead: int) -> None:
 
 def later(rig: Rig) -> int:
     """How much later than the others it comes."""
-    return rig.engine._state.lanes[0].later
+    return rig.engine._state.lanes[0].lookout.later
 
 
 @pytest.mark.parametrize("next_one", [10, 900_000])

@@ -1,4 +1,4 @@
-"""How much the inputs of a key hold while they wait for a write (rule 10)."""
+"""The inputs of a key: their outcomes, and how much they hold while they wait for a write (rule 10)."""
 
 from __future__ import annotations
 
@@ -45,3 +45,15 @@ def test_rule_10_more_than_16_MiB_are_written_first() -> None:
 
     assert [is_full([Stepped(entry, (), outcome_bytes=16 * MIB + more)]) for more in (0, 1)] == [False, True]
     assert not is_full(())
+
+
+@pytest.mark.parametrize("request_type", [AddRequested, SendRequested])
+def test_the_outcomes_of_its_hooks_are_added_to_a_request_in_order(
+    request_type: type[AddRequested | SendRequested],
+) -> None:
+    entry = Entry(request_type(event=1), 1)
+
+    entry.add_outcome(FAILED)
+    entry.add_outcome(left(3))
+
+    assert entry.event == request_type(event=1, outcomes=(FAILED, left(3)))

@@ -12,7 +12,7 @@ from support.samples import CHORE, FOLD, LATEST, START, TICK, chore, jobs, tick_
 
 from durable_jobs_core.backend import Answer, Batch, Conflicted, Damaged, Defer, Refused, Unknown, Write
 from durable_jobs_core.engine import Trouble
-from durable_jobs_core.engine.lane import SHY_MAX_MS
+from durable_jobs_core.engine.lookout import SHY_MAX_MS
 from durable_jobs_core.errors import OutcomeUnknownError, StorageError
 from durable_jobs_core.events import (
     AddRequested,
@@ -626,7 +626,7 @@ def test_S_6_a_newer_record_that_is_due_is_held_longer_each_time_and_left_as_it_
     rig.stores[0]._store.rows[TICK] = newer
 
     def hold() -> int:
-        rig.engine._state.lanes[0].came_first()
+        rig.engine._state.lanes[0].lookout.came_first()
         rig.nudge()
         rig.settle()
         entry = rig.entry(TICK)
@@ -672,7 +672,7 @@ def test_S_6_who_claims_newer_records_alone_comes_after_all_others(also: bool) -
     rig.nudge()
     rig.settle()
 
-    assert rig.engine._state.lanes[0].later == (0 if also else 2 * SHY_MAX_MS)
+    assert rig.engine._state.lanes[0].lookout.later == (0 if also else 2 * SHY_MAX_MS)
 
 
 def test_S_6_a_damaged_record_that_is_due_is_taken_out_of_the_index_and_left_as_it_is() -> None:
@@ -980,7 +980,7 @@ def test_S_6_who_claims_something_of_its_own_beside_a_newer_record_gives_way_to_
 
     rig.answer()
 
-    assert rig.engine._state.lanes[0].later == 0
+    assert rig.engine._state.lanes[0].lookout.later == 0
 
 
 # -- leases that wait for their turn

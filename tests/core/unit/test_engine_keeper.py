@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from support import keepers
 from support.bench import Bench, add, answers, effects, error_types
 from support.samples import CHORE, FOLD, LATEST, START, TICK, chore, folding, latest, nothing, number, tick
 
 from durable_jobs_core.backend import Damaged, Row
 from durable_jobs_core.codec import Loaded, Newer
 from durable_jobs_core.effects import CallHandler, EmitTelemetry, Reply
-from durable_jobs_core.engine.entries import Released
+from durable_jobs_core.engine.entries import Reading, Released
 from durable_jobs_core.errors import (
     DuplicateEventError,
     ExecutionError,
@@ -236,11 +237,11 @@ def test_an_input_that_comes_while_a_key_is_to_be_read_changes_nothing_of_that()
     bench = collecting()
     bench.push(StatusRequested())
     bench.advance()
-    assert bench.keeper.wants_load
+    assert bench.keeper.reads is Reading.LOAD
 
     bench.push(add(1))
 
-    assert bench.keeper.wants_load
+    assert bench.keeper.reads is Reading.LOAD
 
 
 # -- freshness of reads, and unread creations (D-7)
@@ -267,7 +268,7 @@ def test_a_read_is_answered_at_once_from_what_was_read_since_it_came() -> None:
     released = bench.ask(StatusRequested())
 
     assert len(answers(released)) == 1
-    assert not bench.keeper.wants_load
+    assert bench.keeper.reads is None
 
 
 def test_an_error_is_answered_from_what_was_read_after_its_request_came() -> None:
@@ -286,7 +287,7 @@ def test_an_error_of_an_unread_creation_is_answered_when_it_has_been_read_that_n
 
     at_once = bench.advance()
 
-    assert (at_once, bench.keeper.wants_load) == ([], True)
+    assert (at_once, bench.keeper.reads) == ([], Reading.LOAD)
     assert error_types(bench.proceed()) == [SchedulerError]
 
 
@@ -296,7 +297,7 @@ def test_an_input_that_says_nothing_needs_no_reading() -> None:
 
     released = bench.advance()
 
-    assert (effects(released), bench.keeper.wants_load, bench.keeper.idle) == ([], False, True)
+    assert (effects(released), bench.keeper.reads, bench.keeper.idle) == ([], None, True)
 
 
 @pytest.mark.parametrize(
@@ -317,7 +318,7 @@ def test_only_what_calls_no_user_code_is_created_unread(
 
     bench.advance()
 
-    assert (bench.keeper.dirty, bench.keeper.wants_load) == (unread, not unread)
+    assert (bench.keeper.dirty, bench.keeper.reads) == (unread, None if unread else Reading.LOAD)
 
 
 def test_an_unread_creation_expects_no_row() -> None:
@@ -886,6 +887,16 @@ def test_S_6_terminate_deletes_a_quarantined_record() -> None:
     assert (bench.advance(), bench.keeper.idle) == ([], True)
 
 
+def test_the_deletion_of_a_quarantined_record_has_a_number_that_no_other_write_has() -> None:
+    bench = unreadable(damaged())
+    bench.highest = 41
+    bench.ask(TerminateRequested())
+
+    _, writing = bench.write()
+
+    assert writing.number == 42
+
+
 def test_S_3_S_6_if_a_quarantined_record_was_overwritten_no_one_can_tell_whether_it_was_deleted() -> None:
     bench = unreadable(damaged())
     bench.ask(TerminateRequested())
@@ -946,3 +957,7 @@ def test_a_keeper_whose_only_request_was_given_up_waits_for_what_it_reads() -> N
     bench.load()
 
     assert (waiting, bench.keeper.idle) == (False, True)
+
+
+def test_the_table_of_a_keeper_has_all_it_may_wait_for() -> None:
+    assert keepers.table().keys() == {None, *Reading}

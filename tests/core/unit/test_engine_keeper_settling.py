@@ -7,6 +7,7 @@ from support.bench import NODE, Bench, add, answers, effects, error_types
 from support.samples import FOLD, LATEST, START, TICK, folding, latest, tick
 
 from durable_jobs_core.effects import CallHandler
+from durable_jobs_core.engine.entries import Reading
 from durable_jobs_core.errors import OutcomeUnknownError, StorageError
 from durable_jobs_core.events import (
     AlarmFired,
@@ -56,7 +57,7 @@ def test_nothing_is_stepped_or_answered_while_a_key_settles() -> None:
     bench.push(add(2))
     released = bench.advance()
 
-    assert (released, bench.keeper.dirty, bench.keeper.wants_load) == ([], False, True)
+    assert (released, bench.keeper.dirty, bench.keeper.reads) == ([], False, Reading.SETTLE)
 
 
 def undone(definition: object, key: Key) -> Bench:
@@ -81,7 +82,7 @@ def test_a_write_that_may_still_land_is_not_looked_for_while_its_input_waits(urg
 
     bench.advance()
 
-    assert (bench.keeper.wants_load, bench.keeper.settle_after) == (False, None)
+    assert bench.keeper.reads is None
 
 
 def test_a_write_that_may_still_land_is_not_looked_for_while_a_hook_runs() -> None:
@@ -95,7 +96,7 @@ def test_a_write_that_may_still_land_is_not_looked_for_while_a_hook_runs() -> No
 
     bench.advance()
 
-    assert (bench.keeper.wants_load, bench.keeper.settle_after) == (False, None)
+    assert bench.keeper.reads is None
 
 
 # -- (a)
@@ -445,10 +446,10 @@ def test_an_absent_creation_waits_until_it_cannot_land() -> None:
     released = bench.load()
 
     assert released == []
-    assert (bench.keeper.settle_after, bench.keeper.wants_load) == (lost.not_after, True)
+    assert (bench.keeper.settle_after, bench.keeper.reads) == (lost.not_after, Reading.SETTLE_LATE)
 
     bench.push(StatusRequested())  # while a key settles nothing of it is stepped
-    assert (bench.keeper.settle_after, bench.keeper.wants_load) == (lost.not_after, True)
+    assert (bench.keeper.settle_after, bench.keeper.reads) == (lost.not_after, Reading.SETTLE_LATE)
 
 
 def test_a_creation_still_absent_when_it_cannot_land_any_more_is_unknown() -> None:

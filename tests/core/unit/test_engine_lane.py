@@ -7,8 +7,9 @@ from support.bench import Bench
 from support.samples import TICK, latest
 
 from durable_jobs_core.backend import BATCH_MAX_BYTES, BATCH_MAX_WRITES, Claim, Defer
+from durable_jobs_core.engine.entries import Reading, Writing
 from durable_jobs_core.engine.keeper import Keeper
-from durable_jobs_core.engine.lane import SHY_FIRST_MS, SHY_MAX_MS, Backoff, Lane
+from durable_jobs_core.engine.lane import Backoff, Lane
 from durable_jobs_core.engine.slots import Slots
 from durable_jobs_core.events import AddRequested, Event, HandlerReleased, LeaseRenewed, TerminateRequested
 from durable_jobs_core.words import Key, Token
@@ -23,7 +24,7 @@ def stepped(name: object, *, size: int = 0, first: Event | None = None) -> Keepe
     bench = Bench(latest(), Key("debounce", "latest", str(name)))
     bench.ask(AddRequested(event="x" * size if size else 1))
     if first is not None:
-        bench.keeper.known = True
+        bench.keeper.stamp = 0
         bench.ask(first, urgent=True)
     return bench.keeper
 
@@ -38,7 +39,10 @@ def lane_of(*keepers: Keeper) -> Lane:
 def reading(name: str, *, settle_after: int | None = None) -> Keeper:
     """A keeper that wants to be read."""
     keeper = Keeper(Key("debounce", "latest", name), latest(), Slots(10, {}), engine=1)
-    keeper.wants_load, keeper.settle_after = True, settle_after
+    keeper.reads = Reading.LOAD
+    if settle_after is not None:
+        keeper.lost = (Writing(None, None, None, 1, (), settle_after),)
+        keeper.reads = Reading.SETTLE_LATE
     return keeper
 
 
@@ -231,7 +235,7 @@ def test_whether_there_is_something_to_ask(lane: Lane, expected: bool) -> None:
     assert lane.can_build(0, 0) is expected
 
 
-# -- backing off, halving, looking
+# -- backing off, halving
 
 
 def test_the_pause_after_a_failure_doubles_up_to_a_limit() -> None:
@@ -270,51 +274,3 @@ def test_D_3_batches_are_halved_and_doubled(before: int, sent: int, failed: bool
     lane.resize(sent, failed=failed)
 
     assert lane.max_writes == after
-
-
-def test_a_new_look_asks_for_all_jobs() -> None:
-    lane = Lane(0, next_wake=5, unasked={("task", "c")})
-
-    lane.look_again([("task", "a"), ("task", "b")], 77)
-
-    assert lane.unasked == {("task", "a"), ("task", "b"), ("task", "c")}
-    assert (lane.next_wake, lane.poll_at) == (None, 77)
-
-
-@pytest.mark.parametrize(("before", "noted", "after"), [(None, 5, 5), (9, 5, 5), (3, 5, 3)])
-def test_the_earliest_due_instant_is_kept(before: int | None, noted: int, after: int) -> None:
-    lane = Lane(0, next_wake=before)
-
-    lane.note_wake(noted)
-
-    assert lane.next_wake == after
-
-
-# -- who comes first
-
-
-@pytest.mark.parametrize("node", [0, 1, 12_345])
-def test_who_comes_in_vain_comes_later_each_time_up_to_a_limit_and_who_comes_first_at_once(
-    node: int,
-) -> None:
-    lane = Lane(0)
-    later = []
-    for _ in range(8):
-        lane.came_in_vain(node)
-        later.append((lane.shy, lane.later))
-    lane.came_first()
-
-    assert [shy for shy, _ in later[:5]] == [SHY_FIRST_MS << n for n in range(5)]
-    assert later[-1][0] == SHY_MAX_MS
-    assert all(shy // 2 <= late <= shy for shy, late in later)
-    assert (lane.shy, lane.later) == (0, 0)
-
-
-def test_each_process_comes_later_by_another_part() -> None:
-    drawn = set()
-    for node in range(50):
-        lane = Lane(0)
-        lane.came_in_vain(node)
-        drawn.add(lane.later)
-
-    assert drawn == {*range(SHY_FIRST_MS // 2, SHY_FIRST_MS + 1)}

@@ -9,7 +9,7 @@ from support.samples import TICK, number
 from durable_jobs_core.backend import Damaged, Row
 from durable_jobs_core.codec import Loaded, Newer
 from durable_jobs_core.engine.entries import Entry, Stepped, Writing
-from durable_jobs_core.engine.settling import Verdict, judge, revision, same, settle
+from durable_jobs_core.engine.settling import LOST_WRITES_MAX, Verdict, judge, revision, same, settle, unknown
 from durable_jobs_core.events import (
     AddRequested,
     AlarmFired,
@@ -118,6 +118,28 @@ def test_a_creation_that_may_land_is_to_be_looked_for_again() -> None:
     assert settle([CREATION], None, engine=ME, final=False).too_early
 
 
+@pytest.mark.parametrize("times", [1, LOST_WRITES_MAX - 1, LOST_WRITES_MAX])
+def test_what_did_not_land_may_until_the_next_commit_and_of_many_it_is_waited_for(times: int) -> None:
+    settled = settle([CHANGE] * times, BASE, engine=ME, final=False)
+
+    assert (settled.landed, settled.unknown, settled.open) == (None, (), True)
+    assert settled.too_early is (times == LOST_WRITES_MAX)
+
+
+@pytest.mark.parametrize(
+    ("found", "final"),
+    [
+        pytest.param(BASE, True, id="none can land any more"),
+        pytest.param(record((6, 12), (5, 9)), False, id="another has written"),
+        pytest.param(None, False, id="it is gone"),
+    ],
+)
+def test_what_can_land_no_more_is_not_waited_for(found: Record | None, final: bool) -> None:
+    settled = settle([CHANGE] * LOST_WRITES_MAX, found, engine=ME, final=final)
+
+    assert (settled.open, settled.too_early) == (False, False)
+
+
 def test_the_one_that_is_named_landed_and_of_the_others_nothing_happened() -> None:
     other = evolve(lost(BASE, WORK, entry()), number=11)
 
@@ -167,3 +189,7 @@ def test_two_loads_are_the_same_by_their_revision(
 )
 def test_a_write_must_expect_the_stored_revision(found: Loaded, expected: bytes) -> None:
     assert revision(found) == expected
+
+
+def test_a_caller_is_told_of_which_instance_no_one_can_tell_and_why() -> None:
+    assert str(unknown(TICK, "; it fails")) == f"whether the request reached {TICK} is not known; it fails"

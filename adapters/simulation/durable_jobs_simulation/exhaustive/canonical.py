@@ -34,6 +34,7 @@ from attrs import fields, frozen, has
 from durable_jobs_core.backend import Row
 from durable_jobs_core.engine import Invoke
 from durable_jobs_core.engine.cache import Cache
+from durable_jobs_core.engine.entries import Reading
 from durable_jobs_core.engine.handlers import Invocation
 from durable_jobs_core.engine.keeper import Keeper
 from durable_jobs_core.engine.state import State
@@ -175,6 +176,7 @@ _SIMPLE: dict[type, Callable[[Any, _Seen, list[int]], str]] = {
     Counter: _pairs,
     FunctionType: lambda x, seen, numbers: x.__qualname__,
     type: lambda x, seen, numbers: x.__name__,
+    Reading: lambda x, seen, numbers: x.name,
 }
 
 # -- parts

@@ -16,6 +16,7 @@ from durable_jobs_core.engine.entries import Entry, Stepped, Writing
 from durable_jobs_core.engine.handlers import Handlers, Invocation
 from durable_jobs_core.engine.keeper import Keeper
 from durable_jobs_core.engine.lane import Backoff, Flight, Lane
+from durable_jobs_core.engine.lookout import Lookout
 from durable_jobs_core.engine.slots import Slots
 from durable_jobs_core.engine.state import State
 from durable_jobs_simulation import history
@@ -102,6 +103,6 @@ def can_change(cls: type) -> bool:
     return cls in _COPIERS
 
 
-changes(Engine, State, Lane, Backoff, Flight, Slots, Cache, Clock, Calls, Call, Handlers, Invocation, Invoke)
-changes(Keeper, Entry, Stepped, Writing, Observer, history.History, history.Attempt, history.Call)
+changes(Engine, State, Lane, Lookout, Backoff, Flight, Slots, Cache, Clock, Calls, Call, Handlers, Invocation)
+changes(Invoke, Keeper, Entry, Stepped, Writing, Observer, history.History, history.Attempt, history.Call)
 changes(context.ContinuousContext, context.DebounceContext, context.DebounceEventContext, context.TaskContext)
