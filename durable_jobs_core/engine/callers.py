@@ -157,4 +157,8 @@ def refuse(state: State, call: Call, error: DurableJobsError) -> None:
     reply_error(state, call.id, ReplyError(error))
     if stepped and not (keeper.dirty or keeper.idle):
         keeper.wants_load = True  # the others have to be stepped again, when the backend answers: it may hang
-    state.ready[call.key] = keeper
+    if keeper.idle and not state.clock.known:  # the first answer may be long in coming, and no turn before it
+        state.ready.pop(call.key, None)
+        state.retire(keeper)
+    else:
+        state.ready[call.key] = keeper
