@@ -284,8 +284,8 @@ def _take_claimed(state: State, lane: Lane, flight: Flight, claim: Claim, answer
     lane.unasked |= full
     if answer.next_wake is not None and answer.next_wake > claim.now:
         lane.note_wake(answer.next_wake)
-    elif answer.next_wake is not None and answer.claimed and not full:
-        lane.unasked.update(claim.limits)  # there is more, which did not fit
+    elif answer.next_wake is not None and answer.claimed:
+        lane.unasked.update(claim.limits)  # there is more, and when the others fall due was not told
 
 
 def _is_near(instant: int | None, now: int) -> bool:

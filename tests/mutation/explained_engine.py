@@ -106,9 +106,9 @@ _TABLE: dict[tuple[str, str], dict[str, tuple[str, ...]]] = {
     ("exchanges.py", "counts[job] = counts.get(job, 0) + 1"): {
         "each job that was asked for is in `counts`, and of others no number is looked at": ("0 -> 1",),
     },
-    ("exchanges.py", "elif answer.next_wake is not None and answer.claimed and not full:"): {
+    ("exchanges.py", "elif answer.next_wake is not None and answer.claimed:"): {
         "what was claimed has an entry, moved to the end of the hold: there is a next (R-7, R-8)": (
-            "answer.next_wake is not None and answer.claimed and (not full) -> answer.claimed and (not full)",
+            "answer.next_wake is not None and answer.claimed -> answer.claimed",
         ),
     },
     ("exchanges.py", "for key, row in zip(flight.batch.loads, answer.rows, strict=True):"): {
