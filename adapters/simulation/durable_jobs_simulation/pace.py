@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 SLACK_MS = 1_000
 """For exchanges on their way, for conflicts, and for who comes later than others."""
+TURN_MS = 10
+"""An engine with one slot asks for a job of a lane at a time."""
 RECOVERS_MS = 5_000
 """An engine waits no longer than that after an exchange that failed."""
 IN_VAIN_MAX = 50
@@ -144,7 +146,8 @@ class Promptness:
         for node in world.nodes if due < world.now else ():
             free = node.pace.free_since(job_of(key)) if node.up else None
             late = 0 if free is None else world.now - max(due, free)
-            if late > SLACK_MS + (0 if node.pace is knows else world.limits.poll):
+            turns = TURN_MS * len(node.jobs.by_key) * world.store.lanes
+            if late > SLACK_MS + turns + (0 if node.pace is knows else world.limits.poll):
                 raise Violated("S-69", f"{key} was due for {late} ms, and {node.name} had a slot for it")
         self._let_go(key)
 
