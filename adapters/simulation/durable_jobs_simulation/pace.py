@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from durable_jobs_core.backend import Answer
 from durable_jobs_core.engine import Answered, Exchange
-from durable_jobs_core.record import Record, Run
+from durable_jobs_core.record import Record
 from durable_jobs_core.words import Job, Key, job_of
 from durable_jobs_simulation import checks, leases
 from durable_jobs_simulation.violation import Violated
@@ -171,7 +171,7 @@ class Promptness:
                 raise Violated("D-4", f"{key} was claimed by {pace.name}, which has closed and holds it")
 
     def committed(self, key: Key, engine: int, before: Record | None, after: Record | None) -> None:
-        """A write has taken effect: a lease may be renewed by it, or its end be told."""
+        """A write has taken effect: a lease may be renewed by it."""
         writer, was, is_ = self._living(engine), checks.leased(before), checks.leased(after)
         if writer is not None:
             self._known[key] = writer.pace
@@ -183,10 +183,6 @@ class Promptness:
         if is_ is not None and is_.lease is not None and is_.lease.token == was.lease.token:
             if is_.lease.until > until:
                 self._check_renewal(key, holder, until)
-        elif any(_is_crash(was, run) for run in checks.runs_of(after.body)):
-            well = holder.pace.well_since
-            if not holder.stopping and well is not None and well <= until - self._world.limits.lease:
-                raise Violated("S-14", f"{key}: a crash was counted, and nothing had befallen {holder.name}")
 
     def _check_renewal(self, key: Key, holder: Node, until: int) -> None:
         """S-13: a lease is renewed when a third of it is over."""
@@ -200,9 +196,3 @@ class Promptness:
     def _living(self, engine: int) -> Node | None:
         """The node that has that engine, if it lives."""
         return next((node for node in self._world.nodes if node.up and node.engine_id == engine), None)
-
-
-def _is_crash(before: Run, after: Run) -> bool:
-    """Whether the same attempt is to be made again, for its lease has ended."""
-    again = (before.number, before.hook, before.attempt, before.crashes + 1)
-    return (after.number, after.hook, after.attempt, after.crashes) == again
