@@ -49,8 +49,8 @@ The contract, whole:
 10. *Bounded.* Memory follows queued requests, live runs and the cache limit, never stored instances.
 11. *Stopping.* After `Stopping` no claim, start or new request. Handlers have their grace, which another
     `Stopping` may shorten, then `Cancel`, and no hook begins any more; the leases of the ended ones are
-    released; `Closed` comes when every exchange is answered and every `Finished` is in; detached threads do
-    not hold it up. Dropping the engine instead is a crash, and safe.
+    released; `Closed` comes last, when every exchange is answered and every `Finished` is in; detached
+    threads do not hold it up. Dropping the engine instead is a crash, and safe.
 12. *Faults.* `feed` raises only `DriverError` (unknown id, second answer, `t` going back, what is no such
     input), and then nothing has changed. No behaviour of users, hooks or backends makes it raise. The
     values inside a key and a request are not looked at: give those that a client makes, checked at its edge.

@@ -84,10 +84,10 @@ class Engine:
                 turn(state)
             for lane in state.lanes[state.lane_turn :] + state.lanes[: state.lane_turn]:
                 exchanges.send(state, lane)
+            if state.emitted:
+                state.needs.append(protocol.Emit(tuple(state.emitted)))
+                state.emitted = []
             _close_when_done(state)
-        if state.emitted:
-            state.needs.append(protocol.Emit(tuple(state.emitted)))
-            state.emitted = []
         needs, state.needs = tuple(state.needs), []
         return needs
 

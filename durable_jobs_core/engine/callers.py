@@ -157,7 +157,9 @@ def refuse(state: State, call: Call, error: DurableJobsError) -> None:
         error = unknown(call.key, _why(state, call))
     reply_error(state, call.id, ReplyError(error))
     if stepped and not (keeper.dirty or keeper.idle):
-        keeper.reads = (
-            Reading.LOAD
-        )  # the others have to be stepped again, when the backend answers: it may hang
-    state.ready[call.key] = keeper
+        keeper.reads = Reading.LOAD  # the others are stepped again when the backend answers: it may hang
+    if keeper.idle and not state.clock.known:  # the first answer may be long in coming, and no turn before it
+        state.ready.pop(call.key, None)
+        state.retire(keeper)
+    else:
+        state.ready[call.key] = keeper

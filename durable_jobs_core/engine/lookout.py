@@ -109,8 +109,8 @@ class Lookout:
         self.unasked |= full
         if answer.next_wake is not None and answer.next_wake > claim.now:
             self.note_wake(answer.next_wake)
-        elif answer.next_wake is not None and answer.claimed and not full:
-            self.unasked.update(claim.limits)  # there is more, which did not fit
+        elif answer.next_wake is not None and answer.claimed:
+            self.unasked.update(claim.limits)  # there is more, and when the others fall due was not told
 
     # -- who comes first
 

@@ -177,7 +177,7 @@ def ignores_cancels(right: type[Node]) -> type[Node]:
     return Wrong
 
 
-@put("I-8", NODE, faults=SLOW)
+@put("engine", NODE, faults=SLOW)
 def forgets_that_a_thread_returned(right: type[Node]) -> type[Node]:
     """`Returned` is not fed: the slot of a thread that was left behind is lost."""
 
@@ -267,7 +267,7 @@ def loses_a_reply(right: type[Node]) -> type[Node]:
 # -- time, telemetry, identity, the end
 
 
-@put("I-8", NODE, faults=Faults())
+@put("S-69", NODE, faults=Faults())
 def forgets_to_wake_up(right: type[Node]) -> type[Node]:
     """`next_wakeup` is not looked at: nothing happens until something else comes."""
 

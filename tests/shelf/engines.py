@@ -9,9 +9,13 @@ from durable_jobs_simulation import Faults
 from shelf.attempts import apart, attempts
 from shelf.plants import Attribute, Item, Shelf, case
 
+from durable_jobs_core.backend import Claim
 from durable_jobs_core.effects import EmitTelemetry
-from durable_jobs_core.engine import _engine, callers, exchanges, hooks, keeper, protocol, turn
+from durable_jobs_core.engine import Engine, _engine, callers, exchanges, hooks, keeper, protocol, turn
+from durable_jobs_core.engine.calls import Calls
 from durable_jobs_core.engine.keeper import Keeper
+from durable_jobs_core.engine.lane import Lane
+from durable_jobs_core.engine.lookout import Lookout
 from durable_jobs_core.engine.settling import Settled
 from durable_jobs_core.engine.slots import Slots
 from durable_jobs_core.engine.state import State
@@ -142,10 +146,38 @@ def starts_while_its_own_handler_runs(right: Any) -> Any:
     return wrong
 
 
-@put("I-8", Attribute(Slots, "give"))
+@put("S-69", Attribute(Slots, "give"))
 def never_gives_a_slot_back(right: Any) -> Any:
     """After `concurrency` attempts nothing starts any more."""
     return lambda self, job, count=1: None
+
+
+@put("S-69", Attribute(Keeper, "_put_back"))
+def keeps_the_slot_of_what_it_steps_again(right: Any) -> Any:
+    """A lease that conflicted, or was refused, keeps its slot, and takes another when it is stepped again."""
+
+    def wrong(self: Keeper, steps: Any) -> None:
+        for stepped in steps:
+            if stepped.leases:
+                self.slots.take(self.job)
+        right(self, steps)
+
+    return wrong
+
+
+@put("S-69", Item(_engine._FEEDS, protocol.Answered), faults=LOSSES)
+def keeps_the_slots_of_a_lost_claim(right: Any) -> Any:
+    """A claim that was not answered keeps the slots that it was offered."""
+
+    def wrong(state: State, answered: protocol.Answered) -> None:
+        flights = [lane.flight for lane in state.lanes if lane.flight is not None]
+        (claim,) = [flight.batch.claim for flight in flights if flight.id == answered.exchange]
+        if claim is not None and isinstance(answered.answer, Exception):
+            for job, count in claim.limits.items():
+                state.slots.take(job, count)
+        right(state, answered)
+
+    return wrong
 
 
 @put("S-69", Attribute(Slots, "__init__"))
@@ -160,10 +192,102 @@ def forgets_deadlines(right: Any) -> Any:
     return lambda state, call: None
 
 
-@put("I-8", Attribute(exchanges, "claim_at"), case=apart, faults=Faults(nudge_lost=1.0))
+@put("S-69", Attribute(Lookout, "look_at"), faults=Faults())
+def looks_for_due_work_when_it_polls(right: Any) -> Any:
+    """The instant at which something falls due, of which the engine was told, is not woken for."""
+    return lambda self, clock: self.poll_at
+
+
+@put("S-69", Attribute(exchanges, "claim_at"), case=apart, faults=Faults(nudge_lost=1.0))
 def loses_sight_of_due_work(right: Any) -> Any:
     """Due work of which this engine was not told is never looked for."""
     return lambda state, lane: right(state, lane) if lane.lookout.unasked else None
+
+
+@put("D-4", Attribute(exchanges, "_claim"))
+def asks_again_and_again(right: Any) -> Any:
+    """Due work is asked for every 20 ms, whatever was answered."""
+
+    def wrong(state: State, lane: Lane) -> Claim:
+        claim: Claim = right(state, lane)
+        lane.lookout.poll_at = min(lane.lookout.poll_at, state.t + 20)
+        return claim
+
+    return wrong
+
+
+@put("D-4", Attribute(turn, "_defer"), faults=REDEPLOYS)
+def holds_what_it_cannot_run(right: Any) -> Any:
+    """What was claimed and cannot be started is not put back: nobody runs it before the hold is over."""
+    return lambda state, keeper, entry: None
+
+
+@put("engine", Attribute(Engine, "next_wakeup"))
+def wakes_without_a_reason(right: Any) -> Any:
+    """It wants to be woken every 5 ms."""
+
+    def wrong(self: Engine) -> int | None:
+        at: int | None = right.__get__(self)
+        return None if at is None else min(at, self._state.t + 5)
+
+    return property(wrong)
+
+
+@put("S-13", Attribute(hooks, "_renew_at"))
+def renews_late(right: Any) -> Any:
+    """A lease is renewed when two thirds of it are over."""
+    return lambda state, lease: right(state, lease) + state.limits.lease // 3
+
+
+@put("S-13", Attribute(hooks, "_renew_at"))
+def renews_without_need(right: Any) -> Any:
+    """A lease is renewed when a twelfth of it is over."""
+    return lambda state, lease: right(state, lease) - state.limits.lease // 4
+
+
+# -- what it keeps, and tells
+
+
+@put("engine", Attribute(State, "retire"))
+def keeps_a_key_that_is_gone(right: Any) -> Any:
+    """What the engine knows of a key is not forgotten with the life of that key."""
+    return lambda self, keeper: None if keeper.stamp >= 0 and keeper.base is None else right(self, keeper)
+
+
+@put("engine", Attribute(Calls, "remove"), faults=Faults(abandoned=0.3))
+def counts_a_caller_that_went(right: Any) -> Any:
+    """The bytes of a request stay in the sum if its caller went."""
+
+    def wrong(self: Calls, id: int | None) -> Any:
+        call = right(self, id)
+        if call is not None and call.gone:
+            self.bytes += 1 + call.size
+        return call
+
+    return wrong
+
+
+@put("engine", Attribute(Calls, "remove"))
+def keeps_a_key_for_who_has_left(right: Any) -> Any:
+    """A key whose run somebody waited for is kept when the last of them has an answer."""
+
+    def wrong(self: Calls, id: int | None) -> Any:
+        call = right(self, id)
+        if call is not None and call.watch is not None:
+            self.watching.setdefault(call.key, {})
+        return call
+
+    return wrong
+
+
+@put("I-7", Attribute(Engine, "needs"), faults=REDEPLOYS)
+def tells_the_last_after_the_end(right: Any) -> Any:
+    """What the last commit tells comes behind `Closed`."""
+
+    def wrong(self: Engine) -> tuple[Any, ...]:
+        return tuple(sorted(right(self), key=lambda need: not isinstance(need, protocol.Closed)))
+
+    return wrong
 
 
 @put("I-8", Item(_engine._FEEDS, protocol.Stopping), case=case("webhooks"), faults=REDEPLOYS)

@@ -5,10 +5,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from durable_jobs_simulation import SimulationError, cli, many
+from durable_jobs_simulation import SimulationError, cli, many, shrink
+from durable_jobs_simulation.case import tried
 from durable_jobs_simulation.cli import main
+from durable_jobs_simulation.many import find
 from durable_jobs_simulation.pytest_plugin import SimulateJobs
 from support.killing import finish
 from support.modules import put_module
@@ -325,18 +328,27 @@ def test_of_several_seeds_that_failed_the_first_is_shown_whichever_process_was_q
     assert "\nseed 2\n" in capsys.readouterr().out
 
 
-def test_an_interrupt_of_the_search_for_a_smaller_run_shows_the_run_that_failed(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("tries", [1, 5])
+def test_an_interrupt_of_the_search_for_a_smaller_run_shows_the_smallest_so_far(
+    tries: int, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def interrupted(*args: object, **options: object) -> None:
-        raise KeyboardInterrupt
+    run: list[int] = []
+    real = shrink.tried
 
-    monkeypatch.setattr(cli, "shrink", interrupted)
-    written = folder / "trace.txt"
+    def interrupted(case: Any, seed: int, faults: Any = None) -> Any:
+        run.append(seed)
+        if len(run) > tries:  # the first is whether the seed repeats its run
+            raise KeyboardInterrupt
+        return real(case, seed, faults)
+
+    monkeypatch.setattr(shrink, "tried", interrupted)
+    found, written = tried(find("charging:wrong")(), 4)[0], folder / "trace.txt"
 
     assert main(["run", "charging:wrong", "--seed", "4", "--trace", str(written)]) == 1
-    assert "VIOLATED nobody_pays_twice" in written.read_text()
-    assert "interrupted: this is the run as it was found" in capsys.readouterr().err
+    text = written.read_text()
+    assert "VIOLATED nobody_pays_twice" in text
+    assert (len(text.splitlines()) < len(list(found.lines()))) == (tries > 1)
+    assert "interrupted: this is the smallest run so far" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("command", [["run", "tokens", "--seed", "1"], ["check", "task"], ["speed"]])

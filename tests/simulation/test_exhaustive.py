@@ -52,6 +52,8 @@ def test_I_1_I_2_I_3_I_4_I_5_I_6_I_7_I_8_I_9_hold_in_all_states_of_a_small_scope
         ("terminate", "terminates_without_deleting", "I-5"),
         ("task", "answers_a_send_and_forgets_it", "I-1 I-7"),
         ("continuous", "acknowledges_before_the_commit", "I-1 I-7"),
+        ("terminate", "keeps_a_key_that_is_gone", "engine"),
+        ("unknown", "keeps_the_slots_of_a_lost_claim", "S-69"),
     ],
 )
 def test_a_planted_fault_is_found_by_a_shortest_trace(

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from durable_jobs_memory import MemoryBackend
+from durable_jobs_simulation.holds import stray
 from support import keepers, samples
 
 from durable_jobs_core.backend import Answer, Batch, Refused, Row, Unknown, Write
@@ -122,6 +123,8 @@ class Rig:
                     self.events += need.events
                 case Closed():
                     self.closed = True
+        found = stray(self.engine, "the engine", range(self.engine._state.ids + 1))
+        assert found is None, found
 
     def tick(self) -> None:
         """Time has passed, perhaps."""

@@ -25,7 +25,7 @@ from durable_jobs_simulation.scenarios import CASES
 from durable_jobs_simulation.shrink import as_test, repeats, shrink, strays
 from durable_jobs_simulation.speed import measure
 from durable_jobs_simulation.tasks import SimulationError
-from durable_jobs_simulation.trace import WHY, clock, parting, written
+from durable_jobs_simulation.trace import WHY, Trace, clock, parting, written
 
 INTERRUPTED = 130
 """What a shell says of a program that was."""
@@ -41,10 +41,16 @@ def explain(name: str, seed: int, path: str | None) -> int:
         again = strays(make, trace)
         print(f"{name}: {violation.invariant}; looking for a smaller run ...", file=sys.stderr)
         progress = Progress()
+
+        def told(tries: int, smallest: Trace) -> None:
+            nonlocal trace
+            trace = smallest
+            progress.show(lambda: f"try {tries}")
+
         try:
-            trace = shrink(make, trace, violation.invariant, told=lambda n: progress.show(lambda: f"try {n}"))
+            trace = shrink(make, trace, violation.invariant, told=told)
         except KeyboardInterrupt:
-            progress.say("interrupted: this is the run as it was found")
+            progress.say("interrupted: this is the smallest run so far")
         progress.clear()
         again = again or as_test(python_of(name), make, trace)
     trace.case = name

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 from durable_jobs_core.engine import HookReturned
 from durable_jobs_core.record import ContinuousBody, Record, Run
+from durable_jobs_core.words import Job, Key, job_of
 from durable_jobs_simulation import checks
 from durable_jobs_simulation.history import Attempt, History
 from durable_jobs_simulation.violation import Violated
 from durable_jobs_simulation.watched import Watched
 
 if TYPE_CHECKING:
-    from durable_jobs_core.words import Key
     from durable_jobs_simulation.node import Node
 
 
@@ -62,16 +62,24 @@ def check_counted(old: Attempt, after: Record) -> None:
 
 def check_slots(node: Node, key: Key) -> None:
     """S-69: there is a slot for one more attempt; threads that were left behind keep theirs."""
-    running = [run.invoke.key for run in node.hooks if run.invoke.leased]
-    own = node.jobs.by_key[key.kind, key.job].concurrency
-    most = node.world.limits.concurrency
-    if len(running) >= most:
-        raise Violated("S-69", f"{key}: {len(running)} attempts run already, of at most {most}")
-    if own is None:
-        return
-    beside = sum((other.kind, other.job) == (key.kind, key.job) for other in running)
-    if beside >= own:
+    running, most, beside, own = _slots(node, job_of(key))
+    if running >= most:
+        raise Violated("S-69", f"{key}: {running} attempts run already, of at most {most}")
+    if own is not None and beside >= own:
         raise Violated("S-69", f"{key}: {beside} attempts of its job run already, of at most {own}")
+
+
+def has_slot(node: Node, job: Job) -> bool:
+    """The same, asked."""
+    running, most, beside, own = _slots(node, job)
+    return running < most and (own is None or beside < own)
+
+
+def _slots(node: Node, job: Job) -> tuple[int, int, int, int | None]:
+    """How many attempts run, and may at most; how many of a job."""
+    jobs, limits = [job_of(run.invoke.key) for run in node.hooks if run.invoke.leased], node.world.limits
+    own = limits.per_job.get(job, node.jobs.by_key[job].concurrency)
+    return len(jobs), limits.concurrency, jobs.count(job), own
 
 
 def check_early(world: Watched, new: Attempt, run: Run, before: Record | None) -> None:

@@ -126,6 +126,7 @@ class Network:
         answered = world.store.perform(batch, befallen, need.lane)
         world.rot.met(batch, rotten, answered.claimed)
         told.claimed = len(answered.claimed)
+        world.prompt.claimed(node, [row.key for row in answered.claimed])
         back = world.travel.between(0, 3)
         if fate("slow"):
             self._struck(batch, "slow")

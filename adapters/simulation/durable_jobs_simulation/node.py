@@ -27,7 +27,9 @@ from durable_jobs_core.errors import ClosedError, OutcomeUnknownError
 from durable_jobs_core.jobs import Jobs
 from durable_jobs_core.words import Kind
 from durable_jobs_simulation import leases
+from durable_jobs_simulation.holds import stray
 from durable_jobs_simulation.hooks import HookRun
+from durable_jobs_simulation.pace import Pace
 from durable_jobs_simulation.tasks import Ask, Ended
 from durable_jobs_simulation.under_way import UnderWay
 from durable_jobs_simulation.violation import Violated
@@ -56,6 +58,7 @@ class Node:
         self.jobs: Jobs
         self.kinds: tuple[Kind, ...]
         self.at: UnderWay
+        self.pace: Pace
         self._engine: Engine
         self._backlog: list[Callable[[], None]] = []
         self._hooks: dict[int, HookRun] = {}
@@ -106,6 +109,7 @@ class Node:
             worker=self.worker,
         )
         self.kinds = tuple(dict.fromkeys(kind for kind, _ in self.jobs.by_key))
+        self.pace = Pace(self)
         self.at = UnderWay(self, ["drift"] * (speed != _MILLION) + ["old_release"] * self.outdated)
         self._wake_at, self._nudged = None, False
         world.observer.started(self)
@@ -189,6 +193,7 @@ class Node:
         world = self.world
         if type(input) is Answered:
             self.at.exchange = None
+            self.pace.hears(input)
         try:
             self._engine.feed(self.t, input)
         except Exception as error:
@@ -216,6 +221,9 @@ class Node:
                 self._perform(need)
                 if not self.up:
                     return
+        found = stray(self._engine, self.name, self._hooks)
+        if found is not None:
+            raise found
         if "stall" in self.at.lasting:  # all that it held up is given
             self.at.lasting.remove("stall")
         try:
@@ -227,9 +235,11 @@ class Node:
 
     def _needs(self) -> tuple[Need, ...]:
         try:
-            return self._engine.needs()
+            needs = self._engine.needs()
         except Exception as error:
             raise _raised(error) from error
+        self.pace.acts(bool(needs))
+        return needs
 
     def _set_timer(self, at: int) -> None:
         at = max(at, self.world.now)
@@ -241,6 +251,7 @@ class Node:
     def _tick(self, at: int) -> None:
         if self._wake_at == at:
             self._wake_at = None
+            self.pace.ticks()
             self.feed(Ticked())
 
     def _perform(self, need: object) -> None:
@@ -248,6 +259,7 @@ class Node:
         match need:
             case Exchange():
                 self.at.exchange = need
+                self.pace.asks(need)
                 self.world.network.exchange(self, need)
             case Invoke():
                 observer.invoked(self, need)
@@ -267,6 +279,7 @@ class Node:
                 observer.emitted(self, need.events)
             case Closed():
                 self.world.say(self.name, "closed")
+                self.world.prompt.closes(self)
                 self._end()
             case _:
                 raise Violated("engine", f"an unknown need: {need!r}")
@@ -285,11 +298,15 @@ class Node:
         if run.invoke.leased:
             self.at.told(run.invoke.key, "completion")
         if type(outcome).__name__ != "HookDetached":
-            self._hooks.pop(run.invoke.id, None)
+            self._gone(run)
 
     def returned(self, run: HookRun) -> None:
         """A hook that was left behind has returned."""
         self.world.say(self.name, "returned", key=run.invoke.key)
+        self._gone(run)
+
+    def _gone(self, run: HookRun) -> None:
+        self.pace.frees(run.invoke.key)
         self._hooks.pop(run.invoke.id, None)
 
     @property

@@ -20,9 +20,10 @@ SIZES = ((1, 0), (1, 1), (2, 0))
 
 
 def shrink(
-    make: MakeCase, trace: Trace, invariant: str, *, told: Callable[[int], None] = lambda n: None
+    make: MakeCase, trace: Trace, invariant: str, *, told: Callable[[int, Trace], None] = lambda n, best: None
 ) -> Trace:
-    """The smallest trace found that violates the same invariant under the same seed."""
+    """The smallest trace found that violates the same invariant under the same seed. `told`: before each try,
+    of its number and of the smallest so far."""
     search = _Search(make, trace, invariant, told)
     search.drop()
     search.single_out()
@@ -58,7 +59,9 @@ def as_test(made: str | None, make: MakeCase, trace: Trace) -> str | None:
 
 
 class _Search:
-    def __init__(self, make: MakeCase, trace: Trace, invariant: str, told: Callable[[int], None]) -> None:
+    def __init__(
+        self, make: MakeCase, trace: Trace, invariant: str, told: Callable[[int, Trace], None]
+    ) -> None:
         self._make, self._invariant, self._told = make, invariant, told
         self._runs = 0
         self._changes: dict[str, int] = {}
@@ -93,7 +96,7 @@ class _Search:
             return False
         self._seen.add(run)
         self._runs += 1
-        self._told(self._runs)
+        self._told(self._runs, self.best)
         try:
             trace, violation = tried(case, self.best.seed, faults)
         except Exception:  # with other faults, something else is wrong: its scenario never ends, perhaps

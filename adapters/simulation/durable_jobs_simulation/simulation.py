@@ -21,6 +21,7 @@ from durable_jobs_core.jobs import Jobs
 from durable_jobs_core.record import Record
 from durable_jobs_core.results import InstanceStatus
 from durable_jobs_core.words import Key, Kind, maybe_datetime, to_datetime
+from durable_jobs_simulation import telling
 from durable_jobs_simulation.arguments import ManyJobs, check_arguments, nothing_given, releases_of
 from durable_jobs_simulation.dice import Dice
 from durable_jobs_simulation.faults import Faults, draw_limits, swarm
@@ -346,8 +347,6 @@ def _let_end(simulation: Simulation, invariants: Sequence[Invariant]) -> None:
 def settle(simulation: Simulation, invariants: Sequence[Invariant] = ()) -> None:
     """Liveness, once the faults are over: until all that was due is done."""
     world = simulation._world
-    by_hand = any(event.what in ("crash", "mishap") for event in world.trace.events)
-    faultless = not world.trace.faults.rates() and not by_hand
     began, steps = world.now, world.trace.steps
     while world.now < began + 2 * world.limits.lease or _undone(world, began) is not None:
         late = world.now > began + PATIENCE_MS or world.trace.steps > steps + PATIENCE_STEPS
@@ -355,13 +354,15 @@ def settle(simulation: Simulation, invariants: Sequence[Invariant] = ()) -> None
             after = f" {clock(world.now - began)} after the last fault"
             left = _undone(world, began) or "nothing is left"
             raise Violated("I-8", left + (after if late else ", and nothing will happen any more"))
-    if not faultless:
+    if telling.may_be_lost(world.trace):
         return
     answered = world.now + world.limits.lease + world.limits.exchange
     while world.now <= answered and any(history.untold for history in world.observer.histories.values()):
         if not _step(simulation, invariants):  # else the answer to a commit is on its way
             break
-    world.observer.check_faultless()
+    telling.check_complete(world.observer.histories.values())
+    if not world.trace.faults.rates() and not any(event.what == "mishap" for event in world.trace.events):
+        world.observer.check_no_crash()
 
 
 def _step(simulation: Simulation, invariants: Sequence[Invariant]) -> bool:

@@ -31,7 +31,7 @@ class Watcher(Protocol):
         ...
 
     def indexed(self, key: Key) -> None:
-        """The index entry of a key was set."""
+        """The index entry of a key was set, or taken out."""
         ...
 
 
@@ -101,9 +101,9 @@ class Store:
             self.holds[key] = hold
         if wake is None:
             self.entries.pop(key, None)
-            return
-        self.entries[key] = wake
-        heapq.heappush(self._due.setdefault((self.lane(key), key.kind, key.job), []), (wake, key))
+        else:
+            self.entries[key] = wake
+            heapq.heappush(self._due.setdefault((self.lane(key), key.kind, key.job), []), (wake, key))
         self.watcher.indexed(key)
 
     def replace(self, row: Row | Damaged, wake: int | None) -> None:

@@ -21,6 +21,7 @@ from durable_jobs_simulation.faults import Fate, Faults
 from durable_jobs_simulation.network import Network
 from durable_jobs_simulation.node import Node
 from durable_jobs_simulation.observer import Observer
+from durable_jobs_simulation.pace import Promptness
 from durable_jobs_simulation.rot import Rot
 from durable_jobs_simulation.store import Store
 from durable_jobs_simulation.tasks import Ask, Ended
@@ -74,6 +75,7 @@ class World:
         self.graveyard: list[Any] = []
         """Coroutines of hooks whose node died: kept, so that none of their code runs."""
         self.observer: Observer = Observer(self)  # said, for mypy comes here by way of the node
+        self.prompt = Promptness(self)
         self.store: Store = Store(lambda: self.now, self, lanes)
         self.network = Network(self)
         self.rot = Rot(self)
@@ -163,6 +165,7 @@ class World:
         self.poisoned = {}
         self.network.heal()
         self.rot.heal()
+        self.prompt.calm()
         self.say("world", "calm")
         for node in self.nodes:
             if not node.up:
@@ -198,14 +201,17 @@ class World:
 
     def committed(self, engine: int, write: Write, before: Row | Damaged | None) -> None:
         """A write has taken effect."""
+        was = self.observer.stored(write.key)
         self.observer.committed(engine, write, before)
+        self.prompt.committed(write.key, engine, was, self.observer.stored(write.key))
         if write.row is not None:
             self.rot.after_commit(write.row)
         self.hint(engine, None if write.row is None else write.row.wake)
 
     def indexed(self, key: Key) -> None:
-        """The index entry of a key was set."""
+        """The index entry of a key was set, or taken out."""
         self.observer.indexed(key)
+        self.prompt.indexed(key)
 
     # -- hints
 

@@ -529,6 +529,16 @@ def test_rule_11_detached_threads_do_not_hold_it_up() -> None:
     assert (rig.engine.next_wakeup, rig.engine.needs()) == (None, ())
 
 
+def test_rule_11_what_the_last_commit_tells_comes_before_the_end() -> None:
+    rig = greeted()
+    rig.ask(TICK, START)
+    rig.stop(10_000)
+    rig.finish()
+    rig.settle()
+
+    assert [type(need).__name__ for need in rig.drains[-1]] == ["Emit", "Closed"]
+
+
 def test_rule_11_stopping_before_the_first_answer_closes_after_it() -> None:
     rig = Rig()
     call = rig.call(TICK, START)

@@ -179,6 +179,20 @@ def test_rule_5_a_request_whose_caller_went_is_given_up_at_its_deadline_too() ->
     assert rig.engine._state.keepers == {}
 
 
+def test_rule_10_of_requests_given_up_before_the_store_has_answered_nothing_is_kept() -> None:
+    rig = Rig(jobs())
+    asked = [rig.call(TICK, START, deadline=deadline) for deadline in (1_000, 1_000, 2_000)]
+    rig.call(LATEST, StatusRequested(), deadline=1_000)
+
+    rig.wait(1_000, settle=False)
+    assert list(rig.engine._state.keepers) == [TICK]
+    rig.wait(1_000, settle=False)
+
+    assert (rig.engine._state.keepers, rig.engine._state.ready) == ({}, {})
+    assert isinstance(rig.result(asked[-1]), StorageError)
+    assert rig.ask(TICK, START).created
+
+
 def test_I_7_a_request_whose_hook_fails_though_its_caller_went_changes_nothing() -> None:
     rig = greeted()
     rig.abandon(rig.call(FOLD, AddRequested(event=1)))

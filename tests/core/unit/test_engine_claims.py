@@ -310,14 +310,29 @@ def test_S_69_each_job_is_asked_for_once_a_look() -> None:
 
 
 @pytest.mark.parametrize("passed", [0, 500])
-def test_S_69_a_backlog_without_a_slot_lets_nobody_be_asked_for_again(passed: int) -> None:
+def test_S_69_a_backlog_without_a_slot_lets_the_others_be_asked_for_once_more(passed: int) -> None:
     rig = Rig(ticks("a", "b", concurrency=1), poll=1_000_000)
     start(rig, "a", *range(3))
     rig.t = passed
 
     rig.settle()
 
-    assert (asked(rig), running(rig)) == ([{"a": 1, "b": 1}], ["a"])
+    assert (asked(rig), running(rig)) == ([{"a": 1, "b": 1}, {"b": 1}], ["a"])
+
+
+def test_S_69_a_backlog_does_not_hide_when_another_job_falls_due() -> None:
+    rig = greeted(ticks("a", "b", concurrency=1), poll=1_000_000)
+    rig.ask(Key("continuous", "b", "x"), StartRequested(number(0)))
+    rig.finish()
+    rig.settle()
+    start(rig, "a", *range(3))
+    rig.nudge()
+    rig.settle()
+    assert running(rig) == ["a"]
+
+    rig.wait(60_000)
+
+    assert (running(rig), rig.now()) == (["a", "b"], EPOCH + 60_000)
 
 
 def test_a_backend_that_has_more_and_gives_nothing_is_not_asked_again_at_once() -> None:

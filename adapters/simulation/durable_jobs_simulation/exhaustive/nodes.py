@@ -40,6 +40,7 @@ from durable_jobs_core.engine.protocol import Need
 from durable_jobs_simulation.exhaustive import canonical
 from durable_jobs_simulation.exhaustive.forking import changes, fork
 from durable_jobs_simulation.exhaustive.scope import Scope
+from durable_jobs_simulation.holds import stray
 from durable_jobs_simulation.violation import Violated
 
 _KEPT = 20_000
@@ -98,12 +99,13 @@ class Node:
 
 
 class Turn(NamedTuple):
-    """What comes of an input: the node that takes the place of another, what it needs, and the hook that
-    has ended."""
+    """What comes of an input: the node that takes the place of another, what it needs, the hook that has
+    ended, and what it should not hold."""
 
     node: Node
     needs: tuple[Need, ...]
     ended: tuple[Invoke, HookOutcome] | None = None
+    stray: Violated | None = None
 
 
 Turns: TypeAlias = dict[Hashable, Turn]
@@ -163,7 +165,8 @@ def _after(node: Node, now: int, input: Input | End) -> Turn:
         raise Violated("engine", f"it raised {type(error).__name__}: {error}") from error
     needs = _pump(node)
     node.tell()
-    return Turn(node, needs, ended)
+    hooks = node.hooks.keys() | node.threads
+    return Turn(node, needs, ended, stray(node.engine, node.name, hooks))
 
 
 def _end(node: Node, end: End) -> tuple[Input, tuple[Invoke, HookOutcome] | None]:

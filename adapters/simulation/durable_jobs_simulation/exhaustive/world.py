@@ -316,6 +316,8 @@ class World:
                     self._restart(number)
                 case _:
                     pass
+        if turn.stray is not None:
+            raise turn.stray
 
     def _ended(self, node: Node, invoke: Invoke, outcome: HookOutcome) -> None:
         if isinstance(outcome, HookReturned) and invoke.hook == "execute":
