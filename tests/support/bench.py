@@ -7,6 +7,7 @@ from typing import Any
 
 from attrs import evolve
 from support import keepers
+from support.samples import number
 
 from durable_jobs_core.backend import Damaged, Write
 from durable_jobs_core.codec import Loaded
@@ -16,9 +17,9 @@ from durable_jobs_core.engine.entries import Entry, Released, Writing
 from durable_jobs_core.engine.keeper import Keeper
 from durable_jobs_core.engine.slots import Slots
 from durable_jobs_core.errors import DurableJobsError
-from durable_jobs_core.events import AddRequested
-from durable_jobs_core.operations import HookCall, InlineOutcome
-from durable_jobs_core.record import Record
+from durable_jobs_core.events import AddRequested, Event, HandlerSucceeded, SendRequested
+from durable_jobs_core.operations import HookCall, InlineOutcome, Operations
+from durable_jobs_core.record import DebounceBody, Record
 from durable_jobs_core.step import Env, step
 from durable_jobs_core.words import Failure, Key, job_of
 
@@ -217,3 +218,36 @@ def answers(released: list[Released]) -> list[Any]:
 def error_types(released: list[Released]) -> list[type[DurableJobsError]]:
     """The types of the errors answered."""
     return [type(answer) for answer in answers(released) if isinstance(answer, DurableJobsError)]
+
+
+def send(event: int) -> SendRequested:
+    """A request to a task."""
+    return SendRequested(event=event)
+
+
+def debounce(bench: Bench) -> DebounceBody:
+    """What is stored of a debounce."""
+    body = bench.record.body
+    assert isinstance(body, DebounceBody)
+    return body
+
+
+def running(definition: object, key: Key, *requests: Event) -> Bench:
+    """An instance whose attempt is in flight on this engine."""
+    bench = Bench(definition, key)
+    for request in requests[:-1]:
+        bench.other(request)
+    bench.may_start = True
+    bench.ask(requests[-1])
+    bench.commit()
+    assert bench.slots_taken == 1
+    return bench
+
+
+def succeeded(bench: Bench, state: int | None = None) -> HandlerSucceeded:
+    """The success of the attempt in flight."""
+    run = bench.record.body.in_flight
+    assert run is not None
+    assert run.lease is not None
+    asked = Operations(state=None if state is None else number(state))
+    return HandlerSucceeded(run.lease.token, asked)

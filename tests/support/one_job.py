@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from attrs import define
 from durable_jobs_memory import MemoryBackend
@@ -18,6 +18,7 @@ from durable_jobs_core import (
     create_durable_jobs,
     every,
 )
+from durable_jobs_core.backend import Answer, Batch
 
 
 @define
@@ -57,3 +58,26 @@ class Closing(MemoryBackend):
     def close(self) -> None:
         super().close()
         self.closed.set()
+
+
+async def outcome_of_a_run(runtime: Any) -> Any:
+    """What a trigger of the job `job` comes to."""
+    client = runtime.client.continuous("job")
+    await client.start("a", Nothing())
+    return await client.trigger("a", wait="10 seconds")
+
+
+class Failing(MemoryBackend):
+    """Its second to fifth exchanges raise, or give what is no answer."""
+
+    def __init__(self, way: object) -> None:
+        super().__init__()
+        self.way, self.asked = way, 0
+
+    def exchange(self, lane: int, batch: Batch) -> Answer:
+        self.asked += 1
+        if not 2 <= self.asked <= 5:
+            return super().exchange(lane, batch)
+        if isinstance(self.way, BaseException):
+            raise self.way
+        return cast(Answer, self.way)

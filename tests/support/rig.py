@@ -35,7 +35,7 @@ from durable_jobs_core.engine import (
     Ticked,
 )
 from durable_jobs_core.engine.entropy import Entropy
-from durable_jobs_core.events import Request
+from durable_jobs_core.events import AddRequested, Request
 from durable_jobs_core.journal import Journal
 from durable_jobs_core.record import Lease, Record
 from durable_jobs_core.telemetry import TelemetryEvent
@@ -43,6 +43,9 @@ from durable_jobs_core.words import Key
 
 EPOCH = 1_700_000_000_000
 """The instant at which `t` is 0."""
+
+LEASE = 30_000
+"""How long a lease is, in milliseconds, unless the limits say otherwise."""
 
 
 class Fixed(Entropy):
@@ -339,3 +342,30 @@ def start(rig: Rig, job: str, *ids: object) -> None:
     other = client(rig)
     for name in ids:
         other.ask(Key("continuous", job, str(name)), samples.START)
+
+
+def run_of(rig: Rig, key: Key = samples.TICK) -> Any:
+    """The run of an instance."""
+    return rig.record(key).body.run
+
+
+def second(rig: Rig, **limits: Any) -> Rig:
+    """Another worker on the same store, at the same time."""
+    return greeted(rig.engine._state.jobs, node=2, stores=rig.stores, lane=rig.lane_of, t=rig.t, **limits)
+
+
+def ticking(**options: Any) -> Rig:
+    """An engine with a continuous instance that waits for its next tick."""
+    rig = greeted(samples.jobs(tick=samples.tick(**options)))
+    rig.ask(samples.TICK, samples.START)
+    rig.finish()
+    rig.settle()
+    return rig
+
+
+def added(*events: int, **options: Any) -> Rig:
+    """An engine with a debounce that collects."""
+    rig = greeted(samples.jobs(latest=samples.latest(**options)))
+    for event in events:
+        rig.ask(samples.LATEST, AddRequested(event=event))
+    return rig

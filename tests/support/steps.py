@@ -381,3 +381,6 @@ class Bench:
     def discard(self) -> Any:
         """`discard`."""
         return self.request(events.DiscardRequested())
+
+
+GRID = every("1 minute", align="start")

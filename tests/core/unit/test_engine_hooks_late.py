@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from support.rig import Rig, greeted, start
+from support.rig import LEASE, Rig, greeted, start
 from support.samples import TICK
-
-LEASE = 30_000
 
 
 def leased(rig: Rig) -> None:
