@@ -208,8 +208,8 @@ def loses_sight_of_due_work(right: Any) -> Any:
 def asks_again_and_again(right: Any) -> Any:
     """Due work is asked for every 20 ms, whatever was answered."""
 
-    def wrong(state: State, lane: Lane) -> Claim:
-        claim: Claim = right(state, lane)
+    def wrong(state: State, lane: Lane, now: int) -> Claim:
+        claim: Claim = right(state, lane, now)
         lane.lookout.poll_at = min(lane.lookout.poll_at, state.t + 20)
         return claim
 
