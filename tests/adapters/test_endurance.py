@@ -210,3 +210,25 @@ def test_a_backend_that_fails_now_and_again_is_told_of_seldom_and_one_that_stays
         "the backend failed (lane 0, 4 in a row): it is away",
         "the backend answers again (lane 0, failed before: 5)",
     ]
+
+
+def test_a_trouble_of_a_backend_that_goes_on_after_the_rest_is_told(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However seldom it is asked: each time may be many seconds, and a power of two far."""
+    now = 100.0
+    monkeypatch.setattr(lanes, "clock", lambda: now)
+    lane = lanes.LaneThread(MemoryBackend(), 0, lambda lane, answered: None)
+    lane.tell(Trouble("it is bad", 1))
+    lane.tell(None)
+    caplog.clear()
+    for times in range(1, 6):
+        now += 4.0
+        lane.tell(Trouble("it is away", times))
+    lane.tell(None)
+
+    assert caplog.messages == [
+        "the backend failed (lane 0, 3 in a row): it is away",
+        "the backend failed (lane 0, 4 in a row): it is away",
+        "the backend answers again (lane 0, failed before: 5)",
+    ]
