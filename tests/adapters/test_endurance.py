@@ -21,8 +21,10 @@ from durable_jobs_core import (
     Continuous,
     ContinuousContext,
     Debounce,
+    DuplicateEventError,
     DurableJobsError,
     ExecutionError,
+    Task,
     create_durable_jobs,
     every,
 )
@@ -123,6 +125,23 @@ def test_what_an_inline_hook_held_that_failed_is_let_go(
             await gone(driver, held)
 
     driver.run(main)
+
+
+@pytest.mark.usefixtures("no_collector")
+def test_the_error_of_a_refused_request_is_let_go(driver: Driver) -> None:
+    job = Task.make(event=int, state=Counter, on_event=lambda event, ctx: None, execute=fail)
+
+    async def main() -> None:
+        async with driver.open(create_durable_jobs({"job": job}), "memory://") as runtime:
+            client = runtime.client.task(job)
+            await client.send("1", 1, event_id="one")
+            try:
+                await client.send("1", 1, event_id="one")
+            except DuplicateEventError as error:
+                vars(error)["large"] = Large()
+            await gone(driver, held)
+
+    driver.run(main, seconds=5)
 
 
 async def see(ctx: Any) -> None:
