@@ -114,7 +114,7 @@ class Definition(Generic[S]):
             try:
                 stored = self.upcast(stored)
             except RAISED as error:
-                raise self.state.not_upcast(subject, error) from error
+                raise self.state.refuse(subject, error).with_traceback(error.__traceback__) from error
         value: S = self.state.decode(stored.value, *subject)
         return value
 

@@ -17,7 +17,7 @@ from cattrs import Converter, StructureHandlerNotFoundError
 
 from durable_jobs_core.errors import DefinitionError, ValidationError
 from durable_jobs_core.failures import RAISED
-from durable_jobs_core.schema._explain import cause_of, explain, raised
+from durable_jobs_core.schema._explain import cause_of, explain
 from durable_jobs_core.schema._scalars import read_json
 from durable_jobs_core.schema._strict import no_form, strict_converter
 from durable_jobs_core.words import PAYLOAD_MAX_BYTES, GivenJson, Json
@@ -115,23 +115,8 @@ class Schema:
             raise self.refuse(subject, error) from cause_of(error)
 
     def refuse(self, subject: tuple[object, ...], error: BaseException) -> ValidationError:
-        """What to raise for a value that does not fit, for the reason in `error`, which the codec raised."""
-        return self._refused(subject, error, names_fields=isinstance(self.codec, StrictCodec))
-
-    def not_upcast(self, subject: tuple[object, ...], error: BaseException) -> ValidationError:
-        """What to raise for what an upcaster raised, with its stack."""
-        return self._refused(subject, error, names_fields=False).with_traceback(error.__traceback__)
-
-    def _refused(
-        self, subject: tuple[object, ...], error: BaseException, *, names_fields: bool
-    ) -> ValidationError:
-        """`names_fields`: a `KeyError` is of a field that is missing, not of what users' code looked for."""
-        if isinstance(error, ValidationError):
-            issues = error.issues
-        elif isinstance(error, KeyError) and not names_fields:
-            issues = (raised(error, self.type),)
-        else:
-            issues = explain(error, self.type)
+        """What to raise for a value that does not fit, for the reason in `error`."""
+        issues = error.issues if isinstance(error, ValidationError) else explain(error, self.type)
         return ValidationError(_text(subject), issues)
 
 

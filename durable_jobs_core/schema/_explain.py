@@ -27,20 +27,20 @@ def explain(error: BaseException, type_: Any) -> tuple[Issue, ...]:
     return tuple(_issues(error, "$", type_))
 
 
-def raised(error: BaseException, type_: Any, path: str = "$") -> Issue:
-    """An exception came, in place of a value of `type_`."""
-    return Issue(path, f"a valid {type_name(type_)}", f"{type(error).__name__}: {error}")
-
-
 def cause_of(error: BaseException) -> BaseException | None:
     """The exception, if there is more to it than its issues say: it comes from a validator or a codec."""
-    is_told = all(isinstance(leaf, _OWN) or _is_missing(leaf, error) for leaf in leaves(error))
+    is_told = all(isinstance(leaf, _OWN) or _is_missing_field(leaf) for leaf in leaves(error))
     return None if is_told else error
 
 
-def _is_missing(leaf: BaseException, error: BaseException) -> bool:
-    """Whether a field is. In a group, cattrs notes which one; a `KeyError` of the class's own has no note."""
-    return isinstance(leaf, KeyError) and (leaf is error or hasattr(leaf, "__notes__"))
+def _is_missing_field(error: BaseException) -> bool:
+    """Whether the code that cattrs writes for a class looked for one; else users' code looked for its own."""
+    trace = error.__traceback__
+    if not isinstance(error, KeyError) or trace is None:
+        return False
+    while trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace.tb_frame.f_code.co_filename.startswith("<cattrs generated")
 
 
 def _issues(error: BaseException, path: str, type_: Any) -> Iterator[Issue]:
@@ -51,16 +51,13 @@ def _issues(error: BaseException, path: str, type_: Any) -> Iterator[Issue]:
             step = f".{name}" if name is not None else f"[{note.index!r}]"
             yield from _issues(child, path + step, note.type)
         for child in bare:
-            if isinstance(child, KeyError):  # the class looked for something, of its own
-                yield raised(child, type_, path)
-            else:
-                yield from _issues(child, path, type_)
+            yield from _issues(child, path, type_)
     elif isinstance(error, Misfit):
         yield Issue(path + error.path, error.expected, *error.got)
-    elif isinstance(error, KeyError):
+    elif _is_missing_field(error):
         yield Issue(path, type_name(type_), f"nothing: the field {error} is missing")
     elif isinstance(error, ForbiddenExtraKeysError):
         extra = ", ".join(sorted(map(repr, error.extra_fields)))
         yield Issue(path, f"only the fields of {type_name(type_)}", f"also {extra}")
     else:
-        yield raised(error, type_, path)
+        yield Issue(path, f"a valid {type_name(type_)}", f"{type(error).__name__}: {error}")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -159,7 +161,7 @@ def test_the_task_of_a_hook_is_named_by_it_for_what_asyncio_tells_of_slow_ones()
             await runtime.client.continuous("job").start("a", Nothing())
             await runtime.run_until_idle()
 
-    asyncio.run(main())
+    asyncio.run(main(), debug=True)
     assert names == ["execute of continuous:job:a"]
 
 
@@ -187,6 +189,29 @@ def test_S_15_a_hook_that_swallows_the_end_of_its_time_is_cancelled_again(
 
     asyncio.run(main())
     assert swallowed == [0, 1, 2]
+
+
+def test_nothing_is_kept_of_how_often_a_hook_that_swallows_it_was_cancelled(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(durable_jobs_asyncio, "AGAIN_SECONDS", 0.0)
+    timers: list[int] = []
+
+    async def execute(ctx: ContinuousContext[Nothing]) -> None:
+        for _ in range(100):
+            with suppress(asyncio.CancelledError):
+                await asyncio.Event().wait()
+        gc.collect()
+        timers.append(sum(isinstance(one, asyncio.TimerHandle) for one in gc.get_objects()))
+
+    async def main() -> None:
+        jobs = one_job(execute, timeout="1 ms", retry=None)
+        async with durable_jobs_asyncio.open_runtime(jobs, "memory://") as runtime:
+            await runtime.client.continuous("job").start("a", Nothing())
+            await runtime.run_until_idle()
+
+    asyncio.run(main())
+    assert timers[0] < 20
 
 
 @pytest.mark.parametrize("is_closed", [False, True])

@@ -226,7 +226,7 @@ def test_what_a_full_buffer_drops_is_said_at_once_then_seldom_and_at_the_end(
     for number in (2, 3, 4, 5):
         tracker.emit([terminated(0)] * number)
         if number == 4:
-            tracker._tell_at = 0.0  # time has passed
+            tracker._tells_overflow._rests_until = 0.0  # time has passed
         tracker._send([terminated(0)])
         said.append(list(caplog.messages))
         caplog.clear()

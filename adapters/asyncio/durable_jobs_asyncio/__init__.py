@@ -141,6 +141,7 @@ class _Loop:
             raise RuntimeError("no asyncio runs here; in trio it is durable_jobs_trio") from None
         self._threads = threads
         self._hooks: dict[int, tuple[asyncio.Task[None], Invoke]] = {}
+        self._cancelled: dict[int, tuple[asyncio.Task[None], Invoke]] = {}
         self._late: set[int] = set()
         self._cut_off: dict[int, Callable[[], None]] = {}
         self._users = asyncio.current_task()
@@ -180,7 +181,8 @@ class _Loop:
             self._ended(invoke, task, HookRaised(asyncio.CancelledError()), finished)
 
         running = self._run(invoke, finished, never_began)
-        name = f"{invoke.hook} of {invoke.key}"  # asyncio's debug mode names whoever held up the loop
+        names = self._loop.get_debug()  # then asyncio tells which task held up the loop
+        name = f"{invoke.hook} of {invoke.key}" if names else None
         task = asyncio.Task(running, loop=self._loop, name=name)  # a task factory may begin at once
         task.add_done_callback(never_began)
         self._hooks[invoke.id] = task, invoke
@@ -208,7 +210,7 @@ class _Loop:
             if isinstance(error, asyncio.CancelledError):
                 if invoke.id in self._late:
                     return HookTimedOut()
-                if invoke.id not in self._hooks:
+                if invoke.id in self._cancelled:
                     return HookCancelled()
             return HookRaised(error)
         finally:
@@ -223,7 +225,8 @@ class _Loop:
         finished: Callable[[int, HookOutcome], None],
     ) -> None:
         """Tell how a hook ended."""
-        is_ours = self._hooks.pop(invoke.id, None) is None
+        self._hooks.pop(invoke.id, None)
+        is_ours = self._cancelled.pop(invoke.id, None) is not None
         self._late.discard(invoke.id)
         error = outcome.error if isinstance(outcome, HookRaised) else None
         is_interrupted = isinstance(error, KeyboardInterrupt)
@@ -248,16 +251,17 @@ class _Loop:
     def cancel_hook(self, invocation: int) -> None:
         hook = self._hooks.pop(invocation, None)
         if hook is not None:
-            self._loop.call_soon(self._cancel, *hook)  # after its first step: before that it would never run
+            self._cancelled[invocation] = hook
+            self._loop.call_soon(self._cancel, invocation)  # after its first step: before, it would never run
 
-    def _cancel(self, task: asyncio.Task[None], invoke: Invoke, times: int = 0) -> None:
+    def _cancel(self, invocation: int, times: int = 0) -> None:
         """Cancel, and say it again to a hook that swallows it: its instance waits for its end."""
-        if not task.done():
+        if invocation in self._cancelled:
+            task, invoke = self._cancelled[invocation]
             if times == 1:
                 say(logging.WARNING, DEAF_AGAIN, invoke.hook, invoke.key, AGAIN_SECONDS)
             task.cancel()
-            again = self._loop.call_later(AGAIN_SECONDS, self._cancel, task, invoke, times + 1)
-            task.add_done_callback(lambda _: again.cancel())  # what it has in hand it would keep as long
+            self._loop.call_later(AGAIN_SECONDS, self._cancel, invocation, times + 1)
 
     def is_here(self) -> bool:
         return asyncio.get_running_loop() is self._loop

@@ -66,11 +66,13 @@ class LaneThread:
                 say(logging.WARNING, text, self._lane, self._last.times)
                 self._rests_until = clock() + REST_SECONDS
             self._is_told = False
-        elif trouble != self._last and trouble.times.bit_count() == 1 and self._is_worth(trouble):
+        elif trouble != self._last and self._is_worth(trouble):
             text = "the backend failed (lane %d, %d in a row): %s"
             say(logging.WARNING, text, self._lane, trouble.times, trouble.why.replace("\n ", ""))
             self._is_told = True
         self._last = trouble
 
     def _is_worth(self, trouble: Trouble) -> bool:
+        if self._is_told:
+            return trouble.times.bit_count() == 1
         return trouble.times >= STAYS_TIMES or clock() >= self._rests_until

@@ -158,7 +158,7 @@ def result_of(reply: Reply) -> Any:
     if reply.error is None:
         return reply.result
     try:
-        raise reply.error.with_traceback(None) from reply.cause
+        raise reply.error.with_traceback(None) from reply.cause or reply.error.__cause__
     finally:
         del reply
 

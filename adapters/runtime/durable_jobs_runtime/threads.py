@@ -45,7 +45,9 @@ class ThreadPool:
             if not starts:
                 self._idle -= 1
         if starts:
-            threading.Thread(target=self._serve, args=(work,), name="durable-jobs-call", daemon=True).start()
+            threading.Thread(
+                target=self._serve, args=([work],), name="durable-jobs-call", daemon=True
+            ).start()
         else:
             self._work.put(work)
 
@@ -57,9 +59,11 @@ class ThreadPool:
         for _ in range(idle):
             self._work.put(lambda: None)
 
-    def _serve(self, work: Callable[[], None]) -> None:
+    def _serve(self, first: list[Callable[[], None]]) -> None:
+        work = first.pop()  # else the thread keeps it, and what it was called with, until it ends
         while True:
             work()
+            del work  # as an idle one would
             with self._lock:
                 if self._is_closed:
                     return

@@ -32,7 +32,7 @@ from durable_jobs_core.telemetry import (
 )
 from durable_jobs_core.words import Job, Key, job_of, printable
 from durable_jobs_runtime.arguments import Arguments
-from durable_jobs_runtime.log import LOGGER, say
+from durable_jobs_runtime.log import LOGGER, Seldom, say
 
 REGRESSED_MAX = 100
 PAUSE_MAX = 30.0
@@ -106,7 +106,7 @@ class LoggingTracker:
     """
 
     def __init__(self) -> None:
-        self._rests_until: dict[Job, float] = {}
+        self._newer: dict[Job, Seldom] = {}
 
     def emit(self, events: Sequence[TelemetryEvent]) -> None:
         """One record a value, if its level is wanted."""
@@ -121,10 +121,9 @@ class LoggingTracker:
 
     def _level_of(self, event: TelemetryEvent) -> int:
         if isinstance(event, JobNewer):
-            job, now = job_of(event.key), time.monotonic()
-            if now < self._rests_until.get(job, 0.0):
+            of_job = self._newer.setdefault(job_of(event.key), Seldom(NEWER_SECONDS))
+            if not of_job.tells():
                 return logging.DEBUG
-            self._rests_until[job] = now + NEWER_SECONDS
         return _LEVELS.get(type(event), logging.DEBUG)
 
     def close(self, timeout: float) -> None:
@@ -197,7 +196,7 @@ class HttpTracker:
         self._backoff = backoff
         self._in_hand = 0
         self._overflow = 0
-        self._tell_at = 0.0
+        self._tells_overflow = Seldom(TELL_SECONDS)
         self._wake = threading.Condition()
         self._closing_at: float | None = None
         self._thread: threading.Thread | None = None
@@ -235,7 +234,7 @@ class HttpTracker:
             lost = len(self._buffer) + self._in_hand
             self._buffer.clear()
             self._in_hand = 0
-            self._tell_at = 0.0
+            self._tells_overflow = Seldom(TELL_SECONDS)
         self._tell_overflow("the runtime closed")
         self._count(lost, "the runtime closed")
 
@@ -272,12 +271,10 @@ class HttpTracker:
 
     def _tell_overflow(self, why: str) -> None:
         """Log, seldom, what a full buffer has dropped; it is counted already."""
-        now = time.monotonic()
         with self._wake:
-            if not self._overflow or now < self._tell_at:
+            if not self._overflow or not self._tells_overflow.tells():
                 return
             number, self._overflow = self._overflow, 0
-            self._tell_at = now + TELL_SECONDS
         self._tell(number, f"more than {self._buffer_size} waited ({why})")
 
     def _tell(self, number: int, why: str) -> None:
@@ -352,7 +349,7 @@ class Trackers:
 
     def __init__(self, trackers: Sequence[Tracker]) -> None:
         self._trackers = tuple(trackers)
-        self._tell_at = [0.0] * len(self._trackers)
+        self._tells_failures = [Seldom(TELL_SECONDS) for _ in self._trackers]
         self.dropped = 0
         self.regressions = 0
         self.regressed: deque[Key] = deque(maxlen=REGRESSED_MAX)
@@ -362,13 +359,9 @@ class Trackers:
         regressed = [event.key for event in events if isinstance(event, HistoryRegressed)]
         self.regressions += len(regressed)
         self.regressed += regressed
-        for number, tracker in enumerate(self._trackers):
-            now = time.monotonic()
-            tells = now >= self._tell_at[number]
-            if not _guarded(tracker, partial(tracker.emit, events), tells=tells):
+        for tracker, seldom in zip(self._trackers, self._tells_failures, strict=True):
+            if not _guarded(tracker, partial(tracker.emit, events), seldom):
                 self.dropped += len(events)
-                if tells:
-                    self._tell_at[number] = now + TELL_SECONDS
 
     def close(self, timeout: float) -> None:
         """Close all at a time; one that takes longer than it may is left behind."""
@@ -397,14 +390,14 @@ class Trackers:
         return thread
 
 
-def _guarded(tracker: Tracker, call: Callable[[], None], *, tells: bool = True) -> bool:
-    """Whether a call of a tracker went well; what it raises is logged, if it `tells`."""
+def _guarded(tracker: Tracker, call: Callable[[], None], seldom: Seldom | None = None) -> bool:
+    """Whether a call of a tracker went well; what it raises is logged, if not too often."""
     try:
         call()
     except KeyboardInterrupt:
         raise
     except BaseException:  # also an exit or a cancellation of its own, as of a hook (S-14)
-        if tells:
+        if seldom is None or seldom.tells():
             say(logging.ERROR, "the tracker %r failed", tracker, with_error=True)
         return False
     return True

@@ -8,10 +8,10 @@ redis+sentinel://host:26379,host:26379/service/0     Sentinels, which know the p
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Mapping
 from itertools import starmap
-from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
@@ -219,7 +219,7 @@ def _space(text: str) -> str:
 
 
 def _file(text: str) -> str:
-    if not Path(text).is_file():  # else an error of TLS, which names no file
+    if not os.path.isfile(text):  # else an error of TLS, which names no file
         raise ValueError("is a file that is there")
     return text
 

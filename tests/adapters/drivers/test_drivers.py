@@ -203,6 +203,37 @@ def test_a_failing_inline_hook_is_raised_with_its_cause(driver: Driver) -> None:
     driver.run(main)
 
 
+def test_a_state_that_does_not_fit_any_more_is_refused_with_the_error_of_its_codec(driver: Driver) -> None:
+    class Forgetful:
+        def encode(self, value: Any, type_: Any) -> Any:
+            return value
+
+        def decode(self, data: Any, type_: Any) -> Any:
+            return {1: 1}[data]
+
+        def schema(self, type_: Any) -> Any:
+            return None
+
+    job = Debounce.make(
+        event=int,
+        state=int,
+        codec=Forgetful(),
+        on_event=lambda ctx: 2,
+        flush_after="1 hour",
+        execute=count,
+    )
+
+    async def main() -> None:
+        async with driver.open(create_durable_jobs({"job": job}), "memory://") as runtime:
+            client = runtime.client.debounce(job)
+            await client.add("a", 1)
+            with pytest.raises(ValidationError, match="expected a valid int, got KeyError: 2") as e:
+                await client.add("a", 1)
+            assert isinstance(e.value.__cause__, KeyError)
+
+    driver.run(main)
+
+
 def test_what_the_block_raises_comes_out_as_it_is(driver: Driver) -> None:
     async def main() -> None:
         with pytest.raises(KeyError, match="mine"):

@@ -74,6 +74,7 @@ def test_a_stack_with_values_tells_no_password() -> None:
         ("redis+sentinel://one/orders?db=3", "db is for unix://"),
         ("redis://me:secret@one?ssl_ca_certs=ca.pem", "ssl_ca_certs is for rediss:// only"),
         ("rediss://me:secret@one?ssl_keyfile=no.pem", "ssl_keyfile is a file that is there, not 'no.pem'"),
+        (f"rediss://me:secret@one?ssl_keyfile={'a' * 999}", "ssl_keyfile is a file that is there, not 'aaa"),
         ("unix:///run/redis.sock?ssl_check_hostname=0", "ssl_check_hostname is for rediss:// only"),
         ("http://me:secret@one", "the scheme has to be one of"),
         ("redis+clutser://me:secret@one", "the scheme has to be one of"),

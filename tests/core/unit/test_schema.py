@@ -76,7 +76,7 @@ def refused(schema: Schema, value: Any) -> str:
     ],
 )
 def test_S_6_what_an_upcaster_raised_is_no_missing_field(error: Exception, issue: str) -> None:
-    assert str(Schema(int).not_upcast(("state",), error)) == f"state: {issue} (nothing was changed)"
+    assert str(Schema(int).refuse(("state",), error)) == f"state: {issue} (nothing was changed)"
 
 
 def test_the_json_and_its_size_in_bytes() -> None:
@@ -170,9 +170,24 @@ def test_S_62_what_a_class_looked_for_is_no_missing_field(type_: Any, data: Any,
 
 
 def test_S_62_what_a_codec_of_the_users_own_looked_for_is_no_missing_field() -> None:
-    assert refused(Schema(dict, Trusting()), "missing") == (
-        "state: expected a valid dict, got KeyError: 'b' (nothing was changed)"
+    with pytest.raises(ValidationError) as info:
+        Schema(dict, Trusting()).encode("missing", "state")
+
+    assert str(info.value) == "state: expected a valid dict, got KeyError: 'b' (nothing was changed)"
+    assert isinstance(info.value.__cause__, KeyError)
+
+
+def test_S_62_what_a_hook_of_the_users_own_looked_for_is_no_missing_field() -> None:
+    codec = StrictCodec()
+    codec.converter.register_structure_hook(Sold, lambda item, _: PRICES[item])
+
+    with pytest.raises(ValidationError) as info:
+        Schema(Receipt, codec).decode({"sold": "ink"}, "state")
+
+    assert (
+        str(info.value) == "state: $.sold: expected a valid Sold, got KeyError: 'ink' (nothing was changed)"
     )
+    assert info.value.__cause__ is not None
 
 
 def test_S_62_a_codec_that_would_end_the_process_only_refuses() -> None:
