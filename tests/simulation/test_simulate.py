@@ -498,6 +498,21 @@ def test_limits_that_leave_no_time_for_an_exchange_are_no_violation(limits: Limi
     simulate(ticking(count), begun, seed=1, faults=NONE, limits=limits)
 
 
+def test_many_leases_that_are_to_be_renewed_while_the_store_is_slow_are_no_violation() -> None:
+    """The engine is woken for each, and can ask for nothing until the store has answered."""
+
+    async def minutes(ctx: ContinuousContext[int]) -> None:
+        await sleep("2 minutes")
+
+    async def begun(sim: Simulation) -> None:
+        for number in range(90):
+            sim.spawn(sim.client.continuous("tick").start(f"{number}", 0))
+            await sim.sleep("100 milliseconds")
+        await sim.sleep("1 minute")
+
+    simulate(ticking(minutes), begun, seed=1, faults=Faults(slow=0.003), nodes=1, clients=0, limits=LIMITS)
+
+
 def test_I_7_without_faults_telemetry_is_complete_and_in_order() -> None:
     for case in CASES.values():
         case().run(0, NONE)
