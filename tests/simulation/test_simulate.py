@@ -477,11 +477,40 @@ def test_many_seeds_are_run_and_summed_up(capsys: pytest.CaptureFixture[str]) ->
         ("webhooks", 108_121, 1, 0.0),
         ("tokens", 684, 2, 0.0),
         ("orders", 367, 2, 0.0),
+        ("tokens", 1_031, 1, 0.0097),
     ],
 )
 def test_seeds_that_failed_once_hold(case: str, seed: int, lanes: int, damage: float) -> None:
     """With the rate of damage and the lanes that they had: both may be drawn otherwise now."""
     evolve(CASES[case](), lanes=lanes).run(seed, evolve(swarm(Dice(seed).split("swarm")), damage=damage))
+
+
+@pytest.mark.parametrize("limits", [Limits(lease=50), Limits(exchange=1)])
+def test_limits_that_leave_no_time_for_an_exchange_are_no_violation(limits: Limits) -> None:
+    """A renewal is later than a tenth of the lease; no write is in time."""
+
+    async def begun(sim: Simulation) -> None:
+        for id in "abcdef":
+            with suppress(DurableJobsError):
+                await sim.client.continuous("tick").start(id, 0)
+        await sim.sleep("20 seconds")
+
+    simulate(ticking(count), begun, seed=1, faults=NONE, limits=limits)
+
+
+def test_many_leases_that_are_to_be_renewed_while_the_store_is_slow_are_no_violation() -> None:
+    """The engine is woken for each, and can ask for nothing until the store has answered."""
+
+    async def minutes(ctx: ContinuousContext[int]) -> None:
+        await sleep("2 minutes")
+
+    async def begun(sim: Simulation) -> None:
+        for number in range(90):
+            sim.spawn(sim.client.continuous("tick").start(f"{number}", 0))
+            await sim.sleep("100 milliseconds")
+        await sim.sleep("1 minute")
+
+    simulate(ticking(minutes), begun, seed=1, faults=Faults(slow=0.003), nodes=1, clients=0, limits=LIMITS)
 
 
 def test_I_7_without_faults_telemetry_is_complete_and_in_order() -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from durable_jobs_core.backend import Answer
+from durable_jobs_core.backend import Answer, Refused
 from durable_jobs_core.engine import Answered, Exchange
 from durable_jobs_core.record import Record
 from durable_jobs_core.words import Job, Key, job_of
@@ -25,7 +25,8 @@ SLACK_MS = 1_000
 TURN_MS = 10
 """An engine with one slot asks for a job of a lane at a time."""
 RECOVERS_MS = 5_000
-"""An engine waits no longer than that after an exchange that failed."""
+"""An engine waits no longer than that after an exchange that failed. A lease in a write that was lost keeps
+its slot for longer: until the write can no longer land."""
 IN_VAIN_MAX = 50
 """So often an engine may be woken, or ask for due work, and nothing comes of it."""
 MAKES_LATE = {
@@ -84,9 +85,9 @@ class Pace:
     def hears(self, answered: Answered) -> None:
         """It has ended."""
         exchange, ailed = self._asked.pop(answered.exchange)
-        if ailed:
-            self._well_at = self._world.now + RECOVERS_MS
         batch, answer = exchange.batch, answered.answer
+        if ailed or _refuses(answer):
+            self._well_at = self._world.now + RECOVERS_MS + self._world.limits.exchange
         if batch.claim is not None and isinstance(answer, Answer):
             self._claimed(bool(batch.writes or batch.loads or answer.claimed))
 
@@ -110,8 +111,16 @@ class Pace:
         """Its needs are drained; whether there were any."""
         self._woken = self._woken + 1 if self._ticked and not needs else 0
         self._ticked = False
-        if self._woken > IN_VAIN_MAX * (1 + self._node.open_calls):
+        if self._woken <= IN_VAIN_MAX:
+            return
+        timers = self._node.open_calls + len(self._node.hooks)  # they go off while the store is slow, too
+        if self._woken > IN_VAIN_MAX * (1 + timers):
             raise Violated("engine", f"{self._node.name} was woken {self._woken} times in a row for nothing")
+
+
+def _refuses(answer: Answer | BaseException) -> bool:
+    """Whether a write was not taken; without faults, one that came too late."""
+    return isinstance(answer, Answer) and any(isinstance(outcome, Refused) for outcome in answer.outcomes)
 
 
 class Promptness:
@@ -190,7 +199,7 @@ class Promptness:
         third = until - span + span // 3
         if now < third and not self._world.faults.drift:
             raise Violated("S-13", f"{key}: {holder.name} renewed its lease {third - now} ms early")
-        if now > third + span // 10 and well is not None and well <= third:
+        if now > third + max(span // 10, SLACK_MS) and well is not None and well <= third:
             raise Violated("S-13", f"{key}: {holder.name} renewed its lease {now - third} ms late")
 
     def _living(self, engine: int) -> Node | None:
