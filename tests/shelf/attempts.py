@@ -40,6 +40,7 @@ def attempts(*, punctual: bool = False) -> Case:
     ending = make(state=int, schedule=every("10 seconds"), execute=execute)
 
     async def scenario(sim: Simulation) -> None:
+        sim._world.prompt.judges = True
         for id in "abc":
             sim.spawn(_use(sim, "short", id))
             sim.spawn(_use(sim, "ending", id))

@@ -490,6 +490,7 @@ def test_limits_that_leave_no_time_for_an_exchange_are_no_violation(limits: Limi
     """A renewal is later than a tenth of the lease; no write is in time."""
 
     async def begun(sim: Simulation) -> None:
+        sim._world.prompt.judges = True
         for id in "abcdef":
             with suppress(DurableJobsError):
                 await sim.client.continuous("tick").start(id, 0)
@@ -505,6 +506,7 @@ def test_many_leases_that_are_to_be_renewed_while_the_store_is_slow_are_no_viola
         await sleep("2 minutes")
 
     async def begun(sim: Simulation) -> None:
+        sim._world.prompt.judges = True
         for number in range(90):
             sim.spawn(sim.client.continuous("tick").start(f"{number}", 0))
             await sim.sleep("100 milliseconds")

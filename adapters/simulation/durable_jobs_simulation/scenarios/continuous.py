@@ -96,6 +96,7 @@ def tokens() -> Case:
     }
 
     async def scenario(sim: Simulation) -> None:
+        sim._world.prompt.judges = True
         sim.watch(_check_state)
         for name in definitions:
             for id in ("a", "b"):

@@ -110,6 +110,7 @@ def webhooks() -> Case:
     definitions = _definitions(sent)
 
     async def scenario(sim: Simulation) -> None:
+        sim._world.prompt.judges = True
         for name in definitions:
             for id in ("x", "y"):
                 for _ in range(2):

@@ -149,6 +149,7 @@ def orders() -> Case:
     definitions = _definitions(log)
 
     async def scenario(sim: Simulation) -> None:
+        sim._world.prompt.judges = True
         sim.watch(log.committed)
         for name in definitions:
             for id in ("x", "y"):
