@@ -128,8 +128,9 @@ def _refuses(answer: Answer | BaseException) -> bool:
 
 
 class Promptness:
-    """Of all nodes. `judges`: whether it is a violation to be late; `filed`: how often an index entry was set; `even`: nothing befalls the store, clocks and
-    stored rows; `even_since`: since when, long enough for all to have recovered."""
+    """Of all nodes. `judges`: whether it is a violation to be late; `filed`: how often an index entry was
+    set; `even`: nothing befalls the store, clocks and stored rows; `even_since`: since when, long enough for
+    all to have recovered."""
 
     def __init__(self, world: World) -> None:
         self._world = world
