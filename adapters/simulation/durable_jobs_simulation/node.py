@@ -39,6 +39,9 @@ if TYPE_CHECKING:
 
 _MILLION = 1_000_000
 
+LOOK_EVERY = 8
+"""How seldom, in turns, what an engine holds is looked at: what is forgotten stays, and looking takes time."""
+
 
 class Node:
     """One process. `life` counts its starts; what was meant for an earlier one comes to nothing.
@@ -59,6 +62,7 @@ class Node:
         self.kinds: tuple[Kind, ...]
         self.at: UnderWay
         self.pace: Pace
+        self._turns = 0
         self._engine: Engine
         self._backlog: list[Callable[[], None]] = []
         self._hooks: dict[int, HookRun] = {}
@@ -221,7 +225,8 @@ class Node:
                 self._perform(need)
                 if not self.up:
                     return
-        found = stray(self._engine, self.name, self._hooks)
+        self._turns += 1
+        found = stray(self._engine, self.name, self._hooks) if self._turns % LOOK_EVERY == 0 else None
         if found is not None:
             raise found
         if "stall" in self.at.lasting:  # all that it held up is given
