@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 _MILLION = 1_000_000
 
 LOOK_EVERY = 8
-"""How seldom, in turns, what an engine holds is looked at: what is forgotten stays, and looking takes time."""
+"""In turns: how seldom what an engine holds is looked at. What is forgotten stays, and looking takes time."""
 
 
 class Node:
