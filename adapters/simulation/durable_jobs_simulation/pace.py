@@ -116,10 +116,8 @@ class Pace:
             return
         timers = self._node.open_calls + len(self._node.hooks)  # they go off while the store is slow, too
         if self._woken > IN_VAIN_MAX * (1 + timers):
-            times = self._woken
-            self._world.prompt.blame(
-                "engine", f"{self._node.name} was woken {times} times in a row for nothing"
-            )
+            times = f"{self._woken} times in a row"
+            self._world.prompt.blame("engine", f"{self._node.name} was woken {times} for nothing")
 
 
 def _refuses(answer: Answer | BaseException) -> bool:
@@ -196,11 +194,10 @@ class Promptness:
         if was is None or was.lease is None or before is None or after is None or checks.ends(before, after):
             return
         holder, until = self._living(was.lease.token.engine), was.lease.until
-        if holder is None:
+        if holder is None or is_ is None or is_.lease is None or is_.lease.token != was.lease.token:
             return
-        if is_ is not None and is_.lease is not None and is_.lease.token == was.lease.token:
-            if is_.lease.until > until:
-                self._check_renewal(key, holder, until)
+        if is_.lease.until > until:
+            self._check_renewal(key, holder, until)
 
     def _check_renewal(self, key: Key, holder: Node, until: int) -> None:
         """S-13: a lease is renewed when a third of it is over."""
