@@ -124,7 +124,10 @@ def _renew_at(state: State, lease: Lease) -> int:
 
 
 def renew(state: State) -> None:
-    """Renew the leases a third of whose time is over; cancel those that could not be (S-13)."""
+    """Renew the leases a third of whose time is over; cancel those that could not be (S-13).
+
+    After the machine slept some are over at once: renewed, they would hold their runs for another lease.
+    """
     handlers = state.handlers
     for key, invocation in handlers.leased.items():
         if invocation.renew_at > state.t:
@@ -132,7 +135,8 @@ def renew(state: State) -> None:
         if key not in handlers.renewing:
             assert invocation.token is not None, "it is leased"
             handlers.renewing[key] = invocation
-            state.push_fact(invocation.keeper, LeaseRenewed(invocation.token))
+            if not _is_over(state, invocation.until):
+                state.push_fact(invocation.keeper, LeaseRenewed(invocation.token))
     for invocation in tuple(handlers.renewing.values()):
         if _is_over(state, invocation.until):
             cancel(state, invocation, "lost")

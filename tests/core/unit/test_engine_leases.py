@@ -97,6 +97,22 @@ def test_S_13_a_handler_that_could_not_renew_is_cancelled_a_tenth_of_its_lease_b
     assert rig.invokes[0].ctx.cancelled
 
 
+@pytest.mark.parametrize("slept", [27_000, 29_999, 3_600_000])
+def test_S_13_a_lease_that_is_over_is_not_renewed_so_that_its_run_does_not_wait_for_its_end_again(
+    slept: int,
+) -> None:
+    rig = running()
+    rig.t += slept  # the machine slept
+    rig.tick()
+    rig.settle()
+    rig.finish(HookCancelled())
+
+    rig.wait(max(0, LEASE - slept))
+
+    assert lease_of(rig).since == EPOCH + max(slept, LEASE)
+    assert [invoke.ctx.crashes for invoke in rig.invokes] == [1]
+
+
 @pytest.mark.parametrize(("began", "expected"), [(None, 27_000), (12_000, 22_000), (18_000, 27_000)])
 def test_S_13_it_wakes_for_the_next_lease_that_is_to_be_renewed_or_is_over(
     began: int | None, expected: int
