@@ -198,6 +198,37 @@ def test_a_collector_that_stays_away_costs_only_counted_drops(
     assert caplog.messages == [f"1 telemetry events for {where} were dropped: the collector answered 500"]
 
 
+def test_S_65_what_a_collector_refuses_for_good_is_sent_once_and_holds_up_nothing(
+    collector: Collector, caplog: pytest.LogCaptureFixture
+) -> None:
+    collector.answers = [400, 404, 413, 404, 499]
+    tracker = tracker_to(collector, batch_size=1, backoff=30.0)
+
+    tracker.emit([terminated(seq) for seq in range(1, 7)])
+    collector.wait(6)
+    tracker.close(10)
+
+    assert collector.sequence() == [6]
+    assert (tracker.sent, tracker.dropped) == (1, 5)
+    assert [text.replace(f" telemetry events for {collector.url} were", "") for text in caplog.messages] == [
+        "1 dropped: the collector answered 400",  # at once, the others seldom
+        "2 dropped: the collector answered 404",
+        "1 dropped: the collector answered 413",
+        "1 dropped: the collector answered 499",
+    ]
+
+
+def test_S_65_what_a_collector_may_take_later_is_sent_again(collector: Collector) -> None:
+    collector.answers = [408, 425, 429, 399, 500]
+    tracker = tracker_to(collector)
+
+    tracker.emit([terminated(1)])
+    collector.wait(6)
+    tracker.close(10)
+
+    assert (collector.sequence(), tracker.dropped) == ([1], 0)
+
+
 def test_the_buffer_is_bounded_and_drops_the_oldest() -> None:
     tracker = HttpTracker(
         endpoint="http://127.0.0.1:9/", env="test", service_key="key", buffer_size=3, attempts=1
