@@ -25,6 +25,7 @@ from durable_jobs_core.telemetry import (
     JobQuarantined,
     JobStarted,
     JobTerminated,
+    JobUnregistered,
     TelemetryEvent,
 )
 from durable_jobs_core.words import Failure, Key
@@ -428,6 +429,14 @@ def test_S_6_newer_records_of_a_job_are_warned_of_seldom_however_many_there_are(
 
     told = [" ".join(message.split()[:2]) for message in caplog.messages]
     assert told == [f"job.newer continuous:{key}" for key in ("one:a", "two:a", "one:b")]
+
+
+def test_a_job_that_nobody_registered_is_named_without_an_id(caplog: pytest.LogCaptureFixture) -> None:
+    key = Key("task", "orders", "")
+    with caplog.at_level(logging.WARNING, "durable_jobs"):
+        LoggingTracker().emit([JobUnregistered(key=key, at=0, life=0, seq=None)])
+
+    assert caplog.messages == ["job.unregistered task:orders"]
 
 
 def test_what_is_no_failure_is_logged_for_who_wants_to_see_all(caplog: pytest.LogCaptureFixture) -> None:

@@ -116,8 +116,8 @@ class LoggingTracker:
             level = self._level_of(event)
             if LOGGER.isEnabledFor(level):
                 extra = {"durable_jobs": event.wire()}
-                key = printable(str(event.key))
-                LOGGER.log(level, "%s %s%s", event.type, key, _told(event), extra=extra)
+                name = str(event.key) if event.key.id else ":".join(job_of(event.key))
+                LOGGER.log(level, "%s %s%s", event.type, printable(name), _told(event), extra=extra)
 
     def _level_of(self, event: TelemetryEvent) -> int:
         if isinstance(event, JobNewer):
