@@ -108,15 +108,19 @@ class Definition(Generic[S]):
     def decode(self, stored: Stored, *subject: object) -> S:
         """The value of a state. Raises `ValidationError` if it does not fit, or its upcaster fails: what it
         says under an older version is another thing, even where it would fit (S-6)."""
-        subject = (*subject, "stored under state_version", stored.version)
-        if stored.version in self.upcasters:
-            subject = (*subject, "and upcast")
+        has_upcaster = stored.version in self.upcasters
+        how = "and upcast" if has_upcaster else _AS_IT_IS
+        subject = (*subject, "stored under state_version", stored.version, how)
+        if has_upcaster:
             try:
                 stored = self.upcast(stored)
             except RAISED as error:
                 raise self.state.refuse(subject, error).with_traceback(error.__traceback__) from error
         value: S = self.state.decode(stored.value, *subject)
         return value
+
+
+_AS_IT_IS = "(if its class has changed since: raise state_version, and give an upcaster)"
 
 
 def _maybe_span(options: Mapping[str, Any], name: str, default: int | None) -> int | None:

@@ -213,7 +213,8 @@ class Trouble:
 class Limits:
     """What bounds an engine. Spans are milliseconds.
 
-    `concurrency`: leased attempts at a time; `per_job`: the same for a (kind, job), over the definition.
+    `concurrency`: leased attempts at a time; `per_job`: the same for a (kind, job), over the definition; with
+    zero that job is not run here.
     `queued_requests`, `queued_bytes`: requests not answered yet; `cache_bytes`: records kept in memory.
     `lease`: of an attempt; `hold`: how long a claim keeps others off; `poll`: the longest time between
     two looks for due work; `exchange`: after which a write that has not taken effect no longer may;
@@ -242,6 +243,6 @@ class Limits:
             check_whole(number, f"Limits(per_job[{job}])", 0)
 
 
-_COUNTS = {"concurrency": 0, "queued_requests": 1, "queued_bytes": 1, "cache_bytes": 0}
+_COUNTS = {"concurrency": 1, "queued_requests": 1, "queued_bytes": 1, "cache_bytes": 0}
 _SPANS = {"lease": 10, "hold": 1, "poll": 1, "exchange": 1, "settle": 0}
 """The least of each. A lease is looked at when a tenth of it is left, in whole milliseconds."""

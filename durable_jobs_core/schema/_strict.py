@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence, Set
 from functools import partial
 from types import NoneType
-from typing import Any, TypeAlias, Union, cast, get_args
+from typing import Any, TypeAlias, cast, get_args
 
 from cattrs import Converter
 from cattrs.cols import (
@@ -23,6 +23,7 @@ from cattrs.cols import (
     namedtuple_dict_structure_factory,
     namedtuple_dict_unstructure_factory,
 )
+from cattrs.disambiguators import create_default_dis_func
 from cattrs.gen import make_hetero_tuple_unstructure_fn
 
 from durable_jobs_core.errors import DefinitionError
@@ -164,14 +165,25 @@ def _as_target(hook: _Hook, target: Any) -> _Hook:
     return lambda value, _: hook(value, target)
 
 
-def _class_union_hook(union: Any, converter: Converter) -> _Hook:
-    for member in get_args(union):
+def _class_union_hook(members: Sequence[Any], expected: str, converter: Converter) -> _Hook:
+    """Tells classes apart by field; what a hook raises is no sign that none was found."""
+    for member in members:
         resolve_fields(origin_of(member))
     try:
-        return converter._gen_attrs_union_structure(union)  # pyright: ignore
+        class_of = create_default_dis_func(converter, *members)
     except TypeError as error:
+        names = " | ".join(map(type_name, members))
         hint = "a field with a Literal of its own in each tells them apart"
-        raise DefinitionError(f"{type_name(union)}: {error}; {hint}") from error
+        raise DefinitionError(f"{names}: {error}; {hint}") from error
+
+    def structure(value: Any, _: Any) -> Any:
+        try:
+            found: Any = class_of(value)
+        except (ValueError, KeyError) as error:
+            raise Misfit(expected, value) from error
+        return converter.structure(value, found)
+
+    return structure
 
 
 def _union_hook(type_: Any, converter: Converter) -> _Hook:
@@ -183,34 +195,25 @@ def _union_hook(type_: Any, converter: Converter) -> _Hook:
     for member in all_members:
         for json_type in json_types(member) or (None,):  # `None`: only the user's hooks know
             by_json.setdefault(json_type, []).append(member)
+    expected = " or ".join("null" if m is NoneType else type_name(m) for m in get_args(type_))
     hooks: dict[Any, _Hook] = {}
     for json_type, members in by_json.items():
         if json_type is int and int in members:
             members = [int]  # of `int | float`: a float is written with its point
         if len(members) == 1:
-            target: Any = members[0]
-            hook = converter.get_structure_hook(target)
+            hooks[json_type] = _as_target(converter.get_structure_hook(members[0]), members[0])
         elif all(map(is_class, members)):
-            target = Union[tuple(members)]  # noqa: UP007 (the members are known at run time only)
-            hook = _class_union_hook(target, converter)
+            hooks[json_type] = _class_union_hook(members, expected, converter)
         else:
             names = " and ".join(map(type_name, members))
             raise DefinitionError(f"{type_}: {names} cannot be told apart in JSON")
-        hooks[json_type] = _as_target(hook, target)
-
-    expected = " or ".join("null" if m is NoneType else type_name(m) for m in get_args(type_))
 
     def structure(value: Any, union: Any) -> Any:
         json_type = value.form if type(value) is Alien else type(value)
         hook = hooks.get(json_type) or hooks.get(None)
         if hook is None:
             raise Misfit(expected, value)
-        try:
-            return hook(value, union)
-        except (ValueError, KeyError) as error:
-            if isinstance(error, Misfit):
-                raise
-            raise Misfit(expected, value) from error
+        return hook(value, union)
 
     return structure
 

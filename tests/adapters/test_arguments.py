@@ -182,7 +182,7 @@ def test_zero_is_a_wait_that_ends_at_once_and_the_longest_spans_are_taken(driver
             "memory://",
             grace="0 s",
             request_timeout=timedelta(days=2_900_000),
-            limits=Limits(concurrency=0, cache_bytes=0, settle=0, per_job={("continuous", "job"): 0}),
+            limits=Limits(concurrency=1, cache_bytes=0, settle=0, per_job={("continuous", "job"): 0}),
         ) as runtime:
             client = runtime.client.continuous("job")
             await client.start("a", Nothing())

@@ -8,6 +8,7 @@ from importlib.metadata import MetadataPathFinder
 
 import pytest
 from durable_jobs_runtime import backends, open_backend
+from support.files import no_more_files
 
 from durable_jobs_core import StorageError
 
@@ -55,6 +56,16 @@ def test_a_password_is_not_shown() -> None:
 
     assert "secret" not in str(caught.value)
     assert "comes with the package" not in str(caught.value)
+
+
+def test_that_no_more_files_can_be_opened_is_told_instead_of_what_is_installed() -> None:
+    MetadataPathFinder().invalidate_caches()
+    with (
+        no_more_files(),
+        pytest.raises(StorageError, match=r"are installed.*: Too many open files") as raised,
+    ):
+        open_backend("memory://")
+    assert "none" not in str(raised.value)
 
 
 def test_a_backend_that_could_not_be_found_for_want_of_file_descriptors_is_found_later(

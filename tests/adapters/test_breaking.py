@@ -14,7 +14,7 @@ from types import FrameType
 import pytest
 from attrs import evolve
 from durable_jobs_memory import MemoryBackend
-from durable_jobs_runtime import hints, machine
+from durable_jobs_runtime import hints, lanes, machine
 from support.drivers import Driver, StoppedClock
 from support.one_job import Closing, Failing, Nothing, one_job, outcome_of_a_run
 
@@ -71,6 +71,40 @@ def test_a_backend_that_fails_is_told_in_the_log_and_so_is_its_return(
     for number, message in zip((1, 2, 4), failed, strict=True):
         assert message.startswith(f"the backend failed (lane 0, {number} in a row): {why}")
     assert again == "the backend answers again (lane 0, failed before: 4)"
+
+
+class Hanging(MemoryBackend):
+    """It does not answer before it may `go_on`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.go_on = threading.Event()
+
+    def exchange(self, lane: int, batch: Batch) -> Answer:
+        self.go_on.wait()
+        return super().exchange(lane, batch)
+
+
+def test_a_backend_that_hangs_is_told_in_the_log_and_by_health_and_so_is_its_return(
+    driver: Driver, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lanes, "HANGS_SECONDS", 0.01)
+    backend = Hanging()
+
+    async def main() -> None:
+        async with driver.open(one_job(), backend, worker=False) as runtime:
+            while not caplog.messages:
+                await driver.turn()
+            assert (await runtime.health()).failing[0].startswith("it has not answered for ")
+            backend.go_on.set()
+            assert (await runtime.client.continuous("job").status("a")).status == "not_found"
+            assert (await runtime.health()).failing == ()
+
+    with caplog.at_level(logging.WARNING, "durable_jobs"):
+        driver.run(main)
+    first, *_, again = caplog.messages
+    assert first == "the backend failed (lane 0, 1 in a row): it has not answered for 0 s"
+    assert again.startswith("the backend answers again (lane 0, failed before: ")
 
 
 class Full(MemoryBackend):

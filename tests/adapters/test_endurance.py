@@ -28,7 +28,8 @@ from durable_jobs_core import (
     create_durable_jobs,
     every,
 )
-from durable_jobs_core.engine import Trouble
+from durable_jobs_core.backend import Batch
+from durable_jobs_core.engine import Exchange, Trouble
 
 
 @pytest.fixture(params=DRIVERS, ids=lambda driver: str(driver.name))
@@ -281,3 +282,29 @@ def test_a_trouble_of_a_backend_that_goes_on_after_the_rest_is_told(
         "the backend failed (lane 0, 4 in a row): it is away",
         "the backend answers again (lane 0, failed before: 5)",
     ]
+
+
+def test_an_exchange_that_is_not_answered_is_told_of_seldom_and_no_more_once_it_is(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 0.0
+    monkeypatch.setattr(lanes, "clock", lambda: now)
+    lane = lanes.LaneThread(MemoryBackend(), 0, lambda lane, answered: None)
+    silent: list[str | None] = []
+    lane.submit(Exchange(1, 0, Batch(not_after=0)))
+    for second in range(66):
+        now = float(second)
+        lane.watch()
+        silent.append(lane.silence)
+    lane.heard(None)
+    now += 100
+    lane.watch()
+
+    assert caplog.messages == [
+        "the backend failed (lane 0, 1 in a row): it has not answered for 10 s",
+        "the backend failed (lane 0, 2 in a row): it has not answered for 20 s",
+        "the backend failed (lane 0, 4 in a row): it has not answered for 40 s",
+        "the backend answers again (lane 0, failed before: 6)",
+    ]
+    assert silent == [None] * 10 + [f"it has not answered for {second} s" for second in range(10, 66)]
+    assert lane.silence is None

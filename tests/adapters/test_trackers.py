@@ -25,6 +25,7 @@ from durable_jobs_core.telemetry import (
     JobQuarantined,
     JobStarted,
     JobTerminated,
+    JobUnregistered,
     TelemetryEvent,
 )
 from durable_jobs_core.words import Failure, Key
@@ -196,6 +197,37 @@ def test_a_collector_that_stays_away_costs_only_counted_drops(
     assert (tracker.sent, tracker.dropped) == (0, 1)
     where = collector.url.replace("secret", "***")
     assert caplog.messages == [f"1 telemetry events for {where} were dropped: the collector answered 500"]
+
+
+def test_S_65_what_a_collector_refuses_for_good_is_sent_once_and_holds_up_nothing(
+    collector: Collector, caplog: pytest.LogCaptureFixture
+) -> None:
+    collector.answers = [400, 404, 413, 404, 499]
+    tracker = tracker_to(collector, batch_size=1, backoff=30.0)
+
+    tracker.emit([terminated(seq) for seq in range(1, 7)])
+    collector.wait(6)
+    tracker.close(10)
+
+    assert collector.sequence() == [6]
+    assert (tracker.sent, tracker.dropped) == (1, 5)
+    assert [text.replace(f" telemetry events for {collector.url} were", "") for text in caplog.messages] == [
+        "1 dropped: the collector answered 400",  # at once, the others seldom
+        "2 dropped: the collector answered 404",
+        "1 dropped: the collector answered 413",
+        "1 dropped: the collector answered 499",
+    ]
+
+
+def test_S_65_what_a_collector_may_take_later_is_sent_again(collector: Collector) -> None:
+    collector.answers = [408, 425, 429, 399, 500]
+    tracker = tracker_to(collector)
+
+    tracker.emit([terminated(1)])
+    collector.wait(6)
+    tracker.close(10)
+
+    assert (collector.sequence(), tracker.dropped) == ([1], 0)
 
 
 def test_the_buffer_is_bounded_and_drops_the_oldest() -> None:
@@ -397,6 +429,14 @@ def test_S_6_newer_records_of_a_job_are_warned_of_seldom_however_many_there_are(
 
     told = [" ".join(message.split()[:2]) for message in caplog.messages]
     assert told == [f"job.newer continuous:{key}" for key in ("one:a", "two:a", "one:b")]
+
+
+def test_a_job_that_nobody_registered_is_named_without_an_id(caplog: pytest.LogCaptureFixture) -> None:
+    key = Key("task", "orders", "")
+    with caplog.at_level(logging.WARNING, "durable_jobs"):
+        LoggingTracker().emit([JobUnregistered(key=key, at=0, life=0, seq=None)])
+
+    assert caplog.messages == ["job.unregistered task:orders"]
 
 
 def test_what_is_no_failure_is_logged_for_who_wants_to_see_all(caplog: pytest.LogCaptureFixture) -> None:

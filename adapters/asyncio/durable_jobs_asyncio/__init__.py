@@ -317,7 +317,8 @@ class Runtime(BaseRuntime):
     async def run_until_idle(self) -> None:
         """Return when nothing is queued, running, in flight or due: for tests.
 
-        While the backend cannot be asked, nobody can tell: it waits.
+        With `worker=False` what is due is for others, and is not waited for. While the backend cannot be
+        asked, nobody can tell: it waits.
         """
         event = asyncio.Event()
         self._machine.when_idle(event.set)

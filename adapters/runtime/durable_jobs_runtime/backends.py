@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from importlib.metadata import MetadataPathFinder, entry_points
 
 from durable_jobs_core.backend import Backend
@@ -33,6 +34,7 @@ def open_backend(url: str) -> Backend:
     MetadataPathFinder().invalidate_caches()  # a folder that could not be read is remembered as empty
     found = {point.name: point for point in entry_points(group=GROUP)}
     if not separator or scheme not in found:
+        _check_files()
         raise StorageError(_not_found(url, scheme, bool(separator), sorted(found)))
     try:
         backend_class = found[scheme].load()
@@ -40,6 +42,14 @@ def open_backend(url: str) -> Backend:
         raise StorageError(f"the backend for {scheme}:// cannot be imported: {error}") from error
     backend: Backend = backend_class.open(url)
     return backend
+
+
+def _check_files() -> None:
+    """Raise if no more files can be opened: then the metadata of packages is not read, and nobody says so."""
+    try:
+        open(os.devnull).close()
+    except OSError as error:
+        raise StorageError(f"no one can tell which backends are installed: {error.strerror}") from error
 
 
 def _not_found(url: str, scheme: str, is_url: bool, found: list[str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import queue
 import threading
 from collections.abc import Callable
@@ -20,8 +21,14 @@ STAYS_TIMES = 4
 """What has failed so often in a row does not pass by itself."""
 
 
+HANGS_SECONDS = 10.0
+"""What has not been answered for so long is told of, and again each time as much has passed."""
+
+
 class LaneThread:
-    """One thread that performs the exchanges of one lane, in order. `answered`: is told what came of each."""
+    """One thread that performs the exchanges of one lane, in order. `answered`: is told what came of each;
+    `watch_at`: when to `watch` it, on the driver's clock.
+    """
 
     def __init__(self, backend: Backend, lane: int, answered: Callable[[int, Answered], None]) -> None:
         self._backend = backend
@@ -30,6 +37,7 @@ class LaneThread:
         self._last: Trouble | None = None
         self._is_told = False
         self._rests_until = 0.0
+        self._asked_at = self.watch_at = math.inf
         self._work: queue.SimpleQueue[Exchange | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._serve, name=f"durable-jobs-lane-{lane}", daemon=True)
 
@@ -38,7 +46,9 @@ class LaneThread:
         self._thread.start()
 
     def submit(self, exchange: Exchange) -> None:
-        """Perform an exchange after those before it."""
+        """Perform an exchange; the one before has been answered."""
+        self._asked_at = clock()
+        self.watch_at = self._asked_at + HANGS_SECONDS
         self._work.put(exchange)
 
     def stop(self) -> None:
@@ -55,6 +65,23 @@ class LaneThread:
             except BaseException as error:
                 answer = error
             self._answered(self._lane, Answered(exchange.id, answer))
+
+    def heard(self, trouble: Trouble | None) -> None:
+        """The exchange is answered: `tell` what came of it."""
+        self._asked_at = self.watch_at = math.inf
+        self.tell(trouble)
+
+    @property
+    def silence(self) -> str | None:
+        """That the exchange in flight is not answered, once it takes too long."""
+        seconds = clock() - self._asked_at
+        return f"it has not answered for {seconds:.0f} s" if seconds >= HANGS_SECONDS else None
+
+    def watch(self) -> None:
+        """Tell of an exchange that is not answered, for the log would say nothing until it is."""
+        if clock() >= self.watch_at and (why := self.silence) is not None:
+            self.watch_at += HANGS_SECONDS
+            self.tell(Trouble(why, 1 if self._last is None else self._last.times + 1))
 
     def tell(self, trouble: Trouble | None) -> None:
         """Log that exchanges cannot be done, seldom while it goes on, and that they can again: until then all

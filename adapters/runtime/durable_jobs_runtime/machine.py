@@ -6,6 +6,7 @@ are performed, once per turn of the loop, so that what comes together is written
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from contextvars import copy_context
@@ -91,7 +92,7 @@ class Machine:
         self._asked: list[Input] = []
         """What the program asks, fed in the next turn: its own stack may have no room for the engine."""
         self._pumping = False
-        self._wake_at: float | None = None
+        self._wake_at = math.inf
         self._unset_timer: Callable[[], None] | None = None
         self._when_idle: list[Callable[[], object]] = []
         self._when_closed: list[Callable[[], object]] = []
@@ -191,8 +192,10 @@ class Machine:
 
     @property
     def failing(self) -> tuple[str, ...]:
-        """Why the lanes could not do what they were asked last, those that could not."""
-        return tuple(trouble.why for trouble in self._engine.troubles if trouble is not None)
+        """Why the lanes could not do what they were asked last, or that they do not answer."""
+        troubles = zip(self._lanes, self._engine.troubles, strict=True)
+        whys = [lane.silence or ("" if trouble is None else trouble.why) for lane, trouble in troubles]
+        return tuple(filter(None, whys))
 
     @property
     def attempts(self) -> tuple[Attempt, ...]:
@@ -315,19 +318,21 @@ class Machine:
             deliver(reply)
 
     def _set_timer(self) -> None:
+        at = min([lane.watch_at for lane in self._lanes])
         wakeup = self._engine.next_wakeup
-        if wakeup is None:
-            return
-        at = wakeup / 1000
-        if self._wake_at is not None and self._wake_at <= at:
-            return  # an earlier tick is on its way, and harmless
+        if wakeup is not None:
+            at = min(at, wakeup / 1000)
+        if self._wake_at <= at:
+            return  # an earlier tick is on its way, and harmless; or there is nothing to wait for
         if self._unset_timer is not None:
             self._unset_timer()
         self._wake_at = at
         self._unset_timer = self._loop.after(max(0.0, at - clock()), self._tick)
 
     def _tick(self) -> None:
-        self._wake_at = self._unset_timer = None
+        self._wake_at, self._unset_timer = math.inf, None
+        for lane in self._lanes:
+            lane.watch()
         self._feed(Ticked())
 
     # -- hooks
@@ -351,4 +356,4 @@ class Machine:
 
     def _answered(self, lane: int, answered: Answered) -> None:
         self._feed(answered)
-        self._lanes[lane].tell(self._engine.troubles[lane])
+        self._lanes[lane].heard(self._engine.troubles[lane])

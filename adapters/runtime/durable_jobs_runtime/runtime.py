@@ -36,12 +36,13 @@ def node_id() -> int:
 class RuntimeHealth:
     """What a runtime knows of itself and its backend.
 
-    `backend`: its own account; `failing`: why it could not do what this process asked last, of each lane that
-    could not; `attempts`: those that run here, the longest first: while they hold all slots, no other begins;
-    `dropped_telemetry`: values that a tracker failed to take; what an `HttpTracker` took and could not send
-    is in its own `dropped`; `dropped_returns`: plain hooks that returned after their time was up, or after
-    they were cancelled, in vain (S-15). `regressions`: how often the store gave back an instance older than
-    this process knew it committed, `regressed`: the latest of those instances.
+    `backend`: its own account; `failing`: why it could not do what this process asked last, or for how long
+    it has not answered that, of each lane that fails; `attempts`: those that run here, the longest first:
+    while they hold all slots, no other begins; `dropped_telemetry`: values that a tracker failed to take;
+    what an `HttpTracker` took and could not send is in its own `dropped`; `dropped_returns`: plain hooks that
+    returned after their time was up, or after they were cancelled, in vain (S-15). `regressions`: how often
+    the store gave back an instance older than this process knew it committed, `regressed`: the latest of
+    those instances.
     """
 
     backend: Health

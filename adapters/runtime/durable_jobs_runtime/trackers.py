@@ -12,7 +12,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Protocol
@@ -38,7 +38,7 @@ REGRESSED_MAX = 100
 PAUSE_MAX = 30.0
 CLOSE_MARGIN = 1.0
 TELL_SECONDS = 10.0
-"""How seldom it is said that a buffer is full, or that a tracker goes on failing."""
+"""How seldom it is said that events are dropped, or that a tracker goes on failing."""
 NEWER_SECONDS = 60.0
 """How seldom it is said that a job has newer records: each is held for others for so long at most."""
 
@@ -116,8 +116,8 @@ class LoggingTracker:
             level = self._level_of(event)
             if LOGGER.isEnabledFor(level):
                 extra = {"durable_jobs": event.wire()}
-                key = printable(str(event.key))
-                LOGGER.log(level, "%s %s%s", event.type, key, _told(event), extra=extra)
+                name = str(event.key) if event.key.id else ":".join(job_of(event.key))
+                LOGGER.log(level, "%s %s%s", event.type, printable(name), _told(event), extra=extra)
 
     def _level_of(self, event: TelemetryEvent) -> int:
         if isinstance(event, JobNewer):
@@ -130,6 +130,14 @@ class LoggingTracker:
         """Nothing is held."""
 
 
+_FINAL = frozenset(range(400, 500)) - {408, 425, 429}
+"""Answers that blame the request, but for those to one that may be made again."""
+
+
+class _Refusal(str):
+    """Why a collector will never take a batch."""
+
+
 class HttpTracker:
     """POSTs values to a collector as JSON, `{"events": [...]}`, each as its `wire()` is.
 
@@ -140,7 +148,8 @@ class HttpTracker:
     request at a time; one whose answer was lost is made again, with the same `eventId`s.
     `buffer_size`: what is held while the collector is away, with states only if they are sent; the oldest
     are dropped beyond it, and counted in `dropped`, as are batches given up after `attempts` tries of
-    `timeout` each, with `backoff` and then twice as much each time, at most half a minute, between them.
+    `timeout` each, with `backoff` and then twice as much each time, at most half a minute, between them. What
+    the collector refuses (an answer of 400 to 499, but for 408, 425 and 429) is given up at once.
 
     Spans are seconds. One that is only waited for (`interval`, `backoff`) may be zero, which ends the wait
     at once; one in which something is to be done (`timeout`) is at least a millisecond.
@@ -197,6 +206,8 @@ class HttpTracker:
         self._in_hand = 0
         self._overflow = 0
         self._tells_overflow = Seldom(TELL_SECONDS)
+        self._untold = Counter[str]()
+        self._tells_drops = Seldom(TELL_SECONDS)
         self._wake = threading.Condition()
         self._closing_at: float | None = None
         self._thread: threading.Thread | None = None
@@ -234,7 +245,7 @@ class HttpTracker:
             lost = len(self._buffer) + self._in_hand
             self._buffer.clear()
             self._in_hand = 0
-            self._tells_overflow = Seldom(TELL_SECONDS)
+            self._tells_overflow, self._tells_drops = Seldom(TELL_SECONDS), Seldom(TELL_SECONDS)
         self._tell_overflow("the runtime closed")
         self._count(lost, "the runtime closed")
 
@@ -265,9 +276,15 @@ class HttpTracker:
         self._wake.wait_for(lambda: self._closing_at is not None or is_true(), seconds)
 
     def _count(self, number: int, why: str) -> None:
+        """Count what was dropped, and log it, seldom."""
         with self._wake:
             self.dropped += number
-        self._tell(number, why)
+            self._untold += Counter({why: number})  # nothing, of none
+            if not self._untold or not self._tells_drops.tells():
+                return
+            untold, self._untold = self._untold, Counter()
+        for reason, count in untold.items():
+            self._tell(count, reason)
 
     def _tell_overflow(self, why: str) -> None:
         """Log, seldom, what a full buffer has dropped; it is counted already."""
@@ -278,9 +295,8 @@ class HttpTracker:
         self._tell(number, f"more than {self._buffer_size} waited ({why})")
 
     def _tell(self, number: int, why: str) -> None:
-        if number:
-            where = without_secrets(self.endpoint)
-            say(logging.WARNING, "%d telemetry events for %s were dropped: %s", number, where, why)
+        where = without_secrets(self.endpoint)
+        say(logging.WARNING, "%d telemetry events for %s were dropped: %s", number, where, why)
 
     def _is_current(self) -> bool:
         return self._thread is threading.current_thread()
@@ -303,7 +319,7 @@ class HttpTracker:
                 break
             why = self._post(body, min(self._timeout, left))
             self._tell_overflow(why or "the collector is slow")
-            if why is None:
+            if why is None or isinstance(why, _Refusal):
                 break
         return why
 
@@ -326,7 +342,8 @@ class HttpTracker:
                 return None
         except urllib.error.HTTPError as error:  # every answer but 2xx
             error.close()
-            return f"the collector answered {error.code}"
+            why = f"the collector answered {error.code}"
+            return _Refusal(why) if error.code in _FINAL else why
         except Exception as error:
             return f"{type(error).__name__}: {error}"
 

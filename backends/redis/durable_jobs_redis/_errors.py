@@ -47,6 +47,9 @@ _IN_A_SCRIPT = re.compile(r"\bon @user_script:\d+\.?$")
 _NOBODY = re.compile(r"\bunauthenticated (?:multi)?bulk length\b")
 """What Redis 7 says, and ends the connection, to a large call without a password, which it does not read."""
 
+_CUT = re.compile(r"\b(?:Broken pipe|reset by peer|closed by server)\b")
+"""What comes of a server that takes a connection, and ends it."""
+
 _ANYWHERE = re.compile(rf"\b({'|'.join(_TRANSIENT)})\b")
 
 
@@ -114,8 +117,24 @@ def refused(server: str, error: Exception, code: str) -> CallRefusedError:
     text = str(error)
     if _NOBODY.search(text):
         text = f"Authentication required ({text})"
-    cause = text if code in text else f"{code} {text}"
+    cause = (text if code in text else f"{code} {text}") + _advice(text, code)
     return CallRefusedError(server, cause, code, transient=code in _TRANSIENT)
+
+
+def unconnected(server: str, error: Exception) -> CallRefusedError:
+    """The typed form of an error by which there is no connection."""
+    code = code_of(error) or "CONNECT"
+    cause = f"it cannot be connected to: {error}{_advice(str(error), code)}"
+    return CallRefusedError(server, cause, code, transient=code not in FOR_GOOD)
+
+
+def _advice(text: str, code: str) -> str:
+    """What to look at, where the error does not say it."""
+    if code == "NOPERM":
+        return "; help(durable_jobs_redis) names the rights that are needed"
+    if code == "CONNECT" and _CUT.search(text):
+        return " It may want TLS (rediss://), or let in its own machine alone, for it has no password"
+    return ""
 
 
 def is_transient(text: str) -> bool:

@@ -16,7 +16,7 @@ from redis.connection import Connection, SSLConnection, UnixDomainSocketConnecti
 from redis.exceptions import RedisError, ResponseError
 from redis.retry import Retry
 
-from durable_jobs_redis._errors import FOR_GOOD, CallRefusedError, RedisStoreError, code_of, refused
+from durable_jobs_redis._errors import RedisStoreError, code_of, refused, unconnected
 
 Command: TypeAlias = Sequence[str | bytes | int]
 Options: TypeAlias = Mapping[str, Any]
@@ -164,9 +164,7 @@ class Wire(Line):
                 connection.connect()
             except (RedisError, OSError) as error:
                 connection.disconnect()
-                code = code_of(error) or "CONNECT"
-                cause = f"it cannot be connected to: {error}"
-                raise CallRefusedError(self.server, cause, code, transient=code not in FOR_GOOD) from error
+                raise unconnected(self.server, error) from error
             self._connection = connection
         return self._connection
 

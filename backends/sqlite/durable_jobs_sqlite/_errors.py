@@ -8,12 +8,17 @@ StorageError
 
 from __future__ import annotations
 
+import os
 import sqlite3
+from contextlib import ExitStack
 
 from durable_jobs_core.errors import StorageError
 
 SQLITE_ERRORS = (sqlite3.Error, UnicodeDecodeError)
 """What `sqlite3` raises: the second for a message of SQLite's that quotes a damaged file."""
+
+_FILES = 4
+"""Of a connection: the file, its log, the log's index, and for a moment their folder."""
 
 _BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL)
 _TRANSIENT = (*_BUSY, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_NOMEM)
@@ -72,7 +77,20 @@ def cause_of(error: Exception) -> str:
     """What SQLite's error means, with its own words behind."""
     name = getattr(error, "sqlite_errorname", type(error).__name__)
     cause = _CAUSES.get(_full_code(error)) or _CAUSES.get(_code(error))
+    if _code(error) == sqlite3.SQLITE_CANTOPEN and (lack := _lack_of_files()):
+        cause = f"{cause}: {lack}"
     return f"{cause} ({name})" if cause else f"{error} ({name})"
+
+
+def _lack_of_files() -> str | None:
+    """Why this process cannot open as many more files as a connection does; SQLite does not say."""
+    try:
+        with ExitStack() as files:
+            for _ in range(_FILES):
+                files.enter_context(open(os.devnull))
+    except OSError as error:
+        return error.strerror
+    return None
 
 
 def is_busy(error: Exception) -> bool:

@@ -14,6 +14,7 @@ is ever tried a second time.
 from __future__ import annotations
 
 import logging
+import math
 import sqlite3
 import time
 from collections.abc import Sequence
@@ -44,6 +45,8 @@ WAL_MAX_BYTES = 16 * 1024 * 1024
 """A write-ahead log larger than this is emptied, which needs a moment without readers."""
 
 WARNINGS_MAX = 8
+PASSING_SECONDS = 60.0
+"""What was wrong is told by `health()` for so long after it was met last; after that it is news again."""
 
 _FOLLOW_SECONDS = 60.0
 _EMPTY_SECONDS = 1.0
@@ -55,9 +58,9 @@ _log = logging.getLogger("durable_jobs")
 class Exchanger:
     """Performs the exchanges of a store, one at a time.
 
-    `hint`: the jobs that the last claim named, and the `next_wake` it was told; `warnings`: what an
-    operator should know. `_stuck`: damaged rows this process has claimed. Their entries cannot be relied
-    on to move, for SQLite writes a row whole; so they are passed over here instead.
+    `hint`: the jobs that the last claim named, and the `next_wake` it was told. `_stuck`: damaged rows this
+    process has claimed. Their entries cannot be relied on to move, for SQLite writes a row whole; so they
+    are passed over here instead. `_warned`: what an operator should know, and until when.
     """
 
     def __init__(self, file: StoreFile, connection: sqlite3.Connection) -> None:
@@ -66,11 +69,11 @@ class Exchanger:
         self._turns = Turns()
         self._stuck: set[int] = set()
         self._plan = file.plan
-        self._followed = float("-inf")
-        self._emptied = float("-inf")
+        self._followed = -math.inf
+        self._emptied = -math.inf
         self._lacks_room = False
         self.hint: tuple[Sequence[Job], int | None] | None = None
-        self.warnings: dict[str, None] = {}
+        self._warned: dict[str, float] = {}
 
     def exchange(self, batch: Batch) -> Answer:
         """Perform a batch. What it raises is `StoreError`, and leaves the outcome of writes unknown."""
@@ -345,15 +348,20 @@ class Exchanger:
                 return not busy
             wait_a_little()
 
+    @property
+    def warnings(self) -> list[str]:
+        """What an operator should know that has not passed, the latest last; for any thread."""
+        now = time.monotonic()
+        return [text for text, until in tuple(self._warned.items()) if now <= until]
+
     def _warn(self, text: str) -> None:
         """Tell it in `health()`, and in the log if it is news: what does not run says nothing."""
-        if text in self.warnings:
-            del self.warnings[text]
-        else:
+        now = time.monotonic()
+        if self._warned.pop(text, -math.inf) < now:
             _log.warning("%s: %s", self._file.path, printable(text))
-        self.warnings[text] = None
-        while len(self.warnings) > WARNINGS_MAX:
-            del self.warnings[next(iter(self.warnings))]
+        self._warned[text] = now + PASSING_SECONDS
+        while len(self._warned) > WARNINGS_MAX:
+            del self._warned[next(iter(self._warned))]
 
 
 def _commit(connection: sqlite3.Connection) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -120,6 +121,19 @@ def test_a_user_of_another_namespace_is_refused_for_good(server) -> None:
         RedisBackend.open(url)
     assert not raised.value.transient
     assert "word" not in str(raised.value)
+    assert "; help(durable_jobs_redis) names the rights that are needed" in str(raised.value)
+
+
+def test_a_server_that_ends_a_connection_at_once_may_want_tls_or_a_password() -> None:
+    """As one in protected mode does, and one that waits for TLS."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=lambda: server.accept()[0].close(), daemon=True)
+        thread.start()
+        with pytest.raises(
+            CallRefusedError, match=r"cannot be connected to: .* It may want TLS \(rediss://\)"
+        ):
+            RedisBackend.open(f"redis://127.0.0.1:{server.getsockname()[1]}")
+        thread.join()
 
 
 def test_rights_that_are_taken_away_refuse_the_next_exchange(server) -> None:

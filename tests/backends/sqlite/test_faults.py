@@ -18,7 +18,7 @@ import pytest
 from durable_jobs_conformance.forks import forked
 from durable_jobs_sqlite import SQLiteBackend, StoreError, _exchange, _file, _turns
 from support.children import Spawn
-from support.files import count_commits, raw
+from support.files import count_commits, no_more_files, raw
 from support.ports import refusal
 
 from durable_jobs_core.backend import Claim, Committed, Query, Refused, Write
@@ -264,24 +264,17 @@ def test_r10_a_page_that_cannot_be_had_for_want_of_files_is_an_error_of_the_stor
     (row,) = sqlite.create("a")
     with no_more_files():
         for act in (sqlite.scan, sqlite.backend.health):
-            with pytest.raises(StoreError, match="cannot be opened"):
+            with pytest.raises(StoreError, match="cannot be opened: Too many open files"):
                 act()
         sqlite.backend.wait(0.01)
         assert sqlite.load("a") == row
     assert sqlite.scan() == ["a"]
 
 
-@contextmanager
-def no_more_files() -> Iterator[None]:
-    """This process has as many files open as it may."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    spare = os.dup(0)
-    os.close(spare)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (spare, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+@pytest.mark.parametrize("free", [0, 1, 2])
+def test_a_store_that_cannot_be_opened_for_want_of_files_says_so(path, free) -> None:
+    with no_more_files(free), pytest.raises(StoreError, match="Too many open files"):
+        SQLiteBackend.open(f"sqlite:///{path}")
 
 
 # -- the outcome of a commit

@@ -6,6 +6,7 @@ import errno
 import os
 import sqlite3
 import threading
+import time
 from functools import partial
 from typing import Any
 
@@ -119,6 +120,20 @@ def test_warnings_are_few_and_the_latest(sqlite) -> None:
         sqlite.backend._exchanger._warn(f"warning {n % 12}")
     warnings = sqlite.backend.health().warnings
     assert warnings == tuple(f"warning {n % 12}" for n in range(12, 20))
+
+
+def test_a_warning_is_told_by_health_until_a_minute_after_it_and_is_news_again_then(
+    sqlite, monkeypatch, caplog
+) -> None:
+    now = time.monotonic()
+    monkeypatch.setattr(_exchange.time, "monotonic", lambda: now)
+    told = []
+    for seconds in (0, 50, 50, 61, 0):  # since the one before
+        now += seconds
+        told.append(len(sqlite.backend.health().warnings))
+        sqlite.backend._exchanger._warn("it fails")
+    assert told == [0, 1, 1, 0, 1]
+    assert len(caplog.messages) == 2
 
 
 def test_of_connections_that_close_at_once_one_is_the_last_and_tidies_the_log_away(sqlite, path) -> None:

@@ -32,7 +32,7 @@ def claims(rig: Rig) -> int:
     return sum(batch.claim is not None for batch in rig.batches)
 
 
-@pytest.mark.parametrize("concurrency", [0, 1, 100])
+@pytest.mark.parametrize("concurrency", [1, 2, 100])
 def test_an_input_costs_no_more_where_there_are_many_jobs(
     concurrency: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -42,7 +42,7 @@ def test_an_input_costs_no_more_where_there_are_many_jobs(
     costs: list[int] = []
     for many in (4, 40):
         rig = greeted(ticks(*(f"j{n}" for n in range(many))), concurrency=concurrency)
-        rig.ask(Key("continuous", "j0", "a"), StartRequested(number(0)))  # takes a slot, if there is one
+        rig.ask(Key("continuous", "j0", "a"), StartRequested(number(0)))  # takes a slot
         looked.clear()
         rig.ask(Key("continuous", "j0", "b"), StatusRequested())
         assert rig.engine.next_wakeup is not None

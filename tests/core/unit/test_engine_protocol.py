@@ -29,8 +29,8 @@ def test_the_limits_of_an_engine_have_defaults() -> None:
 
 
 WRONG: list[tuple[dict[str, Any], str]] = [
-    ({"concurrency": -1}, "concurrency): expected a whole number, 0 or more, got -1"),
-    ({"concurrency": True}, "concurrency): expected a whole number, 0 or more, got True"),
+    ({"concurrency": 0}, "concurrency): expected a whole number, 1 or more, got 0"),
+    ({"concurrency": True}, "concurrency): expected a whole number, 1 or more, got True"),
     ({"queued_requests": 0}, "queued_requests): expected a whole number, 1 or more, got 0"),
     ({"queued_bytes": 1.5}, "queued_bytes): expected a whole number, 1 or more, got 1.5"),
     ({"queued_bytes": 0}, "queued_bytes): expected a whole number, 1 or more, got 0"),
@@ -64,7 +64,7 @@ def test_S_62_limits_that_can_never_work_are_refused_where_they_are_written(
 
 
 def test_the_least_and_the_longest_of_all_limits_are_taken() -> None:
-    Limits(concurrency=0, queued_requests=1, queued_bytes=1, cache_bytes=0, lease=10, hold=1, poll=1)
+    Limits(concurrency=1, queued_requests=1, queued_bytes=1, cache_bytes=0, lease=10, hold=1, poll=1)
     Limits(exchange=1, settle=0, per_job={("task", "chore"): 0})
     Limits(**dict.fromkeys(("lease", "hold", "poll", "exchange", "settle"), YEAR_MS))
 

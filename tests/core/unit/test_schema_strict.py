@@ -550,7 +550,21 @@ def test_a_user_may_give_a_form_to_a_further_type_also_in_a_union() -> None:
     assert schema.decode(data, "state") == [date(2024, 1, 2), None]
     with pytest.raises(ValidationError) as info:
         schema.decode(["soon"], "state")
-    assert info.value.issues == (Issue("$[0]", "date or null", "str", "'soon'"),)
+    why = "ValueError: Invalid isoformat string: 'soon'"
+    assert info.value.issues == (Issue("$[0]", "a valid datetime.date | None", why),)
+
+
+@pytest.mark.parametrize("error", [ValueError("no"), KeyError("no")])
+def test_what_a_form_of_the_user_raises_is_told_in_a_union_too(error: Exception) -> None:
+    def read(value: Any, _: Any) -> Person:
+        raise error
+
+    codec = StrictCodec()
+    codec.converter.register_structure_hook(Person, read)
+    for type_ in (Person, Person | None, Person | Point):
+        with pytest.raises(ValidationError, match=f"got {type(error).__name__}: .*no") as info:
+            Schema(type_, codec).decode({"mother": None, "born": "soon"}, "state")
+        assert info.value.__cause__ is error
 
 
 def test_a_read_only_mapping_may_be_written_where_a_mapping_is_declared() -> None:
