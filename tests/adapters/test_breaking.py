@@ -20,7 +20,7 @@ from support.one_job import Closing, Failing, Nothing, one_job, outcome_of_a_run
 
 from durable_jobs_core import ClosedError, StorageError
 from durable_jobs_core.backend import Answer, Batch, Committed, Page, Query, Refused, Unknown
-from durable_jobs_core.engine import Limits
+from durable_jobs_core.engine import Exchange, Limits
 
 
 def errors_of(function: Callable[[], object]) -> list[BaseException]:
@@ -105,6 +105,22 @@ def test_a_backend_that_hangs_is_told_in_the_log_and_by_health_and_so_is_its_ret
     first, *_, again = caplog.messages
     assert first == "the backend failed (lane 0, 1 in a row): it has not answered for 0 s"
     assert again.startswith("the backend answers again (lane 0, failed before: ")
+
+
+def test_a_backend_whose_answer_a_busy_loop_has_not_heard_yet_does_not_hang(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answered = threading.Event()
+    lane = lanes.LaneThread(MemoryBackend(), 0, lambda lane, answer: answered.set())
+    lane.start()
+    lane.submit(Exchange(1, 0, Batch()))
+    assert answered.wait(10)
+    lane.stop()
+
+    monkeypatch.setattr(lanes, "clock", lambda: lane.watch_at)
+    lane.watch()
+
+    assert (lane.silence, caplog.messages) == (None, [])
 
 
 class Full(MemoryBackend):

@@ -19,8 +19,6 @@ be written fails again and again, for as long as all others can."""
 
 STAYS_TIMES = 4
 """What has failed so often in a row does not pass by itself."""
-
-
 HANGS_SECONDS = 10.0
 """What has not been answered for so long is told of, and again each time as much has passed."""
 
@@ -64,11 +62,12 @@ class LaneThread:
                 answer = self._backend.exchange(self._lane, exchange.batch)
             except BaseException as error:
                 answer = error
+            self._asked_at = math.inf  # a loop that is busy may hear of it much later
             self._answered(self._lane, Answered(exchange.id, answer))
 
     def heard(self, trouble: Trouble | None) -> None:
         """The exchange is answered: `tell` what came of it."""
-        self._asked_at = self.watch_at = math.inf
+        self.watch_at = math.inf
         self.tell(trouble)
 
     @property
@@ -79,8 +78,10 @@ class LaneThread:
 
     def watch(self) -> None:
         """Tell of an exchange that is not answered, for the log would say nothing until it is."""
-        if clock() >= self.watch_at and (why := self.silence) is not None:
-            self.watch_at += HANGS_SECONDS
+        if clock() < self.watch_at:
+            return
+        self.watch_at += HANGS_SECONDS
+        if (why := self.silence) is not None:
             self.tell(Trouble(why, 1 if self._last is None else self._last.times + 1))
 
     def tell(self, trouble: Trouble | None) -> None:
