@@ -113,7 +113,7 @@ def test_a_backend_whose_answer_a_busy_loop_has_not_heard_yet_does_not_hang(
     answered = threading.Event()
     lane = lanes.LaneThread(MemoryBackend(), 0, lambda lane, answer: answered.set())
     lane.start()
-    lane.submit(Exchange(1, 0, Batch()))
+    lane.submit(Exchange(1, 0, Batch(not_after=0)))
     assert answered.wait(10)
     lane.stop()
 
