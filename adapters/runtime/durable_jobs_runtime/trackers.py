@@ -134,10 +134,6 @@ _FINAL = frozenset(range(400, 500)) - {408, 425, 429}
 """Answers that blame the request, but for those to one that may be made again."""
 
 
-class _Refusal(str):
-    """Why a collector will never take a batch."""
-
-
 class HttpTracker:
     """POSTs values to a collector as JSON, `{"events": [...]}`, each as its `wire()` is.
 
@@ -317,9 +313,9 @@ class HttpTracker:
             left = self._time_left()
             if left <= 0:
                 break
-            why = self._post(body, min(self._timeout, left))
+            why, is_over = self._post(body, min(self._timeout, left))
             self._tell_overflow(why or "the collector is slow")
-            if why is None or isinstance(why, _Refusal):
+            if is_over:
                 break
         return why
 
@@ -335,17 +331,17 @@ class HttpTracker:
             return 0.0
         return float("inf") if closing_at is None else closing_at - time.monotonic()
 
-    def _post(self, body: bytes, timeout: float) -> str | None:
+    def _post(self, body: bytes, timeout: float) -> tuple[str | None, bool]:
+        """One try: why the collector did not take a batch, `None` if it did, and whether it was the last."""
         request = urllib.request.Request(self.endpoint, body, self._headers, method="POST")
         try:
             with _OPENER.open(request, timeout=timeout):
-                return None
+                return None, True
         except urllib.error.HTTPError as error:  # every answer but 2xx
             error.close()
-            why = f"the collector answered {error.code}"
-            return _Refusal(why) if error.code in _FINAL else why
+            return f"the collector answered {error.code}", error.code in _FINAL
         except Exception as error:
-            return f"{type(error).__name__}: {error}"
+            return f"{type(error).__name__}: {error}", False
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
