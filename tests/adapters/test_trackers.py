@@ -249,8 +249,9 @@ def test_what_a_full_buffer_drops_is_said_at_once_then_seldom_and_at_the_end(
     answers = iter(["away", "away", None, "away"])
 
     class Away(HttpTracker):
-        def _post(self, body: bytes, timeout: float) -> str | None:
-            return next(answers)
+        def _post(self, body: bytes, timeout: float) -> tuple[str | None, bool]:
+            why = next(answers)
+            return why, why is None
 
     tracker = Away(endpoint="http://x/", env="test", service_key="key", buffer_size=1, attempts=1)
     tracker._thread = threading.current_thread()  # nobody sends but this test
@@ -504,9 +505,9 @@ def test_S_65_a_collector_that_is_away_for_long_costs_batches_and_not_the_sender
     tries: list[float] = []
 
     class Away(HttpTracker):
-        def _post(self, body: bytes, timeout: float) -> str | None:
+        def _post(self, body: bytes, timeout: float) -> tuple[str | None, bool]:
             tries.append(timeout)
-            return "away"
+            return "away", False
 
     tracker = Away(endpoint="http://x/", env="test", service_key="key", attempts=1100, backoff=0.0)
     tracker._thread = threading.current_thread()
