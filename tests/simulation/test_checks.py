@@ -210,7 +210,9 @@ def test_I_2_a_window_that_closes_is_the_batch_whole(before: Any, after: Any, by
     ],
 )
 def test_S_51_only_the_first_event_leaves_the_inbox(before: str, after: str, by: str | None) -> None:
-    bodies = [TaskBody(inbox=tuple(QueuedEvent(event=event) for event in events)) for events in (before, after)]
+    bodies = [
+        TaskBody(inbox=tuple(QueuedEvent(event=event) for event in events)) for events in (before, after)
+    ]
 
     assert violated(checks.check_inbox, *bodies) == by
 
