@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 from attrs import fields_dict
-from durable_jobs_simulation import Dice, Event, Faults, Simulation, Trace, simulate, sleep, swarm
+from durable_jobs_simulation import Dice, Event, Faults, Simulation, Trace, simulate, sleep, strikes, swarm
 from durable_jobs_simulation.faults import ALL, HIGHEST, draw_limits
 from durable_jobs_simulation.node import Node
+from durable_jobs_simulation.store import Store
 from durable_jobs_simulation.trace import Exchanged
 
 from durable_jobs_core import (
@@ -25,7 +26,10 @@ from durable_jobs_core import (
     create_durable_jobs,
     every,
 )
+from durable_jobs_core.backend import Row
+from durable_jobs_core.codec import Newer, decode
 from durable_jobs_core.engine import Limits, Ticked
+from durable_jobs_core.record import Record
 
 HOOK_MS = 2_000
 
@@ -61,7 +65,21 @@ LIMITS = Limits(poll=5_000, lease=10_000, cache_bytes=0)
 
 
 def run(jobs: Jobs | None = None, scenario: Any = a_minute, **faults: float) -> Trace:
-    return simulate(jobs or make_jobs(), scenario, seed=1, faults=Faults(**faults), limits=LIMITS)
+    """A run under these faults, each of which strikes, where it can, and no more once it is calm."""
+    trace = simulate(jobs or make_jobs(), scenario, seed=1, faults=Faults(**faults), limits=LIMITS)
+    assert {fault for fault, _, _ in trace.cells} == {*faults} == {*trace.hits}
+    assert strikes.wrong(trace.cells) == []
+    assert all(event.fault for event in told(trace, *STRUCK))
+    (calm,) = told(trace, "calm")
+    assert {one.lost for one in trace.exchanges if one.sent[0] > calm.step} <= {None}
+    assert [event for event in told(trace, *STRUCK) if event.step > calm.step] == []
+    return trace
+
+
+STRUCK = (
+    *("crash", "stall", "outage", "partition", "lost", "unknown", "refused", "full"),
+    *("abandon", "damage", "newer"),
+)
 
 
 def told(trace: Trace, *what: str) -> list[Event]:
@@ -250,6 +268,10 @@ def test_slow() -> None:
     assert len(slowed) < len(spans)
 
 
+def test_what_an_exchange_carries_is_told() -> None:
+    assert {what for one in run().exchanges for what in one.carries} == {"writes", "loads", "claims"}
+
+
 def test_full() -> None:
     trace = run(full=0.05)
 
@@ -376,6 +398,24 @@ def test_hook_deaf() -> None:
     assert min(spans) < 3_010 < 10_000 < max(spans)
 
 
+def test_a_hook_that_is_stopped_twice_has_ended_for_the_first_reason() -> None:
+    """It is deaf for so long that its instance is terminated before it has ended."""
+
+    async def endless(ctx: ContinuousContext[int]) -> None:
+        await sleep("1 hour")
+
+    async def terminates(sim: Simulation) -> None:
+        await sim.client.continuous("often").start("a", 0)
+        await sim.sleep("4 seconds")
+        await sim.client.continuous("often").terminate("a")
+        await sim.sleep("2 minutes")
+
+    jobs = make_jobs(endless, timeout="3 seconds", retry=None)
+    ends = told(run(jobs, terminates, hook_deaf=1.0), "timedout", "cancelled")
+
+    assert {event.what for event in ends} == {"timedout"}
+
+
 # -- stored rows
 
 
@@ -393,39 +433,40 @@ def test_damage() -> None:
     assert "quarantined" in seen
 
 
-def test_newer() -> None:
-    seen = set[str]()
-
+def test_newer(monkeypatch: pytest.MonkeyPatch) -> None:
     async def note(event: int, ctx: TaskContext[int]) -> None:
         ctx.set_state(event)
 
-    async def nothing(ctx: TaskContext[int]) -> None: ...
-
-    jobs = create_durable_jobs({"notes": Task.make(event=int, state=int, on_event=note, execute=nothing)})
+    jobs = create_durable_jobs({"notes": Task.make(event=int, state=int, on_event=note, execute=deliver)})
 
     async def hours(sim: Simulation) -> None:
-        for number in range(30):
+        for number in range(135):  # and a little after the faults
             with suppress(DurableJobsError):
                 await sim.client.task("notes").send("a", number)
-            seen.update(sim.status(key) for key in sim._world.observer.histories)
-            await sim.sleep("10 minutes")
+            await sim.sleep("1 minute")
 
-    trace = simulate(
-        jobs, hours, seed=1, faults=Faults(newer=0.3), until="5 hours", limits=Limits(poll=600_000)
-    )
+    right, replaced = Store.replace, list[Row]()
+
+    def replace(store: Store, row: Any, wake: int | None) -> None:
+        replaced.append(row)
+        right(store, row, wake)
+
+    monkeypatch.setattr(Store, "replace", replace)
+    limits = Limits(poll=600_000)
+    trace = simulate(jobs, hours, seed=1, faults=Faults(newer=0.3), until="2 hours", limits=limits)
 
     newer, older = told(trace, "newer"), told(trace, "older")
-    assert newer
-    assert len(newer) == len(older)
+    assert len(newer) == len(older) > 2
     spans = [end.at - begin.at for begin, end in zip(newer, older, strict=True)]
     assert all(0 < span <= 3_600_000 for span in spans)
     assert max(spans) > 600_000
-    assert not any(
-        event.what == "commit"
-        for event in trace.events
-        for a, b in zip(newer, older, strict=True)
-        if a.step < event.step < b.step
-    )
+    within = [(begin.step, end.step) for begin, end in zip(newer, older, strict=True)]
+    written = [event.step for event in told(trace, "commit")]
+    assert not any(begin < step < end for begin, end in within for step in written)
+    assert len({row.revision for row in replaced}) == len(replaced), "each is a write of its own"
+    read = [decode(row) for row in replaced]
+    assert {type(one) for one in read[::2]} == {Newer}
+    assert all(isinstance(one, Record) and len(one.writers) > 1 for one in read[1::2])
 
 
 # -- all of them
