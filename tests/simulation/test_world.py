@@ -8,8 +8,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from attrs import fields_dict
 from durable_jobs_simulation import Faults, Simulation, Trace, Violation, current, simulate, sleep
+from durable_jobs_simulation import case as cases
 from durable_jobs_simulation import world as worlds
+from durable_jobs_simulation.case import Case
 from durable_jobs_simulation.trace import EPOCH
 
 from durable_jobs_core import (
@@ -219,3 +222,49 @@ def test_a_node_that_shuts_down_takes_no_requests() -> None:
     starts = [event.at for event in trace.events if event.what == "start"][1:]
     down = list(zip(stops, starts, strict=False))
     assert not any(stop < at < start for at in calls for stop, start in down)
+
+
+# -- the end
+
+
+@pytest.mark.parametrize("nodes", [0, 1])
+@pytest.mark.parametrize("lease", [3_000, 3_600_000])
+def test_I_8_where_nothing_is_to_be_done_nothing_is_left_undone(nodes: int, lease: int) -> None:
+    """Without workers nothing will happen, and a lease may be longer than what is due may be late."""
+
+    async def nothing(sim: Simulation) -> None:
+        await sim.sleep("1 second")
+
+    limits = Limits(lease=lease, poll=600_000)
+    simulate(make_jobs(), nothing, seed=1, faults=NONE, limits=limits, nodes=nodes)
+
+
+def test_I_8_what_the_dead_have_held_for_long_is_waited_for() -> None:
+    done = list[int]()
+
+    async def work(ctx: ContinuousContext[int]) -> None:
+        await sleep("30 seconds")
+        done.append(current().elapsed_ms)
+
+    async def dies(sim: Simulation) -> None:
+        await sim.client.continuous("often").start("a", 0)
+        await sim.sleep("10 seconds")
+        sim._world.nodes[0].crash()
+
+    limits = Limits(lease=1_800_000, poll=600_000)
+    simulate(make_jobs(work), dies, seed=1, faults=Faults(crash=1e-9), limits=limits, nodes=1, clients=0)
+
+    assert 1_800_000 < done[0] < 1_900_000
+
+
+def test_a_case_hands_each_of_its_fields_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = dict[str, Any]()
+
+    def note(jobs: Any, scenario: Any, **rest: Any) -> None:
+        given.update(rest, jobs=jobs, scenario=scenario)
+
+    monkeypatch.setattr(cases, "simulate", note)
+    fields: dict[str, Any] = {name: object() for name in fields_dict(Case)}
+    Case(**fields).run(7)
+
+    assert given == {name: value for name, value in fields.items() if name != "name"} | {"seed": 7}
