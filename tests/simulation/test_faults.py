@@ -7,7 +7,18 @@ from typing import Any
 
 import pytest
 from attrs import fields_dict
-from durable_jobs_simulation import Dice, Event, Faults, Simulation, Trace, simulate, sleep, strikes, swarm
+from durable_jobs_simulation import (
+    Dice,
+    Event,
+    Faults,
+    Simulation,
+    Trace,
+    hooks,
+    simulate,
+    sleep,
+    strikes,
+    swarm,
+)
 from durable_jobs_simulation.faults import ALL, HIGHEST, draw_limits
 from durable_jobs_simulation.node import Node
 from durable_jobs_simulation.store import Store
@@ -414,6 +425,29 @@ def test_a_hook_that_is_stopped_twice_has_ended_for_the_first_reason() -> None:
     ends = told(run(jobs, terminates, hook_deaf=1.0), "timedout", "cancelled")
 
     assert {event.what for event in ends} == {"timedout"}
+
+
+def test_a_thread_that_returns_before_it_is_left_behind_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A shutdown waits for it: two seconds, and here longer, so that some return."""
+    monkeypatch.setattr(hooks, "RETURN_MS", 10_000)
+
+    def plain(ctx: ContinuousContext[int]) -> None:
+        ctx.set_state(1)
+
+    trace = run(make_jobs(plain), redeploy=0.2, hook_slow=0.5)
+
+    stopped = [event for event in told(trace, "cancel") if event.key and event.key.job == "often"]
+    ends = [
+        next(
+            one
+            for one in told(trace, "returned", "detached")
+            if one.key == event.key and one.step > event.step
+        )
+        for event in stopped
+    ]
+    waited = [(one.what, one.at - event.at) for event, one in zip(stopped, ends, strict=True)]
+    assert {what for what, _ in waited} == {"returned", "detached"}
+    assert all((ms < 10_000) == (what == "returned") for what, ms in waited)
 
 
 # -- stored rows

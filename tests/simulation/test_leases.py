@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from durable_jobs_simulation import leases
 from durable_jobs_simulation.violation import Violated
 from support.watching import (
     BEGAN,
+    BOX,
     LEASE_MS,
     ONE,
     ORDER,
@@ -23,7 +26,7 @@ from support.watching import (
 
 from durable_jobs_core import events
 from durable_jobs_core.backend import Row, Write
-from durable_jobs_core.engine import HookDetached, HookOutcome, HookRaised, HookReturned
+from durable_jobs_core.engine import HookDetached, HookOutcome, HookRaised, HookReturned, Limits
 from durable_jobs_core.errors import OutcomeUnknownError
 from durable_jobs_core.record import (
     Run,
@@ -391,3 +394,44 @@ def test_I_4_the_entry_of_a_row_is_not_later_than_its_alarm_but_for_a_hold(world
         else:
             with violates("I-4", "is filed under"):
                 world.observer.indexed(TICK)
+
+
+# -- S-69
+
+
+def node(most: int, own: int | None, *running: Key) -> Any:
+    """A node that runs attempts of these keys, and an inline hook."""
+    hooks = [SimpleNamespace(invoke=SimpleNamespace(key=key, leased=True)) for key in running]
+    inline = SimpleNamespace(invoke=SimpleNamespace(key=TICK, leased=False))
+    jobs = SimpleNamespace(by_key={("continuous", "tick"): SimpleNamespace(concurrency=own)})
+    limits = Limits(concurrency=most)
+    return SimpleNamespace(hooks=[*hooks, inline], jobs=jobs, world=SimpleNamespace(limits=limits))
+
+
+@pytest.mark.parametrize(
+    ("most", "own", "running", "by"),
+    [
+        (2, None, (ORDER,), None),
+        (2, None, (ORDER, BOX), "2 attempts run already, of at most 2"),
+        (9, 2, (ORDER, BOX, TICK), None),
+        (9, 2, (TICK, ORDER, TICK), "2 attempts of its job run already, of at most 2"),
+    ],
+)
+def test_S_69_there_is_a_slot_for_one_more_attempt(
+    most: int, own: int | None, running: Any, by: str | None
+) -> None:
+    it = node(most, own, *running)
+
+    assert leases.has_slot(it, ("continuous", "tick")) is (by is None)
+    if by is None:
+        leases.check_slots(it, TICK)
+    else:
+        with violates("S-69", by):
+            leases.check_slots(it, TICK)
+
+
+def test_S_69_limits_of_a_process_come_before_those_of_a_job() -> None:
+    it = node(9, 1, TICK)
+    it.world.limits = Limits(per_job={("continuous", "tick"): 2})
+
+    leases.check_slots(it, TICK)
