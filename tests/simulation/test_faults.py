@@ -397,6 +397,9 @@ def test_hook_slow() -> None:
 def test_hook_hang() -> None:
     assert any(span >= HOOK_MS + 120_000 for span in took(run(hook_hang=0.3), "returned"))
 
+    trace = run(make_jobs(timeout="10 seconds"), hook_hang=0.3)
+    assert {event.text for event in told(trace, "timedout")} == {"execute injected"}
+
 
 def test_hook_deaf() -> None:
     async def endless(ctx: ContinuousContext[int]) -> None:
