@@ -96,6 +96,14 @@ def test_I_3_who_was_asked_to_terminate_ends_any_lease(world: World, asked: bool
             world.commit(TICK, None, W2)
 
 
+def test_I_3_who_was_asked_to_terminate_and_does_not_ends_no_lease(world: World) -> None:
+    world.attempt()
+    world.call(events.TerminateRequested(), node=W2)
+
+    with violates("I-3", "ended by one that did not hold it"):
+        world.commit(TICK, body_of(TICK), W2)
+
+
 def test_I_3_a_new_life_after_a_termination_that_nobody_saw_is_no_violation(world: World) -> None:
     world.attempt()
     world.call(events.TerminateRequested(), node=W1)

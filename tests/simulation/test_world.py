@@ -79,6 +79,18 @@ def test_steps_are_counted() -> None:
     assert trace.events[-1].step == trace.steps
 
 
+def test_commits_attempts_and_replies_are_counted() -> None:
+    async def three(sim: Simulation) -> None:
+        for id in "abc":
+            await sim.client.continuous("other").start(id, 0)
+
+    trace = run(three)
+
+    written = [event for event in trace.events if event.what == "commit"]
+    assert trace.counts == {"attempts": 3, "commits": len(written), "replies": 3}
+    assert len(written) >= 6
+
+
 def test_I_8_steps_that_take_no_time_are_a_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(worlds, "STEPS_AT_ONCE", 50)
 
