@@ -280,7 +280,11 @@ def test_slow() -> None:
 
 
 def test_what_an_exchange_carries_is_told() -> None:
-    assert {what for one in run().exchanges for what in one.carries} == {"writes", "loads", "claims"}
+    exchanges = run().exchanges
+
+    assert {what for one in exchanges for what in one.carries} == {"writes", "loads", "claims"}
+    assert {one.claimed for one in exchanges if "claims" in one.carries} >= {0, 1}
+    assert {one.claimed for one in exchanges if "claims" not in one.carries} == {0}
 
 
 def test_full() -> None:
@@ -314,6 +318,20 @@ def first_run(**faults: float) -> int:
 def test_nudge_lost() -> None:
     assert first_run() < 50
     assert 10_000 < first_run(nudge_lost=1.0) < 20_000, "it is found when its worker looks"
+
+
+def test_all_other_nodes_are_told_what_is_due() -> None:
+    async def two(sim: Simulation) -> None:
+        for id in "ab":
+            await sim.client_of("w1").continuous("often").start(id, 0)
+        await sim.sleep("10 seconds")
+
+    limits = Limits(concurrency=1, poll=20_000)
+    trace = simulate(make_jobs(), two, seed=1, nodes=2, faults=Faults(), limits=limits)
+
+    first, second, *_ = told(trace, "invoke")
+    assert (first.lane, second.lane) == ("w1", "w2")
+    assert second.at - first.at < 50
 
 
 def test_nudge_late() -> None:
@@ -463,6 +481,9 @@ def test_damage() -> None:
         for key in sim._world.observer.histories:
             if sim.damaged(key):
                 seen.add(sim.status(key))
+            if sim.status(key) == "quarantined":
+                assert sim.record(key) is None
+                assert key not in sim.records()
 
     trace = simulate(make_jobs(), a_minute, seed=1, faults=Faults(damage=0.3), at_end=[look])
 
