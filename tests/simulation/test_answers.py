@@ -118,6 +118,13 @@ def test_I_7_what_is_acknowledged_was_committed_by_who_says_so(world: World, nod
             world.reply(TRIGGERED)
 
 
+def test_I_7_the_first_answer_follows_a_commit_too(world: World) -> None:
+    world.call(events.TriggerRequested())
+
+    with violates("I-7", "TriggerResult was given and nothing was committed"):
+        world.reply(TRIGGERED)
+
+
 @pytest.mark.parametrize(
     ("fault", "late", "fine"), [("crash", 20, True), ("crash", 21, False), ("stall", 21, True)]
 )

@@ -85,6 +85,7 @@ FIRST_DUE: list[tuple[AnyBody, int | None]] = [
     (DebounceBody(ids=(("a", LATER), ("b", LATER + 4))), LATER + 4),
     (DebounceBody(ids=(("a", LATER),), marked=True, outcome=Outcome(1, "succeeded", AT)), AT + 60_000),
     (DebounceBody(ids=(("a", LATER),), outcome=Outcome(1, "succeeded", AT)), LATER),
+    (DebounceBody(ids=(("a", LATER),), marked=True), LATER),
     (DebounceBody(), AT),
     (TaskBody(inbox=(EVENT,)), AT),
     (TaskBody(inbox=(EVENT,), intake=run(due=LATER + 5), run=run(due=LATER)), LATER + 5),

@@ -306,6 +306,13 @@ def test_I_6_an_attempt_that_failed_is_counted_at_once(
             world.commit(TICK, body_of(TICK, run=run))
 
 
+def test_I_6_what_another_life_counts_is_its_own(world: World) -> None:
+    world.attempt()
+    world.end(ERROR)
+
+    world.commit(TICK, body_of(TICK, run=waits(attempt=1)), revision=Revision(2, 9, 1))
+
+
 # -- S-13, S-35: when it starts
 
 
