@@ -25,7 +25,7 @@ from support.watching import (
 )
 
 from durable_jobs_core import events
-from durable_jobs_core.backend import Row, Write
+from durable_jobs_core.backend import Damaged, Row, Write
 from durable_jobs_core.engine import HookDetached, HookOutcome, HookRaised, HookReturned, Limits
 from durable_jobs_core.errors import OutcomeUnknownError
 from durable_jobs_core.record import (
@@ -395,6 +395,17 @@ def test_what_is_written_can_be_read(world: World) -> None:
 
     with violates("codec", "cannot be read"):
         world.observer.committed(1, Write(TICK, b"", row), None)
+
+
+def test_what_is_written_over_something_damaged_can_be_read_again(world: World) -> None:
+    world.commit(TICK, body_of(TICK))
+    world.observer.replaced(TICK, None, lost=True)
+    history = world.observer.history(TICK)
+    assert (history.rotten, history.damaged) == (True, True)
+
+    row = world.store.rows[TICK]
+    world.observer.committed(1, Write(TICK, b"", None), Damaged(TICK, row.revision, b"", "checksum"))
+    assert (history.rotten, history.damaged) == (False, True)
 
 
 def test_I_4_the_entry_of_a_row_is_not_later_than_its_alarm_but_for_a_hold(world: World) -> None:

@@ -13,6 +13,7 @@ from durable_jobs_simulation import Faults, Simulation, Trace, Violation, curren
 from durable_jobs_simulation import case as cases
 from durable_jobs_simulation import world as worlds
 from durable_jobs_simulation.case import Case
+from durable_jobs_simulation.tasks import Ask, Task
 from durable_jobs_simulation.trace import EPOCH
 
 from durable_jobs_core import (
@@ -21,10 +22,12 @@ from durable_jobs_core import (
     Debounce,
     DurableJobsError,
     Jobs,
+    Key,
     create_durable_jobs,
     every,
 )
 from durable_jobs_core.engine import Limits
+from durable_jobs_core.events import TriggerRequested
 
 NONE = Faults()
 
@@ -119,6 +122,22 @@ def test_what_is_down_comes_back_at_once_when_it_is_calm() -> None:
     late = [event for event in trace.events if event.what == "start" and event.step > calm.step]
     assert late
     assert {event.at for event in late} == {calm.at + 100}
+
+
+def test_a_task_is_not_resumed_by_what_it_waited_for_before() -> None:
+    wanted, got, ended = list[Any](), list[Any](), list[Any]()
+    ask = Ask(None, Key("task", "orders", "a"), TriggerRequested(), None, 0)
+
+    async def asks() -> str:
+        got.append(await ask)
+        got.append(await ask)
+        return "done"
+
+    task = Task("it", asks(), lambda task, what: wanted.append(what), lambda *how: ended.append(how))
+    for turn, value in ((0, None), (0, "late"), (1, "first"), (1, "late"), (2, "second"), (2, "late")):
+        task.resume(turn, value)
+
+    assert (wanted, got, ended) == ([ask, ask], ["first", "second"], [("done", None)])
 
 
 # -- what it is told
