@@ -513,6 +513,7 @@ def test_newer(monkeypatch: pytest.MonkeyPatch) -> None:
     limits = Limits(poll=600_000)
     trace = simulate(jobs, hours, seed=1, faults=Faults(newer=0.3), until="2 hours", limits=limits)
 
+    assert {fault for fault, _, _ in trace.cells} == {"newer"}
     newer, older = told(trace, "newer"), told(trace, "older")
     assert len(newer) == len(older) > 2
     spans = [end.at - begin.at for begin, end in zip(newer, older, strict=True)]

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from attrs import evolve
 from durable_jobs_simulation.holds import stray
 from support.rig import Rig
 from support.samples import CHORE, START, TICK
@@ -168,8 +169,11 @@ def test_a_hook_whose_end_was_told_is_not_held(running: Rig) -> None:
     assert held(running, ()) == f"engine: w1 holds invocation {id}, which has ended"
 
 
-def test_a_write_that_is_awaited_is_on_its_way(writing: Rig) -> None:
-    writing.engine._state.lanes[0].flight = None
+@pytest.mark.parametrize("flies", [True, False])
+def test_a_write_that_is_awaited_is_on_its_way(writing: Rig, flies: bool) -> None:
+    lane = writing.engine._state.lanes[0]
+    assert lane.flight is not None
+    lane.flight = evolve(lane.flight, keepers=()) if flies else None
 
     assert held(writing) == f"engine: w1 holds {TICK}, for which nothing will come"
 

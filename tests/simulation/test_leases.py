@@ -406,6 +406,8 @@ def test_what_is_written_over_something_damaged_can_be_read_again(world: World) 
     row = world.store.rows[TICK]
     world.observer.committed(1, Write(TICK, b"", None), Damaged(TICK, row.revision, b"", "checksum"))
     assert (history.rotten, history.damaged) == (False, True)
+    world.observer.replaced(TICK, None)
+    assert (history.rotten, history.damaged) == (True, True), "for good"
 
 
 def test_I_4_the_entry_of_a_row_is_not_later_than_its_alarm_but_for_a_hold(world: World) -> None:

@@ -233,6 +233,17 @@ def test_an_invariant_that_raises_no_assertion_has_not_held_and_is_named_with_it
     assert isinstance(raised.value.__cause__, KeyError)
 
 
+def test_an_assertion_that_says_nothing_does_not_hold() -> None:
+    with pytest.raises(Violation) as raised:
+        run(invariants=[raises_nothing_in_words])
+
+    assert (raised.value.invariant, raised.value.why) == ("raises_nothing_in_words", "it does not hold")
+
+
+def raises_nothing_in_words(sim: Simulation) -> None:
+    raise AssertionError
+
+
 def test_an_invariant_that_is_no_python_is_named_if_it_raises() -> None:
     with pytest.raises(Violation, match=r"^invariant: it raised TypeError: "):
         run(invariants=[partial(int, base=2)])

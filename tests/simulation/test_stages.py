@@ -9,7 +9,7 @@ import pytest
 from durable_jobs_simulation import answers, stages
 from support.watching import BEGAN, BOX, ORDER, TICK, ZERO, body_of
 
-from durable_jobs_core import results
+from durable_jobs_core import events, results
 from durable_jobs_core.backend import Batch, Claim, Defer, Write
 from durable_jobs_core.codec import encode
 from durable_jobs_core.engine import Emit, Exchange, Invoke, Nudged, Reply
@@ -84,8 +84,8 @@ def test_the_stages_of_other_needs() -> None:
     def of(need: Any) -> list[Any]:
         return list(stages.of_need(need, nothing, {7: BOX}.get))
 
-    events: Any = [SimpleNamespace(key=key) for key in (TICK, BOX)]
-    assert of(Emit(events)) == [("telemetry", "continuous"), ("telemetry", "debounce")]
+    values: Any = [SimpleNamespace(key=key) for key in (TICK, BOX)]
+    assert of(Emit(values)) == [("telemetry", "continuous"), ("telemetry", "debounce")]
     assert of(Reply(7)) == [("ack", "debounce")]
     assert of(Reply(8)) == []
     assert of(Nudged()) == []
@@ -96,7 +96,13 @@ def test_the_stages_of_other_needs() -> None:
         assert of(invoke) == [(stage, "task")]
 
 
-# -- what answers say
+# -- what requests and answers say
+
+
+def test_a_request_is_told_with_its_id_if_it_has_one() -> None:
+    assert answers.request(events.TriggerRequested()) == "trigger"
+    assert answers.request(events.AddRequested(event=1)) == "add"
+    assert answers.request(events.AddRequested(event=1, event_id="e1")) == "add e1"
 
 
 AT = to_datetime(BEGAN)
