@@ -81,6 +81,7 @@ def run(jobs: Jobs | None = None, scenario: Any = a_minute, **faults: float) -> 
     assert {fault for fault, _, _ in trace.cells} == {*faults} == {*trace.hits}
     assert strikes.wrong(trace.cells) == []
     assert all(event.fault for event in told(trace, *STRUCK))
+    assert all(event.key for event in told(trace, "unknown", "refused", "damage", "newer", "conflict"))
     (calm,) = told(trace, "calm")
     assert {one.lost for one in trace.exchanges if one.sent[0] > calm.step} <= {None}
     assert [event for event in told(trace, *STRUCK) if event.step > calm.step] == []
@@ -457,18 +458,14 @@ def test_a_thread_that_returns_before_it_is_left_behind_has_ended(monkeypatch: p
 
     trace = run(make_jobs(plain), redeploy=0.2, hook_slow=0.5)
 
-    stopped = [event for event in told(trace, "cancel") if event.key and event.key.job == "often"]
-    ends = [
-        next(
-            one
-            for one in told(trace, "returned", "detached")
-            if one.key == event.key and one.step > event.step
-        )
-        for event in stopped
-    ]
+    of_threads = [event for event in trace.events if event.key and event.key.job == "often"]
+    stopped = [event for event in of_threads if event.what == "cancel"]
+    ended = [event for event in of_threads if event.what in ("returned", "detached")]
+    ends = [next(one for one in ended if one.key == event.key and one.step > event.step) for event in stopped]
     waited = [(one.what, one.at - event.at) for event, one in zip(stopped, ends, strict=True)]
     assert {what for what, _ in waited} == {"returned", "detached"}
     assert all((ms < 10_000) == (what == "returned") for what, ms in waited)
+    assert any(event.what == "returned" and event.text == "" for event in ended), "of one left behind"
 
 
 # -- stored rows

@@ -178,6 +178,14 @@ def test_a_write_that_is_awaited_is_on_its_way(writing: Rig, flies: bool) -> Non
     assert held(writing) == f"engine: w1 holds {TICK}, for which nothing will come"
 
 
+def test_a_read_that_is_awaited_is_on_its_way(asking: Rig) -> None:
+    lane = asking.engine._state.lanes[0]
+    assert lane.flight is not None
+    lane.flight = evolve(lane.flight, batch=evolve(lane.flight.batch, loads=(CHORE,)))
+
+    assert held(asking) == f"engine: w1 holds {TICK}, for which nothing will come"
+
+
 def test_an_engine_that_has_closed_holds_what_it_held(running: Rig) -> None:
     take(running.engine._state.slots, 1)
     running.engine._state.closed = True

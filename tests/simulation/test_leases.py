@@ -402,6 +402,7 @@ def test_what_is_written_over_something_damaged_can_be_read_again(world: World) 
     world.observer.replaced(TICK, None, lost=True)
     history = world.observer.history(TICK)
     assert (history.rotten, history.damaged) == (True, True)
+    assert history.record is not None, "it is what any other write was made from"
 
     row = world.store.rows[TICK]
     world.observer.committed(1, Write(TICK, b"", None), Damaged(TICK, row.revision, b"", "checksum"))
