@@ -467,7 +467,13 @@ def test_a_thread_that_returns_before_it_is_left_behind_has_ended(monkeypatch: p
     def plain(ctx: ContinuousContext[int]) -> None:
         ctx.set_state(1)
 
-    trace = run(make_jobs(plain), redeploy=0.3, hook_slow=0.7)
+    async def many(sim: Simulation) -> None:
+        for number in range(30):
+            with suppress(DurableJobsError):
+                await sim.client.continuous("often").start(f"{number}", 0)
+            await sim.sleep("2 seconds")
+
+    trace = run(make_jobs(plain), many, redeploy=0.05, hook_slow=1.0)
 
     of_threads = [event for event in trace.events if event.key and event.key.job == "often"]
     stopped = [event for event in of_threads if event.what == "cancel"]
