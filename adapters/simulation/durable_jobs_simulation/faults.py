@@ -167,7 +167,7 @@ class Fate:
 
     @property
     def has_struck(self) -> bool:
-        """Whether anything has gone wrong so far that could be why a request is refused."""
+        """Whether anything has gone wrong so far: else no request is refused, and no attempt crashes."""
         return any(self.hits.values())
 
     def struck(self, fault: str, places: Iterable[tuple[str, Kind]]) -> None:

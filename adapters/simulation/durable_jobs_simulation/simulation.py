@@ -373,7 +373,7 @@ def settle(simulation: Simulation, invariants: Sequence[Invariant] = ()) -> None
         if not _step(simulation, invariants):  # else the answer to a commit is on its way
             break
     telling.check_complete(world.observer.histories.values())
-    if not world.trace.faults.rates() and not any(event.what == "mishap" for event in world.trace.events):
+    if not world.fate.has_struck:
         world.observer.check_no_crash()
 
 
