@@ -13,7 +13,7 @@ from durable_jobs_runtime import FileJournal, HttpTracker, MemoryTracker, open_b
 from support.drivers import Driver
 from support.one_job import Nothing, one_job
 
-from durable_jobs_core import ContinuousContext, StorageError, ValidationError
+from durable_jobs_core import ContinuousContext, Key, StorageError, ValidationError
 from durable_jobs_core.engine import Limits
 
 JOBS = one_job()
@@ -244,6 +244,18 @@ def test_a_journal_of_no_size_is_refused(tmp_path: Path, max_bytes: Any) -> None
         ValidationError, match="FileJournal: max_bytes: expected a whole number, 2 or more, got "
     ):
         FileJournal(tmp_path / "incident.jsonl", max_bytes=max_bytes)
+
+
+@pytest.mark.parametrize("of", [5, None, b"orders", ["orders", 5], [Key("task", "orders", "7")]])
+def test_a_journal_of_what_is_no_text_is_refused(tmp_path: Path, of: Any) -> None:
+    with pytest.raises(ValidationError, match="FileJournal: of: expected a text or a list of texts, got "):
+        FileJournal(tmp_path / "incident.jsonl", of=of)
+
+
+def test_a_journal_at_what_is_no_path_is_refused() -> None:
+    path: Any = 5
+    with pytest.raises(ValidationError, match="FileJournal: path: expected a path, got int 5"):
+        FileJournal(path)
 
 
 # -- the HTTP tracker

@@ -295,6 +295,19 @@ def test_S_21_a_policy_that_is_another_is_a_difference_of_the_first_step_it_chan
     assert not replayed.good
 
 
+def test_of_the_hooks_that_are_called_again_those_are_shown_that_fail_or_differ(tmp_path: Path) -> None:
+    head, failed, verdict = replay(incident(tmp_path, None, 5, 0), orders).text().splitlines()
+    assert head.endswith(" 5 calls of hooks; instances: 1")
+    assert "execute run 2 attempt 1 of task:orders:a raised ZeroDivisionError" in failed
+    assert verdict == "it fails the same way"
+
+    def halve(ctx: TaskContext[Number]) -> None:
+        ctx.set_state(Number(50))
+
+    _, differs, _ = replay(incident(tmp_path, None, 5), lambda: orders(halve)).text().splitlines()
+    assert "returned, Stored(version=1, value={'n': 50}); then it" in differs
+
+
 def test_only_the_hook_of_a_line_can_be_what_a_test_is_about(tmp_path: Path) -> None:
     replayed = replay(incident(tmp_path, None, 0, 5, 0), orders)
     first, last = (called.line for called in replayed.failures)

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import Any
 
 import pytest
 import trio
-from durable_jobs_simulation import Faults, Simulation, SimulationError, Trace, current, simulate
+from durable_jobs_simulation import Faults, Simulation, SimulationError, Trace, Violation, current, simulate
 from durable_jobs_simulation.machine import JobsMachine
 
-from durable_jobs_core import DefinitionError, Jobs, Task, TaskContext, create_durable_jobs
+from durable_jobs_core import (
+    DefinitionError,
+    DuplicateEventError,
+    Jobs,
+    Key,
+    Task,
+    TaskContext,
+    create_durable_jobs,
+)
 from durable_jobs_core.engine import Limits
 
 NONE = Faults()
@@ -72,21 +81,59 @@ def test_a_scenario_that_is_wrong_itself_does_not_pass_for_one_that_was_refused(
         run(scenario)
 
 
-def test_a_request_that_fails_ends_the_scenario_also_if_it_is_raised_later() -> None:
-    async def fails(ctx: TaskContext[str]) -> None:
-        raise ValueError
+async def refused(sim: Simulation) -> None:
+    await sim.client.task("orders").send("a", "go", event_id="1")
+    await sim.client.task("orders").send("a", "go", event_id="1")
 
-    async def refused(sim: Simulation) -> None:
-        try:
-            await sim.client_of("w7").task("orders").send("a", "go")
-        finally:
-            await sim.sleep("1 second")
 
-    trace = run(refused, fails)
+async def refused_later(sim: Simulation) -> None:
+    try:
+        await refused(sim)
+    finally:
+        await sim.sleep("1 second")
 
-    assert [event.details for event in trace.events if event.what == "gave up"] == [
-        ("scenario", "ClosedError")
-    ]
+
+async def refused_beside(sim: Simulation) -> None:
+    sim.spawn(refused(sim), "beside")
+    await sim.sleep("1 second")
+
+
+REFUSALS = [(refused, "scenario"), (refused_later, "scenario"), (refused_beside, "beside")]
+
+
+@pytest.mark.parametrize(("scenario", "who"), REFUSALS)
+def test_a_request_that_is_refused_before_any_fault_has_struck_is_told(scenario: Any, who: str) -> None:
+    said = (
+        f"^{who}: send 1 of task:orders:a raised DuplicateEventError: .*, and no fault had struck: expected"
+    )
+    for faults in (NONE, Faults(damage=1e-9)):
+        with pytest.raises(SimulationError, match=said) as raised:
+            run(scenario, faults=faults)
+        assert isinstance(raised.value.__cause__, DuplicateEventError)
+
+
+@pytest.mark.parametrize(("scenario", "who"), REFUSALS)
+def test_a_request_that_is_refused_after_a_fault_has_struck_ends_its_client(scenario: Any, who: str) -> None:
+    trace = run(scenario, faults=Faults(drift=1.0))
+
+    gave_up = [event.details for event in trace.events if event.what == "gave up"]
+    assert gave_up == [(who, "DuplicateEventError")]
+
+
+def test_a_mishap_is_a_fault_that_has_struck() -> None:
+    async def unlucky(sim: Simulation) -> None:
+        assert sim.mishap("the bank is down", 1.0)
+        await refused(sim)
+
+    assert "gave up" in {event.what for event in run(unlucky).events}
+
+
+def test_a_node_that_is_not_there_is_told() -> None:
+    async def elsewhere(sim: Simulation) -> None:
+        await sim.client_of("w7").task("orders").send("a", "go")
+
+    with pytest.raises(SimulationError, match=r"client_of\('w7'\): expected None, or one of w1, w2, c1"):
+        run(elsewhere, faults=Faults(drift=1.0))
 
 
 @pytest.mark.parametrize("what", [None, 7, order])
@@ -165,6 +212,49 @@ def says_whether(sim: Simulation) -> bool:
 def test_an_invariant_that_gives_something_has_not_asserted_it(invariant: Any, when: str) -> None:
     with pytest.raises(SimulationError, match=rf"{invariant.__name__} .* expected .* asserts"):
         run(**{when: [invariant]})
+
+
+KEY = Key("task", "orders", "a")
+
+
+def it_is_stored(sim: Simulation) -> None:
+    assert sim.records()[KEY]
+
+
+@pytest.mark.parametrize("when", ["invariants", "at_end"])
+def test_an_invariant_that_raises_no_assertion_has_not_held_and_is_named_with_its_line(when: str) -> None:
+    with pytest.raises(Violation) as raised:
+        run(**{when: [it_is_stored]}, scenario=lambda sim: sim.sleep("1 second"))
+
+    line = it_is_stored.__code__.co_firstlineno + 1
+    assert raised.value.invariant == "it_is_stored"
+    assert raised.value.why == f"it raised KeyError in line {line} of test_mistakes.py: {KEY!r}"
+    assert raised.value.trace.steps
+    assert isinstance(raised.value.__cause__, KeyError)
+
+
+def test_an_assertion_that_says_nothing_does_not_hold() -> None:
+    with pytest.raises(Violation) as raised:
+        run(invariants=[raises_nothing_in_words])
+
+    assert (raised.value.invariant, raised.value.why) == ("raises_nothing_in_words", "it does not hold")
+
+
+def raises_nothing_in_words(sim: Simulation) -> None:
+    raise AssertionError
+
+
+def test_an_invariant_that_is_no_python_is_named_if_it_raises() -> None:
+    with pytest.raises(Violation, match=r"^invariant: it raised TypeError: "):
+        run(invariants=[partial(int, base=2)])
+
+
+def test_what_an_invariant_asks_in_vain_is_no_violation() -> None:
+    def wrong(sim: Simulation) -> None:
+        sim.client_of("w7")
+
+    with pytest.raises(SimulationError, match="w7"):
+        run(invariants=[wrong])
 
 
 # -- hooks that want an event loop

@@ -7,6 +7,7 @@ import pytest
 from attrs import evolve
 from durable_jobs_simulation import Event, Faults, Simulation, Trace, Violation
 from durable_jobs_simulation.case import Case
+from durable_jobs_simulation.faults import ALL
 from durable_jobs_simulation.shrink import shrink
 
 from durable_jobs_core import Debounce, DebounceContext, DebounceEventContext, create_durable_jobs
@@ -184,3 +185,39 @@ def test_no_more_workers_are_left_than_it_needs() -> None:
     small = shrink(always, trace, "never")
 
     assert (small.nodes, small.clients) == (1, 0)
+
+
+def test_what_is_left_out_stays_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fewer nodes, then one lane, then the fault that only the larger run needed."""
+    tries: list[tuple[Faults, int, int, int | None]] = []
+
+    def tried(case: Case, seed: int, faults: Faults) -> tuple[Trace, Violation | None]:
+        run = faults, case.nodes, case.clients, case.lanes
+        tries.append(run)
+        trace = Trace(seed=seed, faults=faults, nodes=run[1], clients=run[2], lanes=run[3] or 3)
+        fails = case.clients == 1 and (case.nodes == 1 or faults.rates().keys() == {"crash", "slow"})
+        return trace, Violation("the_last_is_stored", "", trace) if fails else None
+
+    monkeypatch.setattr("durable_jobs_simulation.shrink.tried", tried)
+    faults = Faults(crash=0.1, slow=0.1)
+    trace = Trace(seed=3, faults=faults, nodes=2, clients=1, lanes=3)
+
+    small = shrink(lambda: evolve(index(), lanes=None), trace, "the_last_is_stored")
+
+    assert (small.faults, small.nodes, small.clients, small.lanes) == (Faults(), 1, 1, 1)
+    last = [run[1:] for run in tries[-3:]]
+    assert last == [(1, 1, 1)] * 3, "each of the last tries is of the smaller run"
+
+
+def test_a_search_for_a_smaller_run_comes_to_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[int] = []
+
+    def tried(case: Case, seed: int, faults: Faults) -> tuple[Trace, None]:
+        return Trace(seed=seed, faults=faults), None
+
+    monkeypatch.setattr("durable_jobs_simulation.shrink.tried", tried)
+    monkeypatch.setattr("durable_jobs_simulation.shrink.RUNS_MAX", 7)
+    faults = Faults(**dict.fromkeys(ALL, 0.001))
+    shrink(index, Trace(seed=3, faults=faults), "it", told=lambda number, best: told.append(number))
+
+    assert told == [1, 2, 3, 4, 5, 6, 7]

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Collection
 from pathlib import Path
 
+from durable_jobs_core.checks import shown
 from durable_jobs_core.journal import Journal
 from durable_jobs_core.words import Key
 from durable_jobs_runtime.arguments import Arguments
@@ -18,8 +19,8 @@ class FileJournal(Journal):
     """Writes what happens to instances to a file, from which `durable_jobs_simulation` makes a test.
 
     `path`: a file of this process alone; it is appended to. `of`: names of jobs (`orders`) and printed keys
-    of instances (`task:orders:7`), default all. `max_bytes`: of this file and the one before it, `path.1`;
-    raises `ValidationError` if it is no such number.
+    of instances (`task:orders:7`), default all. `max_bytes`: of this file and the one before it, `path.1`.
+    Raises `ValidationError` if one of them is of another type, or `max_bytes` below 2.
     It holds states and events as they are stored; the file is for its owner's eyes only.
 
     Each line is one write to the operating system, not synced: a killed process loses no line, a machine
@@ -30,9 +31,13 @@ class FileJournal(Journal):
         self, path: str | Path, *, of: str | Collection[str] = (), max_bytes: int = 64 * 1024 * 1024
     ) -> None:
         arguments = Arguments()
+        arguments.expect(isinstance(path, str | os.PathLike), "path", "a path", shown(path))
+        given = (of,) if isinstance(of, str) else of
+        are_texts = isinstance(given, Collection) and all(isinstance(name, str) for name in given)
+        arguments.expect(are_texts, "of", "a text or a list of texts", shown(of))
         arguments.count("max_bytes", max_bytes, 2)  # of two files
         arguments.check("FileJournal")
-        names = frozenset((of,) if isinstance(of, str) else of)
+        names = frozenset(given)
         super().__init__(self._append, lambda key: _chosen(key, names))
         self.path = Path(path)
         self._half = max_bytes // 2

@@ -1,15 +1,14 @@
-"""What `simulate` is given is looked at before anything runs; and what its invariants give."""
+"""What `simulate` is given is looked at before anything runs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 from durable_jobs_core.checks import check, check_whole
 from durable_jobs_core.engine import Limits
 from durable_jobs_core.jobs import Jobs
 from durable_jobs_simulation.faults import Faults
-from durable_jobs_simulation.tasks import SimulationError
 
 ManyJobs: TypeAlias = Jobs | Sequence[Jobs] | Callable[[], Jobs]
 """What nodes run: jobs, several releases of them, or a function that makes them for each node that starts."""
@@ -43,12 +42,3 @@ def check_arguments(
     if lanes is not None:
         check_whole(lanes, "lanes", 1)
     check(nodes + clients, "nodes, clients", "1 or more of either", (nodes, clients))
-
-
-def nothing_given(name: str, gave: object) -> None:
-    """Refuse what an invariant gives: an `async def` has not run, and nobody looks at a `False`."""
-    if gave is None:
-        return
-    if isinstance(gave, Coroutine):
-        gave.close()
-    raise SimulationError(f"{name} gave {gave!r}: expected a plain function that asserts, and gives nothing")

@@ -158,8 +158,17 @@ class Fate:
         rate = self._rates.get(fault)
         if rate is None or not self._dice[fault].chance(rate):
             return False
-        self.hits[fault] += 1
+        self.note(fault)
         return True
+
+    def note(self, fault: str) -> None:
+        """One was drawn; or something goes wrong that a user has asked for."""
+        self.hits[fault] = self.hits.get(fault, 0) + 1
+
+    @property
+    def has_struck(self) -> bool:
+        """Whether anything has gone wrong so far: else no request is refused, and no attempt crashes."""
+        return any(self.hits.values())
 
     def struck(self, fault: str, places: Iterable[tuple[str, Kind]]) -> None:
         """Note where it struck: at which stages of which kinds. What is calm is not struck."""

@@ -179,7 +179,7 @@ class HookRun:
             self._end(HookDetached())
 
     def _throw(self) -> None:
-        if self._task is not None and not self._task.over:
+        if self._task is not None:
             self._task.resume(self._task.turn, error=Cancelled())
 
     def _task_ended(self, value: Any, error: BaseException | None) -> None:

@@ -34,8 +34,9 @@ from durable_jobs_core.backend import Row
 from durable_jobs_core.client import Client
 from durable_jobs_core.durations import Duration, to_ms
 from durable_jobs_core.engine import Limits
-from durable_jobs_simulation.arguments import ManyJobs, nothing_given
+from durable_jobs_simulation.arguments import ManyJobs
 from durable_jobs_simulation.faults import Faults
+from durable_jobs_simulation.invariants import nothing_given
 from durable_jobs_simulation.node import Node
 from durable_jobs_simulation.simulation import Simulation, begin, entered, settle
 from durable_jobs_simulation.strategies import spans
@@ -136,7 +137,8 @@ class JobsMachine(RuleBasedStateMachine):
         return result
 
     def spawn(self, coroutine: Coroutine[Any, Any, object]) -> None:
-        """Run something beside the rules. What a request raises ends it, and is noted."""
+        """Run something beside the rules. What a request raises ends it; if nothing has gone wrong before,
+        neither a fault nor a crash, it fails the run."""
         with entered(self.sim):
             self.sim.spawn(coroutine)
 
@@ -158,6 +160,7 @@ class JobsMachine(RuleBasedStateMachine):
         then. It comes back within 20 s. Nothing of the kind in a minute, and it lives."""
         (chosen,) = (one for one in self._world.nodes if one.name == node)
         if self._let_pass(_AWAITED_MS, until=lambda: chosen.up and MOMENTS[when](chosen)):
+            self._world.fate.note("crash")
             with entered(self.sim):
                 chosen.crash()
 

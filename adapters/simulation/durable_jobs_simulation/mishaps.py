@@ -34,7 +34,7 @@ class Mishaps:
         if not dice.chance(rate):
             return False
         self._until[name] = world.now + ms
-        world.fate.hits[name] = world.fate.hits.get(name, 0) + 1
+        world.fate.note(name)
         world.say("client", "mishap", name, *((f"for {ms} ms",) if ms else ()), fault=True)
         return True
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import re
 from collections import Counter
 from collections.abc import Callable, Coroutine, Generator, Sequence
 from contextlib import contextmanager
@@ -21,11 +20,12 @@ from durable_jobs_core.jobs import Jobs
 from durable_jobs_core.record import Record
 from durable_jobs_core.results import InstanceStatus
 from durable_jobs_core.words import Key, Kind, maybe_datetime, to_datetime
-from durable_jobs_simulation import telling
-from durable_jobs_simulation.arguments import ManyJobs, check_arguments, nothing_given, releases_of
+from durable_jobs_simulation import answers, telling
+from durable_jobs_simulation.arguments import ManyJobs, check_arguments, releases_of
 from durable_jobs_simulation.dice import Dice
 from durable_jobs_simulation.faults import Faults, draw_limits, swarm
 from durable_jobs_simulation.history import Commit, with_dead_letters
+from durable_jobs_simulation.invariants import look, violated
 from durable_jobs_simulation.mishaps import Mishaps
 from durable_jobs_simulation.tasks import Ask, SimulationError, Sleep, Task, Wanted, lay_to_rest
 from durable_jobs_simulation.trace import EPOCH, Trace, clock
@@ -36,11 +36,10 @@ Scenario: TypeAlias = "Callable[[Simulation], Coroutine[Any, Any, None]]"
 Invariant: TypeAlias = "Callable[[Simulation], None]"
 
 PATIENCE_MS = 20 * 60_000
-"""How long after the last fault everything due must be done (I-8)."""
+"""How long after the last fault, and the last lease of then, everything due must be done (I-8)."""
 PATIENCE_STEPS = 200_000
 STEPS_MAX = 2_000_000
 
-_NAMED = re.compile(r"([A-Z]-\d+): ")
 _CURRENT: ContextVar[Simulation] = ContextVar("durable_jobs_simulation")
 
 
@@ -56,14 +55,17 @@ class Simulation:
         self._jobs = jobs
         self._tasks: list[Task] = []
         self._mishaps = Mishaps(world)
-        self._refusals: list[BaseException] = []
-        """What requests of the scenario raised: it may let it pass."""
+        self._refusals: list[tuple[BaseException, Ask]] = []
+        """What requests of the scenario raised, and which."""
         self.client = self.client_of(None)
         self.dice: Dice = Dice(world.trace.seed).split("scenario")
 
     def client_of(self, node: str | None, jobs: Jobs | None = None) -> Client:
         """A client whose requests go to that node: `w1`, `w2`, … are workers, `c1`, … clients only; `None`:
         to any that is up. `jobs`: those of an older release, of which it is."""
+        names = [one.name for one in self._world.nodes]
+        if node is not None and node not in names:
+            raise SimulationError(f"client_of({node!r}): expected None, or one of {', '.join(names)}")
         return Client(jobs or self._jobs, _Caller(self._world, node))
 
     @property
@@ -93,15 +95,15 @@ class Simulation:
 
     def spawn(self, coroutine: Coroutine[Any, Any, object], name: str = "client") -> None:
         """Run something beside the scenario, as in `spawn(client.send("7", event))`; it should end once
-        `calm`. What it returns is dropped; what a request raises ends it, and is noted. `name`: in the
-        trace."""
+        `calm`. What it returns is dropped. What a request raises ends it, and is noted, if a fault may be
+        why; before any fault has struck, it ends the run with a `SimulationError`. `name`: in the trace."""
         task = Task(name, coroutine, self._want, lambda value, error: self._ended(name, error))
         self._tasks.append(task)
         self._world.after(1, lambda: task.resume(0))  # nodes start at once
 
     def watch(self, function: Callable[[Commit], None]) -> None:
         """Call `function` after every commit, with the records before and after it; it may assert."""
-        self._world.observer.watchers.append(lambda commit: _check(function, commit))
+        self._world.observer.watchers.append(lambda commit: look(function, commit))
 
     def record(self, key: Key) -> Record | None:
         """What is stored, as it is: to look at in an invariant."""
@@ -125,7 +127,7 @@ class Simulation:
     def fail(self, why: str) -> None:
         """End the run with a `Violation`: for a hook that sees something wrong, which it may not raise. It
         returns, and the run ends with this step. `why` may begin with a name, as in `I-1: it is lost`."""
-        self._world.failure = self._world.failure or _violated("scenario", AssertionError(why))
+        self._world.failure = self._world.failure or violated("scenario", AssertionError(why))
 
     def say(self, *details: object, key: Key | None = None) -> None:
         """Add a line to the trace."""
@@ -141,20 +143,27 @@ class Simulation:
         if isinstance(wanted, Sleep):
             self._world.after(wanted.ms, lambda: task.resume(turn))
         else:
-            self._world.ask(wanted, partial(self._answer, task, turn))
+            self._world.ask(wanted, partial(self._answer, task, turn, wanted))
 
-    def _answer(self, task: Task, turn: int, value: Any, error: BaseException | None) -> None:
+    def _answer(self, task: Task, turn: int, ask: Ask, value: Any, error: BaseException | None) -> None:
         if error is not None:
-            self._refusals.append(error)
+            self._refusals.append((error, ask))
         task.resume(turn, value, error)
 
     def _ended(self, name: str, error: BaseException | None) -> None:
         if error is None:
             return
-        if any(error is refusal for refusal in self._refusals):
+        refused = next((ask for refusal, ask in self._refusals if refusal is error), None)
+        if refused is not None and self._world.fate.has_struck:
             self._world.say("client", "gave up", name, type(error).__name__)
+        elif refused is not None:
+            request = f"{answers.request(refused.request)} of {refused.key}"
+            raise SimulationError(
+                f"{name}: {request} raised {type(error).__name__}: {error}, and no fault had struck: "
+                "expected a request that gets through, or what it raises to be caught"
+            ) from error
         elif isinstance(error, AssertionError):
-            raise _violated(name, error) from error
+            raise violated(name, error) from error
         elif isinstance(error, SystemExit):
             raise error
         else:
@@ -248,7 +257,7 @@ def simulate(
             _let_end(simulation, invariants)
             settle(simulation, invariants)
             for invariant in at_end:
-                _check(invariant, simulation)
+                look(invariant, simulation)
     finally:
         simulation._bury()
     return ended(world)
@@ -290,9 +299,9 @@ def entered(simulation: Simulation) -> Generator[None, None, None]:
     world = simulation._world
     try:
         yield
-    except Violated as violated:
-        world.trace.violation = str(violated)
-        raise Violation(violated.invariant, violated.why, ended(world)) from violated.__cause__
+    except Violated as found:
+        world.trace.violation = str(found)
+        raise Violation(found.invariant, found.why, ended(world)) from found.__cause__
     finally:
         _CURRENT.reset(token)
 
@@ -348,11 +357,14 @@ def settle(simulation: Simulation, invariants: Sequence[Invariant] = ()) -> None
     """Liveness, once the faults are over: until all that was due is done."""
     world = simulation._world
     began, steps = world.now, world.trace.steps
-    while world.now < began + 2 * world.limits.lease or _undone(world, began) is not None:
-        late = world.now > began + PATIENCE_MS or world.trace.steps > steps + PATIENCE_STEPS
+    free = began + 2 * world.limits.lease  # what the dead have held is due by then
+    while world.now < free or _undone(world, began) is not None:
+        late = world.now > free + PATIENCE_MS or world.trace.steps > steps + PATIENCE_STEPS
         if late or not _step(simulation, invariants):
+            left = _undone(world, began)
+            if left is None:
+                break
             after = f" {clock(world.now - began)} after the last fault"
-            left = _undone(world, began) or "nothing is left"
             raise Violated("I-8", left + (after if late else ", and nothing will happen any more"))
     if telling.may_be_lost(world.trace):
         return
@@ -361,7 +373,7 @@ def settle(simulation: Simulation, invariants: Sequence[Invariant] = ()) -> None
         if not _step(simulation, invariants):  # else the answer to a commit is on its way
             break
     telling.check_complete(world.observer.histories.values())
-    if not world.trace.faults.rates() and not any(event.what == "mishap" for event in world.trace.events):
+    if not world.fate.has_struck:
         world.observer.check_no_crash()
 
 
@@ -369,7 +381,7 @@ def _step(simulation: Simulation, invariants: Sequence[Invariant]) -> bool:
     """One step, after which all that must hold is looked at; `False` if there is none any more."""
     stepped = simulation._world.step()
     for invariant in invariants:
-        _check(invariant, simulation)
+        look(invariant, simulation)
     return stepped
 
 
@@ -385,20 +397,3 @@ def _undone(world: World, began: int) -> str | None:
         return f"a hook of {old[0]} still runs"
     overdue = world.observer.overdue()
     return f"{overdue[0]} and {len(overdue) - 1} others are due and were not run" if overdue else None
-
-
-def _check(invariant: Callable[[Any], object], subject: Any) -> None:
-    name = getattr(invariant, "__name__", "invariant")
-    try:
-        gave = invariant(subject)
-    except AssertionError as error:
-        raise _violated(name, error) from error
-    nothing_given(name, gave)
-
-
-def _violated(name: str, error: AssertionError) -> Violated:
-    """What an assertion says in its first line: what test runners add is about their interpreter. It may
-    begin with the name of what it checks, as in `I-1: it is lost`."""
-    said = (str(error).splitlines() or ["it does not hold"])[0]
-    named = _NAMED.match(said)
-    return Violated(name, said) if named is None else Violated(named[1], said[named.end() :])

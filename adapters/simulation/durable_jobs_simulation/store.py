@@ -38,9 +38,7 @@ class Watcher(Protocol):
 class Store:
     """Rows, and the index: `entries` says when each row is to be claimed, `due` has them in order.
 
-    `lanes`: how many parts it has, each with keys and an index of its own, as a cluster has; `damaged`: what
-    is there instead of the rows that were overwritten; `holds`: until when a claim or a `Defer` holds an
-    entry back.
+    `lanes`: how many parts it has, each with keys and an index of its own, as a cluster has.
     """
 
     def __init__(self, clock: Callable[[], int], watcher: Watcher, lanes: int = 1) -> None:
@@ -49,13 +47,12 @@ class Store:
         self.lanes = lanes
         self.rows: dict[Key, Row | Damaged] = {}
         self.entries: dict[Key, int] = {}
-        self.holds: dict[Key, int] = {}
         self._due: dict[tuple[int, Kind, str], list[tuple[int, Key]]] = {}
 
     def fork(self, clock: Callable[[], int], watcher: Watcher) -> Store:
         """Another store with the same rows."""
         new = Store(clock, watcher, self.lanes)
-        new.rows, new.entries, new.holds = self.rows.copy(), self.entries.copy(), self.holds.copy()
+        new.rows, new.entries = self.rows.copy(), self.entries.copy()
         new._due = {job: heap.copy() for job, heap in self._due.items()}
         return new
 
@@ -83,7 +80,7 @@ class Store:
         if (None if stored is None else stored.revision) != write.expected:
             return Conflicted(stored)
         if isinstance(write, Defer):
-            self.index(write.key, write.wake, hold=write.wake)
+            self.index(write.key, write.wake)
             return Committed()
         if write.row is None:
             del self.rows[write.key]
@@ -93,12 +90,8 @@ class Store:
         self.watcher.committed(engine, write, stored)
         return Committed()
 
-    def index(self, key: Key, wake: int | None, hold: int | None = None) -> None:
-        """Set the index entry; it replaces any hold."""
-        if hold is None:
-            self.holds.pop(key, None)
-        else:
-            self.holds[key] = hold
+    def index(self, key: Key, wake: int | None) -> None:
+        """Set the index entry, or take it out."""
         if wake is None:
             self.entries.pop(key, None)
         else:
@@ -129,7 +122,7 @@ class Store:
                 if size and size + bytes > claim.max_bytes:
                     return
                 size += bytes
-                self.index(row.key, claim.until, hold=claim.until)
+                self.index(row.key, claim.until)
                 yield row
 
     def _earliest(self, lane: int, job: Job) -> tuple[int, Key] | None:
