@@ -79,7 +79,7 @@ local function read(place)
     if rev and wake and status and blob and is_instant(wake) and (not held or is_instant(held)) then
       return { key = key, rev = rev, wake = wake, status = status, blob = blob, held = held }
     end
-    if not (rev or wake or status or blob or held) and redis.call('EXISTS', key) == 0 then
+    if redis.call('EXISTS', key) == 0 then
       return nil
     end
   end
