@@ -272,6 +272,12 @@ class WakesAreFloats(Wrong):
         return None if wake is None else float(wake)  # type: ignore[return-value]
 
 
+class WakesAreExactUpTo16Digits(Wrong):
+    def _next_wake(self, claim: Claim) -> int | None:
+        wake = super()._next_wake(claim)
+        return int(float(wake)) if wake is not None and len(str(wake)) <= 16 else wake
+
+
 class RowsAreViews(Wrong):
     def _load(self, key: Key) -> Row | None:
         row: Any = super()._load(key)
@@ -719,6 +725,7 @@ STORES: list[tuple[type[_Store], str]] = [
     (LoadsOnlyAHundred, "R-4-loads_have_no_limit"),
     (ClockHasFractions, "R-8-the_clock_is_the_wall_clock_and_never_goes_back"),
     (WakesAreFloats, "R-8-next_wake_is_the_earliest_of_the_jobs_named_after_the_claim"),
+    (WakesAreExactUpTo16Digits, f"R-3-instants_of_every_size_come_back[{2**53 + 1}]"),
     (RowsAreViews, "R-2-create_update_delete"),
     (KeysAreLoose, "R-2-create_update_delete"),
     (RevisionsAreText, "R-2-revisions_are_bytes_of_any_value[24]"),

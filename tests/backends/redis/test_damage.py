@@ -38,6 +38,7 @@ def test_r9_a_hash_that_is_no_row_is_told_as_damaged_and_can_only_be_deleted(ser
         damaged = port.load("a")
         assert isinstance(damaged, Damaged)
         assert damaged.why == "it is no hash with the fields rev, wake, status and blob"
+        assert damaged.raw == image
         new = port.row("a", b"r1")
         assert "it can only be deleted" in refusal(port, Write(new.key, damaged.revision, new)).reason
         assert client.dump(ROW) == image

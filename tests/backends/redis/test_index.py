@@ -1,8 +1,9 @@
-"""An index of due work that is something else."""
+"""An index of due work that is something else, or says something else than the rows."""
 
 from __future__ import annotations
 
 import pytest
+import redis
 from attrs import evolve
 from support.ports import refusal
 
@@ -64,3 +65,73 @@ def test_r3_a_deletion_is_done_whatever_is_in_the_place_of_the_lists_and_holds_u
     assert port.ask(*(Write(row.key, b"r0", None) for row in rows)).outcomes == (DONE,) * 3
     assert [port.load(row.key.id) for row in rows] == [None] * 3
     assert any("of task:mail stays listed" in text and "WRONGTYPE" in text for text in caplog.messages)
+
+
+# -- what the index and the lists have lost
+
+
+def test_r6_a_load_puts_back_what_is_later_than_its_row_or_its_hold(server, port) -> None:
+    (row,) = port.create("a", wake=10)
+    with server.client() as client:
+        for wake in (10, 1_010):
+            client.zadd("{durable-jobs:0}:due:task:mail", {"a": 5_000})
+            assert port.load("a") == row
+            assert port.next_wake() == wake
+            port.claim(10)
+
+
+def test_S_66_a_load_lists_what_the_lists_have_lost(server, port) -> None:
+    (row,) = port.create("a")
+    with server.client() as client:
+        client.delete("{durable-jobs:0}:ids:task:mail", "{durable-jobs:0}:jobs")
+    assert port.scan() == []
+    assert port.load("a") == row
+    assert port.scan() == ["a"]
+    assert port.backend.health().jobs == (port.JOB,)
+
+
+# -- what is written
+
+WRITES = ("zadd", "zrem", "hset", "hdel", "sadd", "srem", "publish", "set", "del")
+
+
+def calls(client: redis.Redis) -> dict[str, int]:
+    """How often each command that writes, or tells of due work, was called since the last time."""
+    stats = client.info("commandstats")
+    client.config_resetstat()
+    return {name: one["calls"] for name in WRITES if (one := stats.get(f"cmdstat_{name}")) is not None}
+
+
+def test_what_finds_all_as_it_should_be_writes_the_mark_once_a_second_and_nothing_else(server, port) -> None:
+    """Or each look for due work would make the log longer, and a disk be waited for."""
+    keys = [row.key for row in port.create("a", "held", "found", wake=10) + port.create("asleep")]
+    port.ask(Defer(port.key("found"), b"r0", None), Defer(port.key("held"), b"r0", 15))
+    port.ask(loads=(port.key("found"),))
+    before = port.ask().clock
+    with server.client() as client:
+        calls(client)
+        clocks = [
+            port.ask(loads=(*keys, port.key("none")), claim=Claim({port.JOB: 1}, 5, 6)).clock
+            for _ in range(20)
+        ]
+        seconds = len({clock // 1_000 for clock in clocks} - {before // 1_000})
+        assert calls(client) == ({"set": seconds, "del": seconds} if seconds else {})
+    assert port.backend.health().warnings == ()
+
+
+def test_what_changes_anything_leaves_its_clock_in_the_mark(server, port) -> None:
+    """By which a loss is noticed, and behind which the clock never goes back."""
+    key, clock = port.key("a"), 0
+    steps: list[tuple[list[Write | Defer], Claim | None]] = [
+        ([Write(key, None, port.row("a", wake=10))], None),
+        ([], Claim({port.JOB: 1}, 10, 20)),
+        ([Defer(key, b"r0", 30)], None),
+        ([Write(key, b"r0", None)], None),
+    ]
+    with server.client() as client:
+        for writes, claim in steps:
+            while port.ask().clock <= clock:
+                pass
+            clock = port.ask(*writes, claim=claim).clock
+            mark = client.get("{durable-jobs:0}:clock")
+            assert mark == port.backend._names.identity + b" %d" % clock
