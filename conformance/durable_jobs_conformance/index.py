@@ -36,6 +36,19 @@ def a_commit_without_an_alarm_takes_the_entry_away(port: Port) -> None:
 
 
 @check("R-6")
+def a_load_leaves_the_entry_where_a_commit_has_set_it(port: Port) -> None:
+    """What a claim or a Defer had set before is not put back."""
+    (claimed,) = port.create("a", wake=10)
+    port.same(port.claim(10, until=500), ["a"])
+    (deferred,) = port.create("b", wake=10)
+    port.ask(Defer(deferred.key, b"r0", 900))
+    port.ask(*(Write(row.key, b"r0", port.row(row.key.id, b"r1", wake=20)) for row in (claimed, deferred)))
+    for id in "ab":
+        port.load(id)
+    port.same(sorted(port.claim(20)), ["a", "b"])
+
+
+@check("R-6")
 def claim_and_defer_leave_row_and_revision(port: Port) -> None:
     (row,) = port.create("a", wake=10)
     port.claim(10)

@@ -182,6 +182,9 @@ def instants_of_every_size_come_back(port: Port, wake: int) -> None:
     (row,) = port.create("a", wake=wake)
     port.same(port.load("a"), row)
     port.same(port.next_wake(), wake)
+    port.ask(Defer(row.key, b"r0", wake - 1))
+    port.same(port.next_wake(), wake - 1)
+    port.same(port.claim(wake, limit=1, until=wake), ["a"])
 
 
 @check("R-3")

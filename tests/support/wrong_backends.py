@@ -130,6 +130,26 @@ class LeavesTheEntryWhenTheAlarmIsTheSame(Wrong):
         return outcome
 
 
+class LoadPutsAnOldHoldBack(Wrong):
+    def _index(self, key: Key, wake: int | None) -> None:
+        holds: dict[Key, int] = vars(self).setdefault("holds", {})
+        if wake is not None and key in self.rows and wake != self.rows[key].wake:
+            holds[key] = wake
+        super()._index(key, wake)
+
+    def _load(self, key: Key) -> Row | None:
+        row = super()._load(key)
+        hold = vars(self).get("holds", {}).get(key)
+        if row is not None and hold is not None:
+            self._index(key, hold)
+        return row
+
+
+class ClaimsNothingBefore1970(Wrong):
+    def _claim(self, claim: Claim) -> Iterator[Row]:
+        return super()._claim(claim) if claim.now >= 0 else iter(())
+
+
 class LeavesTheEntryOfARowWithoutAnAlarm(Wrong):
     def _index(self, key: Key, wake: int | None) -> None:
         if wake is not None or key not in self.rows:
@@ -705,6 +725,8 @@ STORES: list[tuple[type[_Store], str]] = [
     ),
     (RefusesOnlyAfterWriting, "R-5-a_write_after_its_deadline_is_refused_and_nothing_happened"),
     (LeavesTheEntryWhenTheAlarmIsTheSame, "R-6-a_commit_sets_the_entry_also_when_the_alarm_is_the_same"),
+    (LoadPutsAnOldHoldBack, "R-6-a_load_leaves_the_entry_where_a_commit_has_set_it"),
+    (ClaimsNothingBefore1970, "R-3-instants_of_every_size_come_back[-1]"),
     (LeavesTheEntryOfARowWithoutAnAlarm, "R-6-a_commit_without_an_alarm_takes_the_entry_away"),
     (LeavesTheEntryOfADeletedRow, "R-1-a_row_and_its_entry_go_together"),
     (DefersByChangingTheAlarm, "R-6-claim_and_defer_leave_row_and_revision"),

@@ -72,19 +72,16 @@ end
 
 local function read(place)
   local key = place.tag .. 'row:' .. place.job .. ':' .. place.id
-  local found = redis.pcall('HMGET', key, 'rev', 'wake', 'status', 'blob', 'held')
-  local rev, wake, status, blob, held
-  if not found.err then
-    rev, wake, status, blob, held = found[1], found[2], found[3], found[4], found[5]
-    if rev and wake and status and blob and is_instant(wake) and (not held or is_instant(held)) then
-      return { key = key, rev = rev, wake = wake, status = status, blob = blob, held = held }
-    end
-    if redis.call('EXISTS', key) == 0 then
-      return nil
-    end
+  local rev, wake, status, blob, held =
+    unpack(redis.pcall('HMGET', key, 'rev', 'wake', 'status', 'blob', 'held')) -- none of what is no hash
+  if rev and wake and status and blob and is_instant(wake) and (not held or is_instant(held)) then
+    return { key = key, rev = rev, wake = wake, status = status, blob = blob, held = held }
+  end
+  if redis.call('EXISTS', key) == 0 then
+    return nil
   end
   local raw = redis.call('DUMP', key)
-  return { key = key, rev = rev or redis.sha1hex(raw), raw = raw }
+  return { rev = rev or redis.sha1hex(raw), raw = raw }
 end
 
 local function told(row)

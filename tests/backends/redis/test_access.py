@@ -158,8 +158,11 @@ def test_r3_what_cannot_be_filed_is_put_back_and_its_row_not_removed_meanwhile(s
         for id in ("a", "held"):
             name = f"{{orders:0}}:row:task:mail:{id}"
             before = client.hgetall(name)
-            refusal(port, Write(port.key(id), b"r0", port.row(id, b"r1")))
-            assert client.hgetall(name) == before
+            for row in (port.row(id, b"r1"), None):
+                refusal(port, Write(port.key(id), b"r0", row))
+                assert client.hgetall(name) == before
+        with pytest.raises(RedisStoreError):  # what was begun anew cannot be taken back
+            port.create("new")
     port.close_all()
 
 

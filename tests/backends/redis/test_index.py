@@ -55,12 +55,21 @@ def test_r1_what_cannot_be_entered_in_the_index_is_refused_and_not_written(serve
     assert port.load("a") is None
 
 
+@pytest.mark.parametrize("list", ["ids:task:mail", "jobs"])
+def test_S_66_what_cannot_be_listed_is_refused_and_not_written(server, port, list) -> None:
+    with server.client() as client:
+        client.set(f"{{durable-jobs:0}}:{list}", "something else")
+        assert "WRONGTYPE" in refusal(port).reason
+        assert not client.exists("{durable-jobs:0}:row:task:mail:new")
+
+
+@pytest.mark.parametrize("lists", [("due:task:mail", "ids:task:mail", "jobs"), ("jobs",)])
 def test_r3_a_deletion_is_done_whatever_is_in_the_place_of_the_lists_and_holds_up_no_other(
-    server, port, caplog
+    server, port, caplog, lists
 ) -> None:
     rows = port.create("a", "b", "c", wake=10)
     with server.client() as client:
-        for list in ("due:task:mail", "ids:task:mail", "jobs"):
+        for list in lists:
             client.set(f"{{durable-jobs:0}}:{list}", "something else")
     assert port.ask(*(Write(row.key, b"r0", None) for row in rows)).outcomes == (DONE,) * 3
     assert [port.load(row.key.id) for row in rows] == [None] * 3
@@ -135,3 +144,14 @@ def test_what_changes_anything_leaves_its_clock_in_the_mark(server, port) -> Non
             clock = port.ask(*writes, claim=claim).clock
             mark = client.get("{durable-jobs:0}:clock")
             assert mark == port.backend._names.identity + b" %d" % clock
+    assert port.backend.health().warnings == ()
+
+
+@pytest.mark.parametrize("wake", [5, 20])
+def test_a_write_files_its_entry_once_and_tells_of_it_once(server, port, wake) -> None:
+    port.create("a", wake=10)
+    with server.client() as client:
+        calls(client)
+        assert port.ask(Write(port.key("a"), b"r0", port.row("a", b"r1", wake=wake))).outcomes == (DONE,)
+        once = dict.fromkeys(("sadd", "hset", "publish", "set", "del"), 1)
+        assert calls(client) == {"zadd": 2, **once}  # among the ids, too
