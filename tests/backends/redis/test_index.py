@@ -1,4 +1,4 @@
-"""An index of due work that is something else, or says something else than the rows."""
+"""The index of due work: where it is something else; what is put right, what is written, who is told."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import pytest
 import redis
 from attrs import evolve
 from support.ports import refusal
+from support.redis_clusters import wait_until
 
 from durable_jobs_core.backend import Claim, Committed, Defer, Write
 
@@ -24,6 +25,14 @@ def test_r7_an_index_that_is_something_else_stops_its_own_job_only_and_is_told_i
     assert [row.key for row in answer.claimed] == [post]
     assert answer.next_wake == 40
     assert any("due work of task:mail is not" in text and "WRONGTYPE" in text for text in caplog.messages)
+
+
+def test_r6_a_row_whose_index_cannot_be_put_right_is_loaded_all_the_same(server, port, caplog) -> None:
+    (row,) = port.create("a", wake=10)
+    with server.client() as client:
+        client.set("{durable-jobs:0}:due:task:mail", "not an index")
+    assert port.load("a") == row
+    assert any("of task:mail cannot be mended" in text and "WRONGTYPE" in text for text in caplog.messages)
 
 
 def test_r7_an_entry_without_a_row_is_removed_by_a_claim_and_holds_up_no_other(server, port) -> None:
@@ -155,3 +164,20 @@ def test_a_write_files_its_entry_once_and_tells_of_it_once(server, port, wake) -
         assert port.ask(Write(port.key("a"), b"r0", port.row("a", b"r1", wake=wake))).outcomes == (DONE,)
         once = dict.fromkeys(("sadd", "hset", "publish", "set", "del"), 1)
         assert calls(client) == {"zadd": 2, **once}  # among the ids, too
+
+
+# -- who is told
+
+
+def test_r10_due_work_is_told_to_others_and_understood(server, port, monkeypatch) -> None:
+    hints, other = port.backend._hints, port.again()
+    told, missed = list[tuple[bytes, bytes, int]](), list[Exception]()
+    monkeypatch.setattr(hints, "_is_news", lambda *news: told.append(news) or True)
+    monkeypatch.setattr(hints, "_miss", missed.append)
+    port.backend.wait(0)
+    with server.client() as client:
+        wait_until(lambda: client.pubsub_numsub("{durable-jobs}:hints:0")[0][1] == 1)
+    port.create("own", wake=20)
+    other.create("a", wake=10)
+    port.backend.wait(20)
+    assert (told, missed) == ([(b"{durable-jobs:0}:", b"task:mail", 10)], [])

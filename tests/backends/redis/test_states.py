@@ -285,6 +285,14 @@ def test_r5_a_write_at_its_deadline_is_in_time(server, port) -> None:
     assert port.ask(Write(port.key("a"), None, port.row("a")), not_after=now).outcomes == (DONE,)
 
 
+def test_r5_what_a_settled_load_has_not_seen_cannot_land_at_its_deadline(server, port) -> None:
+    """By a clock that stands still."""
+    set_back(server, port, 60_000)
+    now = port.ask().clock
+    assert port.ask(loads=(port.key("a"),), not_after=now, settle=True).rows == (None,)
+    assert "deadline" in refusal(port, not_after=now).reason
+
+
 def set_back(server: Server, port: Port, ms: int) -> None:
     """The server's clock was so far ahead when it wrote last."""
     with server.client() as client:
