@@ -225,6 +225,20 @@ class ClaimsLatestFirst(Wrong):
         return reversed(list(super()._claim(claim)))  # type: ignore[return-value]
 
 
+class ClaimsInTheOrderOfTheirText(Wrong):
+    def _claim(self, claim: Claim) -> Iterator[Row]:
+        due = {key: wake for key, wake in self._entries.items() if wake <= claim.now}
+        for job, limit in claim.limits.items():
+            for key in sorted((key for key in due if key[:2] == job), key=lambda key: str(due[key]))[:limit]:
+                self._index(key, claim.until)
+                yield self.rows[key]
+
+
+class ClaimsAByteTooMany(Wrong):
+    def _claim(self, claim: Claim) -> Iterator[Row]:
+        return super()._claim(attrs.evolve(claim, max_bytes=claim.max_bytes + 1))
+
+
 class ClaimsAnyThatAreDue(Wrong):
     """The earliest first, of those that it happens to find."""
 
@@ -738,6 +752,8 @@ STORES: list[tuple[type[_Store], str]] = [
     (TruncatesBlobs, "R-3-blobs_of_every_size_come_back[70000]"),
     (DueOnlyAfterTheInstant, "R-7-an_entry_is_due_at_its_instant_and_not_before"),
     (ClaimsLatestFirst, "R-7-what_is_due_comes_earliest_first"),
+    (ClaimsInTheOrderOfTheirText, "R-7-what_is_due_comes_earliest_first"),
+    (ClaimsAByteTooMany, "R-7-at_least_one_row_and_no_more_bytes_than_asked_for"),
     (ClaimsAnyThatAreDue, "R-7-what_is_due_comes_earliest_first"),
     (ClaimsWithoutMoving, "R-7-two_claims_never_return_the_same_entry"),
     (ClaimsOneLimitForAll, "R-7-limits_are_per_job"),

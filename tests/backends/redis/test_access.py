@@ -142,9 +142,10 @@ def test_rights_that_are_missing_in_the_middle_of_a_write_leave_its_outcome_unkn
     port.create("a")
     with server.client() as client:
         client.execute_command("ACL", "SETUSER", "jobs", "-hset")
-    with pytest.raises(RedisStoreError, match="script") as raised:
-        port.ask(Write(port.key("b"), None, port.row("b")))
-    assert raised.value.changed is None
+    for write in Write(port.key("b"), None, port.row("b")), Defer(port.key("a"), b"r0", 5):
+        with pytest.raises(RedisStoreError, match="script") as raised:
+            port.ask(write)
+        assert raised.value.changed is None
     port.close_all()
 
 

@@ -98,6 +98,16 @@ def test_r6_a_load_puts_back_what_is_later_than_its_row_or_its_hold(server, port
             port.claim(10)
 
 
+def test_r6_what_a_load_has_put_back_is_where_its_row_says(server, port) -> None:
+    """As one that was never moved: what had moved it is forgotten."""
+    (row,) = port.create("a", wake=10)
+    with server.client() as client:
+        before = client.hgetall("{durable-jobs:0}:row:task:mail:a")
+        port.ask(Defer(row.key, b"r0", None))
+        port.load("a")
+        assert client.hgetall("{durable-jobs:0}:row:task:mail:a") == before
+
+
 def test_S_66_a_load_lists_what_the_lists_have_lost(server, port) -> None:
     (row,) = port.create("a")
     with server.client() as client:
