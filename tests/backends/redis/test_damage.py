@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from hashlib import sha1
 
 import pytest
 import redis
@@ -42,6 +43,7 @@ def test_r9_a_hash_that_is_no_row_is_told_as_damaged_and_can_only_be_deleted(ser
         assert isinstance(damaged, Damaged)
         assert damaged.why == "it is no hash with the fields rev, wake, status and blob"
         assert damaged.raw == image
+        assert damaged.revision == (client.hget(ROW, "rev") or sha1(image).hexdigest().encode())
         new = port.row("a", b"r1")
         assert "it can only be deleted" in refusal(port, Write(new.key, damaged.revision, new)).reason
         assert client.dump(ROW) == image

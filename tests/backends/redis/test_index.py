@@ -166,6 +166,14 @@ def test_what_changes_anything_leaves_its_clock_in_the_mark(server, port) -> Non
     assert port.backend.health().warnings == ()
 
 
+def test_a_look_in_another_second_leaves_its_clock_in_the_mark(server, port) -> None:
+    """Behind which the clock does not go back either."""
+    with server.client() as client:
+        client.set("{durable-jobs:0}:clock", port.backend._names.identity + b" 5")
+        clock = port.ask().clock
+        assert client.get("{durable-jobs:0}:clock") == port.backend._names.identity + b" %d" % clock
+
+
 @pytest.mark.parametrize("wake", [5, 20])
 def test_a_write_files_its_entry_once_and_tells_of_it_once(server, port, wake) -> None:
     port.create("a", wake=10)
