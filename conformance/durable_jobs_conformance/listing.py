@@ -68,6 +68,16 @@ def scan_misses_nothing_while_rows_come_and_go(port: Port) -> None:
 
 
 @check("S-66")
+def scan_lists_what_is_left_of_a_job(port: Port) -> None:
+    gone, left, other = port.row("a"), port.row("b"), port.row("c", job="post")
+    port.ask(*(Write(row.key, None, row) for row in (gone, left, other)))
+    for row in (gone, other):
+        port.ask(Write(row.key, b"r0", None))
+    port.same(port.listed(5), [left], "one of two rows of a job was deleted, and all of another")
+    port.knows_jobs(port.JOB)
+
+
+@check("S-66")
 def scan_lists_once_what_is_changed_meanwhile(port: Port) -> None:
     """A row that is written or claimed between two pages keeps its place."""
     rows = {row.key.id: row for n in range(20) for row in port.create(f"{n:02}", wake=n)}

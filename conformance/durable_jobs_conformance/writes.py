@@ -177,11 +177,14 @@ def blobs_of_every_size_come_back(port: Port, size: int) -> None:
     port.same(port.ask(claim=claim).claimed, (row,))
 
 
-@check("R-3", each=[0, -1, 253_402_300_799_999, 2**63 - 1, -(2**62)])
+@check("R-3", each=[0, -1, 253_402_300_799_999, 2**53 + 1, 2**63 - 1, -(2**62)])
 def instants_of_every_size_come_back(port: Port, wake: int) -> None:
     (row,) = port.create("a", wake=wake)
     port.same(port.load("a"), row)
     port.same(port.next_wake(), wake)
+    port.ask(Defer(row.key, b"r0", wake - 1))
+    port.same(port.next_wake(), wake - 1)
+    port.same(port.claim(wake, limit=1, until=wake), ["a"])
 
 
 @check("R-3")

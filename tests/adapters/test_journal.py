@@ -188,9 +188,17 @@ def _env() -> Env:
     return Env(key=key, now=1, entropy=1, number=1, engine=1, may_start=True, lease_ms=30_000)
 
 
+def first_free() -> int:
+    """The number that the next file gets."""
+    file = os.open(os.devnull, os.O_RDONLY)
+    os.close(file)
+    return file
+
+
 def test_a_journal_is_bounded_and_what_is_left_is_replayed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    free = first_free()
     journal = FileJournal(tmp_path / "journal", max_bytes=20_000)
     job = Continuous.make(state=Counter, schedule=every("1 hour"), execute=_count)
     runtime = _runtime(monkeypatch, job, journal)
@@ -200,6 +208,7 @@ def test_a_journal_is_bounded_and_what_is_left_is_replayed(
     runtime.close()
     journal.close()
 
+    assert first_free() <= free, "no file is left open"
     sizes = [path.stat().st_size for path in (tmp_path / "journal", tmp_path / "journal.1")]
     assert all(0 < size <= 10_000 for size in sizes)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["journal", "journal.1"]
@@ -239,6 +248,7 @@ def test_a_file_that_cannot_be_written_harms_no_job(
     failing(driver, tmp_path, journal)
 
     assert journal.dropped > 10
+    assert "No such file or directory" in caplog.text
     assert [one.getMessage() for one in caplog.records].count(
         f"the journal {journal.path} cannot be written"
     ) == 1

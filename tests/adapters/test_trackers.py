@@ -278,6 +278,31 @@ def test_what_a_full_buffer_drops_is_said_at_once_then_seldom_and_at_the_end(
     assert tracker.dropped == 14
 
 
+def test_S_65_events_are_sent_a_batch_at_a_time_as_soon_as_it_is_full(collector: Collector) -> None:
+    tracker = tracker_to(collector, batch_size=2, interval=60.0)
+
+    for seq in (1, 3):
+        tracker.emit([terminated(seq)])
+        tracker.emit([terminated(seq + 1)])
+        collector.wait(1)
+    tracker.close(10)
+
+    assert [[event["seq"] for event in body["events"]] for body in collector.bodies] == [[1, 2], [3, 4]]
+
+
+def test_S_65_an_event_that_comes_after_a_rest_is_sent_without_a_close(collector: Collector) -> None:
+    tracker = tracker_to(collector)
+
+    for seq in (1, 2):
+        tracker.emit([terminated(seq)])
+        collector.wait(1)
+        while not tracker._wake._waiters:
+            pass  # the sender has not come to rest
+
+    assert collector.sequence() == [1, 2]
+    tracker.close(10)
+
+
 def test_closing_takes_no_longer_than_it_may(collector: Collector) -> None:
     collector.answers = [500] * 1000
     tracker = tracker_to(collector, attempts=1000, backoff=30.0)
@@ -593,6 +618,7 @@ def test_a_tracker_that_goes_on_failing_is_told_of_at_once_and_then_seldom(
     for _ in range(5):
         trackers.emit([terminated(1)])
         said.append(len(caplog.messages))
+        assert "the collector is away" in caplog.text or not caplog.messages
         caplog.clear()
 
     assert said == [2, 0, 0, 2, 0]

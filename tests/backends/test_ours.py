@@ -34,8 +34,9 @@ def port(request: pytest.FixtureRequest) -> Iterator[Port]:
 
 
 def test_r10_wait_ends_when_another_makes_work_due_sooner_than_that_of_any_job(port) -> None:
-    other, late = port.again(), port.row("b", wake=1_000, job="post")
-    port.ask(Write(late.key, None, late))
+    other = port.again()
+    late = [port.row("b", wake=1_000, job=job) for job in ("mail", "post")]
+    port.ask(*(Write(row.key, None, row) for row in late))
     port.backend.wait(0)
     threading.Timer(0.03, other.create, ["a"], {"wake": 10}).start()
     began = time.monotonic()

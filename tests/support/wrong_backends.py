@@ -130,6 +130,26 @@ class LeavesTheEntryWhenTheAlarmIsTheSame(Wrong):
         return outcome
 
 
+class LoadPutsAnOldHoldBack(Wrong):
+    def _index(self, key: Key, wake: int | None) -> None:
+        holds: dict[Key, int] = vars(self).setdefault("holds", {})
+        if wake is not None and key in self.rows and wake != self.rows[key].wake:
+            holds[key] = wake
+        super()._index(key, wake)
+
+    def _load(self, key: Key) -> Row | None:
+        row = super()._load(key)
+        hold = vars(self).get("holds", {}).get(key)
+        if row is not None and hold is not None:
+            self._index(key, hold)
+        return row
+
+
+class ClaimsNothingBefore1970(Wrong):
+    def _claim(self, claim: Claim) -> Iterator[Row]:
+        return super()._claim(claim) if claim.now >= 0 else iter(())
+
+
 class LeavesTheEntryOfARowWithoutAnAlarm(Wrong):
     def _index(self, key: Key, wake: int | None) -> None:
         if wake is not None or key not in self.rows:
@@ -205,6 +225,20 @@ class ClaimsLatestFirst(Wrong):
         return reversed(list(super()._claim(claim)))  # type: ignore[return-value]
 
 
+class ClaimsInTheOrderOfTheirText(Wrong):
+    def _claim(self, claim: Claim) -> Iterator[Row]:
+        due = {key: wake for key, wake in self._entries.items() if wake <= claim.now}
+        for job, limit in claim.limits.items():
+            for key in sorted((key for key in due if key[:2] == job), key=lambda key: str(due[key]))[:limit]:
+                self._index(key, claim.until)
+                yield self.rows[key]
+
+
+class ClaimsAByteTooMany(Wrong):
+    def _claim(self, claim: Claim) -> Iterator[Row]:
+        return super()._claim(attrs.evolve(claim, max_bytes=claim.max_bytes + 1))
+
+
 class ClaimsAnyThatAreDue(Wrong):
     """The earliest first, of those that it happens to find."""
 
@@ -270,6 +304,12 @@ class WakesAreFloats(Wrong):
     def _next_wake(self, claim: Claim) -> int | None:
         wake: Any = super()._next_wake(claim)
         return None if wake is None else float(wake)  # type: ignore[return-value]
+
+
+class WakesAreExactUpTo16Digits(Wrong):
+    def _next_wake(self, claim: Claim) -> int | None:
+        wake = super()._next_wake(claim)
+        return int(float(wake)) if wake is not None and len(str(wake)) <= 16 else wake
 
 
 class RowsAreViews(Wrong):
@@ -699,6 +739,8 @@ STORES: list[tuple[type[_Store], str]] = [
     ),
     (RefusesOnlyAfterWriting, "R-5-a_write_after_its_deadline_is_refused_and_nothing_happened"),
     (LeavesTheEntryWhenTheAlarmIsTheSame, "R-6-a_commit_sets_the_entry_also_when_the_alarm_is_the_same"),
+    (LoadPutsAnOldHoldBack, "R-6-a_load_leaves_the_entry_where_a_commit_has_set_it"),
+    (ClaimsNothingBefore1970, "R-3-instants_of_every_size_come_back[-1]"),
     (LeavesTheEntryOfARowWithoutAnAlarm, "R-6-a_commit_without_an_alarm_takes_the_entry_away"),
     (LeavesTheEntryOfADeletedRow, "R-1-a_row_and_its_entry_go_together"),
     (DefersByChangingTheAlarm, "R-6-claim_and_defer_leave_row_and_revision"),
@@ -710,6 +752,8 @@ STORES: list[tuple[type[_Store], str]] = [
     (TruncatesBlobs, "R-3-blobs_of_every_size_come_back[70000]"),
     (DueOnlyAfterTheInstant, "R-7-an_entry_is_due_at_its_instant_and_not_before"),
     (ClaimsLatestFirst, "R-7-what_is_due_comes_earliest_first"),
+    (ClaimsInTheOrderOfTheirText, "R-7-what_is_due_comes_earliest_first"),
+    (ClaimsAByteTooMany, "R-7-at_least_one_row_and_no_more_bytes_than_asked_for"),
     (ClaimsAnyThatAreDue, "R-7-what_is_due_comes_earliest_first"),
     (ClaimsWithoutMoving, "R-7-two_claims_never_return_the_same_entry"),
     (ClaimsOneLimitForAll, "R-7-limits_are_per_job"),
@@ -719,6 +763,7 @@ STORES: list[tuple[type[_Store], str]] = [
     (LoadsOnlyAHundred, "R-4-loads_have_no_limit"),
     (ClockHasFractions, "R-8-the_clock_is_the_wall_clock_and_never_goes_back"),
     (WakesAreFloats, "R-8-next_wake_is_the_earliest_of_the_jobs_named_after_the_claim"),
+    (WakesAreExactUpTo16Digits, f"R-3-instants_of_every_size_come_back[{2**53 + 1}]"),
     (RowsAreViews, "R-2-create_update_delete"),
     (KeysAreLoose, "R-2-create_update_delete"),
     (RevisionsAreText, "R-2-revisions_are_bytes_of_any_value[24]"),

@@ -13,7 +13,7 @@ from durable_jobs_conformance import Capability, Harness
 from durable_jobs_memory import MemoryBackend, _Store
 from support.wrong_backends import Decays, Rows, Wrong, harness, renamed
 
-from durable_jobs_core.backend import Answer, Batch, Claim, Committed, Page, Query, Row
+from durable_jobs_core.backend import Answer, Batch, Claim, Committed, Page, Query, Row, Write
 from durable_jobs_core.words import Job, Key
 
 # -- names
@@ -125,6 +125,22 @@ class ListsByLastWrite(Lists):
         return (vars(self._store)["numbers"][row.key],)
 
 
+class TakesAJobOutWithOneRow(MemoryBackend):
+    """Of a list of jobs that it keeps, whichever row is deleted."""
+
+    def exchange(self, lane: int, batch: Batch) -> Answer:
+        answer = super().exchange(lane, batch)
+        for write in batch.writes:
+            jobs: set[Job] = vars(self._store).setdefault("jobs", set())
+            (jobs.discard if isinstance(write, Write) and write.row is None else jobs.add)(write.key[:2])
+        return answer
+
+    def scan(self, query: Query, after: str | None, limit: int) -> Page:
+        page = super().scan(query, after, limit)
+        jobs = vars(self._store).get("jobs", set())
+        return Page(tuple(row for row in page.rows if row.key[:2] in jobs), page.after)
+
+
 class EndsAtAHundred(MemoryBackend):
     """It gives no more at a time, and takes a page that is not full for the last."""
 
@@ -221,6 +237,7 @@ SHELF: list[tuple[str, Harness, Harness, str]] = [
             (ListsByAlarm, "scan_lists_once_what_is_changed_meanwhile"),
             (ListsByEntry, "scan_lists_once_what_is_changed_meanwhile"),
             (ListsByLastWrite, "scan_lists_once_what_is_changed_meanwhile"),
+            (TakesAJobOutWithOneRow, "scan_lists_what_is_left_of_a_job"),
             (EndsAtAHundred, "scan_lists_as_many_as_there_are"),
             (ListsJobsThatBeginSo, "scan_lists_what_is_asked_for"),
             (ListsStatusesInAnyCase, "scan_lists_what_is_asked_for"),

@@ -21,10 +21,6 @@ for i, key in ipairs(KEYS) do
   tags[i] = string.sub(key, 1, -6) -- '{space:0}:clock' without 'clock'
 end
 
-local function why(err)
-  return type(err) == 'table' and err.err or tostring(err)
-end
-
 -- A replica may be behind: nothing is answered from one. This writes nothing, but is refused where a write is:
 -- by a primary whose memory is full, before the script has written; afterwards the server lets all through.
 local probe = redis.pcall('SETRANGE', tags[1] .. 'probe', 0, '')
@@ -72,19 +68,16 @@ end
 
 local function read(place)
   local key = place.tag .. 'row:' .. place.job .. ':' .. place.id
-  local found = redis.pcall('HMGET', key, 'rev', 'wake', 'status', 'blob', 'held')
-  local rev, wake, status, blob, held
-  if not found.err then
-    rev, wake, status, blob, held = found[1], found[2], found[3], found[4], found[5]
-    if rev and wake and status and blob and is_instant(wake) and (not held or is_instant(held)) then
-      return { key = key, rev = rev, wake = wake, status = status, blob = blob, held = held }
-    end
-    if not (rev or wake or status or blob or held) and redis.call('EXISTS', key) == 0 then
-      return nil
-    end
+  local rev, wake, status, blob, held =
+    unpack(redis.pcall('HMGET', key, 'rev', 'wake', 'status', 'blob', 'held')) -- none of what is no hash
+  if rev and wake and status and blob and is_instant(wake) and (not held or is_instant(held)) then
+    return { key = key, rev = rev, wake = wake, status = status, blob = blob, held = held }
+  end
+  if redis.call('EXISTS', key) == 0 then
+    return nil
   end
   local raw = redis.call('DUMP', key)
-  return { key = key, rev = rev or redis.sha1hex(raw), raw = raw }
+  return { rev = rev or redis.sha1hex(raw), raw = raw }
 end
 
 local function told(row)
@@ -171,7 +164,7 @@ local function write()
   -- started again, what comes before the cut.
   local files_first = op == 'defer' or is_sooner(wake, row)
   local key = where.tag .. 'row:' .. where.job .. ':' .. where.id
-  local done, err = pcall(function()
+  local done, err = pcall(function() -- the server's own: what it catches is a text in every version
     if op == 'put' then
       list(where)
     elseif op == 'delete' then
@@ -182,7 +175,7 @@ local function write()
     end
   end)
   if not done then
-    return { 'refused', why(err) } -- the row is as it was, and its entry too: a command that fails does nothing
+    return { 'refused', err } -- the row is as it was, and its entry too: a command that fails does nothing
   end
   if op == 'put' then
     if row and row.held then
@@ -196,12 +189,12 @@ local function write()
     done, err = pcall(file, where, wake)
     if not done and op == 'put' then
       put_back(key, row)
-      return { 'refused', why(err) }
+      return { 'refused', err }
     end -- a deletion is done: an entry without a row is removed by a claim
   end
   if op == 'delete' then
     done, err = pcall(unlist, where)
-    trouble = done and trouble or 'what is deleted of ' .. where.job .. ' stays listed: ' .. why(err)
+    trouble = done and trouble or 'what is deleted of ' .. where.job .. ' stays listed: ' .. err
   end
   wrote = true
   return { 'committed' }
@@ -222,7 +215,7 @@ local function mend(where, row)
     instant = row.wake
   end
   local score = redis.call('ZSCORE', where.tag .. 'due:' .. where.job, where.id)
-  if instant ~= '' and (not score or tonumber(score) ~= tonumber(instant)) then
+  if instant ~= '' and tonumber(score) ~= tonumber(instant) then
     file(where, instant)
   end
   if not redis.call('ZSCORE', where.tag .. 'ids:' .. where.job, where.id) then
@@ -237,7 +230,7 @@ for i = 1, tonumber(arg()) do
   rows[i] = told(row)
   if row and not row.raw and not unable then
     local done, err = pcall(mend, where, row)
-    trouble = done and trouble or 'the index of ' .. where.job .. ' cannot be mended: ' .. why(err)
+    trouble = done and trouble or 'the index of ' .. where.job .. ' cannot be mended: ' .. err
   end
 end
 
@@ -327,14 +320,14 @@ if jobs > 0 then
       if done then
         room = more
       else
-        trouble = 'due work of ' .. job .. ' is not taken: ' .. why(more)
+        trouble = 'due work of ' .. job .. ' is not taken: ' .. more
       end
     end
   end
   for _, job in ipairs(names) do
     local done, instant = pcall(first, job)
     if not done then
-      trouble = 'due work of ' .. job .. ' is not seen: ' .. why(instant)
+      trouble = 'due work of ' .. job .. ' is not seen: ' .. instant
     elseif instant and (not next_wake or tonumber(instant) < tonumber(next_wake)) then
       next_wake = instant
     end

@@ -156,9 +156,10 @@ def test_rights_that_are_missing_in_the_middle_of_a_write_leave_its_outcome_unkn
     port.create("a")
     with server.client() as client:
         client.execute_command("ACL", "SETUSER", "jobs", "-hset")
-    with pytest.raises(RedisStoreError, match="script") as raised:
-        port.ask(Write(port.key("b"), None, port.row("b")))
-    assert raised.value.changed is None
+    for write in Write(port.key("b"), None, port.row("b")), Defer(port.key("a"), b"r0", 5):
+        with pytest.raises(RedisStoreError, match="script") as raised:
+            port.ask(write)
+        assert raised.value.changed is None
     port.close_all()
 
 
@@ -172,8 +173,11 @@ def test_r3_what_cannot_be_filed_is_put_back_and_its_row_not_removed_meanwhile(s
         for id in ("a", "held"):
             name = f"{{orders:0}}:row:task:mail:{id}"
             before = client.hgetall(name)
-            refusal(port, Write(port.key(id), b"r0", port.row(id, b"r1")))
-            assert client.hgetall(name) == before
+            for row in (port.row(id, b"r1"), None):
+                refusal(port, Write(port.key(id), b"r0", row))
+                assert client.hgetall(name) == before
+        with pytest.raises(RedisStoreError):  # what was begun anew cannot be taken back
+            port.create("new")
     port.close_all()
 
 

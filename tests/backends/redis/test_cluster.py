@@ -116,6 +116,11 @@ def test_r7_each_lane_claims_what_is_its_own(cluster) -> None:
     port.close_all()
 
 
+def test_r7_as_many_bytes_are_claimed_of_a_shard_as_there_is_room_for(port) -> None:
+    port.create(*ids_of(3)[:4], wake=10, blob=b"x" * 100)
+    assert [len(port.claim(10, max_bytes=size)) for size in (200, 199, 100)] == [2, 1, 1]
+
+
 def write_of(row: Row) -> Batch:
     """A batch that creates a row."""
     return Batch(writes=(Write(row.key, None, row),), not_after=2**63 - 1)

@@ -20,7 +20,8 @@ from support.redis_servers import SAFE, Server, Space, launch
 from durable_jobs_core.backend import Committed, Row, Write
 
 SOON, LATE = 100, 5_000
-CHANGES: dict[str, tuple[int | None, Any]] = {
+CHANGES: dict[str, tuple[Any, Any]] = {
+    "made": ("missing", SOON),
     "begun": (None, SOON),
     "sooner": (LATE, SOON),
     "later": (SOON, LATE),
@@ -59,6 +60,7 @@ def test_I_4_what_is_due_is_claimed_whatever_a_cut_log_does_again(own) -> None:
     assert port.claim(10, until=LATE) == ["held"]
     start = log_of(own).stat().st_size
     writes = [change(port, row) for row in (*before, *held)]
+    writes.append(Write(port.key("made"), None, port.row("made", wake=SOON)))
     assert set(port.ask(*sorted(writes, key=lambda write: write.key)).outcomes) == {Committed()}
     log = log_of(own).read_bytes()
     ends = [start + size for size in accumulate(sizes(log[start:]))]

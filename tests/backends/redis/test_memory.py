@@ -115,11 +115,12 @@ def test_r5_a_full_memory_does_not_hold_up_what_settles(server, port, full) -> N
 
 
 def test_r6_a_load_with_a_full_memory_mends_nothing_and_mends_it_later(server, port, full) -> None:
-    (row,) = port.create("a", wake=10)
+    row, gone = port.create("a", "b", wake=10)
     with server.client() as client:
         client.delete("{durable-jobs:0}:due:task:mail")
     full()
     assert port.load("a") == row
+    assert port.ask(Write(gone.key, b"r0", None), loads=(row.key,)).rows == (row,)  # which would let it in
     assert port.next_wake() is None
     with server.client() as client:
         client.config_set("maxmemory", 0)

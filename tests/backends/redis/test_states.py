@@ -165,6 +165,7 @@ def test_r3_a_server_that_cannot_save_refuses_writes_only(server, port) -> None:
 
 def test_r3_a_primary_without_the_replicas_it_is_to_have_takes_no_writes(server, port) -> None:
     (row,) = port.create("a", wake=10)
+    set_back(server, port, -60_000)  # the mark, which cannot be set anew
     with server.client() as client:
         client.config_set("min-replicas-to-write", 1)
         outcome = refusal(port)
@@ -283,6 +284,22 @@ def test_r5_a_write_at_its_deadline_is_in_time(server, port) -> None:
     now = port.ask().clock
     assert "deadline" in refusal(port, not_after=now - 1).reason
     assert port.ask(Write(port.key("a"), None, port.row("a")), not_after=now).outcomes == (DONE,)
+
+
+def test_r5_what_a_settled_load_has_not_seen_cannot_land_at_its_deadline(server, port) -> None:
+    """By a clock that stands still."""
+    set_back(server, port, 60_000)
+    now = port.ask().clock
+    assert port.ask(loads=(port.key("a"),), not_after=now, settle=True).rows == (None,)
+    assert "deadline" in refusal(port, not_after=now).reason
+
+
+def test_r8_a_settled_load_does_not_set_the_clock_back(server, port) -> None:
+    """To the end of the deadline, which is over."""
+    created = port.ask(Write(port.key("a"), None, port.row("a"))).clock
+    while (now := port.ask().clock) <= created + 1:
+        pass
+    assert port.again().ask(not_after=created, settle=True).clock >= now
 
 
 def set_back(server: Server, port: Port, ms: int) -> None:

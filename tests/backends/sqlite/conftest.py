@@ -13,9 +13,10 @@ from support.children import Child, Spawn
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
-    """The file of the fixture `sqlite`."""
-    return tmp_path / "jobs.db"
+def path(tmp_path: Path) -> Iterator[Path]:
+    """The file of the fixture `sqlite`; nothing that served its log is left of it."""
+    yield tmp_path / "jobs.db"
+    assert not [*tmp_path.glob("*-spare")]
 
 
 @pytest.fixture

@@ -208,3 +208,14 @@ def test_d8_only_one_commit_a_second_moves_the_mark(clocks, sqlite, path) -> Non
             marks += connection.execute("SELECT mark FROM clock").fetchone()
         assert marks[-1] >= sqlite.ask().clock
     assert len(set(marks)) == 2
+
+
+def test_the_mark_is_moved_by_few_commits(sqlite) -> None:
+    """It is written so far ahead that most find it there."""
+    connection = sqlite.backend._exchanger._connection
+    changes = []
+    for n in range(10):
+        before = connection.total_changes
+        sqlite.create(f"{n}")
+        changes.append(connection.total_changes - before)
+    assert min(changes) == 1, "the row, and nothing else"

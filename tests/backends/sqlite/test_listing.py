@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from durable_jobs_sqlite import SQLiteBackend, _listing
@@ -102,3 +105,14 @@ def test_health_lists_the_jobs_there_are_and_means_what_it_says(sqlite, rows, pa
 
 def test_there_is_one_lane(sqlite) -> None:
     assert {sqlite.backend.lane(sqlite.key(id)) for id in "abc"} == set(range(sqlite.backend.lanes))
+
+
+@pytest.mark.parametrize("found", [("t:mail", "t:mail"), ("t:mail", "t:a"), ("t:mail", None)])
+def test_r9_an_index_that_tells_the_same_again_is_damaged_and_ends_the_list(found) -> None:
+    """Or there would be no end of it."""
+    answers = iter([*((cell,) for cell in found), None])
+    connection = SimpleNamespace(execute=lambda *asked: SimpleNamespace(fetchone=lambda: next(answers)))
+    listed = _listing.jobs(cast(Any, connection))
+    assert next(listed) == ("task", "mail")
+    with pytest.raises(sqlite3.DatabaseError, match="the index of keys is damaged"):
+        next(listed)

@@ -67,6 +67,44 @@ def test_r10_nothing_makes_a_lost_file_anew(sqlite, path, lose) -> None:
     assert not path.exists()
 
 
+def test_what_has_the_name_of_a_lost_file_has_its_log_left_alone(sqlite, path) -> None:
+    """It may be the log of the other by now."""
+    sqlite.create("a")
+    swap(path)
+    log = Path(f"{path}-wal").read_bytes()
+    refusal(sqlite)
+    assert Path(f"{path}-wal").read_bytes() == log != b""
+
+
+def move_away(path: Path) -> None:
+    os.rename(path, f"{path}.moved")
+
+
+def test_a_file_that_is_lost_before_the_lock_is_had_is_not_written_to(sqlite, path, monkeypatch) -> None:
+    sqlite.create("a")
+    exchanger = sqlite.backend._exchanger
+    monkeypatch.setattr(exchanger._turns, "give_way", lambda: move_away(path))
+    assert "it was replaced or unlinked" in refusal(sqlite).reason
+    monkeypatch.undo()
+    os.rename(f"{path}.moved", path)
+    assert sqlite.scan() == ["a"]
+
+
+def test_a_file_that_is_lost_while_it_is_connected_to_again_is_not_read(sqlite, path, monkeypatch) -> None:
+    sqlite.create("a")
+    connect = sqlite.backend._file._connect_again
+
+    def connect_and_lose() -> sqlite3.Connection:
+        connection = connect()
+        move_away(path)
+        return connection
+
+    monkeypatch.setattr(sqlite.backend._file, "_connect_again", connect_and_lose)
+    sqlite.backend._exchanger.close()
+    with pytest.raises(StoreLostError, match="replaced or unlinked"):
+        sqlite.load("a")
+
+
 def test_a_file_that_is_put_back_is_the_same_again(sqlite, path) -> None:
     (row,) = sqlite.create("a")
     os.rename(path, f"{path}.moved")

@@ -146,6 +146,17 @@ def test_r10_wait_ends_when_another_process_makes_work_due_sooner(sqlite, path, 
     writer.end()
 
 
+def test_r10_what_a_claim_was_told_when_it_took_something_is_no_news(sqlite) -> None:
+    sqlite.create("a", wake=10)
+    assert sqlite.claim(10, until=1_000) == ["a"]
+    other = sqlite.again()
+    with sqlite.backend._file.reading() as connection:
+        assert not sqlite.backend._is_news(connection, changed=True)
+    other.create("b", wake=900)
+    with sqlite.backend._file.reading() as connection:
+        assert sqlite.backend._is_news(connection, changed=True)
+
+
 def test_r10_wait_before_any_claim_ends_with_any_commit(sqlite, path, spawn: Spawn) -> None:
     writer = spawn(WRITER, f"sqlite:///{path}")
     assert writer.hear() == ""
