@@ -7,6 +7,7 @@ held may be large.
 from __future__ import annotations
 
 import gc
+import threading
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 from weakref import WeakSet
@@ -289,14 +290,18 @@ def test_an_exchange_that_is_not_answered_is_told_of_seldom_and_no_more_once_it_
 ) -> None:
     now = 0.0
     monkeypatch.setattr(lanes, "clock", lambda: now)
-    lane = lanes.LaneThread(MemoryBackend(), 0, lambda lane, answered: None)
+    answered = threading.Event()
+    lane = lanes.LaneThread(MemoryBackend(), 0, lambda lane, answer: answered.set())
     silent: list[str | None] = []
     lane.submit(Exchange(1, 0, Batch(not_after=0)))
     for second in range(66):
         now = float(second)
         lane.watch()
         silent.append(lane.silence)
+    lane.start()
+    assert answered.wait(10)
     lane.heard(None)
+    lane.stop()
     now += 100
     lane.watch()
 

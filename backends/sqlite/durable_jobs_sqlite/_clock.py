@@ -96,7 +96,7 @@ def ticks() -> int:
 def boot_id() -> str:
     """The name of this boot; empty where the system gives it none."""
     try:
-        with open(_BOOT_ID, encoding="ascii") as file:
+        with open(_BOOT_ID, encoding="utf-8") as file:  # another codec might have to be read from a file
             return file.read().strip()
     except (OSError, UnicodeError):
         return ""
