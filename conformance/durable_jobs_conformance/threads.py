@@ -18,7 +18,7 @@ from durable_jobs_conformance.harness import Harness
 from durable_jobs_conformance.port import DONE, Port, refuses
 from durable_jobs_core.backend import Damaged, Row, Write
 from durable_jobs_core.errors import StorageError
-from durable_jobs_core.words import Key
+from durable_jobs_core.words import INSTANT_MAX, Key
 
 PATIENCE_SECONDS = 10.0
 HINTS_FOR_NOTHING = 100
@@ -26,7 +26,6 @@ RESTS = 5
 """More than there seem to be of waits that return at once, in a thread that a busy machine holds up."""
 
 OPENED_AT_ONCE = 8
-FAR_OFF = 253_402_300_799_999
 
 # -- R-10: threads
 
@@ -41,7 +40,7 @@ def wait_lasts_no_longer_than_asked(port: Port) -> None:
 @check("R-10")
 def wait_lasts_while_nothing_happens(port: Port) -> None:
     """A hint may come for nothing, but not each time: whoever waits would never rest."""
-    port.create("a", wake=FAR_OFF)
+    port.create("a", wake=INSTANT_MAX)
     port.next_wake()
     lasted = (wait for wait in range(HINTS_FOR_NOTHING) if _lasts(port))
     rests = len([*islice(lasted, RESTS)])
