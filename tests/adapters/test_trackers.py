@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from attrs import define, field
-from durable_jobs_runtime import HttpTracker, LoggingTracker, MemoryTracker
+from durable_jobs_runtime import HttpTracker, LoggingTracker, MemoryTracker, http_tracker
 from durable_jobs_runtime import trackers as trackers_module
 from durable_jobs_runtime.trackers import Trackers
 
@@ -245,7 +245,7 @@ def test_the_buffer_is_bounded_and_drops_the_oldest() -> None:
 def test_what_a_full_buffer_drops_is_said_at_once_then_seldom_and_at_the_end(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trackers_module, "TELL_SECONDS", 1e6)  # no time passes unless it is said
+    monkeypatch.setattr(http_tracker, "TELL_SECONDS", 1e6)  # no time passes unless it is said
     answers = iter(["away", "away", None, "away"])
 
     class Away(HttpTracker):

@@ -9,6 +9,8 @@ from contextlib import suppress
 from durable_jobs_core.words import Key, printable
 
 LOGGER = logging.getLogger("durable_jobs")
+TELL_SECONDS = 10.0
+"""How seldom it is said that events are dropped, or that a tracker goes on failing."""
 
 
 def say(level: int, text: str, *args: object, with_error: bool = False) -> None:
