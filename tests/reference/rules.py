@@ -16,9 +16,11 @@ from attrs import frozen
 from durable_jobs_core.record import DebounceBody
 from durable_jobs_core.words import JOB_NAME
 from reference import debounce
-from reference.compare import NOTHING, Difference, told
+from reference.compare import NOTHING, Difference, Step, as_json, told
 from reference.facts import (
     alone,
+    asked,
+    asks_for_the_past,
     cause_of,
     clock_changes,
     due,
@@ -27,6 +29,7 @@ from reference.facts import (
     fits,
     gave_up,
     instant,
+    left,
     met,
     misfit,
     one_more,
@@ -37,6 +40,7 @@ from reference.facts import (
     runs,
     script_of,
     states,
+    took,
     within,
 )
 
@@ -80,12 +84,19 @@ def _strict(d: Difference) -> bool:
     if s.name not in ("start", "add", "send") or raised(s) != "ValidationError":
         return False
     if d.facet == "error":
-        return d.original is NOTHING or cause_of(s) in ("ParseError", "ValidationError")
+        taken = d.original is NOTHING or bool(s.out["calls"])  # and what was raised is of a hook
+        return taken or cause_of(s) in ("ParseError", "ValidationError")
     return d.whole and d.missing
 
 
 _FIRST = {"created": True, "status": "running"}
-_ABSENT = {"status": "not_found", "triggered": False, "terminated": False, "reason": "not_found"}
+_ABSENT = {
+    "status": "not_found",
+    "triggered": False,
+    "terminated": False,
+    "cleared": False,
+    "reason": "not_found",
+}
 
 
 def _rejected(d: Difference) -> bool:
@@ -95,11 +106,20 @@ def _rejected(d: Difference) -> bool:
     if not s.before.orphan:  # what a rejected request has left in the original
         return False
     if s.name in ("start", "add"):
-        if d.facet in ("result", "alarm"):
+        if d.facet == "alarm" or d.name == "attempt":
+            run = getattr(s.seen.body, "run", None)
+            if run is not None and not run.parked:
+                return d.ours == (run.due if d.facet == "alarm" else run.attempt)
+            return d.facet == "alarm" and d.ours is not None and 0 <= d.ours - due(s) <= took(s)
+        if d.facet == "result":
             return d.ours == _FIRST.get(d.name, due(s))
         if d.facet == "state":
-            made = alone(s) if s.name == "add" else states(s)[""][0]
-            return d.ours == {"state": made, "eventCount": 1, "runCount": runs(s)[1]}.get(d.name, NOTHING)
+            made = alone(s) if s.name == "add" else left(s)
+            ended = s.we_sent("job.terminated") and s.seen.body is None
+            whole = {"state": made, "eventCount": 1, "runCount": runs(s)[1], "exists": not ended}
+            return d.ours == {**whole, "startedAt": s.now}.get(d.name, NOTHING)
+        if d.name in ("debounceStartedAt", "durationMs"):
+            return d.ours == (s.now if d.facet == "call" else 0)
         return one_more(d) and d.of != "onEvent"
     if d.facet == "result":
         return d.ours in (NOTHING, _ABSENT.get(d.name, NOTHING))
@@ -252,7 +272,8 @@ def _no_retry(d: Difference) -> bool:
         return d.ours == due(d.step)
     if d.of == "job.retryExhausted":
         return one_more(d) and not d.step.sent(d.of)
-    return (d.name, d.ours) in (("willRetry", False), ("attempt", None))
+    told = (("willRetry", False), ("attempt", None), ("retryScheduled", NOTHING))
+    return (d.name, d.ours) in told
 
 
 def _tick(d: Difference) -> bool:
@@ -278,22 +299,48 @@ def _consumed(d: Difference) -> bool:
     if s.key.kind != "task":
         return False
     left = s.before.storage.get("task:scheduledAt")
-    if d.name == "scheduledTime" or (d.name == "scheduledAt" and d.facet == "result"):
+    if d.name == "scheduledTime" or (d.name == "scheduledAt" and d.facet == "result" and d.ours is None):
         return d.ours is None and d.original == left
     if d.name == "status":
         return s.before.stale and (d.original, d.ours) == ("active", "idle")
     theirs, ours = runs(s)
-    past = s.after.alarm is not None and s.after.alarm <= s.out["now"]
-    again = ours > theirs and (past or overdue(s))
     owes_idle = s.we_called("onIdle") and not s.called("onIdle") and s.after.stale
+    again = ours > theirs and (overdue(s) or asks_for_the_past(s))
     if not again and not owes_idle:
         return False
     if d.facet == "alarm" or d.name == "scheduledAt":
-        return d.ours in (None, *(s.out["now"] + ms for _, ms in script_of(s, "schedule")))
+        return d.ours is None or asked(s, d.ours)
     if d.facet == "state":
-        return d.name == "executeCount" and again and d.ours == d.original + ours - theirs
+        counted = d.name == "executeCount" and d.ours == d.original + ours - theirs
+        return counted or (d.name, d.ours) in _ends(s)
+    if again and d.facet == "event" and not d.whole:  # it is of another of the runs
+        return _of_one(d)
+    if again:  # as often as its script asks for the past
+        return d.whole and d.extra and fits(d)
     idle = d.of == "onIdle" or (d.of == "task.scheduled" and d.ours["trigger"] == "idle")
-    return one_more(d) and (idle or (again and d.of in ("execute", "job.executed")))
+    parks = d.of == "job.retryExhausted" and "onIdle" in s.seen.raised
+    return one_more(d) and (idle or parks)
+
+
+def _of_one(d: Difference) -> bool:
+    """What an event tells is of one of the hooks that ours called in the step."""
+    s = d.step
+    if d.name == "timestamp":
+        return s.now <= instant(d.ours) <= s.out["now"] + took(s)
+    if d.name == "durationMs":
+        return 0 <= d.ours <= took(s)
+    if d.of == "task.scheduled":
+        called = {"error": "onError", "idle": "onIdle", "execute": "execute", "event": "onEvent"}
+        return asked(s, instant(d.ours)) if d.name == "scheduledAt" else s.we_called(called[d.ours])
+    return d.name == "preExecutionState" and d.ours in [
+        as_json(s, call["ctx"].get("state")) for call in s.seen.calls
+    ]
+
+
+def _ends(s: Step) -> list[tuple[str, Any]]:
+    """How a run that ours made in the step may have left a task."""
+    ended = [("exists", False)] if s.we_sent("job.terminated") and s.seen.body is None else []
+    return ended + ([("parked", True)] if s.we_sent("job.retryExhausted") else [])
 
 
 def _same_meaning(d: Difference) -> bool:
@@ -302,10 +349,10 @@ def _same_meaning(d: Difference) -> bool:
         return False
     if d.name == "isFirstEvent":
         return d.original is True and d.ours is False and s.before.storage.get("task:eventCount", 0) > 0
-    took = sum(step[1] for step in script_of(s, "advance"))  # a duration counts from the end of the hook
-    if took and script_of(s, "schedule", "schedule_str") and (d.facet == "alarm" or d.name == "scheduledAt"):
+    # a duration counts from the end of the hook
+    if script_of(s, "schedule", "schedule_str") and (d.facet == "alarm" or d.name == "scheduledAt"):
         instants = [instant(value) for value in (d.original, d.ours)]
-        return all(isinstance(each, int) for each in instants) and 0 < instants[1] - instants[0] <= took
+        return all(isinstance(each, int) for each in instants) and 0 < instants[1] - instants[0] <= took(s)
     return False
 
 
@@ -317,25 +364,28 @@ def _telemetry(d: Difference) -> bool:
     if d.facet != "event":
         return False
     if (d.of, d.name) == ("job.failed", "error"):
-        ours = str(d.ours).partition("\n  not tried again, for Retry(delay) failed with ")[0]
-        return real(s, ours) and (real(s, d.original) or d.original in placeholders(s))
+        return real(s, d.ours) and (real(s, d.original) or d.original in placeholders(s))
     if (d.of, d.name) == ("job.failed", "preExecutionState"):
         return "onIdle" in s.seen.raised  # it is that of the hook that failed
     if (d.of, d.name) == ("task.scheduled", "trigger"):
         return s.called("onError") and d.ours == "error"
+    if d.of == "job.executed" and d.name in ("timestamp", "durationMs"):  # `on_idle` comes after it
+        return s.we_called("onIdle") and 0 <= instant(d.original) - instant(d.ours) <= took(s)
     if not d.whole:
         return False
     if d.of == "job.terminated":
         by_client = s.name in ("clear", "terminate") and s.key.kind != "continuous"
         return one_more(d) and (by_client or bool(script_of(s, "terminate", "terminate_caught")))
-    if d.of == "job.executed" and d.extra and s.we_called("onIdle") and s.we_sent("job.terminated"):
-        return one_more(d)  # of `on_event`, though the `on_idle` after it terminates
+    if d.of == "job.executed" and d.extra and s.we_called("onIdle"):
+        ended = s.we_sent("job.terminated") or "onIdle" in s.seen.raised
+        if ended and one_more(d):  # of what is done, though the `on_idle` after it ends otherwise
+            return True
     if d.of == "job.failed" and d.extra:
         unread = not s.we_called("execute")  # and `on_error` is not asked
-        all_of_them = len(s.we_sent("job.failed")) == (len(s.seen.raised) or misfit(s) or unread)
+        all_of_them = len(s.we_sent("job.failed")) == (len(s.seen.raised) + misfit(s) or unread)
         return all_of_them and real(s, d.ours["error"]) and fits(d)
     if d.missing and s.we_sent("job.failed"):  # what has failed is not told as done
-        return d.of == "job.executed" or (d.of == "task.scheduled" and bool(raised(s)))
+        return d.of == "job.executed" or (d.of == "task.scheduled" and bool(raised(s) or misfit(s)))
     if d.of == "job.executed" and len(s.sent(d.of)) == len(s.we_sent(d.of)):  # in the order of the commits
         return (d.original if d.missing else d.ours) in map(
             told, s.seen.events if d.missing else s.out["events"]
@@ -367,29 +417,55 @@ def _any_exception(d: Difference) -> bool:
         return d.missing and failed(s) and (s.name == "fire_alarm" or s.we_called("onError"))
     defect = error_of(s).get("kind") == "die"
     misread = "ValidationError" in (cause_of(s), error_of(s).get("tag"))
-    if not (defect or misread) or not failed(s):
+    if not (defect or misread or misfit(s)) or not s.we_sent("job.failed"):
         return False
+    handled = s.we_called("onError") and not s.called("onError")
+    if d.facet == "call" and d.missing:
+        return d.of == "onIdle" and misfit(s) > 0
     if d.facet == "call":
-        return one_more(d) and (d.of == "onIdle" or (d.of == "onError" and real(s, d.ours["error"])))
+        return one_more(d) and (
+            d.of == "onIdle" or (d.of == "onError" and handled and real(s, d.ours["error"]))
+        )
+    if handled and (d.facet == "alarm" or d.name == "scheduledAt"):
+        gone = s.seen.body is None and bool(s.we_sent("job.terminated"))
+        return asked(s, d.ours) or (gone and d.ours is None)
+    if handled and d.of == "task.scheduled":
+        return _of_one(d) if not d.whole else one_more(d) and d.ours["trigger"] in ("error", "idle")
+    if d.facet == "state" and (d.name, d.ours) in _ends(s):
+        return handled or misfit(s) > 0
+    if misfit(s) and d.of == "job.retryExhausted":
+        return one_more(d)
+    if misfit(s) and d.name == "state" and d.facet == "state":
+        return d.ours in (s.before.storage.get("state"), as_json(s, s.op.get("input")))
     run = getattr(s.seen.body, "run", None)
-    if run is None or d.original is not None:
+    if run is None or (d.original not in (None, s.before.alarm) and not misfit(s)):
         return False
     return (d.facet == "alarm" and d.ours == run.due) or (d.name == "attempt" and d.ours == run.attempt)
+
+
+_ENDED = ("exists", False), ("terminated", True), ("retryScheduled", NOTHING), ("scheduledAt", None)
+_SCHEDULING = {"schedule", "schedule_str", "schedule_at", "schedule_date", "cancel_schedule"}
 
 
 def _as_data(d: Difference) -> bool:
     s = d.step
     if script_of(s, "terminate_caught") and s.we_sent("job.terminated"):
-        gone = (d.facet == "alarm" and d.ours is None) or (d.name, d.ours) == ("exists", False)
-        return gone or (d.of == "job.executed" and d.missing)
+        told = (d.name, d.ours) in _ENDED
+        gone = told or (d.facet == "alarm" and d.ours is None)
+        if gone or (d.missing and (d.facet in ("event", "error") or d.of in ("onIdle", "onError"))):
+            return True
     if d.name == "state" and d.facet in ("call", "state") and s.key.kind != "debounce":
-        return d.ours in states(s).get(d.of, [])
-    done = {step[0] for handler in s.seen.raised for step in s.seen.script.get(handler, [])}
-    if not done & {"schedule", "schedule_str", "schedule_at", "schedule_date"}:
+        seen = states(s).get(d.of, [])
+        return d.ours in (seen if d.facet == "call" else [as_json(s, state) for state in seen])
+    hooks = s.seen.script if misfit(s) else s.seen.raised
+    if not any(step[0] in _SCHEDULING for hook in hooks for step in s.seen.script.get(hook, [])):
         return False
+    if d.of == "onIdle" and d.whole:  # nothing is scheduled
+        return one_more(d)
     if d.of == "task.scheduled":
         return d.missing
-    return d.ours is None and (d.facet == "alarm" or d.name in ("scheduledAt", "scheduledTime"))
+    stands = None if s.before.stale else s.before.storage.get("task:scheduledAt")
+    return d.ours in (None, stands) and (d.facet == "alarm" or d.name in ("scheduledAt", "scheduledTime"))
 
 
 RULES = (
