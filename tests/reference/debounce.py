@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from durable_jobs_core.record import DebounceBody
 from reference.compare import NOTHING, Difference
-from reference.facts import alone, due, error_of, failed, one_more, overdue, shown, within
+from reference.facts import alone, due, error_of, failed, fits, met, one_more, overdue, shown, within
 
 _OF_A_BATCH = "job.executed", "job.failed", "job.retryExhausted", "debounce.flushed"
 _EXISTS = ("state", "exists", True)
@@ -33,7 +33,9 @@ def next_window(d: Difference) -> bool:
     if s.key.kind != "debounce":
         return False
     if s.outer is None and s.overlaps is not None and s.overlaps["op"] == "add":
-        return (d.facet == "alarm" and d.ours == due(s)) or (d.facet, d.name, d.ours) == _EXISTS
+        closes = s.spec.get("maxEvents", 2) <= 1 and d.whole and d.extra and fits(d)
+        if closes or (d.facet == "alarm" and d.ours == due(s)) or (d.facet, d.name, d.ours) == _EXISTS:
+            return True
     if s.name != "add" or not (within(s) or s.before.unfinished):
         return _due_at_last(d)
     held = s.before.storage.get("deb:count", 0)
@@ -42,14 +44,14 @@ def next_window(d: Difference) -> bool:
             return bool(d.ours == (shown(s) if d.facet == "call" else s.before.storage["state"]))
         if d.name == "eventCount":
             return bool(d.ours == held)
-        if d.extra:  # this event, in a batch of its own
-            return d.facet != "event" or d.ours.get("eventCount", 1) == 1
+        if d.extra:  # of this event, in a batch of its own, or of the one that was held
+            return d.facet != "event" or d.ours.get("eventCount", 1) in (1, held)
     if d.facet == "call" and d.name == "state":
         return d.ours is None
     if d.facet in ("call", "result") and d.name == "eventCount":
         last = within(s) and s.outer is not None and s.outer.name == "add"  # the one that closed the window
         return bool(d.original == d.ours + held + last)
-    opens = due(s), due(s, s.now)
+    opens = [due(s), due(s, s.now)] + ([s.now] if s.spec.get("maxEvents", 2) <= 1 else [])
     if d.facet == "result":
         return (d.name == "willFlushAt" and d.ours in opens) or (d.name == "retryScheduled" and d.missing)
     if d.facet == "alarm":  # of the window or the retry; that of a parked batch is none
@@ -100,6 +102,11 @@ def reason(d: Difference) -> bool:
 def flush_and_clear(d: Difference) -> bool:
     """S-44."""
     s, body = d.step, d.step.seen.body
+    if met(s, "flush", "clear"):  # it leaves what is in flight
+        if d.name == "debounceStartedAt":
+            return bool(d.original == 0 and d.ours == s.before.storage.get("deb:startedAt", s.now))
+        if (d.facet, d.name, d.ours) == _EXISTS:
+            return True
     if s.name == "clear" and within(s):
         return (d.name, d.ours) in (("cleared", False), ("discardedEvents", 0))
     if s.name != "flush":

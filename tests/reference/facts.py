@@ -118,6 +118,27 @@ def fits(d: Difference) -> bool:
     return d.of != "debounce.started" or instant(d.ours["flushAt"]) in (due(s), due(s, s.now))
 
 
+def of_one(d: Difference) -> bool:
+    """What an event tells is of one of the hooks that ours called in the step."""
+    s = d.step
+    if d.name == "timestamp":
+        return s.now <= instant(d.ours) <= s.out["now"] + took(s)
+    if d.name == "durationMs":
+        return 0 <= d.ours <= took(s)
+    if d.of == "task.scheduled":
+        called = {"error": "onError", "idle": "onIdle", "execute": "execute", "event": "onEvent"}
+        return asked(s, instant(d.ours)) if d.name == "scheduledAt" else s.we_called(called[d.ours])
+    return d.name == "preExecutionState" and d.ours in [
+        as_json(s, call["ctx"].get("state")) for call in s.seen.calls
+    ]
+
+
+def ends(s: Step) -> list[tuple[str, Any]]:
+    """How a run that ours made in the step may have left a task."""
+    ended = [("exists", False)] if s.we_sent("job.terminated") and s.seen.body is None else []
+    return ended + ([("parked", True)] if s.we_sent("job.retryExhausted") else [])
+
+
 def one_more(d: Difference) -> bool:
     """A call or an event that only ours has, and that once, and that fits in with the others."""
     s = d.step
@@ -164,6 +185,7 @@ def took(s: Step) -> int:
 
 def asked(s: Step, at: Any) -> bool:
     """A hook of the script asks for this instant: counted from its end, or as it is."""
+    at = instant(at)
     if not isinstance(at, int):
         return False
     spans = [ms for _, ms in script_of(s, "schedule")]
