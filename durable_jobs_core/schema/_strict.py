@@ -179,7 +179,7 @@ def _class_union_hook(members: Sequence[Any], expected: str, converter: Converte
     def structure(value: Any, _: Any) -> Any:
         try:
             found: Any = class_of(value)
-        except (ValueError, KeyError) as error:
+        except (ValueError, KeyError, TypeError) as error:  # none, or a tag that nothing could have
             raise Misfit(expected, value) from error
         return converter.structure(value, found)
 

@@ -5,7 +5,7 @@
     player     a step, done by the real clients and engine on the memory backend
     original   where the original stands after a step, and ours standing there
     compare    the differences of a step
-    rules      why ours differs: the table, with `facts` of a step, and `debounce` apart
+    rules      why ours differs: the table, with `facts` of a step; `debounce`, `tasks`, `failures` apart
     replay     all steps of all runs
 
 After a difference that lasts, ours is put where the original stands. So each step is judged by itself:

@@ -147,7 +147,7 @@ def compare(step: Step) -> Iterator[Difference]:
 
 
 def _error(out: Mapping[str, Any]) -> Any:
-    return out["error"]["tag"] if "error" in out else NOTHING
+    return out["error"].get("tag") if "error" in out else NOTHING
 
 
 def _result(step: Step) -> Any:
@@ -181,12 +181,15 @@ def told(event: Mapping[str, Any] | None) -> Any:
     return fields
 
 
+def as_json(step: Step, state: Any) -> Any:
+    """A state in the JSON that both store: that of a job with a codec looks otherwise."""
+    coded = step.spec.get("state") == "Codec" and isinstance(state, dict) and "n" in state
+    return {"n": str(state["n"])} if coded else state
+
+
 def _as_json(step: Step, event: Any) -> Any:
-    """What the original tells of a state that has a codec, in the JSON that both store."""
-    if event is None or step.spec.get("state") != "Codec":
-        return event
-    values = {name: {"n": str(event[name]["n"])} for name in _STATES if event.get(name)}
-    return {**event, **values}
+    """What the original tells, with its states in JSON."""
+    return event and {**event, **{name: as_json(step, event[name]) for name in _STATES if name in event}}
 
 
 def _entry(step: Step, facet: Facet, by: str, theirs: Any, mine: Any) -> Iterator[Difference]:
@@ -218,7 +221,7 @@ def _calls(step: Step, theirs: Any, mine: Any) -> Iterator[Difference]:
 def _ctx(ctx: Mapping[str, Any]) -> dict[str, Any]:
     shown = {name: value for name, value in ctx.items() if name not in _NOT_SHOWN}
     if isinstance(shown.get("error"), dict):
-        shown["error"] = shown["error"]["message"]
+        shown["error"] = shown["error"].get("message", str(shown["error"]))
     return shown
 
 

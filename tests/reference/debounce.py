@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from durable_jobs_core.record import DebounceBody
 from reference.compare import NOTHING, Difference
-from reference.facts import alone, due, error_of, failed, one_more, within
+from reference.facts import alone, due, error_of, failed, fits, met, one_more, overdue, shown, within
 
+_OF_A_BATCH = "job.executed", "job.failed", "job.retryExhausted", "debounce.flushed"
 _EXISTS = ("state", "exists", True)
 
 
@@ -16,7 +17,7 @@ def first_event(d: Difference) -> bool:
         return False
     if d.facet == "call" and d.name == "state":
         return d.ours is None and d.original == s.op["event"]
-    if s.called("onEvent") or error_of(s).get("kind") != "die":
+    if s.out["calls"] or error_of(s).get("kind") != "die":
         return False
     if d.facet in ("error", "alarm"):  # it died as it took the event for the state
         return d.ours in (NOTHING, due(s))
@@ -28,26 +29,41 @@ def first_event(d: Difference) -> bool:
 
 def next_window(d: Difference) -> bool:
     """S-42."""
-    s = d.step
+    s, body = d.step, d.step.seen.body
     if s.key.kind != "debounce":
         return False
     if s.outer is None and s.overlaps is not None and s.overlaps["op"] == "add":
-        return (d.facet == "alarm" and d.ours == due(s)) or (d.facet, d.name, d.ours) == _EXISTS
+        closes = s.spec.get("maxEvents", 2) <= 1 and d.whole and d.extra and fits(d)
+        if closes or (d.facet == "alarm" and d.ours == due(s)) or (d.facet, d.name, d.ours) == _EXISTS:
+            return True
     if s.name != "add" or not (within(s) or s.before.unfinished):
-        return False
+        return _due_at_last(d)
     held = s.before.storage.get("deb:count", 0)
+    if d.of.startswith("execute") or d.of in _OF_A_BATCH:
+        if d.name in ("state", "preExecutionState"):
+            return bool(d.ours == (shown(s) if d.facet == "call" else s.before.storage["state"]))
+        if d.name == "eventCount":
+            return bool(d.ours == held)
+        if d.extra:  # of this event, in a batch of its own, or of the one that was held
+            return d.facet != "event" or d.ours.get("eventCount", 1) in (1, held)
     if d.facet == "call" and d.name == "state":
         return d.ours is None
     if d.facet in ("call", "result") and d.name == "eventCount":
         last = within(s) and s.outer is not None and s.outer.name == "add"  # the one that closed the window
         return bool(d.original == d.ours + held + last)
+    opens = [due(s), due(s, s.now)] + ([s.now] if s.spec.get("maxEvents", 2) <= 1 else [])
     if d.facet == "result":
-        return (d.name == "willFlushAt" and d.ours == due(s)) or (d.name == "retryScheduled" and d.missing)
+        return (d.name == "willFlushAt" and d.ours in opens) or (d.name == "retryScheduled" and d.missing)
     if d.facet == "alarm":  # of the window or the retry; that of a parked batch is none
         retry = s.before.alarm if s.before.attempt is not None else None
-        return d.ours == (due(s) if retry is None else min(due(s), retry))
+        run = body.run if isinstance(body, DebounceBody) else None
+        if overdue(s):  # it has been tried now
+            retry = None if run is None else run.due
+        return d.ours in (opens if retry is None else [min(opened, retry) for opened in opens])
     if d.facet == "state":
         kept = {"exists": True, "held": held, "attempt": s.before.attempt, "state": alone(s)}
+        if overdue(s) and isinstance(body, DebounceBody) and body.batch is None:  # and with success
+            kept.update(held=0, attempt=None, eventCount=1, startedAt=s.now)
         return d.ours == kept.get(d.name, NOTHING)
     if d.facet == "error":
         return s.called("execute") and d.missing
@@ -55,9 +71,27 @@ def next_window(d: Difference) -> bool:
     return opened or (d.whole and d.missing and d.of != "onEvent")
 
 
+def _due_at_last(d: Difference) -> bool:
+    """A window that was due, without its alarm in the recording, is closed by what comes next."""
+    s, body = d.step, d.step.seen.body
+    if not overdue(s) or not s.we_called("execute") or s.called("execute"):
+        return False
+    if d.name == "willFlushAt":
+        return d.ours == s.now
+    run = body.run if isinstance(body, DebounceBody) else None
+    if d.facet == "alarm":
+        return d.ours == (None if run is None or run.parked else run.due)
+    if d.facet == "state":
+        waits = ("held", s.out["storage"]["deb:count"]), ("attempt", run and run.attempt)
+        return (d.name, d.ours) in (("exists", False), *waits)
+    return one_more(d)
+
+
 def reason(d: Difference) -> bool:
     """S-43."""
     s = d.step
+    if overdue(s) and (d.name, d.ours) in (("reason", "timeout"), ("flushReason", "flushAfter")):
+        return True  # it was due for that
     if not s.before.unfinished:
         return False
     if d.of == "debounce.flushed" and d.name == "reason":
@@ -68,6 +102,11 @@ def reason(d: Difference) -> bool:
 def flush_and_clear(d: Difference) -> bool:
     """S-44."""
     s, body = d.step, d.step.seen.body
+    if met(s, "flush", "clear"):  # it leaves what is in flight
+        if d.name == "debounceStartedAt":
+            return bool(d.original == 0 and d.ours == s.before.storage.get("deb:startedAt", s.now))
+        if (d.facet, d.name, d.ours) == _EXISTS:
+            return True
     if s.name == "clear" and within(s):
         return (d.name, d.ours) in (("cleared", False), ("discardedEvents", 0))
     if s.name != "flush":
@@ -79,10 +118,12 @@ def flush_and_clear(d: Difference) -> bool:
     if d.name in ("attempt", "isRetry"):
         fresh = {"attempt": 2 if d.facet == "state" else 1, "isRetry": False}
         return bool(d.ours == fresh[d.name])
-    if not s.sent("job.retryExhausted") or body.run is None or body.run.parked:  # so that it is not exhausted
+    if body.run is None or body.run.parked:
         return False
     if d.facet == "alarm":
         return d.ours == body.run.due
+    if not s.sent("job.retryExhausted"):  # so that it is not exhausted
+        return False
     return (d.of == "job.retryExhausted" and d.missing) or (d.facet, d.name, d.ours) == _EXISTS
 
 

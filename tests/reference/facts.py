@@ -9,10 +9,12 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from durable_jobs_core import cron
+from durable_jobs_core.durations import to_ms
 from durable_jobs_core.schedule import first_due
 from durable_jobs_core.words import from_datetime, to_datetime
-from reference.compare import Difference, Step
+from reference.compare import Difference, Step, as_json
 from reference.jobs import reduced
+from reference.player import AGAIN_MAX
 
 
 def script_of(s: Step, *names: str) -> list[Any]:
@@ -54,9 +56,9 @@ def failed(s: Step) -> bool:
     return not raised(s) and bool(s.we_sent("job.failed"))
 
 
-def misfit(s: Step) -> bool:
-    """Ours has refused the state that a hook left."""
-    return any(event["error"]["message"].startswith("new state of ") for event in s.we_sent("job.failed"))
+def misfit(s: Step) -> int:
+    """How often ours has refused the state that a hook left."""
+    return sum(event["error"]["message"].startswith("new state of ") for event in s.we_sent("job.failed"))
 
 
 def gave_up(s: Step) -> bool:
@@ -73,13 +75,14 @@ def runs(s: Step) -> tuple[int, int]:
     return theirs, ours
 
 
-_FAILS = ("fail", "fail_tagged", "fail_string", "fail_object", "die", "throw")
+_FAILS = ("fail", "fail_tagged", "fail_string", "fail_object", "fail_if_attempt_le", "die", "throw")
 
 
 def real(s: Step, message: Any) -> bool:
     """It is of an error that a hook of the script raises, or of a value that does not fit."""
     scripted = [str(step[-1]) for step in script_of(s, *_FAILS)]
-    return message in scripted or str(message).startswith(("new state of ", "state of ", "schedule(when): "))
+    message = str(message).partition("\n  not tried again, for Retry(delay) failed with ")[0]
+    return message in scripted or message.startswith(("new state of ", "state of ", "schedule(when): "))
 
 
 def placeholders(s: Step) -> list[str]:
@@ -94,22 +97,46 @@ def fits(d: Difference) -> bool:
     if d.facet == "call":
         attempt = s.before.attempt or 1 if s.name == "fire_alarm" else 1
         own = {"instanceId": str(s.key), "jobName": s.key.job, "attempt": attempt, "isRetry": attempt > 1}
-        on_time = s.now <= d.ours.get("now", s.now) <= s.out["now"]
+        on_time = s.now <= d.ours.get("now", s.now) <= s.out["now"] + took(s)
         return on_time and all(d.ours[name] == value for name, value in own.items() if name in d.ours)
     shown = [call["ctx"] for call in s.seen.calls]
     for name, of_ctx in (("attempt", "attempt"), ("runCount", "runCount"), ("preExecutionState", "state")):
         values = [ctx.get(of_ctx, {"attempt": 1, "runCount": 0}.get(name)) for ctx in shown]
+        values = [as_json(s, value) for value in values] if of_ctx == "state" else values
         if d.ours.get(name) is not None and values and d.ours[name] not in values:
             return False
     run = getattr(s.seen.body, "run", None)
-    if d.of == "job.failed" and d.ours["willRetry"] != (run is not None and not run.parked):
+    inline = s.we_called("onEvent") and not s.we_called("execute")
+    retried = run is not None and not run.parked and not inline
+    if d.of == "job.failed" and d.ours["willRetry"] != retried:
         return False
     failures = [event["attempt"] for event in s.we_sent("job.failed")]
     if d.of == "job.retryExhausted" and d.ours["attempts"] not in failures:
         return False
-    if not s.now <= instant(d.ours["timestamp"]) <= s.out["now"]:
+    if not s.now <= instant(d.ours["timestamp"]) <= s.out["now"] + took(s):
         return False
-    return d.of != "debounce.started" or instant(d.ours["flushAt"]) == due(s)
+    return d.of != "debounce.started" or instant(d.ours["flushAt"]) in (due(s), due(s, s.now))
+
+
+def of_one(d: Difference) -> bool:
+    """What an event tells is of one of the hooks that ours called in the step."""
+    s = d.step
+    if d.name == "timestamp":
+        return s.now <= instant(d.ours) <= s.out["now"] + took(s)
+    if d.name == "durationMs":
+        return 0 <= d.ours <= took(s)
+    if d.of == "task.scheduled":
+        called = {"error": "onError", "idle": "onIdle", "execute": "execute", "event": "onEvent"}
+        return asked(s, instant(d.ours)) if d.name == "scheduledAt" else s.we_called(called[d.ours])
+    return d.name == "preExecutionState" and d.ours in [
+        as_json(s, call["ctx"].get("state")) for call in s.seen.calls
+    ]
+
+
+def ends(s: Step) -> list[tuple[str, Any]]:
+    """How a run that ours made in the step may have left a task."""
+    ended = [("exists", False)] if s.we_sent("job.terminated") and s.seen.body is None else []
+    return ended + ([("parked", True)] if s.we_sent("job.retryExhausted") else [])
 
 
 def one_more(d: Difference) -> bool:
@@ -130,9 +157,9 @@ def overdue(s: Step) -> bool:
     return s.before.alarm is not None and s.before.alarm <= s.out["now"] and s.name != "fire_alarm"
 
 
-def due(s: Step) -> int:
-    """When a window that opens now is due, or the run after one that ends now."""
-    now = math.floor(s.out["now"])
+def due(s: Step, now: int | None = None) -> int:
+    """When a window that opens at the end of the step, or `now`, is due, or the run after one that ends."""
+    now = math.floor(s.out["now"]) if now is None else now
     if "cron" in s.spec:
         return first_due(cron(s.spec["cron"], tz=s.spec["tz"] or "UTC"), now)
     length: int = s.spec.get("every_ms", s.spec.get("flushAfter_ms", 0))
@@ -151,7 +178,48 @@ def instant(value: Any) -> Any:
     return from_datetime(datetime.fromisoformat(value)) if isinstance(value, str) else value
 
 
+def took(s: Step) -> int:
+    """How long the hooks of the script take, each that ours called with all of it."""
+    return sum(step[1] for step in script_of(s, "advance")) * max(1, len(s.seen.calls))
+
+
+def asked(s: Step, at: Any) -> bool:
+    """A hook of the script asks for this instant: counted from its end, or as it is."""
+    at = instant(at)
+    if not isinstance(at, int):
+        return False
+    spans = [ms for _, ms in script_of(s, "schedule")]
+    spans += [to_ms(text, "schedule") for _, text in script_of(s, "schedule_str") if text[:1].isdigit()]
+    instants = [instant for _, instant in script_of(s, "schedule_at", "schedule_date")]
+    return at in instants or any(s.now <= at - ms <= s.out["now"] + took(s) for ms in spans)
+
+
+def asks_for_the_past(s: Step) -> bool:
+    """A hook of the script asks for an instant that has passed when it ends."""
+    instants = [instant for _, instant in script_of(s, "schedule_at", "schedule_date")]
+    return ["schedule", 0] in script_of(s, "schedule") or any(at <= s.out["now"] + took(s) for at in instants)
+
+
 # -- states
+
+
+def left(s: Step) -> Any:
+    """The state that is stored after the hooks, or after none of them."""
+    return as_json(s, states(s)[""][0] if s.seen.calls else s.op.get("input"))
+
+
+def _is_state(s: Step, state: Any) -> bool:
+    """It is what a state of the job has to be, strictly."""
+    if state is None:
+        return s.spec.get("state") == "State|null"
+    n, note = (state.get("n"), state.get("note", "")) if isinstance(state, dict) else (None, "")
+    return type(n) in (int, float) and isinstance(note, str) and not set(state) - {"n", "note"}
+
+
+def shown(s: Step) -> Any:
+    """The state that was stored before, as hooks see it."""
+    state = s.before.storage.get("state")
+    return {"n": float(state["n"])} if s.spec.get("state") == "Codec" and state else state
 
 
 def alone(s: Step) -> Any:
@@ -166,19 +234,23 @@ def states(s: Step) -> dict[str, list[Any]]:
     """
     seen: dict[str, list[Any]] = {}
     state: Any = None
-    first = s.seen.calls[0]["handler"] if s.seen.calls else ""
+    names = [call["handler"] for call in s.seen.calls]
+    first = names[0] if names else ""
     for at, call in enumerate(s.seen.calls):
         name = call["handler"]
         state = before = state if at else call["ctx"].get("state")
         if name != first:
             seen.setdefault(name, []).append(state)
-        for step, *args in s.seen.script.get(name, []):
+        again = names[: at + 1].count(name) > AGAIN_MAX
+        for step, *args in [] if again else s.seen.script.get(name, []):
             if step == "set":
                 state = args[0]
             elif step == "inc":
-                state = {**(state or {}), "n": (state or {}).get("n", 0) + args[0]}
+                held: dict[str, Any] = state if isinstance(state, dict) else {}
+                n = held.get("n", 0)
+                state = {**held, "n": n + args[0]} if isinstance(n, int | float) else state
             elif step == "read":
                 seen.setdefault(f"{name} read", []).append(state)
-        if name in s.seen.raised:
+        if name in s.seen.raised or (state != before and not _is_state(s, state)):
             state = before
     return {**seen, "": [state]}

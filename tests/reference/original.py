@@ -103,7 +103,7 @@ class Place:
     @property
     def attempt(self) -> int | None:
         """The attempt it waits for."""
-        waits = self.exists and not self.stuck
+        waits = self.exists and not self.stuck and not self.failed
         return self.storage.get("retry:attempt") if waits else None
 
     def view(self) -> dict[str, Any]:

@@ -8,6 +8,7 @@ sentence tells what ours does instead, a rule wants exactly that.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -15,8 +16,8 @@ from attrs import frozen
 
 from durable_jobs_core.record import DebounceBody
 from durable_jobs_core.words import JOB_NAME
-from reference import debounce
-from reference.compare import NOTHING, Difference, told
+from reference import debounce, failures, tasks
+from reference.compare import NOTHING, Difference
 from reference.facts import (
     alone,
     cause_of,
@@ -24,19 +25,14 @@ from reference.facts import (
     due,
     error_of,
     failed,
-    fits,
-    gave_up,
-    instant,
+    left,
     met,
-    misfit,
     one_more,
     overdue,
-    placeholders,
     raised,
-    real,
     runs,
     script_of,
-    states,
+    took,
     within,
 )
 
@@ -80,29 +76,51 @@ def _strict(d: Difference) -> bool:
     if s.name not in ("start", "add", "send") or raised(s) != "ValidationError":
         return False
     if d.facet == "error":
-        return d.original is NOTHING or cause_of(s) in ("ParseError", "ValidationError")
+        of_a_hook = bool(s.out["calls"]) or error_of(s).get("kind") == "die"
+        taken = d.original is NOTHING or of_a_hook
+        return taken or cause_of(s) in ("ParseError", "ValidationError")
     return d.whole and d.missing
 
 
 _FIRST = {"created": True, "status": "running"}
-_ABSENT = {"status": "not_found", "triggered": False, "terminated": False, "reason": "not_found"}
+_ABSENT = {
+    "status": "not_found",
+    "triggered": False,
+    "terminated": False,
+    "cleared": False,
+    "reason": "not_found",
+}
 
 
 def _rejected(d: Difference) -> bool:
     s = d.step
     if raised(s) and s.seen.untouched:
         return d.facet in ("alarm", "state")
+    if met(s, "send") and (d.facet, d.name) == ("state", "eventCount"):  # it was refused
+        return bool(d.original == d.ours + 1)
     if not s.before.orphan:  # what a rejected request has left in the original
         return False
     if s.name in ("start", "add"):
-        if d.facet in ("result", "alarm"):
+        if d.facet == "alarm" or d.name == "attempt":
+            run = getattr(s.seen.body, "run", None)
+            if run is not None and not run.parked:
+                return d.ours == (run.due if d.facet == "alarm" else run.attempt)
+            return d.facet == "alarm" and d.ours is not None and 0 <= d.ours - due(s) <= took(s)
+        if d.facet == "result":
             return d.ours == _FIRST.get(d.name, due(s))
         if d.facet == "state":
-            made = alone(s) if s.name == "add" else states(s)[""][0]
-            return d.ours == {"state": made, "eventCount": 1, "runCount": runs(s)[1]}.get(d.name, NOTHING)
+            made = alone(s) if s.name == "add" else left(s)
+            asked_for = [request["op"] for _, request in script_of(s, "call")]
+            ended = s.seen.body is None and (s.we_sent("job.terminated") or "terminate" in asked_for)
+            whole = {"state": made, "eventCount": 1, "runCount": runs(s)[1], "exists": not ended}
+            return d.ours == {**whole, "startedAt": s.now}.get(d.name, NOTHING)
+        if d.name in ("debounceStartedAt", "durationMs"):
+            return d.ours == (s.now if d.facet == "call" else 0)
         return one_more(d) and d.of != "onEvent"
     if d.facet == "result":
         return d.ours in (NOTHING, _ABSENT.get(d.name, NOTHING))
+    if d.facet == "alarm":
+        return d.ours is None
     return (d.facet, d.name, d.ours) == ("state", "exists", False) or (d.whole and d.missing)
 
 
@@ -150,14 +168,21 @@ _FRESH: Mapping[str, Any] = {
 
 def _one_at_a_time(d: Difference) -> bool:
     s = d.step
+    if within(s) and s.name == "status":  # it is told of
+        return (d.name, d.ours) in (("nextRunAt", NOTHING), ("status", "active"), ("status", "flushing"))
     if within(s):
         later = s.name == "send" and not s.we_called("onEvent")
         if not later and s.name not in ("trigger", "flush"):
             return False
-        return (d.whole and d.missing) or (later and d.name == "scheduledAt" and d.ours is None)
+        untold = d.facet == "error" or d.name in ("retryScheduled", "terminated") or d.whole
+        return (untold and d.missing) or (later and d.name == "scheduledAt" and d.ours is None)
     if s.before.residue:  # of one whose token was not current
         if (d.facet, d.name) == ("state", "attempt"):
-            return isinstance(d.ours, int) and bool(d.original == d.ours + 1)
+            return d.ours is None or bool(d.original == d.ours + 1)
+        if (d.facet, d.name) == ("state", "held") or (d.of, d.name) == ("job.retryExhausted", "attempts"):
+            return d.ours == (0 if d.facet == "state" else 1)
+        if (d.of, d.name) == ("job.retryExhausted", "reason"):
+            return True
         return d.name in _FRESH and d.ours == _FRESH[d.name]
     if met(s, "send"):
         events = [request.get("event") for _, request in script_of(s, "call")]
@@ -167,6 +192,7 @@ def _one_at_a_time(d: Difference) -> bool:
     if not met(s, "terminate") or s.seen.body is not None:
         return False
     stale = d.facet == "event" and d.whole and (d.missing or d.of == "job.stale")
+    stale = stale or (d.of in ("onIdle", "onError") and d.whole and d.missing)
     return stale or (d.facet == "alarm" and d.ours is None)
 
 
@@ -184,9 +210,10 @@ def _creation(d: Difference) -> bool:
 
 def _trigger(d: Difference) -> bool:
     s = d.step
-    if s.name != "trigger" or s.key.kind != "continuous":
+    if s.key.kind != "continuous" or "trigger" not in (s.name, s.outer and s.outer.name):
         return False
     if d.name == "runCount":  # it is the run that waits
+        s = s if s.outer is None else s.outer
         same = s.before.attempt is not None and d.ours == s.before.view()["runCount"]
         return same and bool(d.original == d.ours + 1)
     if d.facet == "alarm":
@@ -231,13 +258,13 @@ def _jitter(d: Difference) -> bool:
 
 def _from_the_end(d: Difference) -> bool:
     s = d.step
-    took = sum(step[1] for step in script_of(s, "advance"))
-    if d.facet == "alarm" and failed(s) and took and d.original and d.ours:
-        return bool(d.ours - d.original == took)
+    if d.facet == "alarm" and failed(s) and s.out["now"] > s.now and d.original and d.ours:
+        return bool(d.ours - d.original == math.floor(s.out["now"]) - s.now)
     if "maxDuration_ms" not in s.spec.get("retry", {}):
         return False
     if any(event["reason"] == "max_duration" for event in s.we_sent("job.retryExhausted")):
-        return _no_retry(d)
+        unmade = runs(s) == (0, 1) and one_more(d) and d.of == "execute"  # but counted
+        return unmade or (d.of, d.name) == ("job.retryExhausted", "reason") or _no_retry(d)
     if not s.sent("job.retryExhausted") or runs(s) != (0, 1) or failed(s):
         return False  # else the original counted an attempt that it did not make
     if d.facet == "alarm":
@@ -252,7 +279,8 @@ def _no_retry(d: Difference) -> bool:
         return d.ours == due(d.step)
     if d.of == "job.retryExhausted":
         return one_more(d) and not d.step.sent(d.of)
-    return (d.name, d.ours) in (("willRetry", False), ("attempt", None))
+    told = (("willRetry", False), ("attempt", None), ("retryScheduled", NOTHING))
+    return (d.name, d.ours) in told
 
 
 def _tick(d: Difference) -> bool:
@@ -268,128 +296,6 @@ def _tick(d: Difference) -> bool:
     if d.facet == "state":
         return d.name == "runCount" and bool(d.ours == d.original + 1)
     return one_more(d) and d.of in ("execute", "job.executed")
-
-
-# -- tasks
-
-
-def _consumed(d: Difference) -> bool:
-    s = d.step
-    if s.key.kind != "task":
-        return False
-    left = s.before.storage.get("task:scheduledAt")
-    if d.name == "scheduledTime" or (d.name == "scheduledAt" and d.facet == "result"):
-        return d.ours is None and d.original == left
-    if d.name == "status":
-        return s.before.stale and (d.original, d.ours) == ("active", "idle")
-    theirs, ours = runs(s)
-    past = s.after.alarm is not None and s.after.alarm <= s.out["now"]
-    again = ours > theirs and (past or overdue(s))
-    owes_idle = s.we_called("onIdle") and not s.called("onIdle") and s.after.stale
-    if not again and not owes_idle:
-        return False
-    if d.facet == "alarm" or d.name == "scheduledAt":
-        return d.ours in (None, *(s.out["now"] + ms for _, ms in script_of(s, "schedule")))
-    if d.facet == "state":
-        return d.name == "executeCount" and again and d.ours == d.original + ours - theirs
-    idle = d.of == "onIdle" or (d.of == "task.scheduled" and d.ours["trigger"] == "idle")
-    return one_more(d) and (idle or (again and d.of in ("execute", "job.executed")))
-
-
-def _same_meaning(d: Difference) -> bool:
-    s = d.step
-    if s.key.kind != "task":
-        return False
-    if d.name == "isFirstEvent":
-        return d.original is True and d.ours is False and s.before.storage.get("task:eventCount", 0) > 0
-    took = sum(step[1] for step in script_of(s, "advance"))  # a duration counts from the end of the hook
-    if took and script_of(s, "schedule", "schedule_str") and (d.facet == "alarm" or d.name == "scheduledAt"):
-        instants = [instant(value) for value in (d.original, d.ours)]
-        return all(isinstance(each, int) for each in instants) and 0 < instants[1] - instants[0] <= took
-    return False
-
-
-# -- telemetry
-
-
-def _telemetry(d: Difference) -> bool:
-    s = d.step
-    if d.facet != "event":
-        return False
-    if (d.of, d.name) == ("job.failed", "error"):
-        ours = str(d.ours).partition("\n  not tried again, for Retry(delay) failed with ")[0]
-        return real(s, ours) and (real(s, d.original) or d.original in placeholders(s))
-    if (d.of, d.name) == ("job.failed", "preExecutionState"):
-        return "onIdle" in s.seen.raised  # it is that of the hook that failed
-    if (d.of, d.name) == ("task.scheduled", "trigger"):
-        return s.called("onError") and d.ours == "error"
-    if not d.whole:
-        return False
-    if d.of == "job.terminated":
-        by_client = s.name in ("clear", "terminate") and s.key.kind != "continuous"
-        return one_more(d) and (by_client or bool(script_of(s, "terminate", "terminate_caught")))
-    if d.of == "job.executed" and d.extra and s.we_called("onIdle") and s.we_sent("job.terminated"):
-        return one_more(d)  # of `on_event`, though the `on_idle` after it terminates
-    if d.of == "job.failed" and d.extra:
-        unread = not s.we_called("execute")  # and `on_error` is not asked
-        all_of_them = len(s.we_sent("job.failed")) == (len(s.seen.raised) or misfit(s) or unread)
-        return all_of_them and real(s, d.ours["error"]) and fits(d)
-    if d.missing and s.we_sent("job.failed"):  # what has failed is not told as done
-        return d.of == "job.executed" or (d.of == "task.scheduled" and bool(raised(s)))
-    if d.of == "job.executed" and len(s.sent(d.of)) == len(s.we_sent(d.of)):  # in the order of the commits
-        return (d.original if d.missing else d.ours) in map(
-            told, s.seen.events if d.missing else s.out["events"]
-        )
-    return one_more(d) and d.of != "job.executed" and s.telemetry == "delivered" and "error" in s.out
-
-
-# -- failures
-
-
-def _kept(d: Difference) -> bool:
-    s = d.step
-    if s.after.failed and d.facet == "alarm":
-        return d.ours is None  # it is parked
-    if not gave_up(s):
-        return False
-    if d.facet == "event":
-        return d.of == "job.retryExhausted" and one_more(d) and not s.sent(d.of)
-    if d.facet == "alarm":
-        return s.key.kind == "continuous" and d.original is None and d.ours == due(s)
-    return (d.name == "terminated" and d.missing) or (d.name in ("exists", "parked") and d.ours is True)
-
-
-def _any_exception(d: Difference) -> bool:
-    s = d.step
-    if d.facet == "error":
-        if d.ours == "ExecutionError":
-            return bool(s.seen.raised) or misfit(s)
-        return d.missing and failed(s) and (s.name == "fire_alarm" or s.we_called("onError"))
-    defect = error_of(s).get("kind") == "die"
-    misread = "ValidationError" in (cause_of(s), error_of(s).get("tag"))
-    if not (defect or misread) or not failed(s):
-        return False
-    if d.facet == "call":
-        return one_more(d) and (d.of == "onIdle" or (d.of == "onError" and real(s, d.ours["error"])))
-    run = getattr(s.seen.body, "run", None)
-    if run is None or d.original is not None:
-        return False
-    return (d.facet == "alarm" and d.ours == run.due) or (d.name == "attempt" and d.ours == run.attempt)
-
-
-def _as_data(d: Difference) -> bool:
-    s = d.step
-    if script_of(s, "terminate_caught") and s.we_sent("job.terminated"):
-        gone = (d.facet == "alarm" and d.ours is None) or (d.name, d.ours) == ("exists", False)
-        return gone or (d.of == "job.executed" and d.missing)
-    if d.name == "state" and d.facet in ("call", "state") and s.key.kind != "debounce":
-        return d.ours in states(s).get(d.of, [])
-    done = {step[0] for handler in s.seen.raised for step in s.seen.script.get(handler, [])}
-    if not done & {"schedule", "schedule_str", "schedule_at", "schedule_date"}:
-        return False
-    if d.of == "task.scheduled":
-        return d.missing
-    return d.ours is None and (d.facet == "alarm" or d.name in ("scheduledAt", "scheduledTime"))
 
 
 RULES = (
@@ -411,11 +317,11 @@ RULES = (
     Rule("S-20", "jitter before the cap, never negative, whole milliseconds", _jitter),
     Rule("S-21", "the delay counts from the end; max_duration is judged on failing", _from_the_end),
     Rule("S-33", "ticks never go back; missed ones are one run at once", _tick),
-    Rule("S-53", "a schedule that fired is consumed, a past one is due, then on_idle", _consumed),
-    Rule("S-52", "the members of ctx mean the same in every hook", _same_meaning),
-    Rule("S-65", "what happened is told, in order, with the real error", _telemetry),
-    Rule("S-24", "a run that gives up deletes nothing, and the schedule goes on", _kept),
-    Rule("S-22", "any exception is a failure, and so is a state that does not fit", _any_exception),
-    Rule("S-16", "what a hook asks for is seen by it, and applied if it returns", _as_data),
+    Rule("S-53", "a schedule that fired is consumed, a past one is due, then on_idle", tasks.consumed),
+    Rule("S-52", "the members of ctx mean the same in every hook", tasks.same_meaning),
+    Rule("S-65", "what happened is told, in order, with the real error", failures.telemetry),
+    Rule("S-24", "a run that gives up deletes nothing, and the schedule goes on", failures.kept),
+    Rule("S-22", "any exception is a failure, and so is a state that does not fit", failures.any_exception),
+    Rule("S-16", "what a hook asks for is seen by it, and applied if it returns", failures.as_data),
     Rule("I-4", "what may start has an alarm: a schedule never silently stops", _never_stops),
 )

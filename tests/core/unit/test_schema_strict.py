@@ -68,6 +68,11 @@ class Plain(enum.Enum):
     A = "a"
 
 
+class Maybe(enum.Enum):
+    NO = None
+    YES = 1
+
+
 class Corner(enum.Enum):
     ORIGIN = (0, 0)
 
@@ -191,6 +196,7 @@ FORMS: list[tuple[Any, Any, Any]] = [
     (Color, Color.RED, "red"),
     (Level, Level.LOW, 1),
     (Plain, Plain.A, "a"),
+    (Maybe, Maybe.NO, None),
     (Literal["a", 1, None], 1, 1),
     (Literal[Color.RED], Color.RED, "red"),
     (list[int], [1, 2], [1, 2]),
@@ -201,6 +207,7 @@ FORMS: list[tuple[Any, Any, Any]] = [
     (tuple[int, str], (1, "a"), [1, "a"]),
     (tuple, (1, "a"), [1, "a"]),
     (set[int], {3, 1}, [1, 3]),
+    (set[int | str], {2, "a"}, ["a", 2]),
     (frozenset[str], frozenset({"b", "a"}), ["a", "b"]),
     (Set[int], {1}, [1]),
     (MutableSet[int], {1}, [1]),
@@ -376,6 +383,8 @@ MISREAD: list[tuple[Any, Any, str]] = [
     (More, {"name": "n"}, "$.size: expected int, got nothing: the field 'size' is missing"),
     (Pair[int], {"both": [1, "2"]}, "$.both[1]: expected int, got str '2'"),
     (Circle | Square, {"kind": "triangle"}, "expected Circle or Square, got dict {'kind': 'triangle'}"),
+    (Circle | Square, {"kind": ["circle"]}, "expected Circle or Square, got dict {'kind': ['circle']}"),
+    (Point | Card, {"z": 1}, "expected Point or Card, got dict {'z': 1}"),
     (Circle | Square, {}, "expected Circle or Square, got dict {}"),
     (Circle | Square, "circle", "expected Circle or Square, got str 'circle'"),
     (
