@@ -49,7 +49,7 @@ def test_a_place_never_struck_and_an_impossible_one_are_told(capsys: pytest.Capt
 
 
 def test_damage_meets_the_renewal_of_a_continuous_run() -> None:
-    faults = Faults(damage=0.05, hook_hang=0.5)
+    faults = Faults(damage=0.2, hook_hang=0.5)
     traces = (CASES["tokens"]().run(seed, faults) for seed in range(20, 60))
 
     assert any(trace.cells["damage", "handler", "continuous"] for trace in traces)
