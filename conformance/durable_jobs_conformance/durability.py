@@ -147,16 +147,29 @@ def _verify_told(port: Port, told: dict[str, Outcome]) -> None:
 @check("R-6", needs="durable")
 def holds_and_deferrals_survive_a_crash(port: Port) -> None:
     """A `Defer` was told as committed, and two claims never return the same entry."""
+    _hold_and_defer(port)
+    port.store.crash()
+    _verify_held_and_deferred(port.again(), "after a crash")
+
+
+@check("R-6", needs="durable")
+def holds_and_deferrals_survive_when_all_handles_are_closed(port: Port) -> None:
+    """Who opens a store does not make its index from the rows: in these is when they were written for."""
+    _hold_and_defer(port)
+    port.backend.close()
+    _verify_held_and_deferred(port.again(), "all handles were closed, and the store opened again")
+
+
+def _hold_and_defer(port: Port) -> None:
     later, _ = port.create("later", "sooner", wake=400)
     port.create("held", wake=10)
     port.same(port.claim(10, until=500), ["held"])
     port.ask(Defer(later.key, b"r0", 600), Defer(port.key("sooner"), b"r0", 20))
-    port.store.crash()
-    after = port.again()
-    port.same([after.claim(now) for now in (19, 20, 499, 500, 599, 600)], SURVIVED)
 
 
-SURVIVED = [[], ["sooner"], [], ["held"], [], ["later"]]
+def _verify_held_and_deferred(after: Port, why: str) -> None:
+    claimed = [after.claim(now) for now in (19, 20, 499, 500, 599, 600)]
+    after.same(claimed, [[], ["sooner"], [], ["held"], [], ["later"]], why)
 
 
 @check("R-8", needs="durable")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections import Counter
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -92,6 +93,24 @@ class IndexesLater(FileBackend):
         later, self._later = self._later, []
         for row, entry in later:
             super()._put(row, entry)
+
+
+class IndexesWhenOpened(FileBackend):
+    """Who opens it first makes its index from the rows; to the others nothing is done."""
+
+    handles: ClassVar[Counter[Path]] = Counter()
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        if not self.handles[folder]:
+            with self._locked():
+                for row, _ in filter(None, map(self._read, self._names())):
+                    self._put(row, row.wake)
+        self.handles[folder] += 1
+
+    def close(self) -> None:
+        self.handles[self._folder] -= not self._closed.is_set()
+        super().close()
 
 
 # -- a server
@@ -184,6 +203,7 @@ FILES = [
     (RemembersForItsProcess, "R-2-commits_of_processes_form_one_chain_a_key"),
     (ClockOfItsProcess, "R-8-the_clock_does_not_go_back_in_another_process"),
     (IndexesLater, "R-1-what_a_killed_process_wrote_is_whole_with_its_entry"),
+    (IndexesWhenOpened, "R-6-holds_and_deferrals_survive_when_all_handles_are_closed"),
 ]
 CUTS = [RefusesWhatWasCut, SendsAgain, LosesWhatItAcknowledged, LosesEntries]
 
