@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections import Counter
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +17,7 @@ from durable_jobs_memory import _Store
 from file_backend import FileBackend
 from support.wrong_backends import Folders, Reconnects, Served, harness
 
-from durable_jobs_core.backend import Answer, Batch, Refused, Row
+from durable_jobs_core.backend import Answer, Batch, Claim, Refused, Row
 
 # -- files
 
@@ -92,6 +93,31 @@ class IndexesLater(FileBackend):
         later, self._later = self._later, []
         for row, entry in later:
             super()._put(row, entry)
+
+
+class DueByItsOwnClock(FileBackend):
+    """By the wall clock each hold of the kit has ended: who claims until nothing is left never ends."""
+
+    def _claim(self, claim: Claim) -> tuple[Row, ...]:
+        return super()._claim(attrs.evolve(claim, now=self._clock()))
+
+
+class IndexesWhenOpened(FileBackend):
+    """Who opens it first makes its index from the rows; to the others nothing is done."""
+
+    handles: ClassVar[Counter[Path]] = Counter()
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        if not self.handles[folder]:
+            with self._locked():
+                for row, _ in filter(None, map(self._read, self._names())):
+                    self._put(row, row.wake)
+        self.handles[folder] += 1
+
+    def close(self) -> None:
+        self.handles[self._folder] -= not self._closed.is_set()
+        super().close()
 
 
 # -- a server
@@ -184,6 +210,8 @@ FILES = [
     (RemembersForItsProcess, "R-2-commits_of_processes_form_one_chain_a_key"),
     (ClockOfItsProcess, "R-8-the_clock_does_not_go_back_in_another_process"),
     (IndexesLater, "R-1-what_a_killed_process_wrote_is_whole_with_its_entry"),
+    (DueByItsOwnClock, "R-3-what_a_crash_cuts_off_no_one_can_tell"),
+    (IndexesWhenOpened, "R-6-holds_and_deferrals_survive_when_all_handles_are_closed"),
 ]
 CUTS = [RefusesWhatWasCut, SendsAgain, LosesWhatItAcknowledged, LosesEntries]
 
