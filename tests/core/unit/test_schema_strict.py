@@ -77,6 +77,10 @@ class Corner(enum.Enum):
     ORIGIN = (0, 0)
 
 
+class Moment(datetime):
+    """As libraries of dates have it."""
+
+
 @attrs.frozen
 class Point:
     x: int
@@ -188,6 +192,7 @@ FORMS: list[tuple[Any, Any, Any]] = [
     (int, -(2**63), -(2**63)),
     (bool, True, True),
     (float, 1.5, 1.5),
+    (float, 2.0**53, 2**53),
     (None, None, None),
     (bytes, b"\x00\xff", "AP8="),
     (datetime, NOON, "2024-01-01T12:00:00+00:00"),
@@ -260,6 +265,10 @@ FORMS: list[tuple[Any, Any, Any]] = [
     (datetime | None, NOON, "2024-01-01T12:00:00+00:00"),
     (Any | None, {"a": 1}, {"a": 1}),
 ]
+
+
+def test_S_62_a_datetime_of_a_subclass_has_a_form_in_a_union_too() -> None:
+    assert stored(datetime | None, Moment(2024, 1, 1, 12, tzinfo=UTC)) == "2024-01-01T12:00:00+00:00"
 
 
 @pytest.mark.parametrize(
@@ -438,6 +447,7 @@ def test_a_value_that_cannot_be_shown_is_named_by_its_type_and_a_long_one_is_cut
         (str | UUID, "str | uuid.UUID: str and UUID cannot be told apart in JSON"),
         (list[int] | set[int], "list[int] | set[int]: list[int] and set[int] cannot be told apart in JSON"),
         (Settings | Forest, "Settings and Forest cannot be told apart in JSON"),
+        (Settings | Point, "Settings and Point cannot be told apart in JSON"),
         (Point | Point3, "a field with a Literal of its own in each tells them apart"),
         (T, "T: there is no form"),
         ("Point", "'Point': there is no form"),
