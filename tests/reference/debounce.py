@@ -34,6 +34,8 @@ def next_window(d: Difference) -> bool:
         return False
     if s.outer is None and s.overlaps is not None and s.overlaps["op"] == "add":
         closes = s.spec.get("maxEvents", 2) <= 1 and d.whole and d.extra and fits(d)
+        if d.name == "held":
+            return bool(d.original == d.ours + 1)
         if closes or (d.facet == "alarm" and d.ours == due(s)) or (d.facet, d.name, d.ours) == _EXISTS:
             return True
     if s.name != "add" or not (within(s) or s.before.unfinished):
@@ -64,6 +66,8 @@ def next_window(d: Difference) -> bool:
         kept = {"exists": True, "held": held, "attempt": s.before.attempt, "state": alone(s)}
         if overdue(s) and isinstance(body, DebounceBody) and body.batch is None:  # and with success
             kept.update(held=0, attempt=None, eventCount=1, startedAt=s.now)
+        elif overdue(s) and isinstance(body, DebounceBody) and body.run is not None:
+            kept.update(attempt=body.run.attempt)
         return d.ours == kept.get(d.name, NOTHING)
     if d.facet == "error":
         return s.called("execute") and d.missing
@@ -108,7 +112,7 @@ def flush_and_clear(d: Difference) -> bool:
         if (d.facet, d.name, d.ours) == _EXISTS:
             return True
     if s.name == "clear" and within(s):
-        return (d.name, d.ours) in (("cleared", False), ("discardedEvents", 0))
+        return (d.name, d.ours) == ("cleared", False) or (d.name == "discardedEvents" and d.ours < d.original)
     if s.name != "flush":
         return False
     if d.name == "flushed":

@@ -131,8 +131,15 @@ def as_data(d: Difference) -> bool:
         return False
     if d.of == "onIdle" and d.whole:  # nothing is scheduled
         return one_more(d)
-    if (d.name, d.ours) == ("exists", False):  # and it ends the instance
-        return bool(s.we_sent("job.terminated")) and not s.called("onIdle")
+    if not s.called("onIdle") and s.we_called("onIdle"):  # and that schedules, ends the instance, or fails
+        if asked(s, d.ours) and (d.facet == "alarm" or d.name == "scheduledAt"):
+            return True
+        if d.of == "task.scheduled" and d.name == "trigger":
+            return d.ours == "idle"
+        if d.name in ("exists", "parked"):
+            return (d.name, d.ours) in ends(s)
+        if d.of == "job.retryExhausted":
+            return "onIdle" in s.seen.raised and one_more(d)
     if d.of == "task.scheduled":
         return d.missing
     stands = None if s.before.stale else s.before.storage.get("task:scheduledAt")

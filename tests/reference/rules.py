@@ -20,6 +20,7 @@ from reference import debounce, failures, tasks
 from reference.compare import NOTHING, Difference
 from reference.facts import (
     alone,
+    asked,
     cause_of,
     clock_changes,
     due,
@@ -186,14 +187,19 @@ def _one_at_a_time(d: Difference) -> bool:
         return d.name in _FRESH and d.ours == _FRESH[d.name]
     if met(s, "send"):
         events = [request.get("event") for _, request in script_of(s, "call")]
+        if d.facet == "alarm" or d.name == "scheduledAt":  # its hook has been called by now
+            return s.we_called("onEvent") and asked(s, d.ours)
+        if d.of == "task.scheduled":
+            return one_more(d) and d.ours["trigger"] == "event"
         return one_more(d) and (d.of == "job.executed" or d.ours.get("event") in events)
     if met(s, "trigger", "fire_alarm"):
-        return (d.facet, d.name) == ("state", "runCount") and bool(d.original == d.ours + 1)
+        counted = (d.facet, d.name) == ("state", "runCount") and bool(d.original == d.ours + 1)
+        return counted or (d.facet, d.name, d.ours) == ("state", "exists", True)
     if not met(s, "terminate") or s.seen.body is not None:
         return False
     stale = d.facet == "event" and d.whole and (d.missing or d.of == "job.stale")
     stale = stale or (d.of in ("onIdle", "onError") and d.whole and d.missing)
-    return stale or (d.facet == "alarm" and d.ours is None)
+    return stale or (d.facet == "alarm" and d.ours is None) or (d.facet == "error" and d.missing)
 
 
 # -- what the clients are told
