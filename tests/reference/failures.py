@@ -132,8 +132,8 @@ def as_data(d: Difference) -> bool:
     if d.of == "onIdle" and d.whole:  # nothing is scheduled
         return one_more(d)
     if not s.called("onIdle") and s.we_called("onIdle"):  # and that schedules, ends the instance, or fails
-        if asked(s, d.ours) and (d.facet == "alarm" or d.name == "scheduledAt"):
-            return True
+        if d.facet == "alarm" or d.name == "scheduledAt":
+            return d.ours is None or asked(s, d.ours)
         if d.of == "task.scheduled" and d.name == "trigger":
             return d.ours == "idle"
         if d.name in ("exists", "parked"):
