@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from durable_jobs_core.record import DebounceBody
 from reference.compare import NOTHING, Difference
-from reference.facts import alone, due, error_of, failed, fits, met, one_more, overdue, shown, within
+from reference.facts import (
+    alone,
+    due,
+    error_of,
+    failed,
+    fits,
+    met,
+    one_more,
+    overdue,
+    shown,
+    waiting_run,
+    within,
+)
 
 _OF_A_BATCH = "job.executed", "job.failed", "job.retryExhausted", "debounce.flushed"
 _EXISTS = ("state", "exists", True)
@@ -32,11 +44,12 @@ def next_window(d: Difference) -> bool:
     s, body = d.step, d.step.seen.body
     if s.key.kind != "debounce":
         return False
+    one_closes = s.spec.get("maxEvents", 2) <= 1
     if s.outer is None and s.overlaps is not None and s.overlaps["op"] == "add":
-        closes = s.spec.get("maxEvents", 2) <= 1 and d.whole and d.extra and fits(d)
         if d.name == "held":
             return bool(d.original == d.ours + 1)
-        if closes or (d.facet == "alarm" and d.ours == due(s)) or (d.facet, d.name, d.ours) == _EXISTS:
+        closed = one_closes and d.whole and d.extra and fits(d)
+        if closed or (d.facet == "alarm" and d.ours == due(s)) or (d.facet, d.name, d.ours) == _EXISTS:
             return True
     if s.name != "add" or not (within(s) or s.before.unfinished):
         return _due_at_last(d)
@@ -53,7 +66,7 @@ def next_window(d: Difference) -> bool:
     if d.facet in ("call", "result") and d.name == "eventCount":
         last = within(s) and s.outer is not None and s.outer.name == "add"  # the one that closed the window
         return bool(d.original == d.ours + held + last)
-    opens = [due(s), due(s, s.now)] + ([s.now] if s.spec.get("maxEvents", 2) <= 1 else [])
+    opens = [due(s), due(s, s.now)] + ([s.now] if one_closes else [])
     if d.facet == "result":
         return (d.name == "willFlushAt" and d.ours in opens) or (d.name == "retryScheduled" and d.missing)
     if d.facet == "alarm":  # of the window or the retry; that of a parked batch is none
@@ -82,12 +95,12 @@ def _due_at_last(d: Difference) -> bool:
         return False
     if d.name == "willFlushAt":
         return d.ours == s.now
-    run = body.run if isinstance(body, DebounceBody) else None
+    run, waits = body.run if isinstance(body, DebounceBody) else None, waiting_run(s)
     if d.facet == "alarm":
-        return d.ours == (None if run is None or run.parked else run.due)
+        return d.ours == (waits and waits.due)
     if d.facet == "state":
-        waits = ("held", s.out["storage"]["deb:count"]), ("attempt", run and run.attempt)
-        return (d.name, d.ours) in (("exists", False), *waits)
+        held = ("held", s.out["storage"]["deb:count"]), ("attempt", run and run.attempt)
+        return (d.name, d.ours) in (("exists", False), *held)
     return one_more(d)
 
 

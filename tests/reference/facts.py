@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 from durable_jobs_core import cron
 from durable_jobs_core.durations import to_ms
+from durable_jobs_core.record import Run
 from durable_jobs_core.schedule import first_due
 from durable_jobs_core.words import from_datetime, to_datetime
 from reference.compare import Difference, Step, as_json
@@ -61,6 +62,12 @@ def misfit(s: Step) -> int:
     return sum(event["error"]["message"].startswith("new state of ") for event in s.we_sent("job.failed"))
 
 
+def waiting_run(s: Step) -> Run | None:
+    """The run of ours that goes on by itself: it is not parked."""
+    run: Run | None = getattr(s.seen.body, "run", None)
+    return None if run is None or run.parked else run
+
+
 def gave_up(s: Step) -> bool:
     """The run was over in this step, and not well, with both."""
     theirs = s.sent("job.retryExhausted") or "error" in s.out
@@ -97,23 +104,23 @@ def fits(d: Difference) -> bool:
     if d.facet == "call":
         attempt = s.before.attempt or 1 if s.name == "fire_alarm" else 1
         own = {"instanceId": str(s.key), "jobName": s.key.job, "attempt": attempt, "isRetry": attempt > 1}
-        on_time = s.now <= d.ours.get("now", s.now) <= s.out["now"] + took(s)
-        return on_time and all(d.ours[name] == value for name, value in own.items() if name in d.ours)
+        return in_step(s, d.ours.get("now", s.now)) and all(
+            d.ours[name] == value for name, value in own.items() if name in d.ours
+        )
     shown = [call["ctx"] for call in s.seen.calls]
     for name, of_ctx in (("attempt", "attempt"), ("runCount", "runCount"), ("preExecutionState", "state")):
         values = [ctx.get(of_ctx, {"attempt": 1, "runCount": 0}.get(name)) for ctx in shown]
         values = [as_json(s, value) for value in values] if of_ctx == "state" else values
         if d.ours.get(name) is not None and values and d.ours[name] not in values:
             return False
-    run = getattr(s.seen.body, "run", None)
     inline = s.we_called("onEvent") and not s.we_called("execute")
-    retried = run is not None and not run.parked and not inline
+    retried = waiting_run(s) is not None and not inline
     if d.of == "job.failed" and d.ours["willRetry"] != retried:
         return False
     failures = [event["attempt"] for event in s.we_sent("job.failed")]
     if d.of == "job.retryExhausted" and d.ours["attempts"] not in failures:
         return False
-    if not s.now <= instant(d.ours["timestamp"]) <= s.out["now"] + took(s):
+    if not in_step(s, instant(d.ours["timestamp"])):
         return False
     return d.of != "debounce.started" or instant(d.ours["flushAt"]) in (due(s), due(s, s.now))
 
@@ -122,12 +129,12 @@ def of_one(d: Difference) -> bool:
     """What an event tells is of one of the hooks that ours called in the step."""
     s = d.step
     if d.name == "timestamp":
-        return s.now <= instant(d.ours) <= s.out["now"] + took(s)
+        return in_step(s, instant(d.ours))
     if d.name == "durationMs":
         return 0 <= d.ours <= took(s)
     if d.of == "task.scheduled":
         called = {"error": "onError", "idle": "onIdle", "execute": "execute", "event": "onEvent"}
-        return asked(s, instant(d.ours)) if d.name == "scheduledAt" else s.we_called(called[d.ours])
+        return asked(s, d.ours) if d.name == "scheduledAt" else s.we_called(called[d.ours])
     return d.name == "preExecutionState" and d.ours in [
         as_json(s, call["ctx"].get("state")) for call in s.seen.calls
     ]
@@ -183,6 +190,15 @@ def took(s: Step) -> int:
     return sum(step[1] for step in script_of(s, "advance")) * max(1, len(s.seen.calls))
 
 
+def in_step(s: Step, at: float) -> bool:
+    """It is an instant of the step, as long as it takes with ours."""
+    return bool(s.now <= at <= s.out["now"] + took(s))
+
+
+def _fixed(s: Step) -> list[int]:
+    return [at for _, at in script_of(s, "schedule_at", "schedule_date")]
+
+
 def asked(s: Step, at: Any) -> bool:
     """A hook of the script asks for this instant: counted from its end, or as it is."""
     at = instant(at)
@@ -190,14 +206,13 @@ def asked(s: Step, at: Any) -> bool:
         return False
     spans = [ms for _, ms in script_of(s, "schedule")]
     spans += [to_ms(text, "schedule") for _, text in script_of(s, "schedule_str") if text[:1].isdigit()]
-    instants = [instant for _, instant in script_of(s, "schedule_at", "schedule_date")]
-    return at in instants or any(s.now <= at - ms <= s.out["now"] + took(s) for ms in spans)
+    return at in _fixed(s) or any(in_step(s, at - ms) for ms in spans)
 
 
 def asks_for_the_past(s: Step) -> bool:
     """A hook of the script asks for an instant that has passed when it ends."""
-    instants = [instant for _, instant in script_of(s, "schedule_at", "schedule_date")]
-    return ["schedule", 0] in script_of(s, "schedule") or any(at <= s.out["now"] + took(s) for at in instants)
+    end = s.out["now"] + took(s)
+    return ["schedule", 0] in script_of(s, "schedule") or any(at <= end for at in _fixed(s))
 
 
 # -- states

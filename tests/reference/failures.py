@@ -52,10 +52,9 @@ def telemetry(d: Difference) -> bool:
             return True
     if d.of == "job.failed" and d.extra:
         unread = not s.we_called("execute")  # and `on_error` is not asked
-        failures = len(s.seen.raised) + misfit(s) or unread
-        if script_of(s, "terminate_caught"):  # what is raised after it is none
-            failures = min(failures, len(s.we_sent("job.failed")))
-        all_of_them = len(s.we_sent("job.failed")) == failures
+        failures, sent = len(s.seen.raised) + misfit(s) or unread, len(s.we_sent("job.failed"))
+        # what is raised after a termination that was caught is none
+        all_of_them = sent <= failures if script_of(s, "terminate_caught") else sent == failures
         return all_of_them and real(s, d.ours["error"]) and fits(d)
     if d.missing and s.we_sent("job.failed"):  # what has failed is not told as done
         return d.of == "job.executed" or (d.of == "task.scheduled" and bool(raised(s) or misfit(s)))
@@ -119,8 +118,7 @@ def as_data(d: Difference) -> bool:
     """S-16."""
     s = d.step
     if script_of(s, "terminate_caught") and s.we_sent("job.terminated"):
-        told = (d.name, d.ours) in _ENDED
-        gone = told or (d.facet == "alarm" and d.ours is None)
+        gone = (d.name, d.ours) in _ENDED or (d.facet == "alarm" and d.ours is None)
         if gone or (d.missing and (d.facet in ("event", "error") or d.of in ("onIdle", "onError"))):
             return True
     if d.name == "state" and d.facet in ("call", "state") and s.key.kind != "debounce":

@@ -34,6 +34,7 @@ from reference.facts import (
     runs,
     script_of,
     took,
+    waiting_run,
     within,
 )
 
@@ -77,9 +78,9 @@ def _strict(d: Difference) -> bool:
     if s.name not in ("start", "add", "send") or raised(s) != "ValidationError":
         return False
     if d.facet == "error":
-        of_a_hook = bool(s.out["calls"]) or error_of(s).get("kind") == "die"
-        taken = d.original is NOTHING or of_a_hook
-        return taken or cause_of(s) in ("ParseError", "ValidationError")
+        taken = d.original is NOTHING or bool(s.out["calls"])
+        died = error_of(s).get("kind") == "die"
+        return taken or died or cause_of(s) in ("ParseError", "ValidationError")
     return d.whole and d.missing
 
 
@@ -103,8 +104,8 @@ def _rejected(d: Difference) -> bool:
         return False
     if s.name in ("start", "add"):
         if d.facet == "alarm" or d.name == "attempt":
-            run = getattr(s.seen.body, "run", None)
-            if run is not None and not run.parked:
+            run = waiting_run(s)
+            if run is not None:
                 return d.ours == (run.due if d.facet == "alarm" else run.attempt)
             return d.facet == "alarm" and d.ours is not None and 0 <= d.ours - due(s) <= took(s)
         if d.facet == "result":
@@ -164,6 +165,8 @@ _FRESH: Mapping[str, Any] = {
     "isFirstEvent": True,
     "isRetry": False,
     "attempt": 1,
+    "attempts": 1,
+    "held": 0,
 }
 
 
@@ -180,8 +183,6 @@ def _one_at_a_time(d: Difference) -> bool:
     if s.before.residue:  # of one whose token was not current
         if (d.facet, d.name) == ("state", "attempt"):
             return d.ours is None or bool(d.original == d.ours + 1)
-        if (d.facet, d.name) == ("state", "held") or (d.of, d.name) == ("job.retryExhausted", "attempts"):
-            return d.ours == (0 if d.facet == "state" else 1)
         if (d.of, d.name) == ("job.retryExhausted", "reason"):
             return True
         return d.name in _FRESH and d.ours == _FRESH[d.name]
